@@ -1,0 +1,55 @@
+"""chatstash: chat conversations in Upstash Redis.
+
+`UpstashRedisChatMessageHistory` is the drop-in successor of langchain-community's class of that name; `Store` and
+`Session` are the same without LangChain, which is imported only when that class is first asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from chatstash.errors import *  # noqa: F403 - errors.__all__ is the curated list
+from chatstash.errors import __all__ as _errors
+from chatstash.history import (
+    AppendResult,
+    ClearResult,
+    Cost,
+    Cursor,
+    ReadResult,
+    Record,
+    RecordId,
+    Session,
+    Store,
+)
+from chatstash.version import __version__
+
+if TYPE_CHECKING:
+    from chatstash.langchain import MessagesResult, UpstashRedisChatMessageHistory
+
+__all__ = [  # noqa: PLE0604 - _errors is a list of strings
+    "AppendResult",
+    "ClearResult",
+    "Cost",
+    "Cursor",
+    "MessagesResult",
+    "ReadResult",
+    "Record",
+    "RecordId",
+    "Session",
+    "Store",
+    "UpstashRedisChatMessageHistory",
+    "__version__",
+    *_errors,
+]
+
+_LANGCHAIN = ("MessagesResult", "UpstashRedisChatMessageHistory")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LANGCHAIN:
+        from chatstash import langchain  # noqa: PLC0415 - LangChain takes 0.3 s to import
+
+        return getattr(langchain, name)
+    raise AttributeError(f"module 'chatstash' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

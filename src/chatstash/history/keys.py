@@ -1,0 +1,61 @@
+"""Every key name, and why none can collide.
+
+- A conversation is at `{key_prefix}{session_id}`: the layout of langchain-community's class, so that both read the
+  same data.
+- Whatever chatstash keeps beside a conversation begins with `chatstash:`, and a conversation's key that begins so is
+  refused. So no prefix or session id, however odd, can meet a companion.
+"""
+
+from __future__ import annotations
+
+DEFAULT_PREFIX = "message_store:"
+COMPANION_PREFIX = "chatstash:"
+
+MAX_KEY_BYTES = 32 * 1024
+"""Upstash's limit for a key: https://upstash.com/docs/redis/troubleshooting/max_key_size_exceeded"""
+
+MAX_TTL = 10**9
+"""Seconds; about 31 years. Far above it, Redis itself refuses an expiry as out of range."""
+
+
+def conversation_key(session_id: str, key_prefix: str = DEFAULT_PREFIX) -> str:
+    """Return the key of a conversation.
+
+    Raises:
+        ValueError: The session id is empty or no string, the prefix is no string, or the key cannot be one.
+    """
+    if not isinstance(session_id, str) or not session_id:
+        raise ValueError(
+            f"session_id must be a non-empty string, not {session_id!r}: users would share one conversation"
+        )
+    if not isinstance(key_prefix, str):
+        raise ValueError(f"key_prefix must be a string, not {key_prefix!r}")
+    return checked_key(key_prefix + session_id)
+
+
+def checked_key(key: str) -> str:
+    """Return `key`, or raise ValueError where a conversation cannot be stored there."""
+    if not isinstance(key, str) or not key:
+        raise ValueError(f"a conversation's key must be a non-empty string, not {key!r}")
+    if key.startswith(COMPANION_PREFIX):
+        raise ValueError(f"keys that begin with {COMPANION_PREFIX!r} are chatstash's own: use another key_prefix")
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"the session_id or key_prefix holds half a surrogate pair, which has no UTF-8 form: {key[:80]!r}"
+        ) from None
+    if size > MAX_KEY_BYTES:
+        raise ValueError(f"the key (key_prefix and session_id) has {size} bytes; the limit is {MAX_KEY_BYTES}")
+    return key
+
+
+def checked_ttl(ttl: int | None) -> int | None:
+    """Return `ttl`, in seconds, or raise ValueError where it is not a whole number from 1 to 10^9."""
+    if ttl is None:
+        return None
+    if not isinstance(ttl, int) or isinstance(ttl, bool) or not 1 <= ttl <= MAX_TTL:
+        raise ValueError(
+            f"ttl must be a whole number of seconds from 1 to {MAX_TTL}, or None to keep for ever, not {ttl!r}"
+        )
+    return ttl

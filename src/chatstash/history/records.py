@@ -1,0 +1,244 @@
+"""The stored record of one message: bytes <-> `Record`. Pure.
+
+A record is the JSON object `{"type": …, "data": {…}, "rid": "…"}`. `type` and `data` are what langchain-community
+writes; `rid` is the record's id. Old readers ignore what they do not know, and records without an id, written by old
+libraries, are first-class. Further top-level fields are kept as they are.
+
+Written by the standard library's json, as langchain-community writes: orjson and pydantic silently turn NaN into
+null, a UUID or a set into something else, and so on. Read by orjson, which is several times faster, except where it
+would silently change a value (an integer beyond 64 bits) or refuses one that json reads (NaN, half a surrogate pair).
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from chatstash.errors import CorruptRecord, UnstorableMessage, UnsupportedRecord
+
+_RECORD_ID = re.compile(r"([A-Za-z0-9_-]{16})\.(\d{1,9})/(\d{1,9})", re.ASCII)
+_LONG_NUMBER = re.compile(rb"\d{19}")
+_TIME_BYTES = 6
+RANDOM_BYTES = 6
+"""How many random bytes the id of a batch holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordId:
+    """The identity of a record, as in `AZNx3k0Qp7Zb1c2d.0/2`.
+
+    Attributes:
+        batch: 16 characters of base64url that all records of one append share: 48 bits of milliseconds since the
+            epoch, then 48 random bits. Never derived from content.
+        position: The record's place in the append, from 0.
+        size: How many records the append had.
+    """
+
+    batch: str
+    position: int
+    size: int
+
+    def __str__(self) -> str:
+        return f"{self.batch}.{self.position}/{self.size}"
+
+    @property
+    def time_ms(self) -> int:
+        """When the record was written, in milliseconds since the epoch, by the writer's clock."""
+        return int.from_bytes(base64.urlsafe_b64decode(self.batch)[:_TIME_BYTES])
+
+    @classmethod
+    def parse(cls, text: str) -> RecordId | None:
+        """Return the id that `text` stands for, or None where it is none of chatstash's."""
+        match = _RECORD_ID.fullmatch(text)
+        return cls(match[1], int(match[2]), int(match[3])) if match else None
+
+
+def record_ids(count: int, *, time_ms: int, randomness: bytes) -> list[RecordId]:
+    """Return the ids of an append of `count` records.
+
+    Args:
+        count: How many records the append has.
+        time_ms: Now, in milliseconds since the epoch.
+        randomness: `RANDOM_BYTES` random bytes.
+    """
+    batch = base64.urlsafe_b64encode(time_ms.to_bytes(_TIME_BYTES) + randomness).decode()
+    return [RecordId(batch, position, count) for position in range(count)]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One stored message.
+
+    Attributes:
+        type: The message's type, such as `human` or `ai`.
+        data: Its fields, as JSON holds them. Those with default values may be left out.
+        rid: Its id, or None where another library wrote it.
+        other: Further top-level fields, kept as they were read.
+    """
+
+    type: str
+    data: Mapping[str, Any]
+    rid: RecordId | None = None
+    other: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def time_ms(self) -> int | None:
+        """When it was written, in milliseconds since the epoch by the writer's clock; None where not known."""
+        return None if self.rid is None else self.rid.time_ms
+
+    @property
+    def time(self) -> dt.datetime | None:
+        """When it was written, as an aware datetime in UTC; None where not known."""
+        if self.rid is None:
+            return None
+        epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+        return epoch + dt.timedelta(milliseconds=self.rid.time_ms)
+
+
+# ensure_ascii is off: text then takes its UTF-8 size, and not up to six bytes a character.
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_ASCII = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
+
+
+def encode(record: Record, *, index: int = 0) -> str:
+    """Return a record's stored form, as text that can be encoded in UTF-8.
+
+    Args:
+        record: The record.
+        index: The message's index in the sequence it came in, for the error.
+
+    Raises:
+        UnstorableMessage: JSON cannot hold a value of it; says which.
+    """
+    fields: dict[str, Any] = {"type": record.type, "data": record.data}
+    if record.rid is not None:
+        fields["rid"] = str(record.rid)
+    fields |= record.other
+    try:
+        text = _COMPACT.encode(fields)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise _unstorable(record.data, error, index) from None
+    # Half a surrogate pair has no UTF-8 form, but an escaped one in JSON.
+    return text if text.isascii() or _is_utf8(text) else _ASCII.encode(fields)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def decode(raw: bytes, *, key: str = "", position: int = 0) -> Record:
+    """Return the record that stored bytes stand for.
+
+    Args:
+        raw: The stored bytes.
+        key: The conversation's key, for the error.
+        position: The record's place in the conversation, 0 for the oldest, for the error.
+
+    Raises:
+        CorruptRecord: The bytes are not a record.
+        UnsupportedRecord: The record is of a newer form.
+    """
+    try:
+        fields = _loads(raw)
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else f"it is not JSON ({error})"
+        raise CorruptRecord(reason, key=key, position=position, raw=raw) from None
+    if wrong := _what_is_wrong(fields):
+        raise CorruptRecord(wrong, key=key, position=position, raw=raw)
+    if "v" in fields:
+        raise UnsupportedRecord(fields["v"], key=key, position=position)
+    return _record_of(fields)
+
+
+def _loads(raw: bytes) -> Any:
+    if not _LONG_NUMBER.search(raw):
+        try:
+            return orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            pass
+    return json.loads(raw.decode())
+
+
+def _what_is_wrong(fields: Any) -> str | None:
+    if not isinstance(fields, dict):
+        return f"it is a JSON {_json_name(fields)}, not an object"
+    if "type" not in fields or "data" not in fields:
+        return f"it has no {'data' if 'type' in fields else 'type'}"
+    if not isinstance(fields["type"], str):
+        return f"its type is a JSON {_json_name(fields['type'])}, not a string"
+    if not isinstance(fields["data"], dict):
+        return f"its data is a JSON {_json_name(fields['data'])}, not an object"
+    return None
+
+
+def _record_of(fields: dict[str, Any]) -> Record:
+    other = {name: value for name, value in fields.items() if name not in ("type", "data")}
+    rid = RecordId.parse(other["rid"]) if isinstance(other.get("rid"), str) else None
+    if rid is not None:
+        del other["rid"]
+    return Record(fields["type"], fields["data"], rid, other)
+
+
+def _json_name(value: Any) -> str:
+    names = {str: "string", list: "array", dict: "object", bool: "boolean", type(None): "null"}
+    return names.get(type(value), "number")
+
+
+def _unstorable(data: Mapping[str, Any], error: Exception, index: int) -> UnstorableMessage:
+    path, value = _first_unstorable(data)
+    if isinstance(error, RecursionError):
+        return UnstorableMessage("it is nested too deeply, or contains itself", index=index, path=path)
+    if not path:
+        return UnstorableMessage(f"JSON cannot hold it ({error})", index=index)
+    return UnstorableMessage(f"JSON cannot hold a {type(value).__name__} ({error})", index=index, path=path)
+
+
+def _first_unstorable(data: Mapping[str, Any]) -> tuple[str, Any]:
+    """Return path and value of the first leaf, or key, that JSON cannot hold; an empty path where there is none."""
+    for name, value in data.items():
+        if found := _search(value, str(name), depth=0):
+            return found
+    return "", None
+
+
+_DEEPEST_SEARCH = 200
+
+
+def _search(value: Any, path: str, depth: int) -> tuple[str, Any] | None:
+    if depth > _DEEPEST_SEARCH:
+        return path, value
+    if not isinstance(value, (dict, list, tuple)):
+        return None if _is_storable(value) else (path, value)
+    for step, child in _children(value):
+        if isinstance(value, dict) and not _is_storable_key(step):
+            return f"{path}[{step!r}] (the key)", step
+        if found := _search(child, f"{path}[{step!r}]", depth + 1):
+            return found
+    return None
+
+
+def _children(value: Any) -> Iterable[tuple[Any, Any]]:
+    return value.items() if isinstance(value, dict) else enumerate(value)
+
+
+def _is_storable_key(key: Any) -> bool:
+    return isinstance(key, (str, int, float, bool)) or key is None
+
+
+def _is_storable(value: Any) -> bool:
+    try:
+        _COMPACT.encode(value)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True

@@ -1,0 +1,66 @@
+"""What reading, appending and clearing give back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chatstash.history.records import Record, RecordId
+from chatstash.rest.commands import Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where reading further back would go on: before the oldest record read.
+
+    Attributes:
+        rid: That record's id, or None where another library wrote it.
+        index: Its place in the stored list, 0 for the newest record.
+    """
+
+    rid: RecordId | None
+    index: int
+
+
+@dataclass(frozen=True)
+class ReadResult:
+    """Records of a conversation, and what reading them cost.
+
+    Attributes:
+        records: The records, oldest first.
+        cursor: Where reading further back would go on; None where there is nothing older.
+        omitted: How many older records of the conversation were left out.
+        cost: Requests, commands and bytes.
+    """
+
+    records: list[Record]
+    cursor: Cursor | None
+    omitted: int
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class AppendResult:
+    """What an append did.
+
+    Attributes:
+        length: How many records the conversation has now.
+        rids: The ids of the records appended, in their order.
+        cost: Requests, commands and bytes.
+    """
+
+    length: int
+    rids: list[RecordId]
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class ClearResult:
+    """What clearing a conversation did.
+
+    Attributes:
+        existed: Whether there was a conversation.
+        cost: Requests, commands and bytes.
+    """
+
+    existed: bool
+    cost: Cost

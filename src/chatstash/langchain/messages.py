@@ -1,0 +1,103 @@
+"""LangChain message <-> `Record`. Pure.
+
+`type` and `data` are LangChain's own: the message's `type` and its `model_dump()`. Fields of `data` that hold the
+default value of the class the record will be read as are left out; old readers fill them in again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from langchain_core import messages as langchain_messages
+from langchain_core.messages import BaseMessage, messages_from_dict
+
+from chatstash.errors import CorruptRecord, UnstorableMessage
+from chatstash.history.records import Record
+
+_CLASSES: Mapping[str, type[BaseMessage]] = {
+    "human": langchain_messages.HumanMessage,
+    "ai": langchain_messages.AIMessage,
+    "system": langchain_messages.SystemMessage,
+    "chat": langchain_messages.ChatMessage,
+    "function": langchain_messages.FunctionMessage,
+    "tool": langchain_messages.ToolMessage,
+    "remove": langchain_messages.RemoveMessage,
+    "AIMessageChunk": langchain_messages.AIMessageChunk,
+    "HumanMessageChunk": langchain_messages.HumanMessageChunk,
+    "SystemMessageChunk": langchain_messages.SystemMessageChunk,
+    "ChatMessageChunk": langchain_messages.ChatMessageChunk,
+    "FunctionMessageChunk": langchain_messages.FunctionMessageChunk,
+    "ToolMessageChunk": langchain_messages.ToolMessageChunk,
+}
+"""What `messages_from_dict` makes of each type; the defaults of these classes are the ones left out."""
+
+
+def to_records(messages: Iterable[BaseMessage]) -> list[Record]:
+    """Return the records of messages, without ids.
+
+    Raises:
+        UnstorableMessage: One is no message, or of a type that LangChain cannot read back; says which.
+    """
+    if isinstance(messages, (str, bytes, dict, BaseMessage)):
+        raise UnstorableMessage(
+            f"a sequence of messages is wanted, not a {type(messages).__name__}; add_message takes a single one"
+        )
+    return [_to_record(message, index) for index, message in enumerate(messages)]
+
+
+def _to_record(message: BaseMessage, index: int) -> Record:
+    if not isinstance(message, BaseMessage):
+        raise UnstorableMessage(f"it is a {type(message).__name__}, not a LangChain message", index=index)
+    if message.type not in _CLASSES:
+        raise UnstorableMessage(
+            f"its type {message.type!r} is none that LangChain reads back; use one of {', '.join(_CLASSES)}",
+            index=index,
+            path="type",
+        )
+    try:
+        data = message.model_dump()
+    except (ValueError, RecursionError) as error:
+        raise UnstorableMessage(f"LangChain cannot turn it into a dict ({error})", index=index) from None
+    defaults = _defaults(message.type)
+    kept = {name: value for name, value in data.items() if not (name in defaults and _same(value, defaults[name]))}
+    return Record(message.type, kept)
+
+
+@lru_cache
+def _defaults(message_type: str) -> Mapping[str, Any]:
+    """Return the default value of each field of a type that has one."""
+    fields = _CLASSES[message_type].model_fields
+    return {
+        name: field.get_default(call_default_factory=True) for name, field in fields.items() if not field.is_required()
+    }
+
+
+def _same(value: Any, default: Any) -> bool:
+    # Type for type: 0 and False are equal, and yet not the same in JSON.
+    return type(value) is type(default) and (value is default or (not value and not default) or value == default)
+
+
+def to_message(record: Record, *, key: str = "", position: int = 0) -> BaseMessage:
+    """Return the message of a record.
+
+    Args:
+        record: The record.
+        key: The conversation's key, for the error.
+        position: The record's place in the conversation, 0 for the oldest, for the error.
+
+    Raises:
+        CorruptRecord: LangChain cannot make a message of it: an unknown type, or fields that are wrong.
+    """
+    try:
+        (message,) = messages_from_dict([{"type": record.type, "data": dict(record.data)}])
+    except Exception as error:
+        # A validator may stumble over hostile data in any way; all of them mean the same.
+        reason = f"LangChain cannot make a message of it ({type(error).__name__}: {_first_line(error)})"
+        raise CorruptRecord(reason, key=key, position=position) from error
+    return message
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0][:200]

@@ -1,0 +1,10 @@
+"""A local Upstash: Upstash's REST API on loopback, in front of an embedded Valkey or any Redis. No Docker.
+
+Shares no code with `chatstash.rest`, so that a mistake in one cannot hide a mistake in the other. Needs the extra
+`chatstash[local]`.
+"""
+
+from chatstash.local.server import LocalUpstash
+from chatstash.local.stats import StatsSnapshot
+
+__all__ = ["LocalUpstash", "StatsSnapshot"]

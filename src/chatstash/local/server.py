@@ -1,0 +1,172 @@
+"""`LocalUpstash`: the local server as a context manager, in a thread of this process."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import uvicorn
+
+from chatstash.local.engine import Engine
+from chatstash.local.gateway import Gateway
+from chatstash.local.stats import Stats, StatsSnapshot
+
+_START_SECONDS = 20.0
+_KEEP_ALIVE_SECONDS = 75
+
+
+class LocalUpstash:
+    """A local Upstash on loopback: an embedded Valkey, or a Redis given, behind Upstash's REST API.
+
+    Use it with `with`, or call `start` and `stop`. Needs the extra `chatstash[local]`.
+
+    Args:
+        port: Port on 127.0.0.1; 0 for any free one.
+        token: The token clients must send; empty for a random one.
+        data: A directory that keeps the data over restarts; None keeps none.
+        redis: The URL of a Redis or Valkey to stand in front of (`redis://127.0.0.1:6379`); empty for the embedded one.
+
+    Raises:
+        ValueError: Both `data` and `redis` are given: a Redis keeps its own data.
+
+    Example:
+        ```python
+        from chatstash import UpstashRedisChatMessageHistory
+        from chatstash.local import LocalUpstash
+
+        with LocalUpstash() as upstash:
+            history = UpstashRedisChatMessageHistory("user-42", upstash.url, upstash.token)
+            history.add_user_message("Hello")
+        ```
+    """
+
+    def __init__(self, *, port: int = 0, token: str = "", data: Path | str | None = None, redis: str = "") -> None:
+        if data is not None and redis:
+            raise ValueError("give either data= or redis=: a Redis of your own keeps its own data")
+        self.token = token or secrets.token_urlsafe(24)
+        self._port = port
+        self._engine = None if redis else Engine(Path(data) if data is not None else None)
+        self._redis = redis
+        self._stats = Stats()
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+
+    def __repr__(self) -> str:
+        return f"LocalUpstash(port={self._port}, token='***')"
+
+    @property
+    def url(self) -> str:
+        """The REST URL, to be given to clients."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def stats(self) -> StatsSnapshot:
+        """The server's counters now."""
+        return self._stats.snapshot()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether server and engine are alive."""
+        alive = self._thread is not None and self._thread.is_alive()
+        return alive and (self._engine is None or self._engine.is_running)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The two variables that clients read url and token from."""
+        return {"UPSTASH_REDIS_REST_URL": self.url, "UPSTASH_REDIS_REST_TOKEN": self.token}
+
+    def start(self) -> Self:
+        """Start engine and server, and wait until they answer.
+
+        Raises:
+            EngineError: The embedded Valkey cannot be started.
+            OSError: The port is taken, or the Redis given cannot be reached.
+            ValueError: The Redis given refuses its password, or its URL is none.
+        """
+        listener = _listen(self._port)
+        self._port = listener.getsockname()[1]
+        try:
+            if self._engine is not None:
+                self._engine.start()
+            self._serve(listener)
+        except BaseException:
+            self.stop()
+            listener.close()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stop server and engine. Stopping twice does no harm."""
+        if self._server is not None:
+            self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join()
+        if self._engine is not None:
+            self._engine.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _serve(self, listener: socket.socket) -> None:
+        started = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=(listener, started), name="chatstash-local-upstash", daemon=True
+        )
+        self._thread.start()
+        if not started.wait(_START_SECONDS) or self._failure is not None:
+            raise self._failure or TimeoutError("the local server did not start in time")
+
+    def _run(self, listener: socket.socket, started: threading.Event) -> None:
+        try:
+            asyncio.run(self._run_server(listener, started))
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits in _serve
+            self._failure = error
+        finally:
+            started.set()
+            listener.close()
+
+    async def _run_server(self, listener: socket.socket, started: threading.Event) -> None:
+        gateway = Gateway(self._engine.url if self._engine else self._redis, self.token, self._stats)
+        await gateway.open()
+        config = uvicorn.Config(
+            gateway.application(),
+            lifespan="off",
+            log_level="critical",
+            access_log=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=2,
+            ws="none",
+        )
+        self._server = uvicorn.Server(config)
+        announcement = asyncio.create_task(_announce(self._server, started))
+        await self._server.serve(sockets=[listener])
+        announcement.cancel()
+        gateway.close()
+
+
+async def _announce(server: uvicorn.Server, started: threading.Event) -> None:
+    while not server.started:
+        await asyncio.sleep(0.005)
+    started.set()
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError:
+        listener.close()
+        raise
+    return listener

@@ -1,0 +1,192 @@
+"""HTTP for asyncio: one aiohttp session per database and running event loop. Opens sockets.
+
+A session is closed with its loop: an async generator owns it, and `asyncio.run` finalises those before the loop ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import ssl
+import time
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import aiohttp
+
+from chatstash.errors import DatabaseError
+from chatstash.rest.deadline import CONNECT_TIMEOUT, MAX_IDLE, Deadline
+from chatstash.rest.endpoint import Endpoint
+from chatstash.rest.failures import bare, broken, timed_out
+from chatstash.rest.network import Proxy, proxy_for, tls_context
+from chatstash.rest.protocol import HttpReply, HttpRequest
+
+_MOST_CONNECTIONS = 256
+_LARGE_BODY = 2**20
+_CLOCKS_AGREE = 1.0
+
+
+async def _owned(session: aiohttp.ClientSession) -> AsyncGenerator[None]:
+    try:
+        yield
+    finally:
+        await session.close()
+
+
+def _clock_gap() -> float:
+    """Return the wall clock less the monotonic one: it changes where the process was frozen or the clock set."""
+    return time.time() - time.monotonic()
+
+
+@dataclass
+class _LoopSession:
+    """A session, what closes it with its loop, and whether it may still be used."""
+
+    session: aiohttp.ClientSession
+    owner: AsyncGenerator[None]
+    process: int = field(default_factory=os.getpid)
+    clock_gap: float = field(default_factory=_clock_gap)
+    in_flight: int = 0
+    retired: bool = False
+
+    @property
+    def is_current(self) -> bool:
+        """Whether its connections may be trusted: not of a parent process, not from before a freeze."""
+        awake = abs(_clock_gap() - self.clock_gap) <= _CLOCKS_AGREE
+        return not self.session.closed and self.process == os.getpid() and awake
+
+    async def close_when_unused(self) -> None:
+        """Close a retired session once its last request has ended."""
+        if self.retired and not self.in_flight and self.process == os.getpid():
+            await self.owner.aclose()
+
+
+class AsyncPool:
+    """The connections of one database for the event loops of this process."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._sessions: dict[asyncio.AbstractEventLoop, _LoopSession] = {}
+        # A parent process's sessions, kept so that the child never closes or finalises them.
+        self._inherited: list[_LoopSession] = []
+
+    async def exchange(self, request: HttpRequest, deadline: Deadline, *, writes: bool) -> HttpReply:
+        """Send one request and return the whole reply, by the deadline.
+
+        Raises:
+            ConnectionFailed: No connection, or it broke.
+            RequestTimeout: No whole reply in time.
+        """
+        held = await self._open_session()
+        held.in_flight += 1
+        try:
+            return await self._post(held.session, request, deadline)
+        except (aiohttp.ClientError, OSError) as error:
+            raise _converted(error, writes=writes) from bare(error)
+        finally:
+            held.in_flight -= 1
+            await held.close_when_unused()
+
+    async def aclose(self) -> None:
+        """Close the running loop's session; the pool opens a new one when it is used again."""
+        held = self._sessions.pop(asyncio.get_running_loop(), None)
+        if held is not None and held.process == os.getpid():
+            await held.owner.aclose()
+
+    async def _post(self, session: aiohttp.ClientSession, request: HttpRequest, deadline: Deadline) -> HttpReply:
+        async with session.post(
+            self._endpoint.url + request.path,
+            data=_payload(request.body),
+            headers=request.headers,
+            timeout=_timeout(deadline.remaining()),
+            allow_redirects=False,
+            proxy=self._proxy.url if self._proxy else None,
+            proxy_auth=self._proxy_auth,
+        ) as response:
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return HttpReply(response.status, headers, await response.read())
+
+    async def _open_session(self) -> _LoopSession:
+        loop = asyncio.get_running_loop()
+        held = self._sessions.get(loop)
+        if held is not None and held.is_current:
+            return held
+        self._forget_closed_loops()
+        fresh = self._sessions[loop] = self._new_session()
+        # Started only now, so that no other task finds the place empty meanwhile.
+        await anext(fresh.owner)
+        if held is not None:
+            await self._retire(held)
+        return fresh
+
+    def _forget_closed_loops(self) -> None:
+        for loop in list(self._sessions):
+            if loop.is_closed():
+                held = self._sessions.pop(loop, None)
+                if held is not None and held.process != os.getpid():
+                    self._inherited.append(held)
+
+    async def _retire(self, held: _LoopSession) -> None:
+        held.retired = True
+        if held.process == os.getpid():
+            await held.close_when_unused()
+        else:
+            self._inherited.append(held)
+
+    def _new_session(self) -> _LoopSession:
+        connector = aiohttp.TCPConnector(
+            limit=_MOST_CONNECTIONS, keepalive_timeout=MAX_IDLE, ssl=self._tls if self._needs_tls else True
+        )
+        session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            raise_for_status=False,
+        )
+        return _LoopSession(session, _owned(session))
+
+    @property
+    def _needs_tls(self) -> bool:
+        return self._endpoint.scheme == "https" or (self._proxy is not None and self._proxy.url.startswith("https:"))
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        return tls_context()
+
+    @cached_property
+    def _proxy(self) -> Proxy | None:
+        return proxy_for(self._endpoint)
+
+    @cached_property
+    def _proxy_auth(self) -> aiohttp.BasicAuth | None:
+        proxy = self._proxy
+        return aiohttp.BasicAuth(proxy.user, proxy.password) if proxy and proxy.user else None
+
+
+def _payload(body: bytes) -> bytes | io.BytesIO:
+    # aiohttp warns of a large body given as bytes, for it would be written in one go.
+    return body if len(body) <= _LARGE_BODY else io.BytesIO(body)
+
+
+def _timeout(seconds: float) -> aiohttp.ClientTimeout:
+    # Connecting ends a little before the whole does, so that a request that never went out is known as such.
+    return aiohttp.ClientTimeout(
+        total=seconds, connect=seconds * 0.98, sock_connect=min(CONNECT_TIMEOUT, seconds * 0.95)
+    )
+
+
+_NOT_SENT = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.ClientProxyConnectionError,
+    aiohttp.ConnectionTimeoutError,
+)
+
+
+def _converted(error: Exception, *, writes: bool) -> DatabaseError:
+    """Return the error of this package for one of aiohttp's or the socket's."""
+    sent = not isinstance(error, _NOT_SENT)
+    kind = timed_out if isinstance(error, TimeoutError) else broken
+    return kind(sent=sent, writes=writes)

@@ -1,0 +1,123 @@
+"""Where a database is and how to be let in: its REST URL and its token, checked before anything is sent."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+_VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
+
+
+class Secret(str):
+    """A string that does not show itself in a repr, and so not in a traceback that prints local variables."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One database: its REST URL without a trailing slash, and its token.
+
+    Raises:
+        ValueError: The url or the token cannot be right. The message never shows the token, nor what a url holds
+            besides scheme and host.
+    """
+
+    url: str
+    token: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "url", _checked_url(self.url))
+        object.__setattr__(self, "token", _checked_token(self.token))
+
+    @property
+    def scheme(self) -> str:
+        """`http` or `https`."""
+        return urlsplit(self.url).scheme
+
+    @property
+    def host(self) -> str:
+        """The host name or address, without port."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def path(self) -> str:
+        """The path before the API's own, mostly empty."""
+        return urlsplit(self.url).path
+
+    @property
+    def is_insecure(self) -> bool:
+        """Whether the token would travel unencrypted to another machine."""
+        return self.scheme == "http" and not is_loopback(self.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address is this machine's own."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def checked_timeout(timeout: float) -> float:
+    """Return `timeout`, in seconds, or raise ValueError where it is not a positive finite number."""
+    number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+    if not number or not math.isfinite(timeout) or timeout <= 0:
+        raise ValueError(f"timeout must be a positive number of seconds, not {timeout!r}")
+    return float(timeout)
+
+
+def checked_retries(retries: int) -> int:
+    """Return `retries`, or raise ValueError where it is not a whole number from 0 on."""
+    if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
+        raise ValueError(f"retries must be a whole number, 0 or more, not {retries!r}")
+    return retries
+
+
+def _checked_url(url: str) -> str:
+    if not isinstance(url, str):
+        raise ValueError(f"url must be a string, not {type(url).__name__}")
+    trimmed = url.strip().rstrip("/")
+    try:
+        parts = urlsplit(trimmed)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("url is not a URL; copy UPSTASH_REDIS_REST_URL from the Upstash console") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise ValueError(f"url {_shown(parts.scheme, host)} {_REST_URL_WANTED}")
+    if not _VISIBLE_ASCII.fullmatch(trimmed):
+        raise ValueError(
+            "url has spaces, control or non-ASCII characters; a host name of another script is written xn--…"
+        )
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("url must not carry a user, a query or a fragment; give the token as token=")
+    return trimmed
+
+
+_REST_URL_WANTED = (
+    "is not a database's REST URL, which begins with https:// (the Redis protocol's redis:// or rediss:// URL is "
+    "another); copy UPSTASH_REDIS_REST_URL from the Upstash console"
+)
+
+
+def _shown(scheme: str, host: str | None) -> str:
+    return repr(f"{scheme}://{host or ''}…") if scheme else "without a scheme"
+
+
+def _checked_token(token: str) -> Secret:
+    if not isinstance(token, str):
+        raise ValueError(f"token must be a string, not {type(token).__name__}")
+    trimmed = token.strip()
+    if not _VISIBLE_ASCII.fullmatch(trimmed):
+        raise ValueError(
+            "token is empty, or has spaces, control or non-ASCII characters: it cannot be sent in a header"
+        )
+    return Secret(trimmed)

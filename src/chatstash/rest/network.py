@@ -1,0 +1,61 @@
+"""What the environment says about the network: proxies and certificates, read as httpx reads them.
+
+`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` (https://www.python-httpx.org/environment_variables/), and
+`SSL_CERT_FILE` and `SSL_CERT_DIR`, with certifi's certificates where neither is set.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.request import getproxies, proxy_bypass
+
+import certifi
+
+from chatstash.rest.endpoint import Endpoint, Secret
+
+
+class Proxy:
+    """An HTTP proxy: its URL without credentials, and those apart (they show in no repr).
+
+    Raises:
+        ValueError: The proxy is not an http or https one.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(
+                f"a {parts.scheme!r} proxy is not supported: set HTTPS_PROXY to an http:// or https:// one, or "
+                "except the database's host with NO_PROXY"
+            )
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        self.url = urlunsplit((parts.scheme, f"{host}:{parts.port}" if parts.port else host, "", "", ""))
+        self.user = unquote(parts.username or "")
+        self.password = Secret(unquote(parts.password or ""))
+
+
+def proxy_for(endpoint: Endpoint) -> Proxy | None:
+    """Return the proxy the environment names for a database, or None."""
+    proxies = getproxies()
+    url = proxies.get(endpoint.scheme) or proxies.get("all")
+    if not url or proxy_bypass(endpoint.host):
+        return None
+    return Proxy(url)
+
+
+def tls_context() -> ssl.SSLContext:
+    """Return a context that verifies certificates and host names; making one takes some milliseconds.
+
+    Raises:
+        ValueError: The environment names certificates that cannot be read.
+    """
+    cafile, capath = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    if not cafile and not capath:
+        return ssl.create_default_context(cafile=certifi.where())
+    try:
+        return ssl.create_default_context(cafile=cafile or None, capath=None if cafile else capath)
+    except OSError as error:
+        name = "SSL_CERT_FILE" if cafile else "SSL_CERT_DIR"
+        raise ValueError(f"{name} names certificates that cannot be read: {error}") from error

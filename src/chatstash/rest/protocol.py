@@ -1,0 +1,282 @@
+"""Upstash's REST protocol: a batch becomes an HTTP request, and an HTTP reply becomes replies or an error. Pure.
+
+Rules from https://upstash.com/docs/redis/features/restapi. The reply is read by its content type, never by what was
+asked for: proxies that speak the same API may ignore a header.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import hiredis
+import orjson
+
+from chatstash.errors import (
+    Applied,
+    BadCredentials,
+    CommandRejected,
+    DatabaseError,
+    GatewayError,
+    ProtocolError,
+    QuotaExceeded,
+    RateLimited,
+    ReadOnlyToken,
+    ReplyFormatRefused,
+    RequestTooLarge,
+    ServerError,
+    WrongType,
+)
+from chatstash.rest.commands import Batch, CommandFailure, Reply
+
+SYNC_TOKEN_HEADER = "upstash-sync-token"  # noqa: S105 - a header's name
+
+_SHOWN_TEXT = 200
+_RESP2 = {"upstash-response-format": "resp2"}
+_BASE64 = {"upstash-encoding": "base64"}
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A request of the REST API: a POST to `path` below the database's URL."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    """A reply as it came; header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def content_type(self) -> str:
+        """The media type, without parameters, in lower case."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def request_for(batch: Batch, *, sync_token: str | None = None, resp2: bool = True) -> HttpRequest:
+    """Return the HTTP request of a batch.
+
+    Args:
+        batch: One command goes to `/`, several to `/pipeline` or, where atomic, `/multi-exec`.
+        sync_token: The conversation's sync token, if it has one.
+        resp2: Whether to ask for RESP2, where the path knows it; base64 is asked for otherwise, so that no byte of
+            a stored record is replaced on its way.
+    """
+    path = _path_of(batch)
+    headers = {"content-type": "application/json"}
+    headers |= _RESP2 if resp2 and path != "/multi-exec" else _BASE64
+    if sync_token:
+        headers[SYNC_TOKEN_HEADER] = sync_token
+    body = batch.commands if len(batch.commands) > 1 else batch.commands[0]
+    return HttpRequest(path, headers, orjson.dumps(body))
+
+
+def _path_of(batch: Batch) -> str:
+    if len(batch.commands) == 1:
+        return "/"
+    return "/multi-exec" if batch.atomic else "/pipeline"
+
+
+def replies_from(batch: Batch, request: HttpRequest, reply: HttpReply, *, token: str = "") -> tuple[Reply, ...]:
+    """Return the replies to a batch, one for each command; a failed command of several is a `CommandFailure`.
+
+    Args:
+        batch: What was asked.
+        request: The request it was sent as.
+        reply: The HTTP reply to it.
+        token: The database's token, taken out of any text of the server that repeats it.
+
+    Raises:
+        DatabaseError: The batch was refused as a whole, or the reply is none of the REST API.
+    """
+    if 300 <= reply.status < 400:
+        raise ProtocolError(f"The server redirects (status {reply.status}), which is not followed", status=reply.status)
+    try:
+        values = _decoded(batch, request, reply)
+    except ValueError as error:
+        raise _not_the_api(batch, reply, str(error), token) from None
+    if isinstance(values, CommandFailure):
+        raise error_of(values.text, reply.status, batch, token=token, retry_after=_retry_after(reply))
+    if reply.status != 200:
+        raise _not_the_api(batch, reply, "the status does not go with the body", token)
+    return values
+
+
+_Decoded: TypeAlias = tuple[Reply, ...] | CommandFailure
+
+
+def _decoded(batch: Batch, request: HttpRequest, reply: HttpReply) -> _Decoded:
+    """Decode a body; raises ValueError where it is not what the API answers to this batch."""
+    if reply.content_type == "application/octet-stream":
+        return _from_resp2(batch, reply.body)
+    asked_base64 = "upstash-encoding" in request.headers
+    return _from_json(batch, orjson.loads(reply.body), asked_base64=asked_base64)
+
+
+def _from_resp2(batch: Batch, body: bytes) -> _Decoded:
+    # hiredis takes any callable for replyError; its types say an exception class.
+    reader = hiredis.Reader(protocolError=ValueError, replyError=CommandFailure)  # type: ignore[arg-type]
+    reader.feed(body)
+    wanted = len(batch.commands)
+    values = [value for _ in range(wanted) if (value := reader.gets()) is not False]
+    if reader.has_data() or not values:
+        raise ValueError("the RESP2 body is cut off or has too much in it")
+    if len(values) == wanted:
+        return values[0] if wanted == 1 and isinstance(values[0], CommandFailure) else tuple(values)
+    if len(values) == 1:
+        return _from_single_resp2(values[0], wanted)
+    raise ValueError(f"the RESP2 body has {len(values)} replies to {wanted} commands")
+
+
+def _from_single_resp2(value: Reply, wanted: int) -> _Decoded:
+    """Take one reply to several commands: an error for all of them, or an array that holds theirs."""
+    if isinstance(value, CommandFailure):
+        return value
+    if isinstance(value, list) and len(value) == wanted:
+        return tuple(value)
+    raise ValueError(f"the RESP2 body has one reply to {wanted} commands")
+
+
+def _from_json(batch: Batch, body: Any, *, asked_base64: bool) -> _Decoded:
+    single = len(batch.commands) == 1
+    if isinstance(body, dict) and (single or "error" in body):
+        entries: Sequence[Any] = [body]
+    elif isinstance(body, list) and len(body) == len(batch.commands) and not single:
+        entries = body
+    else:
+        raise ValueError("the JSON body is not one reply for each command")
+    values = [_entry(entry) for entry in entries]
+    if isinstance(values[0], CommandFailure) and isinstance(body, dict):
+        return values[0]
+    in_base64 = asked_base64 and all(map(_is_base64, values))
+    return tuple(_as_bytes(value, in_base64=in_base64) for value in values)
+
+
+def _entry(entry: Any) -> Any:
+    if isinstance(entry, dict) and isinstance(entry.get("error"), str):
+        return CommandFailure(entry["error"])
+    if isinstance(entry, dict) and "result" in entry:
+        return entry["result"]
+    raise ValueError('an entry of the JSON body has neither "result" nor "error"')
+
+
+def _is_base64(value: Any) -> bool:
+    """Tell whether all strings of a reply can be base64. A proxy may not know the header; records begin with {."""
+    if isinstance(value, list):
+        return all(map(_is_base64, value))
+    if not isinstance(value, str) or value == "OK":
+        return True
+    try:
+        base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return True
+
+
+def _as_bytes(value: Any, *, in_base64: bool) -> Reply:
+    if isinstance(value, str):
+        return base64.b64decode(value) if in_base64 and value != "OK" else value.encode()
+    if isinstance(value, list):
+        return [_as_bytes(item, in_base64=in_base64) for item in value]
+    if isinstance(value, float):
+        return repr(value).encode()
+    if value is None or isinstance(value, (int, CommandFailure)):
+        return value
+    raise ValueError(f"a reply is a JSON {type(value).__name__}")
+
+
+# The beginnings of error texts, as Upstash documents or Redis words them:
+# https://upstash.com/docs/redis/troubleshooting and https://redis.io/docs/latest/develop/reference/protocol-spec/
+_BY_TEXT: tuple[tuple[str, type[DatabaseError], str], ...] = (
+    ("WRONGPASS", BadCredentials, "The database does not accept the token"),
+    ("NOAUTH", BadCredentials, "The database asks for a token"),
+    ("NOPERM", ReadOnlyToken, "The token may not run this command"),
+    ("WRONGTYPE", WrongType, "The key holds a value of another type"),
+    ("ERR max request size", RequestTooLarge, "The request or its reply is over the plan's size limit"),
+    (
+        "ERR max single record size",
+        RequestTooLarge,
+        "The conversation is over the plan's limit for one record",
+    ),
+    ("ERR max key size", RequestTooLarge, "The key is over the size limit"),
+    ("ERR DB capacity quota", QuotaExceeded, "The database's storage is full"),
+    ("ERR max daily request limit", QuotaExceeded, "The plan's commands are used up"),
+    ("ERR max requests limit", QuotaExceeded, "The plan's commands are used up"),
+    ("LOADING", ServerError, "The database is still loading"),
+    ("BUSY", ServerError, "The database is busy"),
+    ("TRYAGAIN", ServerError, "The database asks to try again"),
+    ("CLUSTERDOWN", ServerError, "The database is down"),
+    ("MASTERDOWN", ServerError, "The database is down"),
+)
+
+_BY_STATUS: Mapping[int, tuple[type[DatabaseError], str]] = {
+    401: (BadCredentials, "The database does not accept the token"),
+    413: (RequestTooLarge, "The request is over the size limit"),
+    429: (RateLimited, "There are too many requests at once"),
+}
+
+
+def error_of(
+    text: str, status: int, batch: Batch, *, token: str = "", retry_after: float | None = None
+) -> DatabaseError:
+    """Return the error that a server's text and status stand for."""
+    applied = Applied.UNKNOWN if status >= 500 and batch.writes else Applied.NO
+    kind, problem = _kind_of(text, status)
+    return kind(problem, status=status, server_text=_shown(text, token), applied=applied, retry_after=retry_after)
+
+
+def _kind_of(text: str, status: int) -> tuple[type[DatabaseError], str]:
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if status >= 500:
+        return ServerError, f"The server failed (status {status})"
+    for beginning, kind, problem in _BY_TEXT:
+        if text.startswith(beginning):
+            return kind, problem
+    if "resp2" in text.lower() or "response-format" in text.lower():
+        return ReplyFormatRefused, "The server does not know the reply format asked for"
+    return CommandRejected, "The database refused the command"
+
+
+def _not_the_api(batch: Batch, reply: HttpReply, reason: str, token: str) -> DatabaseError:
+    """Return the error for a body that is none of the API's: a proxy's page, a login form, half a reply."""
+    shown = _shown(reply.body[: 4 * _SHOWN_TEXT].decode("utf-8", "replace"), token)
+    unknown = batch.writes and (reply.status < 300 or reply.status >= 500)
+    if reply.status in _BY_STATUS:
+        kind, problem = _BY_STATUS[reply.status]
+    elif reply.status >= 500:
+        kind, problem = GatewayError, f"Something before the database failed (status {reply.status})"
+    else:
+        kind, problem = (
+            ProtocolError,
+            f"The reply (status {reply.status}) is not of Upstash's REST API: {reason}",
+        )
+    return kind(
+        problem,
+        status=reply.status,
+        server_text=shown,
+        applied=Applied.UNKNOWN if unknown else Applied.NO,
+        retry_after=_retry_after(reply),
+    )
+
+
+def _retry_after(reply: HttpReply) -> float | None:
+    """Return the seconds of a Retry-After header; its other form, a date, is left aside."""
+    value = reply.headers.get("retry-after", "")
+    return float(value) if value.isascii() and value.isdigit() else None
+
+
+def _shown(text: str, token: str) -> str:
+    """Return a server's text in a form fit for a message or a log line: short, on one line, without the token."""
+    clean = text.replace(token, "***") if token else text
+    clean = " ".join("".join(char if char.isprintable() else " " for char in clean).split())
+    return clean if len(clean) <= _SHOWN_TEXT else clean[:_SHOWN_TEXT] + "…"

@@ -1,0 +1,89 @@
+"""The sync token of one conversation: what makes a read see the writes before it.
+
+Upstash answers each request with an opaque token; sent back with the next request it makes the replica that answers
+catch up first (https://upstash.com/docs/redis/howto/readyourwrites). Tokens cannot be compared, so which of two to
+keep is decided by when their requests were sent and answered.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+# One lock for all tokens, held for microseconds. A child process begins with a fresh one, for the old one may have
+# been held by a thread that does not exist there.
+_lock = threading.Lock()
+
+
+def _fresh_lock() -> None:
+    global _lock  # noqa: PLW0603 - the one thing a fork must replace
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_fresh_lock)
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A request under way: its place in the order of sending and what had been written before it."""
+
+    token: str | None
+    sent: int
+    writes: bool
+    writes_answered: int
+
+
+class SyncToken:
+    """The newest sync token of a conversation. Safe to share between threads and event loops.
+
+    - A write's reply replaces the token, unless that came from a write sent later.
+    - A read's reply replaces it only where no write was answered since the read was sent: a read that was under way
+      must not replace the token of the write that overtook it.
+    """
+
+    __slots__ = ("_sent", "_token", "_write_sent", "_writes_answered")
+
+    def __init__(self) -> None:
+        self._token: str | None = None
+        self._sent = 0
+        self._write_sent = 0
+        self._writes_answered = 0
+
+    def start(self, *, writes: bool) -> Ticket:
+        """Open a ticket for a request that is about to be sent; its `token` goes with the request."""
+        with _lock:
+            self._sent += 1
+            return Ticket(self._token, self._sent, writes, self._writes_answered)
+
+    def finish(self, ticket: Ticket, token: str | None) -> None:
+        """Take the token of a reply, where it is newer than the one held."""
+        with _lock:
+            if ticket.writes:
+                self._finish_write(ticket, token)
+            elif token and ticket.writes_answered == self._writes_answered:
+                self._token = token
+
+    def _finish_write(self, ticket: Ticket, token: str | None) -> None:
+        self._writes_answered += 1
+        if token and ticket.sent > self._write_sent:
+            self._token, self._write_sent = token, ticket.sent
+
+
+class SyncTokens:
+    """The sync tokens of a database's conversations; the least recently used are forgotten beyond `limit`."""
+
+    def __init__(self, limit: int = 10_000) -> None:
+        self._limit = limit
+        self._tokens: OrderedDict[str, SyncToken] = OrderedDict()
+
+    def of(self, key: str) -> SyncToken:
+        """Return the token of the conversation at `key`."""
+        with _lock:
+            token = self._tokens.setdefault(key, SyncToken())
+            self._tokens.move_to_end(key)
+            if len(self._tokens) > self._limit:
+                self._tokens.popitem(last=False)
+            return token

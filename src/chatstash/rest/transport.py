@@ -1,0 +1,189 @@
+"""Runs operations against one database: a sync and an async driver, each one short loop over its pool.
+
+Nothing is opened before the first request. A `Database` may be shared by threads, event loops and, after a fork,
+parent and child.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache, partial
+from typing import TYPE_CHECKING, TypeVar
+
+from chatstash.errors import DatabaseError, InsecureConnectionWarning, ReplyFormatRefused
+from chatstash.rest.commands import Batch, Cost, Replies
+from chatstash.rest.deadline import Deadline
+from chatstash.rest.endpoint import Endpoint, Secret
+from chatstash.rest.failures import timed_out
+from chatstash.rest.ops import Op, Pause, RetryPolicy, retrying
+from chatstash.rest.protocol import SYNC_TOKEN_HEADER, HttpReply, HttpRequest, replies_from, request_for
+from chatstash.rest.sync_pool import SyncPool
+from chatstash.rest.sync_token import SyncToken, SyncTokens, Ticket
+from chatstash.version import __version__
+
+if TYPE_CHECKING:
+    from chatstash.rest.async_pool import AsyncPool
+
+T = TypeVar("T")
+
+_USER_AGENT = f"chatstash/{__version__}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long an operation may take and how often its batches are sent again.
+
+    Attributes:
+        timeout: Seconds for the whole operation, pauses and retries included.
+        policy: What is tried again.
+    """
+
+    timeout: float = 30.0
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+
+
+@dataclass(slots=True)
+class _Call:
+    """One request under way."""
+
+    batch: Batch
+    request: HttpRequest
+    ticket: Ticket
+    sync_token: SyncToken
+
+
+class Database:
+    """One Upstash database: runs operations on it. Makes no request by itself.
+
+    Args:
+        endpoint: Where it is, and its token.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.sync_tokens = SyncTokens()
+        self._sync_pool = SyncPool(endpoint)
+        self._knows_resp2 = True
+        if endpoint.is_insecure:
+            _warn_of_plain_http(endpoint)
+
+    def __repr__(self) -> str:
+        return f"Database({self.endpoint.url!r})"
+
+    @cached_property
+    def _async_pool(self) -> AsyncPool:
+        # aiohttp takes 0.1 s to import: only where async is used.
+        from chatstash.rest.async_pool import AsyncPool  # noqa: PLC0415
+
+        return AsyncPool(self.endpoint)
+
+    def run(self, op: Op[T], sync_token: SyncToken, limits: Limits) -> T:
+        """Run an operation and return what it returns; raises what it raises, within `limits.timeout` seconds."""
+        deadline = Deadline(limits.timeout)
+        driven = retrying(op, limits.policy)
+        resume: Callable[[], Batch | Pause] = partial(next, driven)
+        while True:
+            try:
+                wanted = resume()
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]
+            try:
+                resume = partial(driven.send, self._do(wanted, sync_token, deadline))
+            except DatabaseError as error:
+                resume = partial(driven.throw, error)
+
+    async def arun(self, op: Op[T], sync_token: SyncToken, limits: Limits) -> T:
+        """Run an operation as `run` does, without blocking the event loop."""
+        deadline = Deadline(limits.timeout)
+        driven = retrying(op, limits.policy)
+        resume: Callable[[], Batch | Pause] = partial(next, driven)
+        while True:
+            try:
+                wanted = resume()
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]
+            try:
+                resume = partial(driven.send, await self._ado(wanted, sync_token, deadline))
+            except DatabaseError as error:
+                resume = partial(driven.throw, error)
+
+    def close(self) -> None:
+        """Close this process's idle connections for blocking callers. Using the database again opens new ones."""
+        self._sync_pool.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop, and those for blocking callers."""
+        self.close()
+        if "_async_pool" in self.__dict__:
+            await self._async_pool.aclose()
+
+    def _do(self, wanted: Batch | Pause, sync_token: SyncToken, deadline: Deadline) -> Replies | bool:
+        if isinstance(wanted, Pause):
+            if fits := deadline.allows(wanted.seconds):
+                time.sleep(wanted.seconds)
+            return fits
+        call = self._begin(wanted, sync_token, deadline)
+        return self._end(call, self._sync_pool.exchange(call.request, deadline, writes=wanted.writes))
+
+    async def _ado(self, wanted: Batch | Pause, sync_token: SyncToken, deadline: Deadline) -> Replies | bool:
+        if isinstance(wanted, Pause):
+            if fits := deadline.allows(wanted.seconds):
+                await asyncio.sleep(wanted.seconds)
+            return fits
+        call = self._begin(wanted, sync_token, deadline)
+        return self._end(call, await self._async_pool.exchange(call.request, deadline, writes=wanted.writes))
+
+    def _begin(self, batch: Batch, sync_token: SyncToken, deadline: Deadline) -> _Call:
+        if not deadline.allows(0):
+            raise timed_out(sent=False, writes=batch.writes)
+        ticket = sync_token.start(writes=batch.writes)
+        request = request_for(batch, sync_token=ticket.token, resp2=self._knows_resp2)
+        headers = {
+            **request.headers,
+            "authorization": Secret(f"Bearer {self.endpoint.token}"),
+            "user-agent": _USER_AGENT,
+        }
+        return _Call(batch, replace(request, headers=headers), ticket, sync_token)
+
+    def _end(self, call: _Call, reply: HttpReply) -> Replies:
+        call.sync_token.finish(call.ticket, reply.headers.get(SYNC_TOKEN_HEADER))
+        try:
+            values = replies_from(call.batch, call.request, reply, token=self.endpoint.token)
+        except ReplyFormatRefused:
+            self._knows_resp2 = False
+            raise
+        commands = len(call.batch.commands)
+        return Replies(values, Cost(1, commands, len(call.request.body), len(reply.body)))
+
+
+@lru_cache(maxsize=128)
+def shared_database(endpoint: Endpoint) -> Database:
+    """Return this process's one `Database` for an endpoint, so that all histories share its connections.
+
+    The least recently asked for is let go beyond 128: whoever still holds it goes on using it.
+    """
+    return Database(endpoint)
+
+
+def _warn_of_plain_http(endpoint: Endpoint) -> None:
+    warnings.warn(
+        f"{endpoint.url} is plain http to another machine: the token and all messages travel unencrypted. "
+        "Use https, unless the network between is your own.",
+        InsecureConnectionWarning,
+        stacklevel=_levels_up_to_the_caller(),
+    )
+
+
+def _levels_up_to_the_caller() -> int:
+    """Return the stacklevel at which `warnings.warn` names the line outside this package."""
+    frame = sys._getframe(2)  # noqa: SLF001 - what warnings itself uses
+    level = 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("chatstash."):
+        frame = frame.f_back
+        level += 1
+    return level
