@@ -47,7 +47,9 @@ def refusal_of(command: Sequence[str | bytes]) -> str | None:
     """Return the error with which the API refuses a command, or None where it takes it."""
     name = _text(command[0]).upper()
     if name in _REFUSED:
-        return f"ERR Command is not available: '{_text(command[0])}'. See https://upstash.com/docs/redis/features/restapi"
+        return (
+            f"ERR Command is not available: '{_text(command[0])}'. See https://upstash.com/docs/redis/features/restapi"
+        )
     if name in _BLOCK_OPTION and any(_text(word).upper() == "BLOCK" for word in command[1:]):
         return f"ERR Blocking option of '{_text(command[0])}' is not available over REST"
     return None

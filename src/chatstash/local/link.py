@@ -64,7 +64,7 @@ class Link(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         replies = [loop.create_future() for _ in commands]
         self._waiting.extend(replies)
-        self._transport.write(b"".join(hiredis.pack_command(tuple(command)) for command in commands))
+        self._transport.write(b"".join(map(_packed, commands)))
         try:
             return [await reply for reply in replies]
         finally:
@@ -76,6 +76,12 @@ class Link(asyncio.Protocol):
         """Close the connection."""
         if self._transport is not None:
             self._transport.close()
+
+
+def _packed(command: Sequence[str | bytes]) -> bytes:
+    # hiredis's types know tuples of one element only.
+    packed: bytes = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]
+    return packed
 
 
 async def connect(url: str) -> Link:

@@ -1,0 +1,69 @@
+"""A child process that runs with a local Upstash: started with its variables, and told of signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+
+_POLL_SECONDS = 0.1
+_INTERRUPT_SECONDS = 3.0
+_GRACE_SECONDS = 10.0
+_LOOPBACK = "127.0.0.1,localhost"
+
+
+class StopRequest(threading.Event):
+    """Set once this process was asked to end; remembers by which signal."""
+
+    signal_number: int = 0
+
+    def take(self, number: int, _frame: object) -> None:
+        """Handle a signal."""
+        self.signal_number = number
+        self.set()
+
+
+def run_child(command: Sequence[str], variables: Mapping[str, str], stop: StopRequest) -> int:
+    """Run a command to its end and return its exit code, 128 + n where signal n ended it.
+
+    Args:
+        command: The command and its arguments.
+        variables: What its environment has besides this process's own.
+        stop: Once set, the command is asked to end, and after 10 seconds made to.
+
+    Raises:
+        OSError: The command cannot be started.
+    """
+    child = subprocess.Popen(list(command), env={**os.environ, **_without_proxy(), **variables})
+    while not stop.is_set() and not _ends_within(child, _POLL_SECONDS):
+        pass
+    if child.poll() is None:
+        _end(child, stop.signal_number)
+    return child.returncode if child.returncode >= 0 else 128 - child.returncode
+
+
+def _end(child: subprocess.Popen[bytes], number: int) -> None:
+    # A terminal sends Ctrl-C to the child as well: that one is left time to end by itself.
+    if number == signal.SIGINT and _ends_within(child, _INTERRUPT_SECONDS):
+        return
+    child.terminate()
+    if not _ends_within(child, _GRACE_SECONDS):
+        child.kill()
+        child.wait()
+
+
+def _ends_within(child: subprocess.Popen[bytes], seconds: float) -> bool:
+    try:
+        child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _without_proxy() -> dict[str, str]:
+    """Return the variables that keep requests to the local server away from a proxy."""
+    kept = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
+    value = f"{kept},{_LOOPBACK}" if kept else _LOOPBACK
+    return {"NO_PROXY": value, "no_proxy": value}

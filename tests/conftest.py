@@ -1,0 +1,84 @@
+"""What all tests share: a local Upstash, and one way to call both colours of a method."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import urllib3
+
+from chatstash.local import LocalUpstash
+from tests.faulty import FaultyServer, serve_faulty
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[LocalUpstash]:
+    with LocalUpstash() as upstash:
+        yield upstash
+
+
+@pytest.fixture
+def upstash(server: LocalUpstash) -> LocalUpstash:
+    """The local Upstash, emptied before the test."""
+    command(server, "FLUSHALL")
+    return server
+
+
+def command(server: LocalUpstash, *words: str | int) -> Any:
+    """Run one command past the code under test; returns the decoded result."""
+    reply = urllib3.request(
+        "POST", server.url, json=list(words), headers={"authorization": f"Bearer {server.token}"}, retries=False
+    )
+    body = reply.json()
+    assert "error" not in body, body
+    return body["result"]
+
+
+@pytest.fixture
+def run(upstash: LocalUpstash) -> Callable[..., Any]:
+    """Run one command past the code under test."""
+    return lambda *words: command(upstash, *words)
+
+
+Call = Callable[..., Any]
+
+
+@pytest.fixture(params=["sync", "async"])
+def call(request: pytest.FixtureRequest) -> Call:
+    """Call a method of either colour: `call(history, "read")` runs `read()` or, in a loop of its own, `aread()`."""
+    return call_sync if request.param == "sync" else call_async
+
+
+_ASYNC_NAMES = {"messages": "aget_messages"}
+
+
+def call_sync(target: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+    member = getattr(target, name)
+    return member(*args, **kwargs) if callable(member) else member
+
+
+def call_async(target: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+    async def once() -> Any:
+        result = getattr(target, _ASYNC_NAMES.get(name, f"a{name}"))(*args, **kwargs)
+        assert inspect.isawaitable(result)
+        return await result
+
+    return asyncio.run(once())
+
+
+@pytest.fixture
+def faulty() -> Iterator[Callable[..., FaultyServer]]:
+    """Start servers that misbehave; they end with the test."""
+    with serve_faulty() as start:
+        yield start
+
+
+@pytest.fixture
+def session_id() -> str:
+    return f"session-{next(_numbers)}"
