@@ -167,6 +167,8 @@ def _proxied(proxy: Proxy, options: dict[str, Any]) -> urllib3.PoolManager:
 
 def _converted(error: Exception, *, writes: bool) -> DatabaseError:
     """Return the error of this package for one of urllib3's or the socket's."""
-    if isinstance(error, (Urllib3TimeoutError, TimeoutError)) and not isinstance(error, NewConnectionError):
+    # NewConnectionError is a subclass of urllib3's timeouts, and a send that timed out comes as a broken connection.
+    waited = isinstance(error, (Urllib3TimeoutError, TimeoutError)) and not isinstance(error, NewConnectionError)
+    if waited or not _exchange.deadline.allows(0):
         return timed_out(sent=_exchange.sent, writes=writes)
     return broken(sent=_exchange.sent, writes=writes)
