@@ -7,12 +7,13 @@ parent and child.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import sys
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, TypeVar
 
 from chatstash.errors import DatabaseError, InsecureConnectionWarning, ReplyFormatRefused
@@ -68,19 +69,13 @@ class Database:
         self.endpoint = endpoint
         self.sync_tokens = SyncTokens()
         self._sync_pool = SyncPool(endpoint)
+        self._async_pool: AsyncPool | None = None
         self._knows_resp2 = True
         if endpoint.is_insecure:
             _warn_of_plain_http(endpoint)
 
     def __repr__(self) -> str:
         return f"Database({self.endpoint.url!r})"
-
-    @cached_property
-    def _async_pool(self) -> AsyncPool:
-        # aiohttp takes 0.1 s to import: only where async is used.
-        from chatstash.rest.async_pool import AsyncPool  # noqa: PLC0415
-
-        return AsyncPool(self.endpoint)
 
     def run(self, op: Op[T], sync_token: SyncToken, limits: Limits) -> T:
         """Run an operation and return what it returns; raises what it raises, within `limits.timeout` seconds."""
@@ -119,7 +114,7 @@ class Database:
     async def aclose(self) -> None:
         """Close the connections of the running event loop, and those for blocking callers."""
         self.close()
-        if "_async_pool" in self.__dict__:
+        if self._async_pool is not None:
             await self._async_pool.aclose()
 
     def _do(self, wanted: Batch | Pause, sync_token: SyncToken, deadline: Deadline) -> Replies | bool:
@@ -136,7 +131,15 @@ class Database:
                 await asyncio.sleep(wanted.seconds)
             return fits
         call = self._begin(wanted, sync_token, deadline)
-        return self._end(call, await self._async_pool.exchange(call.request, deadline, writes=wanted.writes))
+        pool = self._async_pool or await self._open_async_pool()
+        return self._end(call, await pool.exchange(call.request, deadline, writes=wanted.writes))
+
+    async def _open_async_pool(self) -> AsyncPool:
+        # aiohttp takes 0.15 s to import: only where async is used, and in a thread, so as not to hold up the loop.
+        module = await asyncio.to_thread(importlib.import_module, "chatstash.rest.async_pool")
+        if self._async_pool is None:
+            self._async_pool = module.AsyncPool(self.endpoint)
+        return self._async_pool
 
     def _begin(self, batch: Batch, sync_token: SyncToken, deadline: Deadline) -> _Call:
         if not deadline.allows(0):

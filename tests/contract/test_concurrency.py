@@ -1,0 +1,36 @@
+"""Many conversations at once, several loops, threads and processes: right contents, no warning, no leak.
+
+What counts warnings or descriptors runs in a process of its own, with the server in another.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chatstash.local import LocalUpstash
+
+SCRIPTS = Path(__file__).parent / "scripts"
+
+
+def _run(script: str, upstash: LocalUpstash, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *options, str(SCRIPTS / script)],
+        env={"PATH": "/usr/bin:/bin", **upstash.environment},
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "script", ["async_conversations.py", "threads.py", "ten_loops.py", "fork.py", "fork_async.py", "exit_at_once.py"]
+)
+def test_in_a_process_of_its_own(upstash: LocalUpstash, script: str) -> None:
+    done = _run(script, upstash, "-X", "dev", "-W", "error::ResourceWarning", "-W", "error::RuntimeWarning")
+    noise = [line for line in done.stderr.splitlines() if line and "LangChainDeprecationWarning" not in line]
+    assert (done.returncode, done.stdout.strip(), noise) == (0, "ok", [])
