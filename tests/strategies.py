@@ -34,6 +34,8 @@ _USAGE: Any = {
     "output_token_details": {"reasoning": 2},
 }
 _CALL: Any = {"name": "search", "args": {"query": "naïve", "limit": 3, "deep": {"a": [1, None]}}, "id": "call_1"}
+_OPENAI_CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+_PART_OF_A_CALL: Any = {"name": "f", "args": '{"a"', "id": "c", "index": 0, "type": "tool_call_chunk"}
 _BAD_CALL: Any = {"name": "search", "args": "{not json", "id": "call_2", "error": "could not parse"}
 
 EVERY_KIND: list[BaseMessage] = [
@@ -49,14 +51,14 @@ EVERY_KIND: list[BaseMessage] = [
         additional_kwargs={"refusal": None},
     ),
     AIMessage([{"type": "text", "text": "Yes"}, {"type": "tool_use", "id": "t1", "name": "f", "input": {}}]),
-    AIMessage("", additional_kwargs={"tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}),
+    AIMessage("", additional_kwargs={"tool_calls": [_OPENAI_CALL]}),
     SystemMessage("You are terse.", id="s1"),
     ToolMessage("42", tool_call_id="call_1", name="search", id="t1", artifact={"rows": [1, 2]}, status="error"),
     ToolMessage([_TEXT, _IMAGE], tool_call_id="call_2"),
     FunctionMessage("7", name="add", id="f1"),
     ChatMessage("Hm", role="moderator", id="c1"),
     RemoveMessage(id="h1"),
-    AIMessageChunk("par", id="k1", tool_call_chunks=[{"name": "f", "args": '{"a"', "id": "c", "index": 0, "type": "tool_call_chunk"}]),
+    AIMessageChunk("par", id="k1", tool_call_chunks=[_PART_OF_A_CALL]),
     HumanMessageChunk("par", id="k2"),
     SystemMessageChunk("par"),
     ToolMessageChunk("par", tool_call_id="c"),
@@ -74,7 +76,9 @@ _LEAVES = (
     | st.text(alphabet=st.characters(categories=["Cs", "Ll"]), max_size=4)
     | st.sampled_from(["", "success", "error", "human", "ai"])
 )
-JSON_VALUES = st.recursive(_LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=3), max_leaves=8)
+JSON_VALUES = st.recursive(
+    _LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=3), max_leaves=8
+)
 _OBJECTS = st.dictionaries(_KEYS, JSON_VALUES, max_size=3)
 _TEXTS = st.text(max_size=40)
 _CONTENT = _TEXTS | st.lists(_TEXTS | _OBJECTS, max_size=3)

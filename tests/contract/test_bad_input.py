@@ -137,7 +137,9 @@ def test_a_store_together_with_url_or_token(given: dict[str, str]) -> None:
         UpstashRedisChatMessageHistory("s", store=Store(URL, "t"), **given)
 
 
-@pytest.mark.parametrize("make", [lambda url: UpstashRedisChatMessageHistory("s", url, "t"), lambda url: Store(url, "t")])
+@pytest.mark.parametrize(
+    "make", [lambda url: UpstashRedisChatMessageHistory("s", url, "t"), lambda url: Store(url, "t")]
+)
 def test_plain_http_to_elsewhere_is_one_warning(make: Any, session_id: str) -> None:
     url = f"http://{session_id}-{make.__code__.co_firstlineno}-{len(make.__code__.co_names)}.example.internal"
     with warnings.catch_warnings(record=True) as caught:

@@ -19,7 +19,6 @@ from chatstash.local import LocalUpstash
 from tests.conftest import Call
 from tests.strategies import EVERY_KIND, equal, messages
 
-
 Pair = Callable[[str], tuple[UpstashRedisChatMessageHistory, CommunityHistory]]
 
 
@@ -107,7 +106,19 @@ def test_numbers_that_json_libraries_change_are_kept(pair: Pair, call: Call, val
         assert type(read[0].additional_kwargs["value"]) is type(value)
 
 
-TEXTS = ["", "\x00", "\ud800", "a\udfffb", "😀 é 漢", '"\\\n\r\t', "\u2028\u2029", "\x7f\x80\x9f", "null", "NaN", "[1, 2]"]
+TEXTS = [
+    "",
+    "\x00",
+    "\ud800",
+    "a\udfffb",
+    "😀 é 漢",
+    '"\\\n\r\t',
+    "\u2028\u2029",
+    "\x7f\x80\x9f",
+    "null",
+    "NaN",
+    "[1, 2]",
+]
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)

@@ -1,4 +1,4 @@
-"""What a history does when server or network misbehave, for both colours; a server on a bare socket plays the faults."""
+"""What a history does when server or network misbehave, for both colours; a bare socket plays the faults."""
 
 from __future__ import annotations
 
@@ -203,7 +203,9 @@ def _failing_first(times: int, failure: Callable[[Exchange], None], reply: bytes
     return handler
 
 
-@pytest.mark.parametrize("failure", [_hang_up, _cut_off, lambda e: e.reply(HTML, "503 Service Unavailable", "text/html")])
+@pytest.mark.parametrize(
+    "failure", [_hang_up, _cut_off, lambda e: e.reply(HTML, "503 Service Unavailable", "text/html")]
+)
 def test_a_read_is_tried_again(faulty: Start, call: Call, failure: Callable[[Exchange], None]) -> None:
     server = faulty(_failing_first(2, failure, b'{"result": []}'))
     result = call(_history(server, retries=3, timeout=10), "read")
@@ -213,9 +215,7 @@ def test_a_read_is_tried_again(faulty: Start, call: Call, failure: Callable[[Exc
 
 def test_a_write_refused_for_its_rate_is_sent_again_after_the_time_asked_for(faulty: Start, call: Call) -> None:
     busy = "429 Too Many Requests"
-    server = faulty(
-        _failing_first(1, lambda e: e.reply(b"{}", busy, headers="retry-after: 1\r\n"), b'{"result": 1}')
-    )
+    server = faulty(_failing_first(1, lambda e: e.reply(b"{}", busy, headers="retry-after: 1\r\n"), b'{"result": 1}'))
     began = time.monotonic()
     call(_history(server, retries=1, timeout=10), "add_messages", ONE)
     assert time.monotonic() - began >= 1
@@ -263,9 +263,7 @@ def _resp2(exchange: Exchange) -> None:
 
 
 @pytest.mark.parametrize("encoding", [_json, _resp2])
-def test_the_reply_is_read_by_its_content_type(
-    faulty: Start, call: Call, encoding: Callable[[Exchange], None]
-) -> None:
+def test_the_reply_is_read_by_its_content_type(faulty: Start, call: Call, encoding: Callable[[Exchange], None]) -> None:
     server = faulty(encoding)
     assert call(_history(server), "messages") == [HumanMessage("hi")]
     assert b"resp2" in server.requests[0].lower()

@@ -11,10 +11,12 @@ import os
 import ssl
 import time
 from collections.abc import AsyncGenerator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import aiohttp
+from aiohttp.connector import Connection
 
 from chatstash.errors import DatabaseError
 from chatstash.rest.deadline import CONNECT_TIMEOUT, MAX_IDLE, Deadline
@@ -38,6 +40,33 @@ async def _owned(session: aiohttp.ClientSession) -> AsyncGenerator[None]:
 def _clock_gap() -> float:
     """Return the wall clock less the monotonic one: it changes where the process was frozen or the clock set."""
     return time.time() - time.monotonic()
+
+
+@dataclass
+class _Sending:
+    """How far a request has come: the transport it is written to, once that has begun."""
+
+    transport: asyncio.BaseTransport | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether any of the request may have gone out."""
+        return self.transport is not None
+
+    def abort(self) -> None:
+        """Drop what is not yet written; closing would hold it, and the connection, until the server takes it in."""
+        if isinstance(self.transport, asyncio.WriteTransport):
+            self.transport.abort()
+
+
+# aiohttp tells a request its connection, but not its caller.
+_sending: ContextVar[_Sending] = ContextVar("chatstash_sending")
+
+
+class _Request(aiohttp.ClientRequest):
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        _sending.get().transport = conn.transport
+        return await super().send(conn)
 
 
 @dataclass
@@ -81,10 +110,16 @@ class AsyncPool:
         """
         held = await self._open_session()
         held.in_flight += 1
+        sending = _Sending()
+        _sending.set(sending)
         try:
             return await self._post(held.session, request, deadline)
         except (aiohttp.ClientError, OSError) as error:
-            raise _converted(error, writes=writes) from bare(error)
+            sending.abort()
+            raise _converted(error, sent=sending.has_begun, writes=writes) from bare(error)
+        except asyncio.CancelledError:
+            sending.abort()
+            raise
         finally:
             held.in_flight -= 1
             await held.close_when_unused()
@@ -99,11 +134,11 @@ class AsyncPool:
         async with session.post(
             self._endpoint.url + request.path,
             data=_payload(request.body),
-            headers=request.headers,
+            headers=request.headers if self._is_tunnelled else {**request.headers, **self._proxy_headers},
             timeout=_timeout(deadline.remaining()),
             allow_redirects=False,
             proxy=self._proxy.url if self._proxy else None,
-            proxy_auth=self._proxy_auth,
+            proxy_headers=self._proxy_headers if self._is_tunnelled else None,
         ) as response:
             headers = {name.lower(): value for name, value in response.headers.items()}
             return HttpReply(response.status, headers, await response.read())
@@ -143,13 +178,13 @@ class AsyncPool:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            raise_for_status=False,
+            request_class=_Request,
         )
         return _LoopSession(session, _owned(session))
 
     @property
     def _needs_tls(self) -> bool:
-        return self._endpoint.scheme == "https" or (self._proxy is not None and self._proxy.url.startswith("https:"))
+        return self._endpoint.scheme == "https" or (self._proxy is not None and self._proxy.is_https)
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
@@ -160,9 +195,13 @@ class AsyncPool:
         return proxy_for(self._endpoint)
 
     @cached_property
-    def _proxy_auth(self) -> aiohttp.BasicAuth | None:
-        proxy = self._proxy
-        return aiohttp.BasicAuth(proxy.user, proxy.password) if proxy and proxy.user else None
+    def _proxy_headers(self) -> dict[str, str]:
+        return self._proxy.headers if self._proxy else {}
+
+    @cached_property
+    def _is_tunnelled(self) -> bool:
+        # Credentials for the proxy go with the CONNECT then, and never to the database.
+        return self._proxy is not None and self._endpoint.scheme == "https"
 
 
 def _payload(body: bytes) -> bytes | io.BytesIO:
@@ -171,22 +210,10 @@ def _payload(body: bytes) -> bytes | io.BytesIO:
 
 
 def _timeout(seconds: float) -> aiohttp.ClientTimeout:
-    # Connecting ends a little before the whole does, so that a request that never went out is known as such.
-    return aiohttp.ClientTimeout(
-        total=seconds, connect=seconds * 0.98, sock_connect=min(CONNECT_TIMEOUT, seconds * 0.95)
-    )
+    return aiohttp.ClientTimeout(total=seconds, sock_connect=min(CONNECT_TIMEOUT, seconds))
 
 
-_NOT_SENT = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ClientHttpProxyError,
-    aiohttp.ClientProxyConnectionError,
-    aiohttp.ConnectionTimeoutError,
-)
-
-
-def _converted(error: Exception, *, writes: bool) -> DatabaseError:
+def _converted(error: Exception, *, sent: bool, writes: bool) -> DatabaseError:
     """Return the error of this package for one of aiohttp's or the socket's."""
-    sent = not isinstance(error, _NOT_SENT)
     kind = timed_out if isinstance(error, TimeoutError) else broken
     return kind(sent=sent, writes=writes)

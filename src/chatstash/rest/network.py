@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import ssl
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -17,7 +18,7 @@ from chatstash.rest.endpoint import Endpoint, Secret
 
 
 class Proxy:
-    """An HTTP proxy: its URL without credentials, and those apart (they show in no repr).
+    """An HTTP proxy: its URL without credentials, and the headers that carry them (they show in no repr).
 
     Raises:
         ValueError: The proxy is not an http or https one.
@@ -32,8 +33,18 @@ class Proxy:
             )
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         self.url = urlunsplit((parts.scheme, f"{host}:{parts.port}" if parts.port else host, "", "", ""))
-        self.user = unquote(parts.username or "")
-        self.password = Secret(unquote(parts.password or ""))
+        self.headers = _authorization(unquote(parts.username or ""), unquote(parts.password or ""))
+
+    @property
+    def is_https(self) -> bool:
+        """Whether the proxy itself is spoken to over TLS."""
+        return self.url.startswith("https:")
+
+
+def _authorization(user: str, password: str) -> dict[str, str]:
+    if not user:
+        return {}
+    return {"proxy-authorization": Secret(f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}")}
 
 
 def proxy_for(endpoint: Endpoint) -> Proxy | None:

@@ -151,7 +151,7 @@ class SyncPool:
 def _manager_for(endpoint: Endpoint) -> urllib3.PoolManager:
     proxy = proxy_for(endpoint)
     options: dict[str, Any] = {"maxsize": _KEPT_CONNECTIONS, "num_pools": 1, "retries": False}
-    if endpoint.scheme == "https" or (proxy and proxy.url.startswith("https:")):
+    if endpoint.scheme == "https" or (proxy and proxy.is_https):
         options["ssl_context"] = tls_context()
     manager = _proxied(proxy, options) if proxy else urllib3.PoolManager(**options)
     manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
@@ -159,10 +159,9 @@ def _manager_for(endpoint: Endpoint) -> urllib3.PoolManager:
 
 
 def _proxied(proxy: Proxy, options: dict[str, Any]) -> urllib3.PoolManager:
-    headers = urllib3.make_headers(proxy_basic_auth=f"{proxy.user}:{proxy.password}") if proxy.user else None
-    if proxy.url.startswith("https:"):
+    if proxy.is_https:
         options["proxy_ssl_context"] = options["ssl_context"]
-    return urllib3.ProxyManager(proxy.url, proxy_headers=headers, **options)
+    return urllib3.ProxyManager(proxy.url, proxy_headers=proxy.headers, **options)
 
 
 def _converted(error: Exception, *, writes: bool) -> DatabaseError:

@@ -1,0 +1,100 @@
+"""`RunnableWithMessageHistory` over the class: sync, async, streaming, with tool calls, and what a turn costs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from langchain_core.language_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.history import RunnableWithMessageHistory
+
+from chatstash import UpstashRedisChatMessageHistory
+from chatstash.local import LocalUpstash
+
+CONFIG: RunnableConfig = {"configurable": {"session_id": "s"}}
+CALL = {"name": "weather", "args": {"city": "Ōsaka"}, "id": "call_1", "type": "tool_call"}
+PROMPT = ChatPromptTemplate.from_messages(
+    [("system", "You are terse."), MessagesPlaceholder("history"), MessagesPlaceholder("input")]
+)
+
+
+def _history(upstash: LocalUpstash) -> UpstashRedisChatMessageHistory:
+    return UpstashRedisChatMessageHistory("s", upstash.url, upstash.token, ttl=60)
+
+
+def _chain(upstash: LocalUpstash, replies: Iterator[AIMessage], *, with_key: bool) -> RunnableWithMessageHistory:
+    model: Runnable[Any, Any] = GenericFakeChatModel(messages=replies)
+    keys = {"input_messages_key": "input", "history_messages_key": "history"} if with_key else {}
+    return RunnableWithMessageHistory(PROMPT | model if with_key else model, lambda _: _history(upstash), **keys)
+
+
+def _say(chain: Runnable[Any, Any], said: list[BaseMessage], way: str, *, with_key: bool) -> None:
+    given: Any = {"input": said} if with_key else said
+    if way == "invoke":
+        chain.invoke(given, CONFIG)
+    elif way == "stream":
+        assert len(list(chain.stream(given, CONFIG))) > 0
+    elif way == "ainvoke":
+        asyncio.run(chain.ainvoke(given, CONFIG))
+    else:
+        asyncio.run(_streamed(chain, given))
+
+
+async def _streamed(chain: Runnable[Any, Any], given: Any) -> None:
+    assert [part async for part in chain.astream(given, CONFIG)]
+
+
+@pytest.mark.parametrize("way", ["invoke", "stream", "ainvoke", "astream"])
+@pytest.mark.parametrize(("with_key", "cost"), [(True, (2, 3)), (False, (3, 4))])
+def test_turns_are_stored_and_cost_what_they_should(
+    upstash: LocalUpstash, way: str, with_key: bool, cost: tuple[int, int]
+) -> None:
+    chain = _chain(
+        upstash, iter([AIMessage("first answer", id="a1"), AIMessage("second answer", id="a2")]), with_key=with_key
+    )
+    for number, question in enumerate(["one?", "two?"]):
+        before = upstash.stats
+        _say(chain, [HumanMessage(question)], way, with_key=with_key)
+        spent = upstash.stats - before
+        assert (spent.requests, spent.commands) == cost
+        assert len(_history(upstash).messages) == 2 * (number + 1)
+    kinds = [
+        (message.type.removesuffix("MessageChunk").lower(), message.content) for message in _history(upstash).messages
+    ]
+    assert kinds == [("human", "one?"), ("ai", "first answer"), ("human", "two?"), ("ai", "second answer")]
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke"])
+def test_turns_with_tool_calls(upstash: LocalUpstash, way: str) -> None:
+    asks = AIMessage("", id="a1", tool_calls=[CALL])
+    chain = _chain(upstash, iter([asks, AIMessage("Sunny", id="a2")]), with_key=True)
+    result = ToolMessage("sun", tool_call_id="call_1", artifact={"degrees": 31})
+    _say(chain, [HumanMessage("Weather?")], way, with_key=True)
+    _say(chain, [result], way, with_key=True)
+    stored = _history(upstash).messages
+    assert stored[0] == HumanMessage("Weather?")
+    assert stored[1].tool_calls == [CALL]
+    assert stored[2] == result
+    assert stored[3].content == "Sunny"
+
+
+def test_the_model_is_given_what_was_said_before(upstash: LocalUpstash) -> None:
+    seen: list[list[BaseMessage]] = []
+
+    class Watched(GenericFakeChatModel):
+        def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Any:
+            seen.append(messages)
+            return super()._generate(messages, *args, **kwargs)
+
+    model = Watched(messages=iter([AIMessage("a"), AIMessage("b")]))
+    chain = RunnableWithMessageHistory(
+        PROMPT | model, lambda _: _history(upstash), input_messages_key="input", history_messages_key="history"
+    )
+    chain.invoke({"input": [HumanMessage("one?")]}, CONFIG)
+    chain.invoke({"input": [HumanMessage("two?")]}, CONFIG)
+    assert [message.content for message in seen[1]] == ["You are terse.", "one?", "a", "two?"]
