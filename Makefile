@@ -1,0 +1,62 @@
+# Two commands do everything on a machine with Python 3.11 or newer, git and make:
+#   make demo    a conversation on a local Upstash, read back by a second process
+#   make test    the tests, in under 5 minutes
+PYTHON ?= python3
+VENV := .venv
+LOWEST := .venv-lowest
+BIN := $(VENV)/bin
+JS := tests/interop/js
+
+.PHONY: demo test test-long test-lowest lint types check lock clean
+.DEFAULT_GOAL := test
+
+demo: $(VENV)/installed
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/installed $(JS)/node_modules/installed
+	$(BIN)/python -m pytest -n 2 -m "not long"
+
+test-long: $(VENV)/installed $(JS)/node_modules/installed
+	$(BIN)/python -m pytest -n 2 -m long --timeout 1200
+
+# The same tests with the oldest versions that pyproject.toml allows of what users bring themselves.
+test-lowest: $(LOWEST)/installed $(JS)/node_modules/installed
+	$(LOWEST)/bin/python -m pytest -n 2 -m "not long"
+
+lint: $(VENV)/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/installed
+	$(BIN)/mypy
+
+check: test lint types
+
+$(VENV)/installed: requirements/dev.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "chatstash needs Python 3.11 or newer: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+$(LOWEST)/installed: requirements/lowest.lock pyproject.toml
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --require-hashes -r requirements/lowest.lock
+	$(LOWEST)/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+# Node is optional: without it, the tests that need it say so and skip.
+$(JS)/node_modules/installed: $(JS)/package-lock.json
+	mkdir -p $(JS)/node_modules
+	if command -v npm >/dev/null; then cd $(JS) && npm ci --silent --no-audit --no-fund; else echo "npm not found: the LangChain.js tests will skip"; fi
+	touch $@
+
+# Writes the lock files anew; needs uv.
+lock:
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --extra dev pyproject.toml requirements/build.in -o requirements/dev.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --resolution lowest-direct --extra dev pyproject.toml requirements/build.in -o requirements/lowest.lock
+	cd $(JS) && npm install --package-lock-only --silent --no-audit --no-fund
+
+clean:
+	rm -rf $(VENV) $(LOWEST) $(JS)/node_modules
