@@ -291,7 +291,7 @@ CORRUPT = {
     "data is a string": '{"type":"human","data":"x"}',
     "data is null": '{"type":"human","data":null}',
     "unknown type": '{"type":"whisper","data":{"content":"x"}}',
-    "generic, of LangChain.js": '{"type":"generic","data":{"content":"x","role":"r"}}',
+    "generic, without a role": '{"type":"generic","data":{"content":"x"}}',
     "no content": '{"type":"human","data":{}}',
     "content of another type": '{"type":"human","data":{"content":7}}',
     "hostile kwargs": '{"type":"ai","data":{"content":"x","additional_kwargs":"x"}}',

@@ -33,6 +33,9 @@ _CLASSES: Mapping[str, type[BaseMessage]] = {
 }
 """What `messages_from_dict` makes of each type; the defaults of these classes are the ones left out."""
 
+_JS_CHAT = "generic"
+"""What LangChain.js calls the type of a ChatMessage."""
+
 
 def to_records(messages: Iterable[BaseMessage]) -> list[Record]:
     """Return the records of messages, without ids.
@@ -91,12 +94,18 @@ def to_message(record: Record, *, key: str = "", position: int = 0) -> BaseMessa
         CorruptRecord: LangChain cannot make a message of it: an unknown type, or fields that are wrong.
     """
     try:
-        (message,) = messages_from_dict([{"type": record.type, "data": dict(record.data)}])
+        (message,) = messages_from_dict([_langchain_form(record)])
     except Exception as error:
         # A validator may stumble over hostile data in any way; all of them mean the same.
         reason = f"LangChain cannot make a message of it ({type(error).__name__}: {_first_line(error)})"
         raise CorruptRecord(reason, key=key, position=position) from error
     return message
+
+
+def _langchain_form(record: Record) -> dict[str, Any]:
+    if record.type != _JS_CHAT:
+        return {"type": record.type, "data": dict(record.data)}
+    return {"type": "chat", "data": {**record.data, "type": "chat"}}
 
 
 def _first_line(error: Exception) -> str:
