@@ -27,10 +27,13 @@ from tests.conftest import Call
 JS = Path(__file__).parent / "js"
 HERE = shutil.which("node") is not None and (JS / "node_modules" / "@langchain").is_dir()
 
-pytestmark = pytest.mark.skipif(not HERE, reason="Node is missing, or `npm ci` was not run in tests/interop/js (make test does)")
+pytestmark = pytest.mark.skipif(
+    not HERE, reason="Node is missing, or `npm ci` was not run in tests/interop/js (make test does)"
+)
 
 CALL = {"name": "search", "args": {"query": "naïve 😀", "deep": [1, {"a": None}]}, "id": "call_1", "type": "tool_call"}
 BAD_CALL = {"name": "f", "args": "{bad", "id": "call_2", "error": "no JSON", "type": "invalid_tool_call"}
+USAGE: Any = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
 SHARED: list[BaseMessage] = [
     SystemMessage("You are terse.", id="s1"),
     HumanMessage("naïve 😀 \u2028 \x00", id="h1", name="ada"),
@@ -40,7 +43,7 @@ SHARED: list[BaseMessage] = [
     ToolMessage("42", tool_call_id="call_1", name="search", id="t1", artifact={"rows": 1}, status="error"),
     ToolMessage("43", tool_call_id="call_2"),
     FunctionMessage("7", name="add", id="f1"),
-    AIMessage("done", response_metadata={"model_name": "m"}, usage_metadata={"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}),
+    AIMessage("done", response_metadata={"model_name": "m"}, usage_metadata=USAGE),
 ]  # fmt: skip
 
 
@@ -106,7 +109,9 @@ def test_their_generic_type_reads_as_a_chat_message(upstash: LocalUpstash, call:
     assert (message.content, message.role, message.id) == ("Hm", "moderator", "g1")
 
 
-@pytest.mark.parametrize("message", [ChatMessage("x", role="r"), RemoveMessage(id="x")], ids=lambda message: message.type)
+@pytest.mark.parametrize(
+    "message", [ChatMessage("x", role="r"), RemoveMessage(id="x")], ids=lambda message: message.type
+)
 def test_types_they_cannot_read(upstash: LocalUpstash, message: BaseMessage) -> None:
     """Documented in docs/compatibility.md: LangChain.js throws on these."""
     ours = UpstashRedisChatMessageHistory("s", upstash.url, upstash.token)

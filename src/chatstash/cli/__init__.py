@@ -11,4 +11,4 @@ def main() -> None:
         if error.name and error.name.startswith("chatstash"):
             raise
         sys.exit(f"chatstash: the package {error.name} is missing: pip install 'chatstash[local]'")
-    app()
+    app(prog_name="chatstash")

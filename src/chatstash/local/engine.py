@@ -99,6 +99,8 @@ class Engine:
             "appendonly": "yes" if self._data else "no",
             "appendfsync": "everysec",
             "daemonize": "no",
+            # So that a list of processes tells whose it is.
+            "set-proc-title": "no",
         }
         arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
         # A session of its own: Ctrl-C in the terminal is for this process, which then stops the engine.

@@ -1,0 +1,5 @@
+"""`python -m chatstash` is the command line."""
+
+from chatstash.cli import main
+
+main()

@@ -1,0 +1,132 @@
+"""The commands `serve` and `dev`, run as a person runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatstash import UpstashRedisChatMessageHistory
+from tests.local.test_server import gone, processes_of
+
+CHATSTASH = [sys.executable, "-m", "chatstash"]
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("UPSTASH")}
+
+
+def chatstash(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*CHATSTASH, *arguments], capture_output=True, text=True, timeout=60, env=ENVIRONMENT, check=False, **options
+    )
+
+
+@contextmanager
+def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+    with subprocess.Popen(
+        [*CHATSTASH, "serve", "--port", "0", "--json", *arguments], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield process, json.loads(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_ends_cleanly_and_keeps_its_data(tmp_path: Path, number: signal.Signals) -> None:
+    for turn in range(2):
+        with serving("--data", str(tmp_path), "--token", "given") as (process, variables):
+            # A token that was given is not printed.
+            assert list(variables) == ["UPSTASH_REDIS_REST_URL"]
+            history = UpstashRedisChatMessageHistory("s", variables["UPSTASH_REDIS_REST_URL"], "given")
+            assert len(history.messages) == turn
+            history.add_user_message("x")
+            assert processes_of(tmp_path)
+            process.send_signal(number)
+            assert process.wait(10) == 0
+        assert gone(tmp_path)
+
+
+def test_serve_makes_up_a_token_and_says_it() -> None:
+    with serving() as (_, variables):
+        url, token = variables["UPSTASH_REDIS_REST_URL"], variables["UPSTASH_REDIS_REST_TOKEN"]
+        assert len(token) >= 32
+        UpstashRedisChatMessageHistory("s", url, token).add_user_message("x")
+
+
+def test_serve_says_that_a_port_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = chatstash("serve", "--port", str(taken.getsockname()[1]))
+    assert done.returncode == 1
+    assert "taken" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_serve_says_that_a_redis_is_not_there() -> None:
+    done = chatstash("serve", "--port", "0", "--redis", "redis://127.0.0.1:1")
+    assert done.returncode == 1
+    assert "cannot be reached" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_dev_runs_a_command_with_the_two_variables() -> None:
+    code = "from chatstash import UpstashRedisChatMessageHistory as H; h = H('s'); h.add_user_message('hi'); print(h)"
+    done = chatstash("dev", "--", sys.executable, "-c", code)
+    assert (done.returncode, done.stdout) == (0, "Human: hi\n")
+
+
+def test_dev_passes_on_arguments_input_and_exit_code() -> None:
+    done = chatstash("dev", "sh", "-c", 'read line; echo "$line $1"; exit 7', "sh", "--help", input="in\n")
+    assert (done.returncode, done.stdout) == (7, "in --help\n")
+    assert chatstash("dev", "--", "sh", "-c", "kill -9 $$").returncode == 128 + 9
+
+
+def test_dev_keeps_its_server_out_of_a_proxys_way() -> None:
+    done = chatstash("dev", "--", "sh", "-c", "echo $NO_PROXY")
+    assert "127.0.0.1" in done.stdout
+
+
+def test_dev_says_that_a_command_is_not_there() -> None:
+    done = chatstash("dev", "--", "/no/such/command")
+    assert done.returncode == 127
+    assert "could not be started" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_dev_ends_its_command_and_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    code = "echo started; trap 'echo ended; exit 5' TERM; while :; do sleep 0.1; done"
+    command = [*CHATSTASH, "dev", "--data", str(tmp_path), "--", "sh", "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "started\n"
+        process.send_signal(number)
+        assert process.wait(20) == 5
+        assert process.stdout.read() == "ended\n"
+    assert gone(tmp_path)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["dev", "--help"], []])
+def test_help_is_given(arguments: list[str]) -> None:
+    done = chatstash(*arguments)
+    assert "chatstash" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_version() -> None:
+    assert chatstash("--version").stdout.startswith("chatstash 0.")
+
+
+def test_without_the_extra_it_says_what_to_install() -> None:
+    code = "import sys; sys.modules['typer'] = None; from chatstash.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip() == "chatstash: the package typer is missing: pip install 'chatstash[local]'"
