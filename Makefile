@@ -17,7 +17,7 @@ test: $(VENV)/installed $(JS)/node_modules/installed
 	$(BIN)/python -m pytest -n 2 -m "not long"
 
 test-long: $(VENV)/installed $(JS)/node_modules/installed
-	$(BIN)/python -m pytest -n 2 -m long --timeout 1200
+	$(BIN)/python -m pytest -n 2 -m long --timeout 1200 || { code=$$?; [ $$code -eq 5 ] && echo "there are no long tests yet" || exit $$code; }
 
 # The same tests with the oldest versions that pyproject.toml allows of what users bring themselves.
 test-lowest: $(LOWEST)/installed $(JS)/node_modules/installed

@@ -19,8 +19,9 @@ NAMES = {
     "AppendResult", "Applied", "BadCredentials", "ChatstashError", "ChatstashWarning", "ClearResult", "CommandRejected",
     "ConnectionFailed", "CorruptRecord", "Cost", "Cursor", "DatabaseError", "GatewayError", "InsecureConnectionWarning",
     "MessagesResult", "OutcomeUnknown", "OutcomeUnknownAfterBadReply", "OutcomeUnknownAfterConnectionLoss",
+    "OutcomeUnknownAfterGatewayError",
     "OutcomeUnknownAfterServerError", "OutcomeUnknownAfterTimeout", "ProtocolError", "QuotaExceeded", "RateLimited",
-    "ReadOnlyToken", "ReadResult", "Record", "RecordId", "ReplyFormatRefused", "RequestTimeout", "RequestTooLarge",
+    "ReadOnlyToken", "ReadResult", "Record", "RecordId", "RequestTimeout", "RequestTooLarge",
     "ServerError", "Session", "Store", "StoreClosed", "UnstorableMessage", "UnsupportedRecord",
     "UpstashRedisChatMessageHistory", "WrongType", "__version__",
 }  # fmt: skip

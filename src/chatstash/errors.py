@@ -11,14 +11,13 @@
     │   ├── RateLimited               too many requests at once; `retry_after` seconds when the server says
     │   ├── WrongType                 the key holds something that is not a list
     │   ├── CommandRejected           any other refusal by the database
-    │   │   └── ReplyFormatRefused    the server does not know the reply format asked for
     │   ├── ServerError               status 5xx, or a database that is loading or busy
     │   │   └── GatewayError          5xx with a body that is not Upstash's: a proxy answered (also a ProtocolError)
     │   ├── ConnectionFailed          no connection, or it broke (also a builtin ConnectionError)
     │   ├── RequestTimeout            no whole reply within the time allowed (also a builtin TimeoutError)
     │   ├── ProtocolError             a reply that is not Upstash's REST API
     │   └── OutcomeUnknown            a write whose reply was lost: it may or may not have been applied.
-    │                                 Always raised as one of its four children, each also of the kind of the
+    │                                 Always raised as one of its children, each also of the kind of the
     │                                 cause (…AfterTimeout is also a RequestTimeout, and so on).
     ├── CorruptRecord                 a stored record that cannot be read (also a ValueError)
     ├── UnsupportedRecord             a stored record of a newer form than this version knows
@@ -35,6 +34,7 @@ anything is sent.
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from typing import ClassVar
 
 __all__ = [
@@ -51,13 +51,13 @@ __all__ = [
     "OutcomeUnknown",
     "OutcomeUnknownAfterBadReply",
     "OutcomeUnknownAfterConnectionLoss",
+    "OutcomeUnknownAfterGatewayError",
     "OutcomeUnknownAfterServerError",
     "OutcomeUnknownAfterTimeout",
     "ProtocolError",
     "QuotaExceeded",
     "RateLimited",
     "ReadOnlyToken",
-    "ReplyFormatRefused",
     "RequestTimeout",
     "RequestTooLarge",
     "ServerError",
@@ -160,7 +160,7 @@ class CommandRejected(DatabaseError):
 
 
 class ReplyFormatRefused(CommandRejected):
-    """The server does not know the reply format asked for; the request is sent again in another."""
+    """The server does not know the reply format asked for. Within the package: it is asked again in another."""
 
 
 class ConnectionFailed(DatabaseError, ConnectionError):
@@ -194,8 +194,15 @@ class GatewayError(ServerError, ProtocolError):
 class OutcomeUnknown(DatabaseError):
     """A write was sent and its reply was lost, so it may or may not have been applied.
 
-    It was not sent again, for that could store it twice. The error it came from is its `__cause__`.
+    It was not sent again, for that could store it twice.
+
+    Attributes:
+        key: The conversation's key, or None where it is not known.
+        rids: The ids of the records that an append would have stored; empty for any other write.
     """
+
+    key: str | None = None
+    rids: Sequence[object] = ()
 
     advice = "Read the conversation before writing the same again."
 
@@ -208,8 +215,12 @@ class OutcomeUnknownAfterConnectionLoss(OutcomeUnknown, ConnectionFailed):
     """A write whose connection broke before the whole reply was there."""
 
 
-class OutcomeUnknownAfterServerError(OutcomeUnknown, GatewayError):
+class OutcomeUnknownAfterServerError(OutcomeUnknown, ServerError):
     """A write that was answered with a status of 5xx."""
+
+
+class OutcomeUnknownAfterGatewayError(OutcomeUnknownAfterServerError, GatewayError):
+    """A write that was answered with a status of 5xx by something before the database."""
 
 
 class OutcomeUnknownAfterBadReply(OutcomeUnknown, ProtocolError):
@@ -236,8 +247,7 @@ class CorruptRecord(ChatstashError, ValueError):
     def __str__(self) -> str:
         return (
             f"The record at position {self.position} (0 is the oldest) of key {self.key!r} cannot be read: "
-            f"{self.reason}. Nothing was changed. Look at it with LINDEX and index {-1 - self.position}; "
-            "this version reads a conversation only as a whole."
+            f"{self.reason}. Nothing was changed. Look at it with LINDEX and index {-1 - self.position}."
         )
 
 

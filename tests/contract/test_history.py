@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import inspect
 import time
+from typing import Any
 
 import pytest
 from langchain_community.chat_message_histories import UpstashRedisChatMessageHistory as CommunityHistory
@@ -13,7 +14,7 @@ from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from upstash_redis import Redis
 
-from chatstash import Store, StoreClosed, UpstashRedisChatMessageHistory
+from chatstash import Record, Store, StoreClosed, UnstorableMessage, UpstashRedisChatMessageHistory
 from chatstash.local import LocalUpstash
 from tests.conftest import Call
 
@@ -198,6 +199,8 @@ def test_a_store_is_shared_and_its_defaults_count(upstash: LocalUpstash, run: Ca
         UpstashRedisChatMessageHistory("s", store=store).add_user_message("a")
         UpstashRedisChatMessageHistory("s", key_prefix="q:", ttl=200, store=store).add_user_message("a")
         assert store.session("s").records()[0].data == {"content": "a"}
+        UpstashRedisChatMessageHistory("t", key_prefix="message_store:", store=store).add_user_message("a")
+    assert run("EXISTS", "message_store:t") == 1
     assert 95 <= run("TTL", "p:s") <= 100
     assert 195 <= run("TTL", "q:s") <= 200
 
@@ -220,3 +223,31 @@ def test_a_store_closes_with_its_block(upstash: LocalUpstash) -> None:
             return (await store.session("s").aread()).cost.requests
 
     assert asyncio.run(use()) == 1
+
+
+def test_an_empty_append_asks_nothing_and_says_so(upstash: LocalUpstash, call: Call) -> None:
+    with Store(upstash.url, upstash.token) as store:
+        result = call(store.session("s"), "append", [])
+    assert (result.length, result.rids, result.cost.requests) == (None, [], 0)
+
+
+@pytest.mark.parametrize(
+    "bad", [Record(7, {}), Record("human", "x"), Record("human", {}, None, {"v": 2}), {"type": "human"}, None]
+)
+def test_a_record_that_could_not_be_read_back_is_not_stored(upstash: LocalUpstash, call: Call, bad: Any) -> None:
+    with Store(upstash.url, upstash.token) as store:
+        session = store.session("s")
+        with pytest.raises(UnstorableMessage, match="Message 1"):
+            call(session, "append", [Record("human", {"content": "a"}), bad])
+        assert session.records() == []
+
+
+def test_a_record_of_another_library_gets_an_id_of_ours_when_appended(upstash: LocalUpstash, run: Call) -> None:
+    with Store(upstash.url, upstash.token) as store:
+        run("LPUSH", "message_store:s", '{"type":"human","data":{"content":"a"},"rid":"theirs","meta":1}')
+        session = store.session("s")
+        (theirs,) = session.records()
+        assert theirs.raw == b'{"type":"human","data":{"content":"a"},"rid":"theirs","meta":1}'
+        appended = session.append([theirs])
+        assert session.records()[1].rid == appended.rids[0]
+        assert session.records()[1].other == {"meta": 1}

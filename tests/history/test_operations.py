@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from chatstash.errors import Applied, ConnectionFailed, CorruptRecord, ProtocolError, ReadOnlyToken, WrongType
+from chatstash.errors import (
+    Applied,
+    ConnectionFailed,
+    CorruptRecord,
+    OutcomeUnknown,
+    ProtocolError,
+    ReadOnlyToken,
+    RequestTimeout,
+    WrongType,
+)
 from chatstash.history import operations
-from chatstash.rest.commands import Batch, CommandFailure, Cost, Replies
-from chatstash.rest.ops import RetryPolicy, retrying
+from chatstash.history.records import record_ids
+from chatstash.rest.commands import Batch, Cost, Effect, Replies
+from chatstash.rest.limits import RetryPolicy
+from chatstash.rest.ops import retrying
 from tests.rest.test_ops import play
 
 COST = Cost(1, 1, 20, 20)
-WRONG = CommandFailure("WRONGTYPE Operation against a key holding the wrong kind of value")
 NO_RETRY = RetryPolicy(retries=0)
 
 
@@ -21,13 +31,13 @@ def _replies(*values: object) -> Replies:
 
 def test_append_pushes_in_order() -> None:
     result, asked = play(operations.append("k", ["old", "new"], [], None), [_replies(7)])
-    assert asked == [Batch((("LPUSH", "k", "old", "new"),), atomic=True, writes=True)]
+    assert asked == [Batch((("LPUSH", "k", "old", "new"),), atomic=True, effect=Effect.WRITE)]
     assert (result.length, result.cost) == (7, COST)
 
 
 def test_append_sets_the_expiry_in_the_same_transaction() -> None:
     _, asked = play(operations.append("k", ["a"], [], 60), [_replies(1, 1)])
-    assert asked == [Batch((("LPUSH", "k", "a"), ("EXPIRE", "k", 60)), atomic=True, writes=True)]
+    assert asked == [Batch((("LPUSH", "k", "a"), ("EXPIRE", "k", 60)), atomic=True, effect=Effect.WRITE)]
 
 
 def test_read_turns_the_list_round() -> None:
@@ -39,7 +49,7 @@ def test_read_turns_the_list_round() -> None:
 
 def test_read_with_refresh_is_not_a_write_that_must_not_be_repeated() -> None:
     _, asked = play(operations.read("k", 60), [_replies([], 0)])
-    assert asked == [Batch((("LRANGE", "k", 0, -1), ("EXPIRE", "k", 60)))]
+    assert asked == [Batch((("LRANGE", "k", 0, -1), ("EXPIRE", "k", 60)), effect=Effect.IDEMPOTENT)]
 
 
 def test_a_corrupt_record_is_counted_from_the_oldest() -> None:
@@ -52,15 +62,15 @@ def test_a_corrupt_record_is_counted_from_the_oldest() -> None:
 def test_clear_tells_whether_there_was_something() -> None:
     for deleted, existed in ((1, True), (0, False)):
         result, asked = play(operations.clear("k"), [_replies(deleted)])
-        assert asked == [Batch((("DEL", "k"),), writes=True)]
+        assert asked == [Batch((("DEL", "k"),), effect=Effect.WRITE)]
         assert result.existed is existed
 
 
 def test_an_expiry_set_on_something_else_is_taken_off_again() -> None:
     op = operations.append("k", ["a"], [], 60)
     asked = [next(op)]
-    asked.append(op.send(_replies(WRONG, 1)))
-    assert asked[1] == Batch((("PERSIST", "k"),), writes=True)
+    asked.append(op.send(_replies(WrongType("x"), 1)))
+    assert asked[1] == Batch((("PERSIST", "k"),), effect=Effect.IDEMPOTENT)
     with pytest.raises(WrongType, match="'k'") as caught:
         op.send(_replies(1))
     assert caught.value.key == "k"
@@ -71,16 +81,35 @@ def test_an_expiry_set_on_something_else_is_taken_off_again() -> None:
 def test_where_that_fails_the_error_says_what_is_left_to_do() -> None:
     op = retrying(operations.append("k", ["a"], [], 60), NO_RETRY)
     next(op)
-    op.send(_replies(WRONG, 1))
+    op.send(_replies(WrongType("x"), 1))
     with pytest.raises(WrongType, match="run PERSIST"):
         op.throw(ConnectionFailed("x"))
 
 
 def test_an_expiry_that_is_refused_is_not_passed_over() -> None:
-    refused = CommandFailure("NOPERM this user has no permissions to run the 'expire' command")
-    with pytest.raises(ReadOnlyToken) as caught:
-        play(operations.read("k", 60), [_replies([], refused)])
-    assert caught.value.applied is Applied.PARTLY
+    for op, done in (
+        (operations.read("k", 60), "could be read"),
+        (operations.append("k", ["a"], [], 60), "were stored"),
+    ):
+        with pytest.raises(ReadOnlyToken, match=done) as caught:
+            play(op, [_replies([], ReadOnlyToken("x"))])
+        assert caught.value.applied is Applied.PARTLY
+
+
+def test_an_append_that_was_refused_with_its_expiry_changed_nothing() -> None:
+    for expiry in (0, ReadOnlyToken("x")):
+        with pytest.raises(ReadOnlyToken) as caught:
+            play(operations.append("k", ["a"], [], 60), [_replies(ReadOnlyToken("x"), expiry)])
+        assert caught.value.applied is Applied.NO
+
+
+def test_an_unknown_outcome_names_key_and_records() -> None:
+    rids = record_ids(2, time_ms=1, randomness=b"x" * 6)
+    lost = RequestTimeout("x", applied=Applied.UNKNOWN)
+    for op, kept in ((operations.append("k", ["a", "b"], rids, None), tuple(rids)), (operations.clear("k"), ())):
+        with pytest.raises(OutcomeUnknown) as caught:
+            play(retrying(op, NO_RETRY), [lost])
+        assert (caught.value.key, caught.value.rids) == ("k", kept)
 
 
 @pytest.mark.parametrize("value", [b"x", None, [1]])

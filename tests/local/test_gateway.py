@@ -252,6 +252,13 @@ def _send_and_leave(upstash: LocalUpstash) -> None:
         gone.sendall(head.encode() + body)
 
 
+def test_a_transactions_replies_are_limited_one_by_one(client: Client) -> None:
+    for name in ("a", "b"):
+        client.ask("/", ["SET", name, "x" * (6 * MB)])
+    status, body = client.ask("/multi-exec", [["GET", "a"], ["GET", "b"], ["SET", "c", "1"]])
+    assert (status, len(body[0]["result"]), body[2]) == (200, 6 * MB, {"result": "OK"})
+
+
 def test_the_flag_of_scripts_is_taken_off_and_nothing_else() -> None:
     scripts = Scripts()
     for before, after in [
@@ -265,7 +272,14 @@ def test_the_flag_of_scripts_is_taken_off_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["GET", "k"], ["XREAD", "COUNT", "1", "STREAMS", "s", "0"], ["PING"], ["EVAL", "x", "0"]]
+    "command",
+    [
+        ["GET", "k"],
+        ["XREAD", "STREAMS", "block", "0"],
+        ["XREAD", "COUNT", "1", "STREAMS", "s", "0"],
+        ["PING"],
+        ["EVAL", "x", "0"],
+    ],
 )
 def test_ordinary_commands_are_taken(command: list[str]) -> None:
     assert refusal_of(command) is None

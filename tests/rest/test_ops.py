@@ -15,6 +15,7 @@ from chatstash.errors import (
     OutcomeUnknown,
     OutcomeUnknownAfterBadReply,
     OutcomeUnknownAfterConnectionLoss,
+    OutcomeUnknownAfterGatewayError,
     OutcomeUnknownAfterServerError,
     OutcomeUnknownAfterTimeout,
     ProtocolError,
@@ -23,11 +24,13 @@ from chatstash.errors import (
     RequestTimeout,
     ServerError,
 )
-from chatstash.rest.commands import Batch, Cost, Replies
-from chatstash.rest.ops import DrivenOp, Op, Pause, RetryPolicy, retrying, send
+from chatstash.rest.commands import Batch, Cost, Effect, Replies
+from chatstash.rest.limits import RetryPolicy
+from chatstash.rest.ops import DrivenOp, Op, Pause, retrying, send
 
 READ = Batch((("GET", "k"),))
-WRITE = Batch((("LPUSH", "k", "v"),), writes=True)
+WRITE = Batch((("LPUSH", "k", "v"),), effect=Effect.WRITE)
+IDEMPOTENT = Batch((("PERSIST", "k"),), effect=Effect.IDEMPOTENT)
 POLICY = RetryPolicy(retries=3, first_pause=0.1, longest_pause=0.3, jitter=lambda: 1.0)
 
 
@@ -98,7 +101,7 @@ def test_a_pause_that_does_not_fit_ends_it() -> None:
         (RequestTimeout, OutcomeUnknownAfterTimeout),
         (ConnectionFailed, OutcomeUnknownAfterConnectionLoss),
         (ServerError, OutcomeUnknownAfterServerError),
-        (GatewayError, OutcomeUnknownAfterServerError),
+        (GatewayError, OutcomeUnknownAfterGatewayError),
         (ProtocolError, OutcomeUnknownAfterBadReply),
     ],
 )
@@ -110,6 +113,20 @@ def test_an_unknown_outcome_is_raised_at_once_and_is_still_of_its_kind(
         play(retrying(one(WRITE), POLICY), [error])
     assert isinstance(caught.value, cause)
     assert (caught.value.status, caught.value.server_text, caught.value.applied) == (500, "said", Applied.UNKNOWN)
+
+
+def test_a_lost_reply_is_asked_for_again_where_that_does_no_harm() -> None:
+    for batch in (READ, IDEMPOTENT):
+        lost = RequestTimeout("x", applied=Applied.UNKNOWN)
+        assert play(retrying(one(batch), POLICY), [lost, OK])[1] == [batch, Pause(0.1), batch]
+
+
+def test_of_a_read_it_is_known_that_nothing_changed() -> None:
+    for batch, applied in ((READ, Applied.NO), (IDEMPOTENT, Applied.UNKNOWN)):
+        with pytest.raises(RequestTimeout) as caught:
+            play(retrying(one(batch), RetryPolicy(retries=0)), [RequestTimeout("x", applied=Applied.UNKNOWN)])
+        assert not isinstance(caught.value, OutcomeUnknown)
+        assert caught.value.applied is applied
 
 
 def test_a_refused_format_is_asked_for_again_once_and_at_no_retry() -> None:
@@ -133,5 +150,5 @@ def test_an_operation_may_mend_an_error_itself() -> None:
 
 def test_no_pause_is_longer_than_the_longest_however_many_tries() -> None:
     policy = RetryPolicy(retries=10**6, jitter=lambda: 1.0)
-    assert policy.pause_after(5000, ConnectionFailed("x")) == policy.longest_pause
-    assert RetryPolicy(jitter=lambda: 0.0).pause_after(0, ConnectionFailed("x")) == 0
+    assert policy.pause_after(5000, ConnectionFailed("x"), Effect.READ) == policy.longest_pause
+    assert RetryPolicy(jitter=lambda: 0.0).pause_after(0, ConnectionFailed("x"), Effect.READ) == 0

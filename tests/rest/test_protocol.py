@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatstash.errors import Applied, CommandRejected, DatabaseError, ProtocolError, ReplyFormatRefused
-from chatstash.rest.commands import Batch, CommandFailure
+from chatstash.errors import Applied, CommandRejected, DatabaseError, ProtocolError, ReplyFormatRefused, WrongType
+from chatstash.rest.commands import Batch, Effect
 from chatstash.rest.protocol import HttpReply, replies_from, request_for
 
 GET = Batch((("GET", "k"),))
 TWO = Batch((("GET", "k"), ("INCR", "n")))
-TRANSACTION = Batch((("LPUSH", "k", "v"), ("EXPIRE", "k", 60)), atomic=True, writes=True)
+TRANSACTION = Batch((("LPUSH", "k", "v"), ("EXPIRE", "k", 60)), atomic=True, effect=Effect.WRITE)
 
 
 def _reply(body: bytes, content_type: str = "application/json", status: int = 200, **headers: str) -> HttpReply:
@@ -78,7 +78,9 @@ def test_resp2_of_several_commands_one_after_the_other_or_in_an_array() -> None:
     for body in (b"$1\r\na\r\n:1\r\n", b"*2\r\n$1\r\na\r\n:1\r\n"):
         assert _read(TWO, _reply(body, "application/octet-stream")) == (b"a", 1)
     mixed = b"$1\r\na\r\n-WRONGTYPE no\r\n"
-    assert _read(TWO, _reply(mixed, "application/octet-stream")) == (b"a", CommandFailure("WRONGTYPE no"))
+    value, failure = _read(TWO, _reply(mixed, "application/octet-stream"))
+    assert value == b"a"
+    assert isinstance(failure, WrongType)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +104,17 @@ def test_base64_that_was_asked_for_and_not_given() -> None:
 
 def test_a_failed_command_of_several_is_a_value() -> None:
     body = b'[{"error":"WRONGTYPE no"},{"result":1}]'
-    assert _read(TRANSACTION, _reply(body)) == (CommandFailure("WRONGTYPE no"), 1)
+    failure, value = _read(TRANSACTION, _reply(body))
+    assert value == 1
+    assert isinstance(failure, WrongType)
+    assert (failure.server_text, failure.applied) == ("WRONGTYPE no", Applied.NO)
+
+
+def test_the_token_is_taken_out_of_every_text() -> None:
+    body = b'[{"error":"ERR no luck with hunter2"},{"result":1}]'
+    failure, _ = replies_from(TRANSACTION, request_for(TRANSACTION), _reply(body), token="hunter2")
+    assert isinstance(failure, CommandRejected)
+    assert "hunter2" not in str(failure)
 
 
 @pytest.mark.parametrize("batch", [GET, TWO, TRANSACTION])
@@ -140,10 +152,10 @@ BROKEN = [
 def test_a_body_that_is_none_of_the_api(body: bytes, content_type: str) -> None:
     with pytest.raises(ProtocolError) as caught:
         _read(GET, _reply(body, content_type))
-    assert caught.value.applied is Applied.NO
-    with pytest.raises(ProtocolError) as caught:
-        _read(Batch((("LPUSH", "k", "v"),), writes=True), _reply(body, content_type))
     assert caught.value.applied is Applied.UNKNOWN
+    with pytest.raises(ProtocolError) as caught:
+        _read(GET, _reply(body, content_type, status=404))
+    assert caught.value.applied is Applied.NO
 
 
 @given(st.binary(max_size=200), st.sampled_from(["application/json", "application/octet-stream", "text/html", ""]))

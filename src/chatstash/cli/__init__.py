@@ -11,4 +11,7 @@ def main() -> None:
         if error.name and error.name.startswith("chatstash"):
             raise
         sys.exit(f"chatstash: the package {error.name} is missing: pip install 'chatstash[local]'")
-    app(prog_name="chatstash")
+    try:
+        app(prog_name="chatstash")
+    except KeyboardInterrupt:
+        sys.exit(130)

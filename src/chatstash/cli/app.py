@@ -61,7 +61,7 @@ def serve(
     as_json: Annotated[bool, typer.Option("--json", help="Print url and token as one line of JSON.")] = False,
 ) -> None:
     """Run a local Upstash until Ctrl-C: the REST API on loopback, in front of an embedded Valkey."""
-    with _signals() as stop, _running(port, data, redis, token) as upstash:
+    with _signals() as stop, _running(stop, port, data, redis, token) as upstash:
         _announce(upstash, given_token=bool(token), as_json=as_json)
         while upstash.is_running and not stop.wait(0.2):
             pass
@@ -70,7 +70,7 @@ def serve(
         _fail("the local server or its engine ended by itself; what clients were answered before is not affected")
 
 
-@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@app.command(context_settings={"allow_interspersed_args": False})
 def dev(
     command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="The command and its arguments.")],
     data: Data = None,
@@ -82,7 +82,7 @@ def dev(
 
     Example: chatstash dev -- python app.py
     """
-    with _signals() as stop, _running(0, data, redis, "") as upstash:
+    with _signals() as stop, _running(stop, 0, data, redis, "") as upstash:
         try:
             code = run_child(command, upstash.environment, stop)
         except OSError as error:
@@ -91,13 +91,14 @@ def dev(
 
 
 @contextmanager
-def _running(port: int, data: Path | None, redis: str, token: str) -> Iterator[LocalUpstash]:
+def _running(stop: StopRequest, port: int, data: Path | None, redis: str, token: str) -> Iterator[LocalUpstash]:
     """Start a local Upstash, or end with a message that says why not."""
     if data is not None and redis:
         _fail("give either --data or --redis: a Redis of your own keeps its own data", code=2)
     upstash = LocalUpstash(port=port, token=token, data=data, redis=redis)
     try:
-        upstash.start()
+        with stop.at_once():
+            upstash.start()
     except (EngineError, OSError, ValueError) as error:
         _fail(_why(error, port, redis))
     try:
@@ -131,9 +132,11 @@ def _announce(upstash: LocalUpstash, *, given_token: bool, as_json: bool) -> Non
 
 @contextmanager
 def _signals() -> Iterator[StopRequest]:
-    """Turn Ctrl-C and SIGTERM into an event, so that what was started is stopped in order."""
+    """Turn Ctrl-C, SIGTERM and SIGHUP into an event, so that what was started is stopped in order."""
     stop = StopRequest()
-    before = {number: signal.signal(number, stop.take) for number in (signal.SIGINT, signal.SIGTERM)}
+    names = ("SIGINT", "SIGTERM", "SIGHUP")
+    caught = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.signal(number, stop.take) for number in caught}
     try:
         yield stop
     finally:

@@ -9,12 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from chatstash.errors import Applied, DatabaseError, ProtocolError, WrongType
+from chatstash.errors import (
+    Applied,
+    DatabaseError,
+    OutcomeUnknown,
+    OutcomeUnknownAfterBadReply,
+    ProtocolError,
+    WrongType,
+)
 from chatstash.history.records import RecordId, decode
 from chatstash.history.results import AppendResult, ClearResult, ReadResult
-from chatstash.rest.commands import Batch, Command, CommandFailure, Replies, Reply
+from chatstash.rest.commands import Batch, Command, Effect, Replies, Reply
 from chatstash.rest.ops import Op, send
-from chatstash.rest.protocol import error_of
 
 ReplyT = TypeVar("ReplyT", bytes, int, list)  # type: ignore[type-arg]
 
@@ -30,10 +36,15 @@ def append(key: str, records: Sequence[str], rids: list[RecordId], ttl: int | No
 
     Raises:
         WrongType: The key holds something else, which was left as it was.
+        OutcomeUnknown: The reply was lost; names key and ids.
     """
     push: Command = ("LPUSH", key, *records)
-    replies = yield from _on_list(key, push, ttl, writes=True)
-    return AppendResult(_expect(int, replies.values[0]), rids, replies.cost)
+    try:
+        replies = yield from _on_list(key, push, ttl, Effect.WRITE)
+        return AppendResult(_expect(int, replies.values[0], Effect.WRITE), rids, replies.cost)
+    except OutcomeUnknown as error:
+        error.key, error.rids = key, tuple(rids)
+        raise
 
 
 def read(key: str, refresh_ttl: int | None = None) -> Op[ReadResult]:
@@ -48,46 +59,57 @@ def read(key: str, refresh_ttl: int | None = None) -> Op[ReadResult]:
         UnsupportedRecord: A record is of a newer form.
         WrongType: The key holds something else, which was left as it was.
     """
-    replies = yield from _on_list(key, ("LRANGE", key, 0, -1), refresh_ttl, writes=False)
-    stored = reversed(_expect(list, replies.values[0]))
-    records = [decode(_expect(bytes, raw), key=key, position=position) for position, raw in enumerate(stored)]
+    effect = Effect.READ if refresh_ttl is None else Effect.IDEMPOTENT
+    replies = yield from _on_list(key, ("LRANGE", key, 0, -1), refresh_ttl, effect)
+    stored = reversed(_expect(list, replies.values[0], effect))
+    records = [decode(_expect(bytes, raw, effect), key=key, position=position) for position, raw in enumerate(stored)]
     return ReadResult(records, cursor=None, omitted=0, cost=replies.cost)
 
 
 def clear(key: str) -> Op[ClearResult]:
-    """Delete a conversation; one request, one command. Does not look at what the key holds."""
-    replies = yield from send(Batch((("DEL", key),), writes=True))
-    return ClearResult(_expect(int, replies.values[0]) > 0, replies.cost)
+    """Delete a conversation; one request, one command. Does not look at what the key holds.
+
+    Raises:
+        OutcomeUnknown: The reply was lost. It is not sent again by itself, for it could delete what others appended
+            meanwhile.
+    """
+    try:
+        replies = yield from send(Batch((("DEL", key),), effect=Effect.WRITE))
+        return ClearResult(_expect(int, replies.values[0], Effect.WRITE) > 0, replies.cost)
+    except OutcomeUnknown as error:
+        error.key = key
+        raise
 
 
-def _on_list(key: str, command: Command, ttl: int | None, *, writes: bool) -> Op[Replies]:
+def _on_list(key: str, command: Command, ttl: int | None, effect: Effect) -> Op[Replies]:
     """Run a list command, with EXPIRE beside it where there is a ttl.
 
     In a transaction as in a pipeline, EXPIRE takes effect even where the command beside it fails: where the key turns
     out to hold something else, what was set is put right.
     """
     commands = (command,) if ttl is None else (command, ("EXPIRE", key, ttl))
-    batch = Batch(commands, atomic=writes, writes=writes)
     try:
-        replies = yield from send(batch)
+        replies = yield from send(Batch(commands, atomic=effect is Effect.WRITE, effect=effect))
     except WrongType as error:
         raise _wrong_type(key, _UNTOUCHED, error) from error.__cause__
-    failures = [value for value in replies.values if isinstance(value, CommandFailure)]
-    if failures:
-        raise (yield from _failure(key, batch, replies, failures[0]))
+    first, *expiry = replies.values
+    if isinstance(first, DatabaseError):
+        raise (yield from _list_command_failed(key, first, expiry_set=expiry == [1]))
+    if expiry and isinstance(expiry[0], DatabaseError):
+        raise _expiry_refused(key, expiry[0], effect)
     return replies
 
 
-def _failure(key: str, batch: Batch, replies: Replies, failure: CommandFailure) -> Op[DatabaseError]:
-    """Return the error for a command that failed beside others, after putting right what those did."""
-    error = error_of(failure.text, 200, batch)
-    if len(replies.values) == 1 or all(isinstance(value, CommandFailure) for value in replies.values):
-        return error
-    error.applied = Applied.PARTLY
+def _list_command_failed(key: str, error: DatabaseError, *, expiry_set: bool) -> Op[DatabaseError]:
+    """Return the error for a list command that failed beside EXPIRE, after putting right what that did."""
+    if expiry_set:
+        error.applied = Applied.PARTLY
     if not isinstance(error, WrongType):
         return error
+    if not expiry_set:
+        return _wrong_type(key, _UNTOUCHED, error)
     try:
-        yield from send(Batch((("PERSIST", key),), writes=True))
+        yield from send(Batch((("PERSIST", key),), effect=Effect.IDEMPOTENT))
     except DatabaseError as persist_error:
         return _wrong_type(key, f"{_EXPIRES_NOW} ({type(persist_error).__name__})", error)
     return _wrong_type(key, _EXPIRY_TAKEN_OFF, error)
@@ -115,7 +137,17 @@ def _wrong_type(key: str, note: str, error: WrongType) -> WrongType:
     return named
 
 
-def _expect(kind: type[ReplyT], reply: Reply) -> ReplyT:
-    if not isinstance(reply, kind):
-        raise ProtocolError(f"The database answered with {type(reply).__name__} where {kind.__name__} was due")
-    return reply
+def _expiry_refused(key: str, error: DatabaseError, effect: Effect) -> DatabaseError:
+    done = "The messages were stored" if effect is Effect.WRITE else "The messages could be read"
+    error.problem = f"{done}, but the expiry of key {key!r} could not be set. {error.problem}"
+    error.applied = Applied.PARTLY
+    return error
+
+
+def _expect(kind: type[ReplyT], reply: Reply, effect: Effect) -> ReplyT:
+    if isinstance(reply, kind):
+        return reply
+    problem = f"The database answered with {type(reply).__name__} where {kind.__name__} was due"
+    if effect is Effect.WRITE:
+        raise OutcomeUnknownAfterBadReply(problem, applied=Applied.UNKNOWN)
+    raise ProtocolError(problem)

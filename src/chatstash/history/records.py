@@ -26,6 +26,8 @@ from chatstash.errors import CorruptRecord, UnstorableMessage, UnsupportedRecord
 _RECORD_ID = re.compile(r"([A-Za-z0-9_-]{16})\.(\d{1,9})/(\d{1,9})", re.ASCII)
 _LONG_NUMBER = re.compile(rb"\d{19}")
 _TIME_BYTES = 6
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_LAST_MS = 253_402_300_799_999  # the last millisecond of the year 9999
 RANDOM_BYTES = 6
 """How many random bytes the id of a batch holds."""
 
@@ -81,12 +83,14 @@ class Record:
         data: Its fields, as JSON holds them. Those with default values may be left out.
         rid: Its id, or None where another library wrote it.
         other: Further top-level fields, kept as they were read.
+        raw: The stored bytes it was read from; empty for a record that was not read. Not compared.
     """
 
     type: str
     data: Mapping[str, Any]
     rid: RecordId | None = None
     other: Mapping[str, Any] = field(default_factory=dict)
+    raw: bytes = field(default=b"", repr=False, compare=False)
 
     @property
     def time_ms(self) -> int | None:
@@ -95,11 +99,10 @@ class Record:
 
     @property
     def time(self) -> dt.datetime | None:
-        """When it was written, as an aware datetime in UTC; None where not known."""
-        if self.rid is None:
+        """When it was written, as an aware datetime in UTC; None where not known, or after the year 9999."""
+        if self.rid is None or self.rid.time_ms > _LAST_MS:
             return None
-        epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-        return epoch + dt.timedelta(milliseconds=self.rid.time_ms)
+        return _EPOCH + dt.timedelta(milliseconds=self.rid.time_ms)
 
 
 # ensure_ascii is off: text then takes its UTF-8 size, and not up to six bytes a character.
@@ -117,16 +120,29 @@ def encode(record: Record, *, index: int = 0) -> str:
     Raises:
         UnstorableMessage: JSON cannot hold a value of it; says which.
     """
+    if wrong := _what_cannot_be_stored(record):
+        raise UnstorableMessage(wrong, index=index)
     fields: dict[str, Any] = {"type": record.type, "data": record.data}
     if record.rid is not None:
         fields["rid"] = str(record.rid)
-    fields |= record.other
+    fields |= {name: value for name, value in record.other.items() if name not in fields}
     try:
         text = _COMPACT.encode(fields)
     except (TypeError, ValueError, RecursionError) as error:
-        raise _unstorable(record.data, error, index) from None
+        raise _unstorable({**record.other, **record.data}, error, index) from None
     # Half a surrogate pair has no UTF-8 form, but an escaped one in JSON.
     return text if text.isascii() or _is_utf8(text) else _ASCII.encode(fields)
+
+
+def _what_cannot_be_stored(record: Record) -> str | None:
+    """Return why a record could not be read back, or None."""
+    if not isinstance(record, Record):
+        return f"it is a {type(record).__name__}, not a Record"
+    if not isinstance(record.type, str) or not isinstance(record.data, dict):
+        return "a record's type must be a string and its data a dict"
+    if "v" in record.other:
+        return "the field 'v' is reserved for newer forms of the record"
+    return None
 
 
 def _is_utf8(text: str) -> bool:
@@ -158,7 +174,7 @@ def decode(raw: bytes, *, key: str = "", position: int = 0) -> Record:
         raise CorruptRecord(wrong, key=key, position=position, raw=raw)
     if "v" in fields:
         raise UnsupportedRecord(fields["v"], key=key, position=position)
-    return _record_of(fields)
+    return _record_of(fields, raw)
 
 
 def _loads(raw: bytes) -> Any:
@@ -182,12 +198,12 @@ def _what_is_wrong(fields: Any) -> str | None:
     return None
 
 
-def _record_of(fields: dict[str, Any]) -> Record:
+def _record_of(fields: dict[str, Any], raw: bytes) -> Record:
     other = {name: value for name, value in fields.items() if name not in ("type", "data")}
     rid = RecordId.parse(other["rid"]) if isinstance(other.get("rid"), str) else None
     if rid is not None:
         del other["rid"]
-    return Record(fields["type"], fields["data"], rid, other)
+    return Record(fields["type"], fields["data"], rid, other, raw)
 
 
 def _json_name(value: Any) -> str:

@@ -43,12 +43,13 @@ class AppendResult:
     """What an append did.
 
     Attributes:
-        length: How many records the conversation has now.
+        length: How many records the conversation has now; None where there was nothing to append, for then nothing
+            was asked.
         rids: The ids of the records appended, in their order.
         cost: Requests, commands and bytes.
     """
 
-    length: int
+    length: int | None
     rids: list[RecordId]
     cost: Cost
 

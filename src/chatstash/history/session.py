@@ -6,18 +6,16 @@ import secrets
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from chatstash.history import operations
 from chatstash.history.keys import checked_key, checked_ttl
 from chatstash.history.records import RANDOM_BYTES, Record, RecordId, encode, record_ids
 from chatstash.history.results import AppendResult, ClearResult, ReadResult
 from chatstash.rest.commands import Cost
+from chatstash.rest.database import Database
+from chatstash.rest.limits import Limits
 from chatstash.rest.ops import Op
-from chatstash.rest.transport import Limits
-
-if TYPE_CHECKING:
-    from chatstash.history.store import Store
 
 T = TypeVar("T")
 
@@ -36,11 +34,11 @@ class Session:
     Get one from `Store.session`. Safe to share between threads and event loops.
 
     Args:
-        store: The store whose connections and limits it uses.
+        database: The database it is in.
         key: The conversation's key.
         ttl: Seconds until the conversation expires, set anew at every append; None leaves the expiry as it is.
         refresh_ttl_on_read: Whether reading sets it anew too.
-        limits: How long an operation may take and how often it is tried; None for the store's.
+        limits: How long an operation may take and how often it is tried.
 
     Raises:
         ValueError: The key or the ttl cannot be one.
@@ -48,7 +46,7 @@ class Session:
 
     def __init__(
         self,
-        store: Store,
+        database: Database,
         key: str,
         *,
         ttl: int | None = None,
@@ -58,11 +56,11 @@ class Session:
         self.key = checked_key(key)
         self.ttl = checked_ttl(ttl)
         self.refresh_ttl_on_read = refresh_ttl_on_read
-        self._store = store
-        self._limits = limits
+        self._database = database
+        self._limits = limits or Limits()
 
     def __repr__(self) -> str:
-        return f"Session(key={self.key!r}, ttl={self.ttl!r}, store={self._store!r})"
+        return f"Session(key={self.key!r}, ttl={self.ttl!r}, database={self._database!r})"
 
     def append(self, records: Iterable[Record]) -> AppendResult:
         """Append records in their order, all or none.
@@ -74,21 +72,21 @@ class Session:
             records: The records, oldest first.
 
         Returns:
-            The new length, the ids given, and the cost. With no records, the length is 0: nothing was asked.
+            The new length, the ids given, and the cost. With no records, the length is None: nothing was asked.
 
         Raises:
-            UnstorableMessage: JSON cannot hold a value; nothing was sent.
+            UnstorableMessage: One is no record that could be read back, or holds what JSON cannot; nothing was sent.
             WrongType: The key holds something else, which was left as it was.
             OutcomeUnknown: The reply was lost; the records may or may not be stored.
-            DatabaseError: Anything else that went wrong; nothing was stored.
+            DatabaseError: Anything else that went wrong; its `applied` says what became of the records.
         """
         prepared = _prepared(records)
-        return self._run(self._append_op(prepared)) if prepared.texts else _NOTHING_APPENDED
+        return self._run(self._append_op(prepared)) if prepared.texts else _nothing_appended()
 
     async def aappend(self, records: Iterable[Record]) -> AppendResult:
         """Append as `append` does, without blocking the event loop."""
         prepared = _prepared(records)
-        return await self._arun(self._append_op(prepared)) if prepared.texts else _NOTHING_APPENDED
+        return await self._arun(self._append_op(prepared)) if prepared.texts else _nothing_appended()
 
     def read(self) -> ReadResult:
         """Read the whole conversation, oldest record first.
@@ -129,10 +127,10 @@ class Session:
         return await self._arun(operations.clear(self.key))
 
     def _run(self, op: Op[T]) -> T:
-        return self._store.run(self.key, op, self._limits)
+        return self._database.run(op, self.key, self._limits)
 
     async def _arun(self, op: Op[T]) -> T:
-        return await self._store.arun(self.key, op, self._limits)
+        return await self._database.arun(op, self.key, self._limits)
 
     def _append_op(self, prepared: _Prepared) -> Op[AppendResult]:
         return operations.append(self.key, prepared.texts, prepared.rids, self.ttl)
@@ -141,14 +139,15 @@ class Session:
         return operations.read(self.key, self.ttl if self.refresh_ttl_on_read else None)
 
 
-_NOTHING_APPENDED = AppendResult(length=0, rids=[], cost=Cost())
+def _nothing_appended() -> AppendResult:
+    return AppendResult(length=None, rids=[], cost=Cost())
 
 
 def _prepared(records: Iterable[Record]) -> _Prepared:
     kept = list(records)
     rids = record_ids(len(kept), time_ms=time.time_ns() // 1_000_000, randomness=secrets.token_bytes(RANDOM_BYTES))
     texts = [
-        encode(replace(record, rid=rid), index=index)
+        encode(replace(record, rid=rid) if isinstance(record, Record) else record, index=index)
         for index, (record, rid) in enumerate(zip(kept, rids, strict=True))
     ]
     return _Prepared(texts, rids)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
-from chatstash.errors import StoreClosed
 from chatstash.history.keys import DEFAULT_PREFIX, checked_ttl, conversation_key
 from chatstash.history.session import Session
-from chatstash.rest.endpoint import Endpoint, checked_retries, checked_timeout
-from chatstash.rest.ops import Op, RetryPolicy
-from chatstash.rest.transport import Database, Limits, shared_database
-
-T = TypeVar("T")
+from chatstash.rest.database import Database, shared_database
+from chatstash.rest.endpoint import Endpoint
+from chatstash.rest.limits import (
+    DEFAULT_RETRIES,
+    DEFAULT_TIMEOUT,
+    Limits,
+    RetryPolicy,
+    checked_retries,
+    checked_timeout,
+)
 
 URL_VARIABLE = "UPSTASH_REDIS_REST_URL"
 TOKEN_VARIABLE = "UPSTASH_REDIS_REST_TOKEN"  # noqa: S105 - a variable's name
-DEFAULT_TIMEOUT = 30.0
-DEFAULT_RETRIES = 3
 
 
 class Store:
@@ -55,8 +57,6 @@ class Store:
         self.ttl = checked_ttl(ttl)
         self.timeout = checked_timeout(timeout)
         self.retries = checked_retries(retries)
-        self._limits = self.limits_with(None, None)
-        self._closed = False
         self._database = self._database_of(_endpoint(url, token))
 
     @staticmethod
@@ -74,17 +74,11 @@ class Store:
         return self._database.endpoint
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(url={self.url!r}, token='***', key_prefix={self.key_prefix!r}, ttl={self.ttl!r})"
-
-    def limits_with(self, timeout: float | None, retries: int | None) -> Limits:
-        """Return the store's limits, with another timeout (seconds) or number of retries where given.
-
-        Raises:
-            ValueError: One of them cannot be right.
-        """
-        return Limits(
-            self.timeout if timeout is None else checked_timeout(timeout),
-            RetryPolicy(retries=self.retries if retries is None else checked_retries(retries)),
+        # vars, for a traceback may show the locals of a constructor that is not done.
+        known = vars(self)
+        return (
+            f"{type(self).__name__}({known.get('_database')!r}, token='***', key_prefix={known.get('key_prefix')!r}, "
+            f"ttl={known.get('ttl')!r})"
         )
 
     def session(self, session_id: str, *, ttl: int | None = None, refresh_ttl_on_read: bool = False) -> Session:
@@ -99,26 +93,41 @@ class Store:
             ValueError: The session id or the ttl cannot be one.
         """
         key = conversation_key(session_id, self.key_prefix)
-        return Session(self, key, ttl=self.ttl if ttl is None else ttl, refresh_ttl_on_read=refresh_ttl_on_read)
+        return self.session_at(key, ttl=self.ttl if ttl is None else ttl, refresh_ttl_on_read=refresh_ttl_on_read)
 
-    def run(self, key: str, op: Op[T], limits: Limits | None = None) -> T:
-        """Run an operation on the conversation at `key`, within the store's limits or those given."""
-        self._check_open()
-        return self._database.run(op, self._database.sync_tokens.of(key), limits or self._limits)
+    def session_at(
+        self,
+        key: str,
+        *,
+        ttl: int | None = None,
+        refresh_ttl_on_read: bool = False,
+        timeout: float | None = None,
+        retries: int | None = None,
+    ) -> Session:
+        """Return the conversation at a whole key, whatever the store's prefix and ttl. Makes no request.
 
-    async def arun(self, key: str, op: Op[T], limits: Limits | None = None) -> T:
-        """Run an operation as `run` does, without blocking the event loop."""
-        self._check_open()
-        return await self._database.arun(op, self._database.sync_tokens.of(key), limits or self._limits)
+        Args:
+            key: The key.
+            ttl: Seconds until it expires; None leaves its expiry alone.
+            refresh_ttl_on_read: Whether reading sets the expiry anew too, in the same request.
+            timeout: Seconds that an operation may take in all; None for the store's.
+            retries: How often a request is sent again; None for the store's.
+
+        Raises:
+            ValueError: An argument cannot be right.
+        """
+        limits = Limits(
+            self.timeout if timeout is None else checked_timeout(timeout),
+            RetryPolicy(retries=self.retries if retries is None else checked_retries(retries)),
+        )
+        return Session(self._database, key, ttl=ttl, refresh_ttl_on_read=refresh_ttl_on_read, limits=limits)
 
     def close(self) -> None:
         """Close the store and its connections for blocking callers. Closing twice does no harm."""
-        self._closed = True
         self._database.close()
 
     async def aclose(self) -> None:
         """Close the store and its connections, those of the running event loop included."""
-        self._closed = True
         await self._database.aclose()
 
     def __enter__(self) -> Self:
@@ -136,10 +145,6 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StoreClosed("The store is closed. Nothing was sent. Use a new Store, or close it later.")
 
 
 class SharedStore(Store):

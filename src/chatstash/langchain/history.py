@@ -14,6 +14,7 @@ from chatstash.history.results import ReadResult
 from chatstash.history.session import Session
 from chatstash.history.store import SharedStore, Store
 from chatstash.langchain.messages import to_message, to_records
+from chatstash.rest.limits import checked_retries, checked_timeout
 
 try:
     from langchain_core.chat_history import BaseChatMessageHistory as _Base
@@ -22,6 +23,10 @@ except ImportError:  # announced for langchain-core 2.0
 
 if TYPE_CHECKING:
     from upstash_redis import Redis
+
+
+# Equal to the default the old class has, and yet told apart from the same text given by the caller.
+_PREFIX_NOT_GIVEN = "".join(DEFAULT_PREFIX)
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class UpstashRedisChatMessageHistory(_Base):
         session_id: str,
         url: str = "",
         token: str = "",
-        key_prefix: str = DEFAULT_PREFIX,
+        key_prefix: str = _PREFIX_NOT_GIVEN,
         ttl: int | None = None,
         *,
         timeout: float | None = None,
@@ -82,7 +87,7 @@ class UpstashRedisChatMessageHistory(_Base):
         if store is not None:
             if url or token:
                 raise ValueError("give either store= or url= and token=, not both: a store has its own")
-            key_prefix = store.key_prefix if key_prefix == DEFAULT_PREFIX else key_prefix
+            key_prefix = store.key_prefix if key_prefix is _PREFIX_NOT_GIVEN else key_prefix
             ttl = store.ttl if ttl is None else ttl
         conversation_key(session_id, key_prefix)
         self.session_id = session_id
@@ -90,13 +95,14 @@ class UpstashRedisChatMessageHistory(_Base):
         self.ttl = checked_ttl(ttl)
         self.refresh_ttl_on_read = refresh_ttl_on_read
         self._store = SharedStore(url, token) if store is None else store
-        self._limits = self._store.limits_with(timeout, retries)
+        self._timeout = None if timeout is None else checked_timeout(timeout)
+        self._retries = None if retries is None else checked_retries(retries)
         self._redis_client: Redis | None = None
 
     def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}(session_id={self.session_id!r}, key_prefix={self.key_prefix!r}, ttl={self.ttl!r})"
-        )
+        # vars, for a traceback may show the locals of a constructor that is not done.
+        shown = ", ".join(f"{name}={vars(self).get(name)!r}" for name in ("session_id", "key_prefix", "ttl"))
+        return f"{type(self).__name__}({shown})"
 
     def __str__(self) -> str:
         """Return the conversation as text; one request, as langchain-core's base class does."""
@@ -176,7 +182,7 @@ class UpstashRedisChatMessageHistory(_Base):
             UnstorableMessage: One is no message or holds what JSON cannot; nothing was sent.
             WrongType: The key holds something else, which was left as it was.
             OutcomeUnknown: The reply was lost; the messages may or may not be stored.
-            DatabaseError: Anything else that went wrong; nothing was stored.
+            DatabaseError: Anything else that went wrong; its `applied` says what became of the messages.
         """
         self._session().append(to_records(messages))
 
@@ -202,12 +208,12 @@ class UpstashRedisChatMessageHistory(_Base):
 
     def _session(self) -> Session:
         # Made anew each time, for the old class lets its users set session_id, key_prefix and ttl, or override key.
-        return Session(
-            self._store,
+        return self._store.session_at(
             self.key,
             ttl=self.ttl,
             refresh_ttl_on_read=self.refresh_ttl_on_read,
-            limits=self._limits,
+            timeout=self._timeout,
+            retries=self._retries,
         )
 
     def _messages_of(self, result: ReadResult) -> MessagesResult:

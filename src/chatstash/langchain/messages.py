@@ -65,7 +65,13 @@ def _to_record(message: BaseMessage, index: int) -> Record:
         raise UnstorableMessage(f"LangChain cannot turn it into a dict ({error})", index=index) from None
     defaults = _defaults(message.type)
     kept = {name: value for name, value in data.items() if not (name in defaults and _same(value, defaults[name]))}
-    return Record(message.type, kept)
+    record = Record(message.type, kept)
+    try:
+        to_message(record)
+    except CorruptRecord as error:
+        # A field was set to what its class would refuse: stored, it would make the whole conversation unreadable.
+        raise UnstorableMessage(f"it could not be read back: {error.reason}", index=index) from error
+    return record
 
 
 @lru_cache
@@ -98,7 +104,7 @@ def to_message(record: Record, *, key: str = "", position: int = 0) -> BaseMessa
     except Exception as error:
         # A validator may stumble over hostile data in any way; all of them mean the same.
         reason = f"LangChain cannot make a message of it ({type(error).__name__}: {_first_line(error)})"
-        raise CorruptRecord(reason, key=key, position=position) from error
+        raise CorruptRecord(reason, key=key, position=position, raw=record.raw) from error
     return message
 
 

@@ -18,11 +18,15 @@ _BLOCKING = {"BLPOP", "BRPOP", "BRPOPLPUSH", "BLMOVE", "BLMPOP", "BZPOPMIN", "BZ
 _TRANSACTIONS = {"MULTI", "EXEC", "WATCH", "UNWATCH", "DISCARD"}
 _SUBSCRIPTIONS = {"SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE", "MONITOR"}
 _SERVER = {
-    "BGREWRITEAOF", "BGSAVE", "CLUSTER", "COMMANDLOG", "CONFIG", "DEBUG", "FAILOVER", "LATENCY", "LOLWUT", "MIGRATE",
+    "ACL", "BGREWRITEAOF", "BGSAVE",
+    "CLUSTER", "COMMANDLOG", "CONFIG", "DEBUG", "FAILOVER", "LATENCY", "LOLWUT", "MIGRATE",
     "MODULE", "PFDEBUG", "PFSELFTEST", "PSYNC", "REPLCONF", "REPLICAOF", "RESTORE-ASKING", "SAVE", "SHUTDOWN",
     "SLAVEOF", "SLOWLOG", "SWAPDB", "SYNC",
 }  # fmt: skip
-_REFUSED = _CONNECTION | _BLOCKING | _TRANSACTIONS | _SUBSCRIPTIONS | _SERVER
+# Names by which Valkey recognises HTTP and closes the connection.
+_CROSS_PROTOCOL = {"POST", "HOST:"}
+_REFUSED = _CONNECTION | _BLOCKING | _TRANSACTIONS | _SUBSCRIPTIONS | _SERVER | _CROSS_PROTOCOL
+_SCRIPT_SUBCOMMANDS = {"EXISTS", "FLUSH", "KILL", "LOAD"}
 _BLOCK_OPTION = {"XREAD", "XREADGROUP"}
 
 
@@ -50,9 +54,27 @@ def refusal_of(command: Sequence[str | bytes]) -> str | None:
         return (
             f"ERR Command is not available: '{_text(command[0])}'. See https://upstash.com/docs/redis/features/restapi"
         )
-    if name in _BLOCK_OPTION and any(_text(word).upper() == "BLOCK" for word in command[1:]):
+    if name == "SCRIPT" and len(command) > 1 and _text(command[1]).upper() not in _SCRIPT_SUBCOMMANDS:
+        return f"ERR Command is not available: 'SCRIPT {_text(command[1])}'"
+    if name in _BLOCK_OPTION and "BLOCK" in _options(command):
         return f"ERR Blocking option of '{_text(command[0])}' is not available over REST"
     return None
+
+
+def _options(command: Sequence[str | bytes]) -> list[str]:
+    """Return the words before STREAMS, after which come names of streams."""
+    words = [_text(word).upper() for word in command[1:]]
+    return words[: words.index("STREAMS")] if "STREAMS" in words else words
+
+
+def runs_script(command: Sequence[str | bytes]) -> bool:
+    """Tell whether a command runs a script, which may never end."""
+    return _text(command[0]).upper() in {"EVAL", "EVAL_RO", "EVALSHA", "EVALSHA_RO", "FCALL", "FCALL_RO"}
+
+
+def ends_script(command: Sequence[str | bytes]) -> bool:
+    """Tell whether a command ends a script that runs; behind that script it would wait for ever."""
+    return [_text(word).upper() for word in command[:2]] in (["SCRIPT", "KILL"], ["FUNCTION", "KILL"])
 
 
 def size_of(command: Sequence[str | bytes]) -> int:

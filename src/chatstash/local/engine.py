@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 _START_SECONDS = 20.0
 _STOP_SECONDS = 10.0
+_LOCK_SECONDS = 1.0
+_LONGEST_FOLDER = 85
 _POLL_SECONDS = 0.01
 
 # Runs the engine until standard input says a line or ends. It ends with this process, however that dies, so no
-# engine is left behind even after kill -9.
+# engine is left behind even after kill -9. A busy engine (a script that never ends) does not heed TERM: it gets KILL.
+# The descriptor of the lock on the data directory is passed on, so that the lock lasts as long as the engine.
 _LIFELINE = """
 exec 3<&0
 "$@" </dev/null 3<&- &
 engine=$!
-( read -r _ <&3; kill -TERM "$engine" ) 2>/dev/null &
+(
+    read -r _ <&3 || : > "$CHATSTASH_HOME/orphaned"
+    kill -TERM "$engine"
+    waited=0
+    while [ $waited -lt 30 ] && kill -0 "$engine"; do sleep 0.1; waited=$((waited + 1)); done
+    kill -KILL "$engine"
+) 2>/dev/null &
 reader=$!
 wait "$engine"
 code=$?
 kill "$reader" 2>/dev/null
+[ -e "$CHATSTASH_HOME/orphaned" ] && rm -rf "$CHATSTASH_HOME"
 exit "$code"
 """
+
+
+_TAKEN = (
+    "another local server uses the directory {}: two would overwrite each other's data. "
+    "Stop it first, or choose another directory"
+)
 
 
 class EngineError(Exception):
@@ -59,16 +79,15 @@ class Engine:
         """Start the engine and wait until it answers.
 
         Raises:
-            EngineError: There is none for this platform, or it did not start.
+            EngineError: There is none for this platform, another server uses the directory, or it did not start.
         """
         binary = _binary()
-        # Socket paths are limited to about 100 bytes, so the socket is not in the data directory.
-        self._home = Path(tempfile.mkdtemp(prefix="chatstash-"))
-        folder = self._data or self._home
+        self._home = _short_folder()
+        folder = (self._data or self._home).resolve()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with (self._home / "engine.log").open("wb") as log:
-                self._process = self._spawn(binary, folder.resolve(), log)
+            with (self._home / "engine.log").open("wb") as log, _locked(folder) as lock:
+                self._process = self._spawn(binary, folder, log, lock)
             self._wait_until_ready()
         except BaseException:
             self.stop()
@@ -89,7 +108,7 @@ class Engine:
             raise EngineError("the engine is not running")
         return self._home / "engine.sock"
 
-    def _spawn(self, binary: Path, folder: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    def _spawn(self, binary: Path, folder: Path, log: IO[bytes], lock: int) -> subprocess.Popen[bytes]:
         options = {
             "port": "0",
             "unixsocket": str(self._socket),
@@ -109,6 +128,8 @@ class Engine:
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
+            env={**os.environ, "CHATSTASH_HOME": str(self._home)},
+            pass_fds=[lock],
             start_new_session=True,
         )
 
@@ -125,6 +146,34 @@ class Engine:
     def _log_tail(self) -> str:
         assert self._home is not None
         return (self._home / "engine.log").read_text(errors="replace")[-2000:]
+
+
+def _short_folder() -> Path:
+    """Make a temporary directory whose path leaves room for a socket's, which is limited to about 100 bytes."""
+    folder = tempfile.mkdtemp(prefix="chatstash-")
+    if len(os.fsencode(folder)) > _LONGEST_FOLDER:
+        Path(folder).rmdir()
+        folder = tempfile.mkdtemp(prefix="chatstash-", dir="/tmp")
+    return Path(folder)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[int]:
+    """Lock a data directory; whoever inherits the descriptor goes on holding the lock. Nothing of it can be stale."""
+    import fcntl  # noqa: PLC0415 - not on Windows, where there is no embedded engine
+
+    end = time.monotonic() + _LOCK_SECONDS
+    with (folder / "chatstash.lock").open("wb") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise EngineError(_TAKEN.format(folder)) from None
+            # One that has just been stopped may hold it for a moment longer.
+            time.sleep(_POLL_SECONDS)
+        yield file.fileno()
 
 
 def _binary() -> Path:
@@ -165,5 +214,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(_STOP_SECONDS)
     except subprocess.TimeoutExpired:
-        process.kill()
+        # The engine and what guards it, which are a session of their own.
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -9,7 +9,7 @@ import asyncio
 import base64
 import hmac
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import hiredis
@@ -20,7 +20,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from chatstash.local import encoding
-from chatstash.local.commands import BadRequest, EngineCommand, parse_batch, parse_command, refusal_of, size_of
+from chatstash.local.commands import (
+    BadRequest,
+    EngineCommand,
+    ends_script,
+    parse_batch,
+    parse_command,
+    refusal_of,
+    runs_script,
+    size_of,
+)
 from chatstash.local.encoding import Encoding, encoding_of
 from chatstash.local.link import EngineReply, Link, LinkLost, connect
 from chatstash.local.scripts import Scripts
@@ -28,6 +37,10 @@ from chatstash.local.stats import Stats
 
 MAX_BYTES = 10 * 1024 * 1024
 """The limit for one command and for one reply, as on Upstash's free and pay-as-you-go plans."""
+
+
+LONGEST_SCRIPT_SECONDS = 10.0
+"""After so long a script is ended, for the engine does nothing else meanwhile; its client gets the engine's error."""
 
 
 class Gateway:
@@ -52,7 +65,7 @@ class Gateway:
     def application(self) -> Starlette:
         """Return the ASGI application."""
         methods = ["POST", "PUT"]
-        return Starlette(
+        application = Starlette(
             routes=[
                 Route("/", self._counted(self._command), methods=methods),
                 Route("/pipeline", self._counted(self._pipeline), methods=methods),
@@ -60,6 +73,8 @@ class Gateway:
             ],
             exception_handlers={HTTPException: self._http_error, Exception: self._internal_error},
         )
+        application.router.redirect_slashes = False
+        return application
 
     async def open(self) -> None:
         """Connect to the engine, so that what is wrong with it shows before the first request."""
@@ -109,9 +124,7 @@ class Gateway:
         # Opaque to clients, as Upstash's is.
         position = f"{self._server_id}:{self._served}".encode()
         response.headers["upstash-sync-token"] = base64.b64encode(position).decode()
-        self._stats.count(
-            commands=request.state.commands, received=received, sent=len(response.body), peer=request.client
-        )
+        self._stats.count(commands=request.state.commands, received=received, sent=len(response.body))
 
     async def _command(self, request: Request, body: bytes) -> Response:
         wanted = encoding_of(request.headers, transaction=False)
@@ -139,24 +152,42 @@ class Gateway:
         request.state.commands = len(commands)
         # One refused command discards the transaction as a whole.
         _check(commands)
-        queued = await self._run([["MULTI"], *commands, ["EXEC"]])
-        replies = queued[-1]
-        if isinstance(replies, hiredis.ReplyError):
-            first = next((reply for reply in queued if isinstance(reply, hiredis.ReplyError)), replies)
-            raise BadRequest(str(first))
-        replies = [_limited(reply) for reply in self._as_client_expects(commands, replies)]
+        queued = await self._engine_replies([["MULTI"], *commands, ["EXEC"]])
+        if isinstance(queued[-1], hiredis.ReplyError):
+            raise BadRequest(str(next(reply for reply in queued if isinstance(reply, hiredis.ReplyError))))
+        replies = self._as_client_expects(commands, queued[-1])
         return Response(encoding.batch(replies, wanted), media_type=wanted.content_type)
 
     async def _run(self, commands: Sequence[EngineCommand]) -> list[EngineReply]:
+        return self._as_client_expects(commands, await self._engine_replies(commands))
+
+    async def _engine_replies(self, commands: Sequence[EngineCommand]) -> list[EngineReply]:
+        if any(map(ends_script, commands)):
+            return await self._run_apart(commands)
         link = await self._engine()
-        replies = await link.run([self._scripts.to_engine(command) for command in commands])
-        return [_limited(reply) for reply in self._as_client_expects(commands, replies)]
+        running = link.run([self._scripts.to_engine(command) for command in commands])
+        return await (self._watched(running) if any(map(runs_script, commands)) else running)
+
+    async def _run_apart(self, commands: Sequence[EngineCommand]) -> list[EngineReply]:
+        """Run commands on a connection of their own: on the shared one they would wait behind a script that runs."""
+        link = await connect(self._engine_url, busy=True)
+        try:
+            return await link.run(commands)
+        finally:
+            link.close()
+
+    async def _watched(self, running: Coroutine[Any, Any, list[EngineReply]]) -> list[EngineReply]:
+        """Wait for commands with a script among them, and end a script that holds up everybody."""
+        replies = asyncio.ensure_future(running)
+        while not (await asyncio.wait({replies}, timeout=LONGEST_SCRIPT_SECONDS))[0]:
+            await self._run_apart([["SCRIPT", "KILL"], ["FUNCTION", "KILL"]])
+        return await replies
 
     def _as_client_expects(
         self, commands: Sequence[EngineCommand], replies: Sequence[EngineReply]
     ) -> list[EngineReply]:
         pairs = zip(commands, replies, strict=True)
-        return [self._scripts.to_client(command, reply) for command, reply in pairs]
+        return [_limited(self._scripts.to_client(command, reply)) for command, reply in pairs]
 
     async def _http_error(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

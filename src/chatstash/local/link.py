@@ -11,9 +11,11 @@ import ssl
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, TypeAlias
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import hiredis
+
+_CONNECT_SECONDS = 10.0
 
 EngineReply: TypeAlias = Any
 """bytes, int, None, `hiredis.ReplyError`, or a list of these."""
@@ -47,11 +49,22 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand each whole reply to who waits longest (asyncio calls this)."""
-        self._reader.feed(data)
-        while (reply := self._reader.gets()) is not False:
-            waiting = self._waiting.popleft()
-            if not waiting.done():
-                waiting.set_result(reply)
+        try:
+            self._reader.feed(data)
+            while (reply := self._reader.gets()) is not False:
+                self._hand_on(reply)
+        except hiredis.ProtocolError:
+            # Nested deeper than can be read: no telling where the next reply begins.
+            self.close()
+
+    def _hand_on(self, reply: EngineReply) -> None:
+        if not self._waiting:
+            # More replies than commands: whatever came next would go to the wrong client.
+            self.close()
+            return
+        waiting = self._waiting.popleft()
+        if not waiting.done():
+            waiting.set_result(reply)
 
     async def run(self, commands: Sequence[Sequence[str | bytes]]) -> list[EngineReply]:
         """Run commands one after the other and return their replies.
@@ -73,9 +86,10 @@ class Link(asyncio.Protocol):
                     reply.exception()  # seen, so that asyncio does not report it a second time
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection at once; what waits fails with `LinkLost`."""
+        self.is_lost = True
         if self._transport is not None:
-            self._transport.close()
+            self._transport.abort()
 
 
 def _packed(command: Sequence[str | bytes]) -> bytes:
@@ -84,17 +98,45 @@ def _packed(command: Sequence[str | bytes]) -> bytes:
     return packed
 
 
-async def connect(url: str) -> Link:
+async def connect(url: str, *, busy: bool = False) -> Link:
     """Connect to an engine.
 
     Args:
+        busy: Whether the engine may be busy with a script, and so answer nothing else.
         url: `unix:///path`, or `redis://[user:password@]host[:port][/database]`, or the same with `rediss://`.
 
     Raises:
         OSError: It cannot be reached.
         ValueError: The url is none of these, or the engine refuses the password or the database.
     """
-    parts = urlsplit(url)
+    parts = _checked(url)
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            link = await _open(parts)
+            # The path of a Unix socket is its file, not a database.
+            database = "" if parts.scheme == "unix" else parts.path.strip("/")
+            await _log_in(link, unquote(parts.username or ""), unquote(parts.password or ""), database, busy=busy)
+    except TimeoutError:
+        raise TimeoutError(f"the engine did not answer in {_CONNECT_SECONDS:g} s") from None
+    return link
+
+
+def _checked(url: str) -> SplitResult:
+    """Split a URL; raises ValueError where a part would be passed over. Never quotes it: it may hold a password."""
+    try:
+        parts = urlsplit(url)
+        strange = bool(parts.query or parts.fragment or parts.port == 0)
+    except ValueError:
+        strange = True
+    if strange:
+        raise ValueError(
+            "the engine's url is not one: it takes no query or fragment, and special characters of a password are "
+            "written as %23 and the like"
+        )
+    return parts
+
+
+async def _open(parts: SplitResult) -> Link:
     loop = asyncio.get_running_loop()
     if parts.scheme == "unix":
         _, link = await loop.create_unix_connection(Link, parts.path)
@@ -103,17 +145,17 @@ async def connect(url: str) -> Link:
         _, link = await loop.create_connection(Link, parts.hostname, parts.port or 6379, ssl=context)
     else:
         raise ValueError("the engine's url must be redis://host:port, rediss://host:port or unix:///path")
-    await _log_in(link, unquote(parts.username or ""), unquote(parts.password or ""), parts.path)
     return link
 
 
-async def _log_in(link: Link, user: str, password: str, path: str) -> None:
+async def _log_in(link: Link, user: str, password: str, database: str, *, busy: bool) -> None:
+    accepted = ("BUSY",) if busy else ()
     commands: list[list[str | bytes]] = []
     if password:
         commands.append(["AUTH", user, password] if user else ["AUTH", password])
-    if path.strip("/").isdigit():
-        commands.append(["SELECT", path.strip("/")])
-    for reply in await link.run(commands) if commands else []:
-        if isinstance(reply, hiredis.ReplyError):
+    if database:
+        commands.append(["SELECT", database])
+    for reply in await link.run([*commands, ["PING"]]):
+        if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith(accepted):
             link.close()
             raise ValueError(f"the engine refuses the connection: {reply}")

@@ -16,11 +16,10 @@ _FLAG = b"allow-key-locking"
 
 
 class Scripts:
-    """The scripts seen so far that carry the flag: the client's SHA of each, and the engine's."""
+    """The scripts seen so far that carry the flag: the engine's SHA by the client's."""
 
     def __init__(self) -> None:
         self._engine_sha: dict[bytes, bytes] = {}
-        self._client_sha: dict[bytes, bytes] = {}
 
     def to_engine(self, command: EngineCommand) -> EngineCommand:
         """Return the command as the engine takes it."""
@@ -40,16 +39,13 @@ class Scripts:
 
     def to_client(self, command: EngineCommand, reply: object) -> object:
         """Return the engine's reply as the client expects it: SCRIPT LOAD answers the SHA of the client's text."""
-        if [_upper(word) for word in command[:2]] == [b"SCRIPT", b"LOAD"] and isinstance(reply, bytes):
-            return self._client_sha.get(reply, reply)
-        return reply
+        loads = [_upper(word) for word in command[:2]] == [b"SCRIPT", b"LOAD"]
+        return _sha1(_bytes(command[2])) if loads and isinstance(reply, bytes) else reply
 
     def _without_flag(self, script: bytes) -> bytes:
         plain = _flagless(script)
         if plain != script:
-            client, engine = _sha1(script), _sha1(plain)
-            self._engine_sha[client] = engine
-            self._client_sha[engine] = client
+            self._engine_sha[_sha1(script)] = _sha1(plain)
         return plain
 
     def _sha(self, word: str | bytes) -> bytes:

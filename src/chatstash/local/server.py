@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import re
 import secrets
 import socket
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+from weakref import WeakSet
 
 import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from chatstash.local.engine import Engine
 from chatstash.local.gateway import Gateway
@@ -18,6 +23,7 @@ from chatstash.local.stats import Stats, StatsSnapshot
 
 _START_SECONDS = 20.0
 _KEEP_ALIVE_SECONDS = 75
+_VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
 
 
 class LocalUpstash:
@@ -32,7 +38,8 @@ class LocalUpstash:
         redis: The URL of a Redis or Valkey to stand in front of (`redis://127.0.0.1:6379`); empty for the embedded one.
 
     Raises:
-        ValueError: Both `data` and `redis` are given: a Redis keeps its own data.
+        ValueError: Both `data` and `redis` are given (a Redis keeps its own data), or the token is none that a client
+            could send.
 
     Example:
         ```python
@@ -48,6 +55,8 @@ class LocalUpstash:
     def __init__(self, *, port: int = 0, token: str = "", data: Path | str | None = None, redis: str = "") -> None:
         if data is not None and redis:
             raise ValueError("give either data= or redis=: a Redis of your own keeps its own data")
+        if token and not _VISIBLE_ASCII.fullmatch(token):
+            raise ValueError("token must be visible ASCII without spaces: no client could send another in a header")
         self.token = token or secrets.token_urlsafe(24)
         self._port = port
         self._engine = None if redis else Engine(Path(data) if data is not None else None)
@@ -56,6 +65,10 @@ class LocalUpstash:
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._listener: socket.socket | None = None
+        self._process = 0
 
     def __repr__(self) -> str:
         return f"LocalUpstash(port={self._port}, token='***')"
@@ -89,26 +102,44 @@ class LocalUpstash:
             OSError: The port is taken, or the Redis given cannot be reached.
             ValueError: The Redis given refuses its password, or its URL is none.
         """
-        listener = _listen(self._port)
-        self._port = listener.getsockname()[1]
+        self._process = os.getpid()
+        self._server = self._thread = self._failure = self._loop = None
+        self._listener = _listen(self._port)
+        _started.add(self)
         try:
+            self._port = self._listener.getsockname()[1]
             if self._engine is not None:
                 self._engine.start()
-            self._serve(listener)
+            self._serve(self._listener)
         except BaseException:
             self.stop()
-            listener.close()
             raise
         return self
 
     def stop(self) -> None:
-        """Stop server and engine. Stopping twice does no harm."""
-        if self._server is not None:
-            self._server.should_exit = True
-        if self._thread is not None:
-            self._thread.join()
+        """Stop server and engine. Stopping twice does no harm, and a forked child stops nothing of its parent's."""
+        if self._process != os.getpid():
+            return
+        self._stop_server()
         if self._engine is not None:
             self._engine.stop()
+        if self._listener is not None:
+            self._listener.close()
+
+    def _stop_server(self) -> None:
+        if self._server is not None:
+            self._server.should_exit = True
+        elif self._loop is not None and self._task is not None:
+            # Not yet serving: it may be waiting for a Redis that does not answer.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._task.cancel)
+        if self._thread is not None:
+            self._thread.join()
+
+    def _forget_parent(self) -> None:
+        """Let go of the port in a forked child, which would hold it beyond the parent's stop."""
+        if self._listener is not None:
+            self._listener.close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -134,15 +165,17 @@ class LocalUpstash:
             self._failure = error
         finally:
             started.set()
-            listener.close()
 
     async def _run_server(self, listener: socket.socket, started: threading.Event) -> None:
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         gateway = Gateway(self._engine.url if self._engine else self._redis, self.token, self._stats)
         await gateway.open()
         config = uvicorn.Config(
             gateway.application(),
+            http=_counting(self._stats),
             lifespan="off",
-            log_level="critical",
+            # uvicorn's default would reconfigure the logging of the whole process, the user's own included.
+            log_config=None,
             access_log=False,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=2,
@@ -153,6 +186,30 @@ class LocalUpstash:
         await self._server.serve(sockets=[listener])
         announcement.cancel()
         gateway.close()
+
+
+def _counting(stats: Stats) -> type[asyncio.Protocol]:
+    """Return uvicorn's HTTP protocol, made to count its connections."""
+    base: Any = AutoHTTPProtocol
+
+    class Counting(base):  # type: ignore[misc] # which class it is, uvicorn decides by what is installed
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            stats.count_connection()
+            super().connection_made(transport)
+
+    return Counting
+
+
+_started: WeakSet[LocalUpstash] = WeakSet()
+
+
+def _forget_parents() -> None:
+    for upstash in list(_started):
+        upstash._forget_parent()  # noqa: SLF001 - this module's own
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parents)
 
 
 async def _announce(server: uvicorn.Server, started: threading.Event) -> None:

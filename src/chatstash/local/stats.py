@@ -15,7 +15,7 @@ class StatsSnapshot:
         commands: Commands in them, each one of a batch counted.
         bytes_received: Bytes of the request bodies.
         bytes_sent: Bytes of the reply bodies.
-        connections: Connections on which requests came.
+        connections: Connections accepted.
     """
 
     requests: int = 0
@@ -39,21 +39,23 @@ class Stats:
     """The running counters. Written by the server's thread, read by any."""
 
     _now: StatsSnapshot = field(default_factory=StatsSnapshot)
-    _peers: set[object] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def count(self, *, commands: int, received: int, sent: int, peer: object) -> None:
+    def count_connection(self) -> None:
+        """Count one connection that was accepted."""
+        with self._lock:
+            self._now = replace(self._now, connections=self._now.connections + 1)
+
+    def count(self, *, commands: int, received: int, sent: int) -> None:
         """Count one request."""
         with self._lock:
             now = self._now
-            self._peers.add(peer)
             self._now = replace(
                 now,
                 requests=now.requests + 1,
                 commands=now.commands + commands,
                 bytes_received=now.bytes_received + received,
                 bytes_sent=now.bytes_sent + sent,
-                connections=len(self._peers),
             )
 
     def snapshot(self) -> StatsSnapshot:

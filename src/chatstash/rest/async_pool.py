@@ -22,6 +22,7 @@ from chatstash.errors import DatabaseError
 from chatstash.rest.deadline import CONNECT_TIMEOUT, MAX_IDLE, Deadline
 from chatstash.rest.endpoint import Endpoint
 from chatstash.rest.failures import bare, broken, timed_out
+from chatstash.rest.fork import begins_anew_after_fork
 from chatstash.rest.network import Proxy, proxy_for, tls_context
 from chatstash.rest.protocol import HttpReply, HttpRequest
 
@@ -31,10 +32,13 @@ _CLOCKS_AGREE = 1.0
 
 
 async def _owned(session: aiohttp.ClientSession) -> AsyncGenerator[None]:
+    process = os.getpid()
     try:
         yield
     finally:
-        await session.close()
+        # A child that was forked within the loop shares the parent's selector: closing here would deafen the parent.
+        if os.getpid() == process:
+            await session.close()
 
 
 def _clock_gap() -> float:
@@ -47,6 +51,7 @@ class _Sending:
     """How far a request has come: the transport it is written to, once that has begun."""
 
     transport: asyncio.BaseTransport | None = None
+    process: int = field(default_factory=os.getpid)
 
     @property
     def has_begun(self) -> bool:
@@ -55,7 +60,7 @@ class _Sending:
 
     def abort(self) -> None:
         """Drop what is not yet written; closing would hold it, and the connection, until the server takes it in."""
-        if isinstance(self.transport, asyncio.WriteTransport):
+        if isinstance(self.transport, asyncio.WriteTransport) and self.process == os.getpid():
             self.transport.abort()
 
 
@@ -75,20 +80,18 @@ class _LoopSession:
 
     session: aiohttp.ClientSession
     owner: AsyncGenerator[None]
-    process: int = field(default_factory=os.getpid)
     clock_gap: float = field(default_factory=_clock_gap)
     in_flight: int = 0
     retired: bool = False
 
     @property
     def is_current(self) -> bool:
-        """Whether its connections may be trusted: not of a parent process, not from before a freeze."""
-        awake = abs(_clock_gap() - self.clock_gap) <= _CLOCKS_AGREE
-        return not self.session.closed and self.process == os.getpid() and awake
+        """Whether its connections may be trusted: not closed, and not from before a freeze."""
+        return not self.session.closed and abs(_clock_gap() - self.clock_gap) <= _CLOCKS_AGREE
 
     async def close_when_unused(self) -> None:
         """Close a retired session once its last request has ended."""
-        if self.retired and not self.in_flight and self.process == os.getpid():
+        if self.retired and not self.in_flight:
             await self.owner.aclose()
 
 
@@ -98,10 +101,11 @@ class AsyncPool:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._sessions: dict[asyncio.AbstractEventLoop, _LoopSession] = {}
-        # A parent process's sessions, kept so that the child never closes or finalises them.
-        self._inherited: list[_LoopSession] = []
+        # Sessions of a parent process, kept so that they are never closed or finalised here.
+        self._inherited: list[object] = []
+        begins_anew_after_fork(self)
 
-    async def exchange(self, request: HttpRequest, deadline: Deadline, *, writes: bool) -> HttpReply:
+    async def exchange(self, request: HttpRequest, deadline: Deadline) -> HttpReply:
         """Send one request and return the whole reply, by the deadline.
 
         Raises:
@@ -116,10 +120,13 @@ class AsyncPool:
             return await self._post(held.session, request, deadline)
         except (aiohttp.ClientError, OSError) as error:
             sending.abort()
-            raise _converted(error, sent=sending.has_begun, writes=writes) from bare(error)
-        except asyncio.CancelledError:
+            raise _converted(error, sending) from bare(error)
+        except asyncio.CancelledError as error:
             sending.abort()
-            raise
+            if _was_cancelled():
+                raise
+            # The pool was closed while this waited for one of its connections.
+            raise broken(sent=sending.has_begun) from bare(error)
         finally:
             held.in_flight -= 1
             await held.close_when_unused()
@@ -127,8 +134,13 @@ class AsyncPool:
     async def aclose(self) -> None:
         """Close the running loop's session; the pool opens a new one when it is used again."""
         held = self._sessions.pop(asyncio.get_running_loop(), None)
-        if held is not None and held.process == os.getpid():
+        if held is not None:
             await held.owner.aclose()
+
+    def forget_parent(self) -> None:
+        """Begin with fresh connections in a child process."""
+        self._inherited.append(self._sessions)
+        self._sessions = {}
 
     async def _post(self, session: aiohttp.ClientSession, request: HttpRequest, deadline: Deadline) -> HttpReply:
         async with session.post(
@@ -153,22 +165,14 @@ class AsyncPool:
         # Started only now, so that no other task finds the place empty meanwhile.
         await anext(fresh.owner)
         if held is not None:
-            await self._retire(held)
+            held.retired = True
+            await held.close_when_unused()
         return fresh
 
     def _forget_closed_loops(self) -> None:
         for loop in list(self._sessions):
             if loop.is_closed():
-                held = self._sessions.pop(loop, None)
-                if held is not None and held.process != os.getpid():
-                    self._inherited.append(held)
-
-    async def _retire(self, held: _LoopSession) -> None:
-        held.retired = True
-        if held.process == os.getpid():
-            await held.close_when_unused()
-        else:
-            self._inherited.append(held)
+                self._sessions.pop(loop, None)
 
     def _new_session(self) -> _LoopSession:
         connector = aiohttp.TCPConnector(
@@ -177,7 +181,6 @@ class AsyncPool:
         session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
             request_class=_Request,
         )
         return _LoopSession(session, _owned(session))
@@ -204,16 +207,35 @@ class AsyncPool:
         return self._proxy is not None and self._endpoint.scheme == "https"
 
 
+def _was_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
 def _payload(body: bytes) -> bytes | io.BytesIO:
     # aiohttp warns of a large body given as bytes, for it would be written in one go.
     return body if len(body) <= _LARGE_BODY else io.BytesIO(body)
 
 
 def _timeout(seconds: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=seconds, sock_connect=min(CONNECT_TIMEOUT, seconds))
+    # Connecting ends a little before the whole does, so that a request that never went out is known as such.
+    most = seconds * 0.98
+    return aiohttp.ClientTimeout(total=seconds, connect=most, sock_connect=min(CONNECT_TIMEOUT, most))
 
 
-def _converted(error: Exception, *, sent: bool, writes: bool) -> DatabaseError:
-    """Return the error of this package for one of aiohttp's or the socket's."""
-    kind = timed_out if isinstance(error, TimeoutError) else broken
-    return kind(sent=sent, writes=writes)
+# Raised before a request is begun. The last is of a proxy that refuses the tunnel.
+_NOT_SENT = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientProxyConnectionError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,
+)
+
+
+def _converted(error: Exception, sending: _Sending) -> DatabaseError:
+    """Return the error of this package for one of aiohttp's or the socket's.
+
+    Not sent is only what both say was not: the error's kind, and that writing had not begun.
+    """
+    sent = sending.has_begun or not isinstance(error, _NOT_SENT)
+    return timed_out(sent=sent) if isinstance(error, TimeoutError) else broken(sent=sent)

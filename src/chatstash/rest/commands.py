@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from typing import TypeAlias
+
+from chatstash.errors import DatabaseError
 
 Argument: TypeAlias = str | int
 Command: TypeAlias = tuple[Argument, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class CommandFailure:
-    """One command of a batch failed; the text is the server's own."""
-
-    text: str
+Reply: TypeAlias = bytes | int | DatabaseError | list["Reply"] | None
+"""What one command answers; a command of several that failed answers the error, which is not raised by itself."""
 
 
-Reply: TypeAlias = bytes | int | CommandFailure | list["Reply"] | None
+class Effect(enum.Enum):
+    """What sending a batch twice would do."""
+
+    READ = "it changes nothing"
+    IDEMPOTENT = "what it changes is the same after the second time"
+    WRITE = "the second time may change more: it must not be sent again where the first may have been applied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +31,17 @@ class Batch:
     Attributes:
         commands: At least one command, in the order in which they run.
         atomic: Whether nothing of other clients may come between them (a transaction).
-        writes: Whether any of them changes data: a write whose reply is lost must not simply be sent again.
+        effect: What sending it twice would do.
     """
 
     commands: tuple[Command, ...]
     atomic: bool = False
-    writes: bool = False
+    effect: Effect = Effect.READ
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes anything."""
+        return self.effect is not Effect.READ
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +50,8 @@ class Cost:
 
     Attributes:
         requests: HTTP requests, those that failed and were sent again included.
-        commands: Commands in the requests that were answered, as Upstash bills them:
-            https://upstash.com/docs/redis/overall/pricing
-        bytes_sent: Bytes of the HTTP bodies of the requests that were answered.
+        commands: Commands that ran, as Upstash bills them: https://upstash.com/docs/redis/overall/pricing
+        bytes_sent: Bytes of the HTTP bodies of the requests that were carried out.
         bytes_received: Bytes of the HTTP bodies of their replies.
     """
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import math
 import re
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -67,21 +66,6 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def checked_timeout(timeout: float) -> float:
-    """Return `timeout`, in seconds, or raise ValueError where it is not a positive finite number."""
-    number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
-    if not number or not math.isfinite(timeout) or timeout <= 0:
-        raise ValueError(f"timeout must be a positive number of seconds, not {timeout!r}")
-    return float(timeout)
-
-
-def checked_retries(retries: int) -> int:
-    """Return `retries`, or raise ValueError where it is not a whole number from 0 on."""
-    if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
-        raise ValueError(f"retries must be a whole number, 0 or more, not {retries!r}")
-    return retries
-
-
 def _checked_url(url: str) -> str:
     if not isinstance(url, str):
         raise ValueError(f"url must be a string, not {type(url).__name__}")
@@ -89,6 +73,8 @@ def _checked_url(url: str) -> str:
     try:
         parts = urlsplit(trimmed)
         host, _ = parts.hostname, parts.port
+        # What no name server could be asked for: labels that are empty or over 63 characters.
+        (host or "").encode("idna")
     except ValueError:
         raise ValueError("url is not a URL; copy UPSTASH_REDIS_REST_URL from the Upstash console") from None
     if parts.scheme not in ("http", "https") or not host:

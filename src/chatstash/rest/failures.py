@@ -1,24 +1,20 @@
-"""What both pools say of a request without a reply: which error it is, and whether a write may have been applied."""
+"""What both pools say of a request without a reply."""
 
 from __future__ import annotations
 
 from chatstash.errors import Applied, ConnectionFailed, DatabaseError, RequestTimeout
 
 
-def timed_out(*, sent: bool, writes: bool) -> DatabaseError:
+def timed_out(*, sent: bool) -> DatabaseError:
     """Return the error for a request that had no whole reply in time; `sent` where it may have gone out whole."""
     what = "There was no whole reply in time" if sent else "No connection could be made in time"
-    return RequestTimeout(what, applied=_applied(sent=sent, writes=writes))
+    return RequestTimeout(what, applied=Applied.UNKNOWN if sent else Applied.NO)
 
 
-def broken(*, sent: bool, writes: bool) -> DatabaseError:
+def broken(*, sent: bool) -> DatabaseError:
     """Return the error for a connection that failed; `sent` where the request may have gone out whole."""
     what = "The connection broke before the whole reply was there" if sent else "No connection could be made or kept"
-    return ConnectionFailed(what, applied=_applied(sent=sent, writes=writes))
-
-
-def _applied(*, sent: bool, writes: bool) -> Applied:
-    return Applied.UNKNOWN if sent and writes else Applied.NO
+    return ConnectionFailed(what, applied=Applied.UNKNOWN if sent else Applied.NO)
 
 
 def bare(error: BaseException) -> BaseException:

@@ -26,13 +26,17 @@ class Proxy:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url if "://" in url else f"http://{url}")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            raise ValueError("the proxy that HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names has no valid port") from None
+        if parts.scheme not in ("http", "https") or not host:
             raise ValueError(
                 f"a {parts.scheme!r} proxy is not supported: set HTTPS_PROXY to an http:// or https:// one, or "
                 "except the database's host with NO_PROXY"
             )
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        self.url = urlunsplit((parts.scheme, f"{host}:{parts.port}" if parts.port else host, "", "", ""))
+        place = f"[{host}]" if ":" in host else host
+        self.url = urlunsplit((parts.scheme, f"{place}:{port}" if port else place, "", "", ""))
         self.headers = _authorization(unquote(parts.username or ""), unquote(parts.password or ""))
 
     @property

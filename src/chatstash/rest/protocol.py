@@ -30,11 +30,12 @@ from chatstash.errors import (
     ServerError,
     WrongType,
 )
-from chatstash.rest.commands import Batch, CommandFailure, Reply
+from chatstash.rest.commands import Batch, Reply
 
-SYNC_TOKEN_HEADER = "upstash-sync-token"  # noqa: S105 - a header's name
+_SYNC_TOKEN_HEADER = "upstash-sync-token"  # noqa: S105 - a header's name
 
 _SHOWN_TEXT = 200
+_LOOKED_AT = 4000
 _RESP2 = {"upstash-response-format": "resp2"}
 _BASE64 = {"upstash-encoding": "base64"}
 
@@ -75,7 +76,7 @@ def request_for(batch: Batch, *, sync_token: str | None = None, resp2: bool = Tr
     headers = {"content-type": "application/json"}
     headers |= _RESP2 if resp2 and path != "/multi-exec" else _BASE64
     if sync_token:
-        headers[SYNC_TOKEN_HEADER] = sync_token
+        headers[_SYNC_TOKEN_HEADER] = sync_token
     body = batch.commands if len(batch.commands) > 1 else batch.commands[0]
     return HttpRequest(path, headers, orjson.dumps(body))
 
@@ -86,8 +87,14 @@ def _path_of(batch: Batch) -> str:
     return "/multi-exec" if batch.atomic else "/pipeline"
 
 
+def sync_token_of(reply: HttpReply) -> str | None:
+    """Return a reply's sync token; None where there is none that could be sent back as it is."""
+    token = reply.headers.get(_SYNC_TOKEN_HEADER, "")
+    return token if token and token.isascii() and token.isprintable() else None
+
+
 def replies_from(batch: Batch, request: HttpRequest, reply: HttpReply, *, token: str = "") -> tuple[Reply, ...]:
-    """Return the replies to a batch, one for each command; a failed command of several is a `CommandFailure`.
+    """Return the replies to a batch, one for each command; that of a failed command of several is its error.
 
     Args:
         batch: What was asked.
@@ -103,15 +110,22 @@ def replies_from(batch: Batch, request: HttpRequest, reply: HttpReply, *, token:
     try:
         values = _decoded(batch, request, reply)
     except ValueError as error:
-        raise _not_the_api(batch, reply, str(error), token) from None
-    if isinstance(values, CommandFailure):
-        raise error_of(values.text, reply.status, batch, token=token, retry_after=_retry_after(reply))
+        raise _not_the_api(reply, str(error), token) from None
+    if isinstance(values, _Failure):
+        raise _refusal(values.text, reply, token)
     if reply.status != 200:
-        raise _not_the_api(batch, reply, "the status does not go with the body", token)
-    return values
+        raise _not_the_api(reply, "the status does not go with the body", token)
+    return tuple(_refusal(value.text, reply, token) if isinstance(value, _Failure) else value for value in values)
 
 
-_Decoded: TypeAlias = tuple[Reply, ...] | CommandFailure
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """An error as it is decoded; the text is the server's own."""
+
+    text: str
+
+
+_Decoded: TypeAlias = tuple[Any, ...] | _Failure
 
 
 def _decoded(batch: Batch, request: HttpRequest, reply: HttpReply) -> _Decoded:
@@ -124,22 +138,22 @@ def _decoded(batch: Batch, request: HttpRequest, reply: HttpReply) -> _Decoded:
 
 def _from_resp2(batch: Batch, body: bytes) -> _Decoded:
     # hiredis takes any callable for replyError; its types say an exception class.
-    reader = hiredis.Reader(protocolError=ValueError, replyError=CommandFailure)  # type: ignore[arg-type]
+    reader = hiredis.Reader(protocolError=ValueError, replyError=_Failure)  # type: ignore[arg-type]
     reader.feed(body)
     wanted = len(batch.commands)
     values = [value for _ in range(wanted) if (value := reader.gets()) is not False]
     if reader.has_data() or not values:
         raise ValueError("the RESP2 body is cut off or has too much in it")
     if len(values) == wanted:
-        return values[0] if wanted == 1 and isinstance(values[0], CommandFailure) else tuple(values)
+        return values[0] if wanted == 1 and isinstance(values[0], _Failure) else tuple(values)
     if len(values) == 1:
         return _from_single_resp2(values[0], wanted)
     raise ValueError(f"the RESP2 body has {len(values)} replies to {wanted} commands")
 
 
-def _from_single_resp2(value: Reply, wanted: int) -> _Decoded:
+def _from_single_resp2(value: Any, wanted: int) -> _Decoded:
     """Take one reply to several commands: an error for all of them, or an array that holds theirs."""
-    if isinstance(value, CommandFailure):
+    if isinstance(value, _Failure):
         return value
     if isinstance(value, list) and len(value) == wanted:
         return tuple(value)
@@ -155,7 +169,7 @@ def _from_json(batch: Batch, body: Any, *, asked_base64: bool) -> _Decoded:
     else:
         raise ValueError("the JSON body is not one reply for each command")
     values = [_entry(entry) for entry in entries]
-    if isinstance(values[0], CommandFailure) and isinstance(body, dict):
+    if isinstance(values[0], _Failure) and isinstance(body, dict):
         return values[0]
     in_base64 = asked_base64 and all(map(_is_base64, values))
     return tuple(_as_bytes(value, in_base64=in_base64) for value in values)
@@ -163,7 +177,7 @@ def _from_json(batch: Batch, body: Any, *, asked_base64: bool) -> _Decoded:
 
 def _entry(entry: Any) -> Any:
     if isinstance(entry, dict) and isinstance(entry.get("error"), str):
-        return CommandFailure(entry["error"])
+        return _Failure(entry["error"])
     if isinstance(entry, dict) and "result" in entry:
         return entry["result"]
     raise ValueError('an entry of the JSON body has neither "result" nor "error"')
@@ -182,14 +196,14 @@ def _is_base64(value: Any) -> bool:
     return True
 
 
-def _as_bytes(value: Any, *, in_base64: bool) -> Reply:
+def _as_bytes(value: Any, *, in_base64: bool) -> Any:
     if isinstance(value, str):
         return base64.b64decode(value) if in_base64 and value != "OK" else value.encode()
     if isinstance(value, list):
         return [_as_bytes(item, in_base64=in_base64) for item in value]
     if isinstance(value, float):
         return repr(value).encode()
-    if value is None or isinstance(value, (int, CommandFailure)):
+    if value is None or isinstance(value, (int, _Failure)):
         return value
     raise ValueError(f"a reply is a JSON {type(value).__name__}")
 
@@ -202,11 +216,7 @@ _BY_TEXT: tuple[tuple[str, type[DatabaseError], str], ...] = (
     ("NOPERM", ReadOnlyToken, "The token may not run this command"),
     ("WRONGTYPE", WrongType, "The key holds a value of another type"),
     ("ERR max request size", RequestTooLarge, "The request or its reply is over the plan's size limit"),
-    (
-        "ERR max single record size",
-        RequestTooLarge,
-        "The conversation is over the plan's limit for one record",
-    ),
+    ("ERR max single record size", RequestTooLarge, "The conversation is over the plan's limit for one record"),
     ("ERR max key size", RequestTooLarge, "The key is over the size limit"),
     ("ERR DB capacity quota", QuotaExceeded, "The database's storage is full"),
     ("ERR max daily request limit", QuotaExceeded, "The plan's commands are used up"),
@@ -225,46 +235,46 @@ _BY_STATUS: Mapping[int, tuple[type[DatabaseError], str]] = {
 }
 
 
-def error_of(
-    text: str, status: int, batch: Batch, *, token: str = "", retry_after: float | None = None
-) -> DatabaseError:
-    """Return the error that a server's text and status stand for."""
-    applied = Applied.UNKNOWN if status >= 500 and batch.writes else Applied.NO
-    kind, problem = _kind_of(text, status)
-    return kind(problem, status=status, server_text=_shown(text, token), applied=applied, retry_after=retry_after)
+def _refusal(text: str, reply: HttpReply, token: str) -> DatabaseError:
+    """Return the error that the database's own words stand for."""
+    kind, problem = _kind_of(text, reply.status)
+    return kind(
+        problem,
+        status=reply.status,
+        server_text=_shown(text, token),
+        applied=Applied.UNKNOWN if reply.status >= 500 else Applied.NO,
+        retry_after=_retry_after(reply),
+    )
 
 
 def _kind_of(text: str, status: int) -> tuple[type[DatabaseError], str]:
-    if status in _BY_STATUS:
-        return _BY_STATUS[status]
     if status >= 500:
         return ServerError, f"The server failed (status {status})"
     for beginning, kind, problem in _BY_TEXT:
         if text.startswith(beginning):
             return kind, problem
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
     if "resp2" in text.lower() or "response-format" in text.lower():
         return ReplyFormatRefused, "The server does not know the reply format asked for"
     return CommandRejected, "The database refused the command"
 
 
-def _not_the_api(batch: Batch, reply: HttpReply, reason: str, token: str) -> DatabaseError:
+def _not_the_api(reply: HttpReply, reason: str, token: str) -> DatabaseError:
     """Return the error for a body that is none of the API's: a proxy's page, a login form, half a reply."""
-    shown = _shown(reply.body[: 4 * _SHOWN_TEXT].decode("utf-8", "replace"), token)
-    unknown = batch.writes and (reply.status < 300 or reply.status >= 500)
     if reply.status in _BY_STATUS:
         kind, problem = _BY_STATUS[reply.status]
     elif reply.status >= 500:
         kind, problem = GatewayError, f"Something before the database failed (status {reply.status})"
     else:
-        kind, problem = (
-            ProtocolError,
-            f"The reply (status {reply.status}) is not of Upstash's REST API: {reason}",
-        )
+        kind, problem = ProtocolError, f"The reply (status {reply.status}) is not of Upstash's REST API: {reason}"
+    # What answers 3xx or 4xx says that it did not do what was asked.
+    refused = 300 <= reply.status < 500
     return kind(
         problem,
         status=reply.status,
-        server_text=shown,
-        applied=Applied.UNKNOWN if unknown else Applied.NO,
+        server_text=_shown(reply.body.decode("utf-8", "replace"), token),
+        applied=Applied.NO if refused else Applied.UNKNOWN,
         retry_after=_retry_after(reply),
     )
 
@@ -278,5 +288,5 @@ def _retry_after(reply: HttpReply) -> float | None:
 def _shown(text: str, token: str) -> str:
     """Return a server's text in a form fit for a message or a log line: short, on one line, without the token."""
     clean = text.replace(token, "***") if token else text
-    clean = " ".join("".join(char if char.isprintable() else " " for char in clean).split())
+    clean = " ".join("".join(char if char.isprintable() else " " for char in clean[:_LOOKED_AT]).split())
     return clean if len(clean) <= _SHOWN_TEXT else clean[:_SHOWN_TEXT] + "…"

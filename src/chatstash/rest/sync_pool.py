@@ -1,27 +1,30 @@
 """HTTP for callers that block: one urllib3 pool per database and process. Opens sockets.
 
-urllib3 does the pooling, TLS, proxies and HTTP; its connection class is extended in four places: the deadline bounds
-every wait, a connection idle for long is not used again, it is known whether a request went out whole, and a child
-process never touches its parent's sockets.
+urllib3 does the pooling, TLS, proxies and HTTP; its connection class is extended in three places: the deadline bounds
+every wait, a connection idle for long is not used again, and it is known whether a request went out whole.
 """
 
 from __future__ import annotations
 
 import http.client
-import os
+import io
+import queue
+import socket
 import threading
 import time
-from typing import Any, cast
+from collections import deque
+from typing import Any
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 from urllib3.exceptions import TimeoutError as Urllib3TimeoutError
 
 from chatstash.errors import DatabaseError
-from chatstash.rest.deadline import CONNECT_TIMEOUT, MAX_IDLE, Deadline, DeadlineSocket
+from chatstash.rest.deadline import CONNECT_TIMEOUT, MAX_IDLE, Deadline
 from chatstash.rest.endpoint import Endpoint
 from chatstash.rest.failures import bare, broken, timed_out
+from chatstash.rest.fork import begins_anew_after_fork
 from chatstash.rest.network import Proxy, proxy_for, tls_context
 from chatstash.rest.protocol import HttpReply, HttpRequest
 
@@ -30,62 +33,157 @@ _TLS_RECORD = 16384
 
 
 class _Exchange(threading.local):
-    """What the connection needs to know of the request its thread is making; urllib3 has no way to pass it."""
+    """What the connection needs to know of the request its thread is making; urllib3 has no way to pass it.
+
+    `sent` is true unless the connection itself has said that the request did not go out whole.
+    """
 
     deadline: Deadline
-    sent: bool = False
+    sent: bool = True
 
 
 _exchange = _Exchange()
 
 
-class _Bounded:
-    """What both connection classes add to urllib3's."""
+class _DeadlineReader(io.RawIOBase):
+    """Reads from a socket, giving each wait only the time that is left in all.
 
+    A socket's own timeout begins anew with each byte, so a body that drips would never end.
+    """
+
+    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
+        self._sock = sock
+        self._deadline = deadline
+        # makefile counts as a user of the socket, which so stays open until the reply is read.
+        self._raw = sock.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        self._sock.settimeout(self._deadline.remaining())
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _DeadlineSocket:
+    """Stands in for a socket where http.client makes the file it reads a reply from."""
+
+    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
+        self._sock = sock
+        self._deadline = deadline
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_DeadlineReader(self._sock, self._deadline))
+
+
+class _BoundedHTTP(HTTPConnection):
     _used_at = 0.0
 
     @property
     def is_connected(self) -> bool:
         idle = time.time() - self._used_at
-        return 0 <= idle <= MAX_IDLE and super().is_connected  # type: ignore[misc]
+        return 0 <= idle <= MAX_IDLE and super().is_connected
+
+    def connect(self) -> None:
+        _exchange.sent = False
+        super().connect()
+
+    def _new_conn(self) -> socket.socket:
+        # urllib3 gives each address of a host the whole timeout; here all share it.
+        within = Deadline(min(CONNECT_TIMEOUT, _exchange.deadline.remaining()))
+        failure: Exception = OSError("the host has no address")
+        try:
+            for address in socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM):
+                try:
+                    return self._connected(address, within)
+                except OSError as error:
+                    failure = error
+        except (OSError, UnicodeError) as error:
+            failure = error
+        if isinstance(failure, TimeoutError):
+            raise ConnectTimeoutError(self, "no connection in time") from failure
+        raise NewConnectionError(self, str(failure)) from failure
+
+    def _connected(self, address: Any, within: Deadline) -> socket.socket:
+        family, kind, protocol, _, place = address
+        connection = socket.socket(family, kind, protocol)
+        try:
+            for option in self.socket_options or ():
+                connection.setsockopt(*option)
+            connection.settimeout(within.remaining())
+            connection.connect(place)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        connection = cast(HTTPConnection, self)
-        if connection.sock is None:
-            connection.connect()
+        if self.sock is None:
+            self.connect()
         _exchange.sent = False
-        super().request(*args, **kwargs)  # type: ignore[misc]
+        super().request(*args, **kwargs)
         _exchange.sent = True
 
     def send(self, data: Any) -> None:
         # Piece by piece, for over TLS the time limit of a send begins anew with each record.
         view = memoryview(data)
         for start in range(0, len(view), _TLS_RECORD):
-            cast(HTTPConnection, self).sock.settimeout(_exchange.deadline.remaining())
-            super().send(view[start : start + _TLS_RECORD])  # type: ignore[misc]
+            self.sock.settimeout(_exchange.deadline.remaining())
+            super().send(view[start : start + _TLS_RECORD])
 
-    def getresponse(self) -> Any:
+    def getresponse(self) -> urllib3.response.HTTPResponse:  # type: ignore[override] # as urllib3's own
         self._used_at = time.time()
-        return super().getresponse()  # type: ignore[misc]
+        return super().getresponse()
 
-    def response_class(self, sock: Any, *args: Any, **kwargs: Any) -> http.client.HTTPResponse:
-        return http.client.HTTPResponse(DeadlineSocket(sock, _exchange.deadline), *args, **kwargs)  # type: ignore[arg-type]
+    def response_class(  # type: ignore[override] # a class there
+        self, sock: Any, *args: Any, **kwargs: Any
+    ) -> http.client.HTTPResponse:
+        # http.client calls this to make a response, and uses of the socket no more than makefile.
+        return http.client.HTTPResponse(_DeadlineSocket(sock, _exchange.deadline), *args, **kwargs)  # type: ignore[arg-type]
 
 
-class _BoundedHTTPConnection(_Bounded, HTTPConnection):  # type: ignore[misc]
+class _BoundedHTTPS(_BoundedHTTP, HTTPSConnection):
     pass
 
 
-class _BoundedHTTPSConnection(_Bounded, HTTPSConnection):  # type: ignore[misc]
-    pass
+class _Stack(queue.LifoQueue[Any]):
+    """urllib3's queue of idle connections, without a lock of its own.
+
+    An exception that a signal handler raises (Ctrl-C, a soft time limit) can leave a lock of queue.LifoQueue held for
+    ever; a deque's append and pop are single steps.
+    """
+
+    def __init__(self, maxsize: int = 0) -> None:
+        self.maxsize = maxsize
+        self._items: deque[Any] = deque()
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002 - queue's own
+        if len(self._items) >= self.maxsize:
+            raise queue.Full
+        self._items.append(item)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: ARG002 - queue's own
+        try:
+            return self._items.pop()
+        except IndexError:
+            raise queue.Empty from None
+
+    def qsize(self) -> int:
+        return len(self._items)
 
 
 class _HTTPPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _BoundedHTTPConnection
+    ConnectionCls = _BoundedHTTP
+    QueueCls = _Stack
 
 
 class _HTTPSPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _BoundedHTTPSConnection
+    ConnectionCls = _BoundedHTTPS
+    QueueCls = _Stack
 
 
 class SyncPool:
@@ -94,12 +192,12 @@ class SyncPool:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._manager: urllib3.PoolManager | None = None
-        self._process = os.getpid()
         self._lock = threading.Lock()
-        # A parent's pools, kept so that the child never closes or finalises them.
+        # Pools of a parent process, kept so that they are never closed or finalised here.
         self._inherited: list[object] = []
+        begins_anew_after_fork(self)
 
-    def exchange(self, request: HttpRequest, deadline: Deadline, *, writes: bool) -> HttpReply:
+    def exchange(self, request: HttpRequest, deadline: Deadline) -> HttpReply:
         """Send one request and return the whole reply, by the deadline.
 
         Raises:
@@ -107,7 +205,7 @@ class SyncPool:
             RequestTimeout: No whole reply in time.
         """
         _exchange.deadline = deadline
-        _exchange.sent = False
+        _exchange.sent = True
         try:
             timeout = urllib3.Timeout(connect=min(CONNECT_TIMEOUT, deadline.remaining()), read=deadline.remaining())
             response = self._open_manager().urlopen(
@@ -118,10 +216,9 @@ class SyncPool:
                 timeout=timeout,
                 retries=False,
                 redirect=False,
-                decode_content=False,
             )
         except (HTTPError, OSError) as error:
-            raise _converted(error, writes=writes) from bare(error)
+            raise _converted(error) from bare(error)
         headers = {name.lower(): value for name, value in response.headers.items()}
         return HttpReply(response.status, headers, response.data)
 
@@ -129,23 +226,21 @@ class SyncPool:
         """Close the idle connections of this process; the pool opens new ones when it is used again."""
         with self._lock:
             manager, self._manager = self._manager, None
-            if manager is not None and self._process == os.getpid():
-                manager.clear()
+        if manager is not None:
+            manager.clear()
+
+    def forget_parent(self) -> None:
+        """Begin with fresh connections in a child process."""
+        self._lock = threading.Lock()
+        self._inherited.append(self._manager)
+        self._manager = None
 
     def _open_manager(self) -> urllib3.PoolManager:
-        if self._process != os.getpid():
-            self._forget_parent()
         manager = self._manager
         if manager is None:
             with self._lock:
                 manager = self._manager = self._manager or _manager_for(self._endpoint)
         return manager
-
-    def _forget_parent(self) -> None:
-        self._lock = threading.Lock()
-        self._inherited.append(self._manager)
-        self._manager = None
-        self._process = os.getpid()
 
 
 def _manager_for(endpoint: Endpoint) -> urllib3.PoolManager:
@@ -164,10 +259,10 @@ def _proxied(proxy: Proxy, options: dict[str, Any]) -> urllib3.PoolManager:
     return urllib3.ProxyManager(proxy.url, proxy_headers=proxy.headers, **options)
 
 
-def _converted(error: Exception, *, writes: bool) -> DatabaseError:
+def _converted(error: Exception) -> DatabaseError:
     """Return the error of this package for one of urllib3's or the socket's."""
     # NewConnectionError is a subclass of urllib3's timeouts, and a send that timed out comes as a broken connection.
     waited = isinstance(error, (Urllib3TimeoutError, TimeoutError)) and not isinstance(error, NewConnectionError)
     if waited or not _exchange.deadline.allows(0):
-        return timed_out(sent=_exchange.sent, writes=writes)
-    return broken(sent=_exchange.sent, writes=writes)
+        return timed_out(sent=_exchange.sent)
+    return broken(sent=_exchange.sent)

@@ -7,23 +7,26 @@ keep is decided by when their requests were sent and answered.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
-# One lock for all tokens, held for microseconds. A child process begins with a fresh one, for the old one may have
-# been held by a thread that does not exist there.
-_lock = threading.Lock()
+from chatstash.rest.fork import begins_anew_after_fork
 
 
-def _fresh_lock() -> None:
-    global _lock  # noqa: PLW0603 - the one thing a fork must replace
-    _lock = threading.Lock()
+class _Lock:
+    """One lock for all tokens, held for microseconds; a child process begins with a fresh one."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        begins_anew_after_fork(self)
+
+    def forget_parent(self) -> None:
+        """Take a fresh lock: the old one may have been held by a thread that does not exist here."""
+        self.lock = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_fresh_lock)
+_shared = _Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +57,13 @@ class SyncToken:
 
     def start(self, *, writes: bool) -> Ticket:
         """Open a ticket for a request that is about to be sent; its `token` goes with the request."""
-        with _lock:
+        with _shared.lock:
             self._sent += 1
             return Ticket(self._token, self._sent, writes, self._writes_answered)
 
     def finish(self, ticket: Ticket, token: str | None) -> None:
         """Take the token of a reply, where it is newer than the one held."""
-        with _lock:
+        with _shared.lock:
             if ticket.writes:
                 self._finish_write(ticket, token)
             elif token and ticket.writes_answered == self._writes_answered:
@@ -81,7 +84,7 @@ class SyncTokens:
 
     def of(self, key: str) -> SyncToken:
         """Return the token of the conversation at `key`."""
-        with _lock:
+        with _shared.lock:
             token = self._tokens.setdefault(key, SyncToken())
             self._tokens.move_to_end(key)
             if len(self._tokens) > self._limit:

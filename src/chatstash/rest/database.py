@@ -1,4 +1,4 @@
-"""Runs operations against one database: a sync and an async driver, each one short loop over its pool.
+"""One database: runs operations against it, by a sync and an async driver, each one short loop over its pool.
 
 Nothing is opened before the first request. A `Database` may be shared by threads, event loops and, after a fork,
 parent and child.
@@ -12,17 +12,19 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
-from chatstash.errors import DatabaseError, InsecureConnectionWarning, ReplyFormatRefused
+from chatstash.errors import DatabaseError, InsecureConnectionWarning, ReplyFormatRefused, StoreClosed
 from chatstash.rest.commands import Batch, Cost, Replies
 from chatstash.rest.deadline import Deadline
 from chatstash.rest.endpoint import Endpoint, Secret
 from chatstash.rest.failures import timed_out
-from chatstash.rest.ops import Op, Pause, RetryPolicy, retrying
-from chatstash.rest.protocol import SYNC_TOKEN_HEADER, HttpReply, HttpRequest, replies_from, request_for
+from chatstash.rest.limits import Limits
+from chatstash.rest.ops import Op, Pause, retrying
+from chatstash.rest.protocol import HttpReply, HttpRequest, replies_from, request_for, sync_token_of
 from chatstash.rest.sync_pool import SyncPool
 from chatstash.rest.sync_token import SyncToken, SyncTokens, Ticket
 from chatstash.version import __version__
@@ -32,20 +34,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_ASYNC_POOL = "chatstash.rest.async_pool"
+_imported: dict[str, ModuleType] = {}
 _USER_AGENT = f"chatstash/{__version__}"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How long an operation may take and how often its batches are sent again.
-
-    Attributes:
-        timeout: Seconds for the whole operation, pauses and retries included.
-        policy: What is tried again.
-    """
-
-    timeout: float = 30.0
-    policy: RetryPolicy = field(default_factory=RetryPolicy)
 
 
 @dataclass(slots=True)
@@ -67,19 +58,21 @@ class Database:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        self.sync_tokens = SyncTokens()
+        self._sync_tokens = SyncTokens()
         self._sync_pool = SyncPool(endpoint)
         self._async_pool: AsyncPool | None = None
         self._knows_resp2 = True
+        self._closed = False
         if endpoint.is_insecure:
             _warn_of_plain_http(endpoint)
 
     def __repr__(self) -> str:
         return f"Database({self.endpoint.url!r})"
 
-    def run(self, op: Op[T], sync_token: SyncToken, limits: Limits) -> T:
-        """Run an operation and return what it returns; raises what it raises, within `limits.timeout` seconds."""
+    def run(self, op: Op[T], key: str, limits: Limits) -> T:
+        """Run an operation on the conversation at `key` and return what it returns, within `limits.timeout` seconds."""
         deadline = Deadline(limits.timeout)
+        sync_token = self._sync_tokens.of(key)
         driven = retrying(op, limits.policy)
         resume: Callable[[], Batch | Pause] = partial(next, driven)
         while True:
@@ -92,9 +85,10 @@ class Database:
             except DatabaseError as error:
                 resume = partial(driven.throw, error)
 
-    async def arun(self, op: Op[T], sync_token: SyncToken, limits: Limits) -> T:
+    async def arun(self, op: Op[T], key: str, limits: Limits) -> T:
         """Run an operation as `run` does, without blocking the event loop."""
         deadline = Deadline(limits.timeout)
+        sync_token = self._sync_tokens.of(key)
         driven = retrying(op, limits.policy)
         resume: Callable[[], Batch | Pause] = partial(next, driven)
         while True:
@@ -108,14 +102,19 @@ class Database:
                 resume = partial(driven.throw, error)
 
     def close(self) -> None:
-        """Close this process's idle connections for blocking callers. Using the database again opens new ones."""
+        """Close the connections for blocking callers; whoever uses the database from now on gets `StoreClosed`."""
+        self._closed = True
         self._sync_pool.close()
 
     async def aclose(self) -> None:
-        """Close the connections of the running event loop, and those for blocking callers."""
+        """Close as `close` does, and the connections of the running event loop as well."""
         self.close()
         if self._async_pool is not None:
             await self._async_pool.aclose()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreClosed("The store is closed. Nothing was sent. Use a new Store, or close it later.")
 
     def _do(self, wanted: Batch | Pause, sync_token: SyncToken, deadline: Deadline) -> Replies | bool:
         if isinstance(wanted, Pause):
@@ -123,7 +122,7 @@ class Database:
                 time.sleep(wanted.seconds)
             return fits
         call = self._begin(wanted, sync_token, deadline)
-        return self._end(call, self._sync_pool.exchange(call.request, deadline, writes=wanted.writes))
+        return self._end(call, self._sync_pool.exchange(call.request, deadline))
 
     async def _ado(self, wanted: Batch | Pause, sync_token: SyncToken, deadline: Deadline) -> Replies | bool:
         if isinstance(wanted, Pause):
@@ -131,30 +130,33 @@ class Database:
                 await asyncio.sleep(wanted.seconds)
             return fits
         call = self._begin(wanted, sync_token, deadline)
-        pool = self._async_pool or await self._open_async_pool()
-        return self._end(call, await pool.exchange(call.request, deadline, writes=wanted.writes))
+        pool = self._async_pool or await self._open_async_pool(deadline)
+        return self._end(call, await pool.exchange(call.request, deadline))
 
-    async def _open_async_pool(self) -> AsyncPool:
-        # aiohttp takes 0.15 s to import: only where async is used, and in a thread, so as not to hold up the loop.
-        module = await asyncio.to_thread(importlib.import_module, "chatstash.rest.async_pool")
+    async def _open_async_pool(self, deadline: Deadline) -> AsyncPool:
+        # Not from sys.modules as it is: a module that another task has begun to import stands there half made.
+        module = _imported.get(_ASYNC_POOL) or await _imported_async_pool(deadline)
         if self._async_pool is None:
             self._async_pool = module.AsyncPool(self.endpoint)
         return self._async_pool
 
     def _begin(self, batch: Batch, sync_token: SyncToken, deadline: Deadline) -> _Call:
+        self._check_open()
         if not deadline.allows(0):
-            raise timed_out(sent=False, writes=batch.writes)
+            raise timed_out(sent=False)
         ticket = sync_token.start(writes=batch.writes)
         request = request_for(batch, sync_token=ticket.token, resp2=self._knows_resp2)
         headers = {
             **request.headers,
             "authorization": Secret(f"Bearer {self.endpoint.token}"),
+            # No compression: aiohttp would ask for some by itself, and records are small.
+            "accept-encoding": "identity",
             "user-agent": _USER_AGENT,
         }
         return _Call(batch, replace(request, headers=headers), ticket, sync_token)
 
     def _end(self, call: _Call, reply: HttpReply) -> Replies:
-        call.sync_token.finish(call.ticket, reply.headers.get(SYNC_TOKEN_HEADER))
+        call.sync_token.finish(call.ticket, sync_token_of(reply))
         try:
             values = replies_from(call.batch, call.request, reply, token=self.endpoint.token)
         except ReplyFormatRefused:
@@ -171,6 +173,20 @@ def shared_database(endpoint: Endpoint) -> Database:
     The least recently asked for is let go beyond 128: whoever still holds it goes on using it.
     """
     return Database(endpoint)
+
+
+async def _imported_async_pool(deadline: Deadline) -> ModuleType:
+    """Import aiohttp, which takes 0.15 s, in a thread, so as not to hold up the loop."""
+    try:
+        async with asyncio.timeout(deadline.remaining()):
+            _imported[_ASYNC_POOL] = await asyncio.to_thread(importlib.import_module, _ASYNC_POOL)
+    except TimeoutError:
+        # All threads of the loop's executor were busy.
+        raise timed_out(sent=False) from None
+    except RuntimeError:
+        # The interpreter is ending and takes no more threads.
+        _imported[_ASYNC_POOL] = importlib.import_module(_ASYNC_POOL)
+    return _imported[_ASYNC_POOL]
 
 
 def _warn_of_plain_http(endpoint: Endpoint) -> None:
