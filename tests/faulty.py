@@ -58,7 +58,7 @@ class Exchange:
         self, body: bytes, status: str = "200 OK", content_type: str = "application/json", headers: str = ""
     ) -> None:
         head = f"HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ncontent-length: {len(body)}\r\n{headers}\r\n"
-        self.send(head.encode() + body)
+        self.send(head.encode("latin-1") + body)
 
     def hang_up(self) -> None:
         self.client.shutdown(socket.SHUT_RDWR)

@@ -71,6 +71,8 @@ def test_a_key_of_just_32_kb_is_taken(upstash: LocalUpstash, call: Call) -> None
         "https://example.upstash.io/?_token=hunter2",
         "https://exa mple.io",
         "https://example.io\r\nx: y",
+        "https://" + "a" * 70 + ".example.io",
+        "https://a..b.example.io",
         "ftp://example.io",
         7,
     ],
@@ -117,7 +119,7 @@ def test_a_ttl_that_cannot_be_one(ttl: Any) -> None:
         Store(URL, "t", ttl=ttl)
 
 
-@pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan"), True, "3"])
+@pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan"), True, "3", 1e10, 10**400])
 def test_a_timeout_that_cannot_be_one(timeout: Any) -> None:
     with pytest.raises(ValueError, match="timeout"):
         UpstashRedisChatMessageHistory("s", URL, "t", timeout=timeout)
@@ -233,6 +235,18 @@ def test_a_message_of_a_type_nobody_reads_back(upstash: LocalUpstash, call: Call
 
     with pytest.raises(TypeError, match="whisper"):
         call(_history(upstash), "add_messages", [Whisper(content="x")])
+
+
+@pytest.mark.parametrize("field", [("content", None), ("tool_calls", None), ("usage_metadata", {})])
+def test_a_message_that_could_not_be_read_back_is_not_stored(
+    upstash: LocalUpstash, call: Call, field: tuple[str, Any]
+) -> None:
+    message = AIMessage("x")
+    setattr(message, *field)
+    with pytest.raises(UnstorableMessage, match="Message 1") as caught:
+        call(_history(upstash), "add_messages", [HumanMessage("a"), message])
+    assert "read back" in str(caught.value)
+    assert _history(upstash).messages == []
 
 
 def test_a_wrong_token(upstash: LocalUpstash, call: Call) -> None:

@@ -28,9 +28,26 @@ def _run(script: str, upstash: LocalUpstash, *options: str) -> subprocess.Comple
 
 
 @pytest.mark.parametrize(
-    "script", ["async_conversations.py", "threads.py", "ten_loops.py", "fork.py", "fork_async.py", "exit_at_once.py"]
+    "script",
+    [
+        "async_conversations.py",
+        "threads.py",
+        "ten_loops.py",
+        "fork.py",
+        "fork_async.py",
+        "fork_in_loop.py",
+        "exit_at_once.py",
+        "cancelled.py",
+        "closed_under_way.py",
+    ],
 )
 def test_in_a_process_of_its_own(upstash: LocalUpstash, script: str) -> None:
     done = _run(script, upstash, "-X", "dev", "-W", "error::ResourceWarning", "-W", "error::RuntimeWarning")
     noise = [line for line in done.stderr.splitlines() if line and "LangChainDeprecationWarning" not in line]
     assert (done.returncode, done.stdout.strip(), noise) == (0, "ok", [])
+
+
+def test_interruptions_at_any_moment(upstash: LocalUpstash) -> None:
+    # Without -X dev: what is interrupted between two steps may leave a socket to the garbage collector.
+    done = _run("interrupted.py", upstash)
+    assert (done.returncode, done.stdout.strip()) == (0, "ok"), done.stderr

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -130,3 +132,42 @@ def test_without_the_extra_it_says_what_to_install() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.strip() == "chatstash: the package typer is missing: pip install 'chatstash[local]'"
+
+
+def test_an_option_dev_does_not_know_is_a_usage_error() -> None:
+    done = chatstash("dev", "--prot", "5", "--", "true")
+    assert done.returncode == 2
+    assert "--prot" in done.stderr
+
+
+def test_serve_can_be_ended_while_it_still_waits_for_a_redis() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"redis://:secret@127.0.0.1:{silent.getsockname()[1]}"
+        with subprocess.Popen([*CHATSTASH, "serve", "--port", "0", "--redis", url], env=ENVIRONMENT) as process:
+            connection, _ = silent.accept()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(5) == 128 + signal.SIGTERM
+            connection.close()
+
+
+def test_a_first_ctrl_c_at_the_terminal_is_the_commands_own_affair() -> None:
+    terminal, other_end = os.openpty()
+    code = "trap 'echo caught' INT; echo ready; until read line; do :; done; echo got $line"
+    with subprocess.Popen(
+        [*CHATSTASH, "dev", "--", "sh", "-c", code],
+        stdin=other_end, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, preexec_fn=lambda: own_terminal(0),  # noqa: PLW1509
+    ) as process:  # fmt: skip
+        os.close(other_end)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        os.write(terminal, b"\x03")
+        assert process.stdout.readline() == "caught\n"
+        os.write(terminal, b"more\n")
+        assert process.stdout.readline() == "got more\n"
+        assert process.wait(20) == 0
+    os.close(terminal)
+
+
+def own_terminal(descriptor: int) -> None:
+    os.setsid()
+    fcntl.ioctl(descriptor, termios.TIOCSCTTY, 0)

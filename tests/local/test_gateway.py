@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import socket
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -210,7 +212,9 @@ def test_every_reply_carries_an_opaque_sync_token(client: Client) -> None:
     [
         ["BLPOP", "l", "0"], ["WATCH", "k"], ["multi"], ["EXEC"], ["SUBSCRIBE", "c"], ["MONITOR"],
         ["CLIENT", "REPLY", "OFF"],
-        ["SELECT", "1"], ["QUIT"], ["RESET"], ["HELLO", "3"], ["SHUTDOWN"], ["DEBUG", "SLEEP", "5"], ["WAIT", "1", "0"],
+        ["SCRIPT", "DEBUG", "YES"],
+        ["POST"], ["host:"], ["ACL", "WHOAMI"], ["SELECT", "1"],
+        ["QUIT"], ["RESET"], ["HELLO", "3"], ["SHUTDOWN"], ["DEBUG", "SLEEP", "5"], ["WAIT", "1", "0"],
         ["XREAD", "block", "0", "STREAMS", "s", "$"], ["CONFIG", "SET", "dir", "/"], ["REPLICAOF", "h", "1"],
         ["CLUSTER", "INFO"],
     ],
@@ -257,6 +261,46 @@ def test_a_transactions_replies_are_limited_one_by_one(client: Client) -> None:
         client.ask("/", ["SET", name, "x" * (6 * MB)])
     status, body = client.ask("/multi-exec", [["GET", "a"], ["GET", "b"], ["SET", "c", "1"]])
     assert (status, len(body[0]["result"]), body[2]) == (200, 6 * MB, {"result": "OK"})
+
+
+def test_a_script_that_never_ends_is_ended_and_the_others_go_on(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatstash.local.gateway.LONGEST_SCRIPT_SECONDS", 0.5)
+    status, body = client.ask("/", ["EVAL", "while true do end", 0])
+    assert status == 400
+    assert "killed" in body["error"]
+    assert client.ask("/", ["PING"]) == (200, {"result": "PONG"})
+
+
+def test_a_client_may_end_a_script_itself(client: Client) -> None:
+    running = threading.Thread(target=client.ask, args=("/", ["EVAL", "while true do end", 0]))
+    running.start()
+    end = time.monotonic() + 8
+    while client.ask("/", ["SCRIPT", "KILL"])[1] != {"result": "OK"} and time.monotonic() < end:
+        time.sleep(0.05)
+    running.join(5)
+    assert not running.is_alive()
+    assert client.ask("/", ["SCRIPT", "KILL"])[1]["error"].startswith("NOTBUSY")
+
+
+def test_a_reply_nested_beyond_reading_fails_alone(client: Client) -> None:
+    script = "local r = {} local t = r for i = 1, 5000 do t[1] = {} t = t[1] end return r"
+    assert client.send("/", ["EVAL", script, 0]).status >= 400
+    assert client.ask("/", ["ECHO", "still in step"]) == (200, {"result": "still in step"})
+
+
+def test_script_load_answers_the_sha_of_the_text_it_was_given(client: Client) -> None:
+    for script in ("#!lua flags=allow-key-locking\nreturn KEYS[1]", "#!lua\nreturn KEYS[1]"):
+        sha = hashlib.sha1(script.encode()).hexdigest()
+        assert client.ask("/", ["SCRIPT", "LOAD", script]) == (200, {"result": sha})
+        assert client.ask("/", ["EVALSHA", sha, 1, "k"]) == (200, {"result": "k"})
+
+
+def test_a_slash_too_many_is_no_redirect(client: Client) -> None:
+    reply = client.send("/pipeline/", [["PING"]])
+    assert reply.status == 404
+    assert reply.json()["error"].startswith("ERR ")
 
 
 def test_the_flag_of_scripts_is_taken_off_and_nothing_else() -> None:

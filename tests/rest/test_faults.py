@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gzip
+import json
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -308,6 +310,39 @@ def test_no_compression_is_asked_for(faulty: Start, call: Call) -> None:
     server = faulty(lambda exchange: exchange.reply(b'{"result": []}'))
     call(_history(server), "messages")
     assert b"accept-encoding: identity" in server.requests[0].lower()
+
+
+def test_compression_that_was_not_asked_for_is_undone(faulty: Start, call: Call) -> None:
+    body = gzip.compress(b'{"result": []}')
+    server = faulty(lambda exchange: exchange.reply(body, headers="content-encoding: gzip\r\n"))
+    assert call(_history(server), "messages") == []
+
+
+@pytest.mark.parametrize("result", ["2", None, [1], "OK"])
+@pytest.mark.parametrize(("name", "kind"), [("add_messages", OutcomeUnknownAfterBadReply), ("messages", ProtocolError)])
+def test_a_reply_of_another_kind(
+    faulty: Start, call: Call, result: object, name: str, kind: type[DatabaseError]
+) -> None:
+    given = {"result": result} if name == "add_messages" else {"result": 7}
+    server = faulty(lambda exchange: exchange.reply(json.dumps(given).encode()))
+    assert type(_outcome(call, _history(server), name)) is kind
+
+
+def test_a_sync_token_that_could_not_be_sent_back_is_not_kept(faulty: Start, call: Call) -> None:
+    tokens = iter(["good-1", "b\u00e4d", ""])
+    server = faulty(lambda e: e.reply(b'{"result": []}', headers=f"upstash-sync-token: {next(tokens)}\r\n"))
+    history = _history(server)
+    for _ in range(3):
+        call(history, "messages")
+    sent = [b"upstash-sync-token: good-1" in request.lower() for request in server.requests]
+    assert sent == [False, True, True]
+
+
+def test_the_token_is_taken_out_wherever_the_text_is_cut(faulty: Start, call: Call) -> None:
+    for spaces in (100, 190, 780, 3990):
+        body = b"x" * 100 + b" " * spaces + b"secret-token and more"
+        server = faulty(lambda exchange, body=body: exchange.reply(body, "502 Bad Gateway", "text/plain"))
+        assert "secret" not in str(_outcome(call, _history(server), "messages"))
 
 
 def test_the_deadline_bounds_a_host_with_many_addresses(monkeypatch: pytest.MonkeyPatch, call: Call) -> None:

@@ -37,6 +37,10 @@ _JS_CHAT = "generic"
 """What LangChain.js calls the type of a ChatMessage."""
 
 
+# Not Exception: a signal handler may raise anything at any moment (a soft time limit), and that is no corrupt record.
+_WHAT_VALIDATORS_RAISE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
 def to_records(messages: Iterable[BaseMessage]) -> list[Record]:
     """Return the records of messages, without ids.
 
@@ -101,8 +105,8 @@ def to_message(record: Record, *, key: str = "", position: int = 0) -> BaseMessa
     """
     try:
         (message,) = messages_from_dict([_langchain_form(record)])
-    except Exception as error:
-        # A validator may stumble over hostile data in any way; all of them mean the same.
+    except _WHAT_VALIDATORS_RAISE as error:
+        # Hostile data may make a validator stumble in many ways; all of them mean the same.
         reason = f"LangChain cannot make a message of it ({type(error).__name__}: {_first_line(error)})"
         raise CorruptRecord(reason, key=key, position=position, raw=record.raw) from error
     return message

@@ -15,7 +15,7 @@ from typing import Any
 import hiredis
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -95,8 +95,11 @@ class Gateway:
         """Wrap a handler: check the token, turn refusals into replies, count, and add a sync token."""
 
         async def handler(request: Request) -> Response:
-            body = await request.body()
             request.state.commands = 0
+            try:
+                body = await request.body()
+            except ClientDisconnect:
+                return _refused(400, "ERR the client went away before the end of its request")
             if self._is_authorized(request):
                 response = await self._handled(handle, request, body)
             else:

@@ -176,7 +176,6 @@ class LocalUpstash:
             lifespan="off",
             # uvicorn's default would reconfigure the logging of the whole process, the user's own included.
             log_config=None,
-            access_log=False,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=2,
             ws="none",
@@ -193,6 +192,11 @@ def _counting(stats: Stats) -> type[asyncio.Protocol]:
     base: Any = AutoHTTPProtocol
 
     class Counting(base):  # type: ignore[misc] # which class it is, uvicorn decides by what is installed
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            # Not in the user's own access log. uvicorn's option for it would take that log's handlers away.
+            self.access_log = False
+
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             stats.count_connection()
             super().connection_made(transport)

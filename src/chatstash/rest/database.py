@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -176,17 +177,28 @@ def shared_database(endpoint: Endpoint) -> Database:
 
 
 async def _imported_async_pool(deadline: Deadline) -> ModuleType:
-    """Import aiohttp, which takes 0.15 s, in a thread, so as not to hold up the loop."""
+    """Import aiohttp, which takes 0.15 s, in a thread, so as not to hold up the loop.
+
+    A thread of its own, looked at now and then: the loop's executor may be busy or, while the interpreter ends, closed,
+    and a loop that has used it cannot be ended in a forked process.
+    """
+    thread = threading.Thread(target=_import_async_pool, daemon=True)
     try:
-        async with asyncio.timeout(deadline.remaining()):
-            _imported[_ASYNC_POOL] = await asyncio.to_thread(importlib.import_module, _ASYNC_POOL)
-    except TimeoutError:
-        # All threads of the loop's executor were busy.
-        raise timed_out(sent=False) from None
+        thread.start()
     except RuntimeError:
         # The interpreter is ending and takes no more threads.
-        _imported[_ASYNC_POOL] = importlib.import_module(_ASYNC_POOL)
+        _import_async_pool()
+    while _ASYNC_POOL not in _imported and deadline.allows(0):
+        if not thread.is_alive():
+            _import_async_pool()  # raises here what the thread could not
+        await asyncio.sleep(0.005)
+    if _ASYNC_POOL not in _imported:
+        raise timed_out(sent=False)
     return _imported[_ASYNC_POOL]
+
+
+def _import_async_pool() -> None:
+    _imported[_ASYNC_POOL] = importlib.import_module(_ASYNC_POOL)
 
 
 def _warn_of_plain_http(endpoint: Endpoint) -> None:

@@ -1,0 +1,27 @@
+"""A fork within a running loop, whose child ends in the ordinary way: the parent goes on as if nothing had been."""
+
+import asyncio
+import os
+import sys
+import time
+
+from chatstash import UpstashRedisChatMessageHistory
+
+
+async def main() -> None:
+    asyncio.get_running_loop().slow_callback_duration = 10  # the loop is held up on purpose
+    history = UpstashRedisChatMessageHistory("fork-in-loop", ttl=60, timeout=5)
+    await history.aget_messages()
+    child = os.fork()
+    if child == 0:
+        os.close(2)  # asyncio itself complains of such an end
+        sys.exit(0)
+    while os.waitpid(child, os.WNOHANG) == (0, 0):  # noqa: ASYNC222
+        time.sleep(0.01)  # noqa: ASYNC251 - the loop must not run meanwhile
+    began = time.monotonic()
+    await history.aget_messages()
+    assert time.monotonic() - began < 2
+
+
+asyncio.run(main())
+print("ok")

@@ -1,0 +1,34 @@
+"""A signal handler that raises at any moment of a request (Ctrl-C, a soft time limit): the pool goes on working."""
+
+import random
+import signal
+
+from chatstash import UpstashRedisChatMessageHistory
+
+
+class Interruption(Exception):
+    pass
+
+
+def interrupt(*_: object) -> None:
+    raise Interruption
+
+
+random.seed(7)
+history = UpstashRedisChatMessageHistory("interrupted", timeout=5)
+history.add_user_message("x")
+signal.signal(signal.SIGALRM, interrupt)
+interrupted = 0
+for _ in range(300):
+    try:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00005, 0.002))
+            while True:
+                assert len(history.messages) == 1
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except Interruption:
+        interrupted += 1
+assert interrupted == 300
+assert len(history.messages) == 1
+print("ok")
