@@ -105,7 +105,7 @@ def test_dev_says_that_a_command_is_not_there() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_dev_ends_its_command_and_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
-    code = "echo started; trap 'echo ended; exit 5' TERM; while :; do sleep 0.1; done"
+    code = "trap 'echo ended; exit 5' TERM; echo started; while :; do sleep 0.1; done"
     command = [*CHATSTASH, "dev", "--data", str(tmp_path), "--", "sh", "-c", code]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
         assert process.stdout is not None

@@ -113,9 +113,11 @@ async def connect(url: str, *, busy: bool = False) -> Link:
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
             link = await _open(parts)
-            # The path of a Unix socket is its file, not a database.
-            database = "" if parts.scheme == "unix" else parts.path.strip("/")
-            await _log_in(link, unquote(parts.username or ""), unquote(parts.password or ""), database, busy=busy)
+            try:
+                await _log_in(link, parts, busy=busy)
+            except BaseException:
+                link.close()
+                raise
     except TimeoutError:
         raise TimeoutError(f"the engine did not answer in {_CONNECT_SECONDS:g} s") from None
     return link
@@ -148,14 +150,16 @@ async def _open(parts: SplitResult) -> Link:
     return link
 
 
-async def _log_in(link: Link, user: str, password: str, database: str, *, busy: bool) -> None:
-    accepted = ("BUSY",) if busy else ()
+async def _log_in(link: Link, parts: SplitResult, *, busy: bool) -> None:
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    # The path of a Unix socket is its file, not a database.
+    database = "" if parts.scheme == "unix" else parts.path.strip("/")
     commands: list[list[str | bytes]] = []
     if password:
         commands.append(["AUTH", user, password] if user else ["AUTH", password])
     if database:
         commands.append(["SELECT", database])
+    accepted = ("BUSY",) if busy else ()
     for reply in await link.run([*commands, ["PING"]]):
         if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith(accepted):
-            link.close()
             raise ValueError(f"the engine refuses the connection: {reply}")
