@@ -147,3 +147,26 @@ def test_clearing_on_one_side_clears_the_other(pair: Pair, call: Call) -> None:
     theirs.add_user_message("x")
     call(ours, "clear")
     assert theirs.messages == []
+
+
+def test_what_the_old_class_costs(upstash: LocalUpstash) -> None:
+    """The other side of the README's table."""
+    with contextlib.ExitStack() as opened:
+
+        def history(session_id: str) -> CommunityHistory:
+            made = CommunityHistory(session_id, upstash.url, upstash.token, ttl=60)
+            opened.callback(made.redis_client.close)
+            return made
+
+        before = upstash.stats
+        theirs = history("turn")
+        _ = theirs.messages
+        theirs.add_messages([HumanMessage("question"), AIMessage("answer")])
+        turn = upstash.stats - before
+        assert (turn.requests, turn.commands) == (5, 5)
+        theirs.add_messages([HumanMessage("x")] * 500)
+        assert (upstash.stats - before).requests == 5 + 1000
+        before = upstash.stats
+        for number in range(200):
+            _ = history(f"s{number}").messages
+        assert (upstash.stats - before).connections == 200

@@ -72,6 +72,14 @@ def test_serve_says_that_a_port_is_taken() -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_serve_says_that_a_token_cannot_be_one() -> None:
+    done = chatstash("serve", "--port", "0", "--token", "hun ter")
+    assert done.returncode == 1
+    assert "visible ASCII" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hun" not in done.stderr
+
+
 def test_serve_says_that_a_redis_is_not_there() -> None:
     done = chatstash("serve", "--port", "0", "--redis", "redis://127.0.0.1:1")
     assert done.returncode == 1

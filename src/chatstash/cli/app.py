@@ -95,8 +95,8 @@ def _running(stop: StopRequest, port: int, data: Path | None, redis: str, token:
     """Start a local Upstash, or end with a message that says why not."""
     if data is not None and redis:
         _fail("give either --data or --redis: a Redis of your own keeps its own data", code=2)
-    upstash = LocalUpstash(port=port, token=token, data=data, redis=redis)
     try:
+        upstash = LocalUpstash(port=port, token=token, data=data, redis=redis)
         with stop.at_once():
             upstash.start()
     except (EngineError, OSError, ValueError) as error:
