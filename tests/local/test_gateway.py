@@ -285,9 +285,12 @@ def test_a_client_may_end_a_script_itself(client: Client) -> None:
 
 
 def test_a_reply_nested_beyond_reading_fails_alone(client: Client) -> None:
-    script = "local r = {} local t = r for i = 1, 5000 do t[1] = {} t = t[1] end return r"
-    assert client.send("/", ["EVAL", script, 0]).status >= 400
-    assert client.ask("/", ["ECHO", "still in step"]) == (200, {"result": "still in step"})
+    for depth in (300, 1500, 5000):
+        script = f"local r = {{}} local t = r for i = 1, {depth} do t[1] = {{}} t = t[1] end return r"
+        status, body = client.ask("/", ["EVAL", script, 0])
+        assert status == 500
+        assert body["error"].startswith("ERR ")
+        assert client.ask("/", ["ECHO", "still in step"]) == (200, {"result": "still in step"})
 
 
 def test_script_load_answers_the_sha_of_the_text_it_was_given(client: Client) -> None:

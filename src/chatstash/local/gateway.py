@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import hiredis
+import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -114,6 +115,8 @@ class Gateway:
             response: Response = await handle(request, body)
         except BadRequest as error:
             return _refused(400, str(error))
+        except (RecursionError, orjson.JSONEncodeError):
+            return _refused(500, "ERR the reply is nested too deeply for the local server")
         except (LinkLost, OSError) as error:
             return _refused(500, f"ERR the engine of the local server is gone: {error}")
         return response
