@@ -64,6 +64,13 @@ def test_numbers(number: float) -> None:
     assert equal(back, number)
 
 
+@given(st.integers(0, 60), st.integers(19, 40), st.sampled_from(["", "-"]))
+def test_a_long_number_is_noticed_wherever_it_stands(before: int, digits: int, sign: str) -> None:
+    number = int(f"{sign}{'9' * digits}")
+    record = decode(json.dumps({"type": "t", "data": {"x" * before: number}}).encode())
+    assert record.data == {"x" * before: number}
+
+
 def test_the_id_tells_time_place_and_size() -> None:
     rids = record_ids(3, time_ms=1_790_000_000_123, randomness=b"\xff" * 6)
     assert [str(rid).split(".")[1] for rid in rids] == ["0/3", "1/3", "2/3"]
