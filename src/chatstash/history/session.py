@@ -117,7 +117,8 @@ class Session:
         """Delete the conversation; one request, one command.
 
         Raises:
-            OutcomeUnknown: The reply was lost; the conversation may or may not be gone. Clearing again is safe.
+            OutcomeUnknown: The reply was lost; the conversation may or may not be gone. Clearing again also deletes
+                what others appended meanwhile, which is why it is not done by itself.
             DatabaseError: Anything else that went wrong; nothing was deleted.
         """
         return self._run(operations.clear(self.key))

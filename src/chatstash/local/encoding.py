@@ -55,9 +55,9 @@ def batch(replies: Sequence[Any], encoding: Encoding) -> bytes:
     return orjson.dumps([_entry(reply, encoding) for reply in replies])
 
 
-def failure(text: str, encoding: Encoding = Encoding.JSON) -> bytes:
-    """Encode an error that answers the whole request."""
-    return resp2(hiredis.ReplyError(text)) if encoding is Encoding.RESP2 else orjson.dumps({"error": text})
+def failure(text: str) -> bytes:
+    """Encode an error that answers the whole request, which is in JSON whatever was asked for."""
+    return orjson.dumps({"error": text})
 
 
 def size_of(reply: Any) -> int:

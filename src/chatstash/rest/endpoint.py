@@ -46,11 +46,6 @@ class Endpoint:
         return urlsplit(self.url).hostname or ""
 
     @property
-    def path(self) -> str:
-        """The path before the API's own, mostly empty."""
-        return urlsplit(self.url).path
-
-    @property
     def is_insecure(self) -> bool:
         """Whether the token would travel unencrypted to another machine."""
         return self.scheme == "http" and not is_loopback(self.host)
