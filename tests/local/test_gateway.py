@@ -14,7 +14,7 @@ import pytest
 import urllib3
 
 from chatstash.local import LocalUpstash
-from chatstash.local.commands import refusal_of
+from chatstash.local.refusals import refusal_of
 from chatstash.local.scripts import Scripts
 
 MB = 1024 * 1024
@@ -224,7 +224,7 @@ def test_commands_upstash_does_not_offer(client: Client, command: list[str]) -> 
     status, body = client.ask("/", command)
     assert status == 400
     assert body["error"].startswith("ERR ")
-    assert "not available" in body["error"]
+    assert "not available" in body["error"] or "not allowed in REST" in body["error"]
     assert client.ask("/", ["ECHO", "still in step"]) == (200, {"result": "still in step"})
 
 
@@ -266,7 +266,7 @@ def test_a_transactions_replies_are_limited_one_by_one(client: Client) -> None:
 def test_a_script_that_never_ends_is_ended_and_the_others_go_on(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chatstash.local.gateway.LONGEST_SCRIPT_SECONDS", 0.5)
+    monkeypatch.setattr("chatstash.local.database.LONGEST_SCRIPT_SECONDS", 0.5)
     status, body = client.ask("/", ["EVAL", "while true do end", 0])
     assert status == 400
     assert "killed" in body["error"]
@@ -302,8 +302,8 @@ def test_script_load_answers_the_sha_of_the_text_it_was_given(client: Client) ->
 
 def test_a_slash_too_many_is_no_redirect(client: Client) -> None:
     reply = client.send("/pipeline/", [["PING"]])
-    assert reply.status == 404
-    assert reply.json()["error"].startswith("ERR ")
+    assert reply.status == 400
+    assert reply.json()["error"].startswith("ERR Command is not available: 'PIPELINE'")
 
 
 def test_the_flag_of_scripts_is_taken_off_and_nothing_else() -> None:

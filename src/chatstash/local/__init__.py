@@ -4,7 +4,20 @@ Shares no code with `chatstash.rest`, so that a mistake in one cannot hide a mis
 `chatstash[local]`.
 """
 
+from chatstash.local.engine import EngineError
+from chatstash.local.faults import Fault, Faults
+from chatstash.local.plans import PLANS, Limits, limits_of
 from chatstash.local.server import LocalUpstash
-from chatstash.local.stats import StatsSnapshot
+from chatstash.local.stats import LoggedRequest, StatsSnapshot
 
-__all__ = ["LocalUpstash", "StatsSnapshot"]
+__all__ = [
+    "PLANS",
+    "EngineError",
+    "Fault",
+    "Faults",
+    "Limits",
+    "LocalUpstash",
+    "LoggedRequest",
+    "StatsSnapshot",
+    "limits_of",
+]

@@ -13,7 +13,7 @@ from typing import Any
 import hiredis
 import orjson
 
-from chatstash.local.commands import BadRequest
+from chatstash.local.refusals import BadRequest
 
 
 class Encoding(enum.Enum):
@@ -29,16 +29,16 @@ class Encoding(enum.Enum):
         return self.value.partition(";")[0]
 
 
-def encoding_of(headers: Mapping[str, str], *, transaction: bool) -> Encoding:
+def encoding_of(headers: Mapping[bytes, bytes], *, transaction: bool) -> Encoding:
     """Return the encoding a request asks for; raises BadRequest for what is not permitted."""
-    wanted = headers.get("upstash-response-format", "json").lower()
-    in_base64 = headers.get("upstash-encoding", "").lower() == "base64"
-    if wanted not in ("json", "resp2"):
+    wanted = headers.get(b"upstash-response-format", b"json").lower()
+    in_base64 = headers.get(b"upstash-encoding", b"").lower() == b"base64"
+    if wanted not in (b"json", b"resp2"):
         raise BadRequest("ERR Upstash-Response-Format must be json or resp2")
-    if wanted == "resp2" and in_base64:
+    if wanted == b"resp2" and in_base64:
         raise BadRequest("ERR Upstash-Encoding base64 is not permitted with Upstash-Response-Format resp2")
     # A transaction answers in JSON, whatever the format asked for.
-    if wanted == "resp2" and not transaction:
+    if wanted == b"resp2" and not transaction:
         return Encoding.RESP2
     return Encoding.BASE64 if in_base64 else Encoding.JSON
 

@@ -57,11 +57,13 @@ class Engine:
     """An embedded Valkey, started and stopped.
 
     Args:
-        data: A directory that keeps the data over restarts (append-only file, fsync each second); None keeps none.
+        data: A directory that keeps the data over restarts, in an append-only file; None keeps none.
+        fsync: When that file is forced to disk: `everysec`, or `always`, before a write is answered.
     """
 
-    def __init__(self, data: Path | None = None) -> None:
+    def __init__(self, data: Path | None = None, *, fsync: str = "everysec") -> None:
         self._data = data
+        self._fsync = fsync
         self._home: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -116,7 +118,10 @@ class Engine:
             "dir": str(folder),
             "save": "",
             "appendonly": "yes" if self._data else "no",
-            "appendfsync": "everysec",
+            "appendfsync": self._fsync,
+            # A replica that lags is fed at once, not in five seconds, and without a file.
+            "repl-diskless-sync": "yes",
+            "repl-diskless-sync-delay": "0",
             "daemonize": "no",
             # So that a list of processes tells whose it is.
             "set-proc-title": "no",

@@ -1,233 +1,237 @@
-"""The REST endpoint: Upstash's HTTP API as an ASGI application in front of an engine.
+"""The REST endpoint: Upstash's HTTP API in front of databases.
 
-https://upstash.com/docs/redis/features/restapi. It implements no data command itself.
+https://upstash.com/docs/redis/features/restapi
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import hmac
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+import time
+from collections.abc import AsyncGenerator, Sequence
 
 import hiredis
 import orjson
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from chatstash.local import encoding
-from chatstash.local.commands import (
-    BadRequest,
-    EngineCommand,
-    ends_script,
-    parse_batch,
-    parse_command,
-    refusal_of,
-    runs_script,
-    size_of,
-)
-from chatstash.local.encoding import Encoding, encoding_of
-from chatstash.local.link import EngineReply, Link, LinkLost, connect
-from chatstash.local.scripts import Scripts
-from chatstash.local.stats import Stats
+from chatstash.local.access import Access, Grant
+from chatstash.local.calls import Call, Kind, parse_call, token_of
+from chatstash.local.commands import EngineReply, name_of
+from chatstash.local.database import Answer, Database, monitored
+from chatstash.local.encoding import Encoding
+from chatstash.local.faults import Fault, Faults
+from chatstash.local.http import Delivery, HttpRequest, HttpResponse
+from chatstash.local.link import LinkLost
+from chatstash.local.refusals import BadRequest
+from chatstash.local.stats import LoggedRequest, Stats, described, milliseconds
 
-MAX_BYTES = 10 * 1024 * 1024
-"""The limit for one command and for one reply, as on Upstash's free and pay-as-you-go plans."""
-
-
-LONGEST_SCRIPT_SECONDS = 10.0
-"""After so long a script is ended, for the engine does nothing else meanwhile; its client gets the engine's error."""
+_DELIVERIES = {
+    "reply_lost": Delivery.LOST,
+    "request_lost": Delivery.LOST,
+    "applied_late": Delivery.LOST,
+    "reset": Delivery.RESET,
+    "truncated": Delivery.TRUNCATED,
+    "no_answer": Delivery.NEVER,
+}
+_UNAVAILABLE = b"<html><head><title>503 Service Unavailable</title></head><body><h1>503</h1></body></html>\n"
 
 
 class Gateway:
-    """The application for one database.
+    """Answers HTTP requests as Upstash does, faults on demand included.
 
     Args:
-        engine_url: Where the engine is (see `link.connect`).
-        token: The token that requests must carry.
+        access: The tokens, and the database that each opens.
         stats: Where requests are counted.
+        faults: What is to go wrong.
     """
 
-    def __init__(self, engine_url: str, token: str, stats: Stats) -> None:
-        self._engine_url = engine_url
-        self._token = token.encode()
+    def __init__(self, access: Access[Database], stats: Stats, faults: Faults) -> None:
+        self._access = access
         self._stats = stats
-        self._scripts = Scripts()
-        self._link: Link | None = None
-        self._connecting = asyncio.Lock()
+        self._faults = faults
         self._server_id = secrets.token_hex(4)
-        self._served = 0
+        self._late: set[asyncio.Task[None]] = set()
 
-    def application(self) -> Starlette:
-        """Return the ASGI application."""
-        methods = ["POST", "PUT"]
-        application = Starlette(
-            routes=[
-                Route("/", self._counted(self._command), methods=methods),
-                Route("/pipeline", self._counted(self._pipeline), methods=methods),
-                Route("/multi-exec", self._counted(self._transaction), methods=methods),
-            ],
-            exception_handlers={HTTPException: self._http_error, Exception: self._internal_error},
-        )
-        application.router.redirect_slashes = False
-        return application
-
-    async def open(self) -> None:
-        """Connect to the engine, so that what is wrong with it shows before the first request."""
-        await self._engine()
-
-    def close(self) -> None:
-        """Close the connection to the engine."""
-        if self._link is not None:
-            self._link.close()
-
-    async def _engine(self) -> Link:
-        async with self._connecting:
-            if self._link is None or self._link.is_lost:
-                self._link = await connect(self._engine_url)
-            return self._link
-
-    def _counted(self, handle: Callable[[Request, bytes], Any]) -> Callable[[Request], Any]:
-        """Wrap a handler: check the token, turn refusals into replies, count, and add a sync token."""
-
-        async def handler(request: Request) -> Response:
-            request.state.commands = 0
-            try:
-                body = await request.body()
-            except ClientDisconnect:
-                return _refused(400, "ERR the client went away before the end of its request")
-            if self._is_authorized(request):
-                response = await self._handled(handle, request, body)
-            else:
-                response = _refused(401, "WRONGPASS invalid or missing auth token")
-            self._finish(request, response, len(body))
-            return response
-
-        return handler
-
-    async def _handled(self, handle: Callable[[Request, bytes], Any], request: Request, body: bytes) -> Response:
+    async def handle(self, request: HttpRequest) -> HttpResponse:
+        """Answer one request."""
+        self._stats.requests += 1
+        handled = _Handled(request, self._stats.requests)
         try:
-            response: Response = await handle(request, body)
+            response = await self._answer(handled)
         except BadRequest as error:
-            return _refused(400, str(error))
-        except (RecursionError, orjson.JSONEncodeError):
-            return _refused(500, "ERR the reply is nested too deeply for the local server")
+            response = failure(400, str(error))
         except (LinkLost, OSError) as error:
-            return _refused(500, f"ERR the engine of the local server is gone: {error}")
+            response = failure(500, f"ERR the engine of the local server is gone: {error}")
+        except (RecursionError, orjson.JSONEncodeError):
+            response = failure(500, "ERR the reply is nested too deeply for the local server")
+        response.headers["upstash-sync-token"] = self._sync_token(handled)
+        self._stats.count(handled.entry(response), handled.answer.counted)
         return response
 
-    def _is_authorized(self, request: Request) -> bool:
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._token)
+    def drop_late(self) -> None:
+        """Forget requests that were to be applied late."""
+        for task in self._late:
+            task.cancel()
 
-    def _finish(self, request: Request, response: Response, received: int) -> None:
-        self._served += 1
-        # Opaque to clients, as Upstash's is.
-        position = f"{self._server_id}:{self._served}".encode()
-        response.headers["upstash-sync-token"] = base64.b64encode(position).decode()
-        self._stats.count(commands=request.state.commands, received=received, sent=len(response.body))
+    async def close(self) -> None:
+        """End what is still to be applied late."""
+        self.drop_late()
+        await asyncio.gather(*self._late, return_exceptions=True)
 
-    async def _command(self, request: Request, body: bytes) -> Response:
-        wanted = encoding_of(request.headers, transaction=False)
-        command = parse_command(body)
-        request.state.commands = 1
-        _check([command])
-        (reply,) = await self._run([command])
-        status = 400 if isinstance(reply, hiredis.ReplyError) else 200
-        return Response(encoding.single(reply, wanted), status, media_type=wanted.content_type)
+    async def _answer(self, handled: _Handled) -> HttpResponse:
+        request = handled.request
+        grant = self._access.grant_of(token_of(request.target, request.headers))
+        if grant is None:
+            return failure(401, "WRONGPASS invalid or missing auth token")
+        handled.call = call = parse_call(request.target, request.headers, request.body)
+        if not self._faults.is_empty and (faults := self._faults.pick(call.commands)):
+            return await self._answer_with_faults(handled, grant, faults)
+        return await self._answer_well(handled, grant)
 
-    async def _pipeline(self, request: Request, body: bytes) -> Response:
-        wanted = encoding_of(request.headers, transaction=False)
-        commands = parse_batch(body)
-        request.state.commands = len(commands)
-        # A command that is refused answers with its error; the others run.
-        refusals = [_refusal(command) for command in commands]
-        taken = [command for command, refusal in zip(commands, refusals, strict=True) if refusal is None]
-        ran = iter(await self._run(taken))
-        replies = [next(ran) if refusal is None else hiredis.ReplyError(refusal) for refusal in refusals]
-        return Response(encoding.batch(replies, wanted), media_type=wanted.content_type)
+    async def _answer_well(self, handled: _Handled, grant: Grant[Database]) -> HttpResponse:
+        call = handled.call
+        assert call is not None
+        if call.kind is Kind.EVENTS:
+            replies = await grant.database.events(call, read_only=grant.read_only)
+            if handled.request.method == "HEAD":
+                return HttpResponse(200, content_type="text/event-stream")
+            return HttpResponse(200, content_type="text/event-stream", events=_event_stream(call, replies))
+        handled.seen = self._position(handled.request.headers.get(b"upstash-sync-token"))
+        handled.answer = answer = await grant.database.answer(call, read_only=grant.read_only, seen=handled.seen)
+        if call.kind is Kind.COMMAND:
+            status = 400 if isinstance(answer.replies[0], hiredis.ReplyError) else 200
+            body = encoding.single(answer.replies[0], call.encoding)
+        else:
+            status = 200
+            body = encoding.batch(answer.replies, call.encoding)
+        return HttpResponse(status, body, call.encoding.content_type)
 
-    async def _transaction(self, request: Request, body: bytes) -> Response:
-        wanted = encoding_of(request.headers, transaction=True)
-        commands = parse_batch(body)
-        request.state.commands = len(commands)
-        # One refused command discards the transaction as a whole.
-        _check(commands)
-        queued = await self._engine_replies([["MULTI"], *commands, ["EXEC"]])
-        if isinstance(queued[-1], hiredis.ReplyError):
-            raise BadRequest(str(next(reply for reply in queued if isinstance(reply, hiredis.ReplyError))))
-        replies = self._as_client_expects(commands, queued[-1])
-        return Response(encoding.batch(replies, wanted), media_type=wanted.content_type)
+    async def _answer_with_faults(
+        self, handled: _Handled, grant: Grant[Database], faults: Sequence[Fault]
+    ) -> HttpResponse:
+        handled.fault = " ".join(fault.kind for fault in faults)
+        for fault in faults:
+            if fault.kind == "delay":
+                await asyncio.sleep(fault.seconds)
+        others = [fault for fault in faults if fault.kind != "delay"]
+        if not others:
+            return await self._answer_well(handled, grant)
+        fault = others[0]
+        if fault.kind == "applied_late":
+            self._apply_late(handled, grant, fault.seconds)
+        response = await self._answer_well(handled, grant) if fault.runs_commands else HttpResponse(200)
+        return _spoilt(response, fault)
 
-    async def _run(self, commands: Sequence[EngineCommand]) -> list[EngineReply]:
-        return self._as_client_expects(commands, await self._engine_replies(commands))
+    def _apply_late(self, handled: _Handled, grant: Grant[Database], seconds: float) -> None:
+        task = asyncio.get_running_loop().create_task(self._applied_late(handled, grant, seconds))
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
 
-    async def _engine_replies(self, commands: Sequence[EngineCommand]) -> list[EngineReply]:
-        if any(map(ends_script, commands)):
-            return await self._run_apart(commands)
-        link = await self._engine()
-        running = link.run([self._scripts.to_engine(command) for command in commands])
-        return await (self._watched(running) if any(map(runs_script, commands)) else running)
-
-    async def _run_apart(self, commands: Sequence[EngineCommand]) -> list[EngineReply]:
-        """Run commands on a connection of their own: on the shared one they would wait behind a script that runs."""
-        link = await connect(self._engine_url, busy=True)
+    async def _applied_late(self, handled: _Handled, grant: Grant[Database], seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        late = _Handled(handled.request, handled.number)
+        late.call, late.fault = handled.call, handled.fault
         try:
-            return await link.run(commands)
-        finally:
-            link.close()
+            response = await self._answer_well(late, grant)
+        except (BadRequest, LinkLost, OSError) as error:
+            response = failure(400, str(error))
+        self._stats.count(late.entry(response), late.answer.counted)
 
-    async def _watched(self, running: Coroutine[Any, Any, list[EngineReply]]) -> list[EngineReply]:
-        """Wait for commands with a script among them, and end a script that holds up everybody."""
-        replies = asyncio.ensure_future(running)
-        while not (await asyncio.wait({replies}, timeout=LONGEST_SCRIPT_SECONDS))[0]:
-            await self._run_apart([["SCRIPT", "KILL"], ["FUNCTION", "KILL"]])
-        return await replies
+    def _sync_token(self, handled: _Handled) -> str:
+        # Opaque to clients, as Upstash's is. A request that was refused has seen no more than it said.
+        position = handled.answer.position or handled.seen or 0
+        return base64.b64encode(f"{self._server_id}:{position}".encode()).decode()
 
-    def _as_client_expects(
-        self, commands: Sequence[EngineCommand], replies: Sequence[EngineReply]
-    ) -> list[EngineReply]:
-        pairs = zip(commands, replies, strict=True)
-        return [_limited(self._scripts.to_client(command, reply)) for command, reply in pairs]
-
-    async def _http_error(self, request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        text = {404: "ERR this path is not part of the local server's REST API", 405: "ERR method not allowed"}
-        response = _refused(error.status_code, text.get(error.status_code, str(error.detail)))
-        request.state.commands = 0
-        self._finish(request, response, 0)
-        return response
-
-    async def _internal_error(self, _request: Request, error: Exception) -> Response:
-        return _refused(500, f"ERR internal error of the local server ({type(error).__name__})")
+    def _position(self, token: bytes | None) -> int | None:
+        """Return the position of a sync token; None for one that is none of this server's."""
+        if not token:
+            return None
+        try:
+            server_id, _, position = base64.b64decode(token, validate=True).partition(b":")
+            return int(position) if server_id == self._server_id.encode() else None
+        except ValueError:
+            return None
 
 
-def _refused(status: int, text: str) -> Response:
-    return Response(encoding.failure(text), status, media_type=Encoding.JSON.content_type)
+class _Handled:
+    """A request on its way."""
+
+    __slots__ = ("answer", "call", "fault", "number", "request", "seen", "started")
+
+    def __init__(self, request: HttpRequest, number: int) -> None:
+        self.request = request
+        self.number = number
+        self.call: Call | None = None
+        self.fault = ""
+        self.seen: int | None = None
+        self.answer = Answer([])
+        self.started = time.perf_counter()
+
+    def entry(self, response: HttpResponse) -> LoggedRequest:
+        """Return the log's entry."""
+        commands = self.call.commands if self.call is not None else []
+        error = response.body[:300].decode(errors="replace") if response.status != 200 else ""
+        return LoggedRequest(
+            number=self.number,
+            time=milliseconds(),
+            kind=self.call.kind.value if self.call is not None else "refused",
+            commands=described(commands),
+            command_count=len(commands),
+            status=response.status,
+            error=error,
+            bytes_received=len(self.request.body),
+            bytes_sent=len(response.body),
+            billed_commands=self.answer.counted.billed,
+            seconds=time.perf_counter() - self.started,
+            fault=self.fault,
+            replica=self.answer.replica,
+        )
 
 
-def _refusal(command: EngineCommand) -> str | None:
-    size = size_of(command)
-    if size > MAX_BYTES:
-        return _too_large(size)
-    return refusal_of(command)
+def failure(status: int, text: str) -> HttpResponse:
+    """Return an error that answers the whole request, in JSON whatever was asked for."""
+    return HttpResponse(status, encoding.failure(text), Encoding.JSON.content_type)
 
 
-def _check(commands: Sequence[EngineCommand]) -> None:
-    for command in commands:
-        if refusal := _refusal(command):
-            raise BadRequest(refusal)
+def refused_http(status: int, reason: str) -> HttpResponse:
+    """Return the answer to what is no request of the API at all."""
+    return failure(status, f"ERR {reason}")
 
 
-def _limited(reply: EngineReply) -> EngineReply:
-    size = encoding.size_of(reply)
-    return hiredis.ReplyError(_too_large(size)) if size > MAX_BYTES else reply
+def _spoilt(response: HttpResponse, fault: Fault) -> HttpResponse:
+    """Return what a fault makes of a response."""
+    match fault.kind:
+        case "unavailable":
+            return HttpResponse(503, _UNAVAILABLE, "text/html")
+        case "server_error":
+            return failure(500, "ERR internal error")
+        case "throttled":
+            response = failure(429, "ERR max concurrent requests limit exceeded")
+            response.headers["retry-after"] = f"{fault.seconds:g}"
+            return response
+    response.delivery = _DELIVERIES[fault.kind]
+    return response
 
 
-def _too_large(size: int) -> str:
-    return f"ERR max request size exceeded. Limit: {MAX_BYTES} bytes, Actual: {size} bytes"
+async def _event_stream(call: Call, replies: AsyncGenerator[EngineReply, None]) -> AsyncGenerator[bytes, None]:
+    """Turn what a subscription or MONITOR yields into server-sent events."""
+    is_monitor = name_of(call.commands[0]) == "MONITOR"
+    try:
+        async for reply in replies:
+            text = _monitor_event(reply) if is_monitor else _message_event(reply)
+            if text is not None:
+                yield b"".join(b"data: %b\n" % line for line in text.split(b"\n")) + b"\n"
+    finally:
+        await replies.aclose()
+
+
+def _monitor_event(reply: EngineReply) -> bytes | None:
+    if not isinstance(reply, bytes):
+        return str(reply).encode()
+    return b'"OK"' if reply == b"OK" else monitored(reply)
+
+
+def _message_event(reply: EngineReply) -> bytes:
+    parts = reply if isinstance(reply, list) else [str(reply).encode()]
+    return b",".join(part if isinstance(part, bytes) else str(part).encode() for part in parts)

@@ -1,7 +1,8 @@
-"""One connection to the engine that all requests share: commands go out as they come, replies return in order.
+"""Connections to the engine: one that all requests share, and feeds of their own for subscriptions and MONITOR.
 
-Safe because no command that changes or blocks a connection is let through (see `commands`), and because a transaction
-is written in one piece, so nothing comes between its parts.
+Sharing is safe because no command that changes or blocks a connection is let through (see `refusals`), and because what
+belongs together is written in one piece, so nothing comes between its parts. What is written in one turn of the loop
+goes out together.
 """
 
 from __future__ import annotations
@@ -9,81 +10,73 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from collections.abc import AsyncGenerator, Sequence
+from typing import TypeVar, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import hiredis
 
-_CONNECT_SECONDS = 10.0
+from chatstash.local.commands import EngineCommand, EngineReply
 
-EngineReply: TypeAlias = Any
-"""bytes, int, None, `hiredis.ReplyError`, or a list of these."""
+_CONNECT_SECONDS = 10.0
+_MAX_UNREAD = 10_000
 
 
 class LinkLost(Exception):
     """The connection to the engine broke; what was under way may or may not have been applied."""
 
 
-class Link(asyncio.Protocol):
-    """The shared connection. Make one with `connect`."""
+class _Expected:
+    """The replies that one batch of commands waits for."""
+
+    __slots__ = ("count", "replies", "whole")
+
+    def __init__(self, count: int, whole: asyncio.Future[list[EngineReply]]) -> None:
+        self.count = count
+        self.replies: list[EngineReply] = []
+        self.whole = whole
+
+    def add(self, reply: EngineReply) -> bool:
+        """Take one reply; tell whether it was the last."""
+        self.replies.append(reply)
+        if len(self.replies) < self.count:
+            return False
+        if not self.whole.done():
+            self.whole.set_result(self.replies)
+        return True
+
+    def fail(self, error: Exception) -> None:
+        if not self.whole.done():
+            self.whole.set_exception(error)
+            self.whole.exception()  # seen, so that asyncio does not report it a second time
+
+
+class _Connection(asyncio.Protocol):
+    """A connection on which the engine talks."""
 
     def __init__(self) -> None:
         self._transport: asyncio.WriteTransport | None = None
         self._reader = hiredis.Reader()
-        self._waiting: deque[asyncio.Future[EngineReply]] = deque()
         self.is_lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport (asyncio calls this)."""
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
+        self._transport = cast("asyncio.WriteTransport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail whatever waits (asyncio calls this)."""
         self.is_lost = True
-        while self._waiting:
-            waiting = self._waiting.popleft()
-            if not waiting.done():
-                waiting.set_exception(LinkLost(str(exc or "the engine closed the connection")))
+        self._fail(LinkLost(str(exc or "the engine closed the connection")))
 
     def data_received(self, data: bytes) -> None:
-        """Hand each whole reply to who waits longest (asyncio calls this)."""
+        """Hand on each whole reply (asyncio calls this)."""
         try:
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not False:
-                self._hand_on(reply)
+                self._take(reply)
         except hiredis.ProtocolError:
             # Nested deeper than can be read: no telling where the next reply begins.
             self.close()
-
-    def _hand_on(self, reply: EngineReply) -> None:
-        if not self._waiting:
-            # More replies than commands: whatever came next would go to the wrong client.
-            self.close()
-            return
-        waiting = self._waiting.popleft()
-        if not waiting.done():
-            waiting.set_result(reply)
-
-    async def run(self, commands: Sequence[Sequence[str | bytes]]) -> list[EngineReply]:
-        """Run commands one after the other and return their replies.
-
-        Raises:
-            LinkLost: The connection broke.
-        """
-        if self.is_lost or self._transport is None:
-            raise LinkLost("there is no connection to the engine")
-        loop = asyncio.get_running_loop()
-        replies = [loop.create_future() for _ in commands]
-        self._waiting.extend(replies)
-        self._transport.write(b"".join(map(_packed, commands)))
-        try:
-            return [await reply for reply in replies]
-        finally:
-            for reply in replies:
-                if reply.done() and not reply.cancelled():
-                    reply.exception()  # seen, so that asyncio does not report it a second time
 
     def close(self) -> None:
         """Close the connection at once; what waits fails with `LinkLost`."""
@@ -91,11 +84,82 @@ class Link(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def _take(self, reply: EngineReply) -> None:
+        raise NotImplementedError
 
-def _packed(command: Sequence[str | bytes]) -> bytes:
+    def _fail(self, error: LinkLost) -> None:
+        raise NotImplementedError
+
+
+class Link(_Connection):
+    """The shared connection. Make one with `connect`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._loop = asyncio.get_running_loop()
+        self._expected: deque[_Expected] = deque()
+        self._unsent: list[bytes] = []
+
+    def run(self, commands: Sequence[Sequence[str | bytes]]) -> asyncio.Future[list[EngineReply]]:
+        """Run commands one after the other; the future holds their replies, or `LinkLost`."""
+        whole: asyncio.Future[list[EngineReply]] = self._loop.create_future()
+        expected = _Expected(len(commands), whole)
+        if self.is_lost or self._transport is None:
+            expected.fail(LinkLost("there is no connection to the engine"))
+        elif not commands:
+            whole.set_result([])
+        else:
+            if not self._unsent:
+                self._loop.call_soon(self._send)
+            self._unsent.extend(map(packed, commands))
+            self._expected.append(expected)
+        return whole
+
+    def _send(self) -> None:
+        assert self._transport is not None
+        data = self._unsent[0] if len(self._unsent) == 1 else b"".join(self._unsent)
+        self._unsent.clear()
+        self._transport.write(data)
+
+    def _take(self, reply: EngineReply) -> None:
+        if not self._expected:
+            # More replies than commands: whatever came next would go to the wrong client.
+            self.close()
+        elif self._expected[0].add(reply):
+            self._expected.popleft()
+
+    def _fail(self, error: LinkLost) -> None:
+        while self._expected:
+            self._expected.popleft().fail(error)
+
+
+class _Feed(_Connection):
+    """A connection on which the engine sends what comes, as it comes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.replies: asyncio.Queue[EngineReply | LinkLost] = asyncio.Queue()
+
+    def send(self, command: Sequence[str | bytes]) -> None:
+        assert self._transport is not None
+        self._transport.write(packed(command))
+
+    def _take(self, reply: EngineReply) -> None:
+        if self.replies.qsize() < _MAX_UNREAD:
+            self.replies.put_nowait(reply)
+        else:
+            # Who does not read is cut off, as by Redis itself.
+            self.close()
+
+    def _fail(self, error: LinkLost) -> None:
+        self.replies.put_nowait(error)
+
+
+def packed(command: Sequence[str | bytes]) -> bytes:
+    """Return a command in the engine's protocol."""
     # hiredis's types know tuples of one element only.
-    packed: bytes = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]
-    return packed
+    data: bytes = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]
+    return data
 
 
 async def connect(url: str, *, busy: bool = False) -> Link:
@@ -112,15 +176,31 @@ async def connect(url: str, *, busy: bool = False) -> Link:
     parts = _checked(url)
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
-            link = await _open(parts)
+            link = await _open(Link, parts)
             try:
-                await _log_in(link, parts, busy=busy)
+                _check_login(await link.run([*_login(parts), ["PING"]]), busy=busy)
             except BaseException:
                 link.close()
                 raise
     except TimeoutError:
         raise TimeoutError(f"the engine did not answer in {_CONNECT_SECONDS:g} s") from None
     return link
+
+
+async def feed(url: str, command: Sequence[str | bytes]) -> AsyncGenerator[EngineReply, None]:
+    """Run a command that goes on answering (SUBSCRIBE, MONITOR) on a connection of its own, and yield its replies."""
+    parts = _checked(url)
+    connection = await _open(_Feed, parts)
+    try:
+        login = _login(parts)
+        for step in [*login, command]:
+            connection.send(step)
+        for _ in login:
+            _check_login([await connection.replies.get()], busy=False)
+        while not isinstance(reply := await connection.replies.get(), LinkLost):
+            yield reply
+    finally:
+        connection.close()
 
 
 def _checked(url: str) -> SplitResult:
@@ -138,28 +218,37 @@ def _checked(url: str) -> SplitResult:
     return parts
 
 
-async def _open(parts: SplitResult) -> Link:
+_AnyConnection = TypeVar("_AnyConnection", bound=_Connection)
+
+
+async def _open(kind: type[_AnyConnection], parts: SplitResult) -> _AnyConnection:
     loop = asyncio.get_running_loop()
     if parts.scheme == "unix":
-        _, link = await loop.create_unix_connection(Link, parts.path)
+        _, connection = await loop.create_unix_connection(kind, parts.path)
     elif parts.scheme in ("redis", "rediss") and parts.hostname:
         context = ssl.create_default_context() if parts.scheme == "rediss" else None
-        _, link = await loop.create_connection(Link, parts.hostname, parts.port or 6379, ssl=context)
+        _, connection = await loop.create_connection(kind, parts.hostname, parts.port or 6379, ssl=context)
     else:
         raise ValueError("the engine's url must be redis://host:port, rediss://host:port or unix:///path")
-    return link
+    return connection
 
 
-async def _log_in(link: Link, parts: SplitResult, *, busy: bool) -> None:
+def _login(parts: SplitResult) -> list[EngineCommand]:
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     # The path of a Unix socket is its file, not a database.
     database = "" if parts.scheme == "unix" else parts.path.strip("/")
-    commands: list[list[str | bytes]] = []
+    commands: list[EngineCommand] = []
     if password:
         commands.append(["AUTH", user, password] if user else ["AUTH", password])
     if database:
         commands.append(["SELECT", database])
+    return commands
+
+
+def _check_login(replies: Sequence[EngineReply], *, busy: bool) -> None:
     accepted = ("BUSY",) if busy else ()
-    for reply in await link.run([*commands, ["PING"]]):
+    for reply in replies:
+        if isinstance(reply, LinkLost):
+            raise reply
         if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith(accepted):
             raise ValueError(f"the engine refuses the connection: {reply}")

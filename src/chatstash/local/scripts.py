@@ -1,56 +1,141 @@
 """Upstash's script flag `allow-key-locking`, which Valkey and Redis do not know: taken off on the way to the engine.
 
-https://upstash.com/docs/redis/features/lua: with the flag a script locks only its KEYS. A client computes a script's
-SHA1 over its own text, so the engine's SHA of the text without the flag is kept beside it. Pure.
+https://upstash.com/docs/redis/features/key-locking: a script with the flag locks only its KEYS, so every key it touches
+must be one of them, and nothing that needs the whole database may be called. A script sets it in its first line, a
+function where it is registered. A client computes a script's SHA1 over its own text, so the engine's SHA of the text
+without the flag is kept beside it. Pure.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections import OrderedDict
+from collections.abc import Sequence
 
-from chatstash.local.commands import EngineCommand
+import hiredis
+
+from chatstash.local.commands import EngineCommand, EngineReply, bytes_of, name_of, text_of
 
 _SHEBANG = re.compile(rb"\A#!lua([^\n]*)")
 _FLAG = b"allow-key-locking"
+# For functions another flag stands in, one that means nothing outside a cluster: it stays with the stored library, so
+# that also after a restart it is known which functions have the flag.
+_STAND_IN = b"allow-cross-slot-keys"
+_QUOTED_FLAG = re.compile(rb"""(['"])allow-key-locking\1""")
+_MOST_SCRIPTS = 10_000
+_USER = "chatstash-script"
+_WHOLE_DATABASE = ["-flushdb", "-flushall", "-keys", "-scan", "-dbsize", "-randomkey", "-swapdb"]
+# What the pattern of a key cannot hold: a blank ends it, and these mean something of their own.
+_UNSPEAKABLE = re.compile(rb"[\s\x00]")
+_SPECIAL = re.compile(rb"([*?\[\]\\])")
+_NO_KEY = re.compile(r"no(?:t| )?.*permissions? to access|can't access at least one of the keys", re.IGNORECASE)
+_NO_COMMAND = re.compile(r"no permissions to run", re.IGNORECASE)
 
 
 class Scripts:
-    """The scripts seen so far that carry the flag: the engine's SHA by the client's."""
+    """The scripts and functions that carry the flag."""
 
     def __init__(self) -> None:
-        self._engine_sha: dict[bytes, bytes] = {}
+        self._engine_sha: OrderedDict[bytes, bytes] = OrderedDict()
+        self.functions: set[str] | None = None
+        """The functions with the flag, in lower case; None where the engine is to be asked."""
 
     def to_engine(self, command: EngineCommand) -> EngineCommand:
         """Return the command as the engine takes it."""
-        match [_upper(word) for word in command[:2]]:
-            case [b"EVAL" | b"EVAL_RO", _]:
-                return [command[0], self._without_flag(_bytes(command[1])), *command[2:]]
-            case [b"EVALSHA" | b"EVALSHA_RO", _]:
+        match name_of(command), text_of(command[1]).upper() if len(command) > 1 else "":
+            case "EVAL" | "EVAL_RO", script if script:
+                return [command[0], self._without_flag(bytes_of(command[1])), *command[2:]]
+            case "EVALSHA" | "EVALSHA_RO", sha if sha:
                 return [command[0], self._sha(command[1]), *command[2:]]
-            case [b"SCRIPT", b"LOAD"] if len(command) == 3:
-                return [*command[:2], self._without_flag(_bytes(command[2]))]
-            case [b"SCRIPT", b"EXISTS"]:
+            case "SCRIPT", "LOAD" if len(command) == 3:
+                return [*command[:2], self._without_flag(bytes_of(command[2]))]
+            case "SCRIPT", "EXISTS":
                 return [*command[:2], *map(self._sha, command[2:])]
-            case [b"FUNCTION", b"LOAD"]:
-                return [*command[:-1], _flagless(_bytes(command[-1]))]
-            case _:
-                return command
+            case "SCRIPT", "FLUSH":
+                self._engine_sha.clear()
+            case "FUNCTION", "LOAD":
+                return [*command[:-1], _QUOTED_FLAG.sub(rb"\1" + _STAND_IN + rb"\1", _flagless(bytes_of(command[-1])))]
+        return command
 
-    def to_client(self, command: EngineCommand, reply: object) -> object:
-        """Return the engine's reply as the client expects it: SCRIPT LOAD answers the SHA of the client's text."""
-        loads = [_upper(word) for word in command[:2]] == [b"SCRIPT", b"LOAD"]
-        return _sha1(_bytes(command[2])) if loads and isinstance(reply, bytes) else reply
+    def to_client(self, command: EngineCommand, reply: EngineReply) -> EngineReply:
+        """Return the engine's reply as the client expects it."""
+        match name_of(command), text_of(command[1][:8]).upper() if len(command) > 1 else "":
+            case "SCRIPT", "LOAD" if isinstance(reply, bytes):
+                return _sha1(bytes_of(command[2]))
+            case "FUNCTION", subcommand:
+                self.functions = None
+                return _with_flag(reply) if subcommand == "LIST" else reply
+        return reply
+
+    def learn_functions(self, reply: EngineReply) -> None:
+        """Take which functions carry the flag from the engine's reply to FUNCTION LIST."""
+        self.functions = set()
+        for library in reply if isinstance(reply, list) else []:
+            for function in _fields(library).get(b"functions", []):
+                entry = _fields(function)
+                if _STAND_IN in entry.get(b"flags", []):
+                    self.functions.add(text_of(entry[b"name"]).lower())
+
+    def locks_keys(self, command: EngineCommand) -> bool:
+        """Tell whether a command runs a script or function with the flag."""
+        if len(command) < 2:
+            return False
+        match name_of(command):
+            case "EVAL" | "EVAL_RO":
+                script = bytes_of(command[1])
+                return _flagless(script) != script
+            case "EVALSHA" | "EVALSHA_RO":
+                return bytes_of(command[1]).lower() in self._engine_sha
+            case "FCALL" | "FCALL_RO":
+                return text_of(command[1]).lower() in (self.functions or ())
+        return False
 
     def _without_flag(self, script: bytes) -> bytes:
         plain = _flagless(script)
         if plain != script:
             self._engine_sha[_sha1(script)] = _sha1(plain)
+            # The engine, too, forgets scripts it has not run for long; a client then sends the text again.
+            while len(self._engine_sha) > _MOST_SCRIPTS:
+                self._engine_sha.popitem(last=False)
         return plain
 
     def _sha(self, word: str | bytes) -> bytes:
-        sha = _bytes(word).lower()
+        sha = bytes_of(word).lower()
         return self._engine_sha.get(sha, sha)
+
+
+def guarded(command: EngineCommand) -> list[EngineCommand]:
+    """Return commands that run a script with no access but to its KEYS: the third one's reply is the script's.
+
+    The engine's own access rules refuse the rest, for a user that exists for this alone.
+    """
+    keys = map(_pattern, _keys(command))
+    rules: EngineCommand = ["ACL", "SETUSER", _USER, "reset", "on", "nopass", "allchannels", "+@all", *_WHOLE_DATABASE]
+    return [[*rules, *keys], ["AUTH", _USER, "x"], command, ["AUTH", "default", "x"]]
+
+
+def explained(reply: EngineReply) -> EngineReply:
+    """Return the reply of a guarded script, a refused access in Upstash's words."""
+    text = str(reply) if isinstance(reply, hiredis.ReplyError) else ""
+    if _NO_COMMAND.search(text):
+        return hiredis.ReplyError(f"ERR The command needs the whole database: not with allow-key-locking. {text}")
+    if _NO_KEY.search(text):
+        return hiredis.ReplyError(f"ERR Dynamic keys are not allowed. Pass every key in KEYS. {text}")
+    return reply
+
+
+def _keys(command: EngineCommand) -> Sequence[str | bytes]:
+    try:
+        count = int(command[2])
+    except (IndexError, ValueError):
+        return []
+    return command[3 : 3 + max(count, 0)]
+
+
+def _pattern(key: str | bytes) -> bytes:
+    escaped = _SPECIAL.sub(rb"\\\1", bytes_of(key))
+    return b"~" + _UNSPEAKABLE.sub(b"?", escaped)
 
 
 def _flagless(script: bytes) -> bytes:
@@ -68,13 +153,15 @@ def _without(word: bytes) -> bytes:
     return b"flags=" + b",".join(flags) if flags else b""
 
 
+def _with_flag(reply: EngineReply) -> EngineReply:
+    if isinstance(reply, list):
+        return [_with_flag(item) for item in reply]
+    return reply.replace(_STAND_IN, _FLAG) if isinstance(reply, bytes) else reply
+
+
+def _fields(pairs: EngineReply) -> dict[bytes, EngineReply]:
+    return dict(zip(pairs[::2], pairs[1::2], strict=False))
+
+
 def _sha1(script: bytes) -> bytes:
     return hashlib.sha1(script, usedforsecurity=False).hexdigest().encode()
-
-
-def _bytes(word: str | bytes) -> bytes:
-    return word.encode() if isinstance(word, str) else word
-
-
-def _upper(word: str | bytes) -> bytes:
-    return _bytes(word).upper()

@@ -4,42 +4,61 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import os
-import re
 import secrets
 import socket
 import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Literal, Self
 from weakref import WeakSet
 
-import uvicorn
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
-
+from chatstash.local.access import Access, Grant, check_token
+from chatstash.local.control import Control, refused_control
+from chatstash.local.database import Database
 from chatstash.local.engine import Engine
-from chatstash.local.gateway import Gateway
-from chatstash.local.stats import Stats, StatsSnapshot
+from chatstash.local.faults import Faults
+from chatstash.local.gateway import Gateway, refused_http
+from chatstash.local.http import HttpServer
+from chatstash.local.plans import Limits, limits_of
+from chatstash.local.stats import LoggedRequest, Stats, StatsSnapshot
 
-_START_SECONDS = 20.0
-_KEEP_ALIVE_SECONDS = 75
-_VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
+_START_SECONDS = 30.0
+_FLUSH_SECONDS = 10.0
 
 
 class LocalUpstash:
-    """A local Upstash on loopback: an embedded Valkey, or a Redis given, behind Upstash's REST API.
+    """A local Upstash: an embedded Valkey, or a Redis given, behind Upstash's REST API.
 
-    Use it with `with`, or call `start` and `stop`. Needs the extra `chatstash[local]`.
+    Use it with `with` or `async with`, or call `start` and `stop`. It runs in a thread of its own. Needs the extra
+    `chatstash[local]`.
 
     Args:
-        port: Port on 127.0.0.1; 0 for any free one.
+        port: Port to listen on; 0 for any free one.
         token: The token clients must send; empty for a random one.
         data: A directory that keeps the data over restarts; None keeps none.
         redis: The URL of a Redis or Valkey to stand in front of (`redis://127.0.0.1:6379`); empty for the embedded one.
+        read_only_token: A second token, which may only read (nor SCAN, nor KEYS); empty for none.
+        databases: Further databases: the URL of a Redis or Valkey for each token.
+        plan: The limits: the name of a plan (`free`, `payg`, …), or `Limits`.
+        read_regions: How many regions besides the first each write is billed for.
+        replica_lag: How far behind the replica is that answers reads without a fresh sync token, in seconds; None is
+            no replica. Needs the embedded Valkey.
+        fsync: `everysec` loses up to a second where the machine fails; `always` makes every write durable before it is
+            answered. With `data` only.
+        seed: Makes the chances of `faults` repeatable.
+        host: Address to listen on. Anything but loopback lets others in; the token alone keeps them out.
+        control_port: Port on 127.0.0.1 of the control endpoint (counters, log, faults); 0 for any free one, None for
+            no such endpoint.
+
+    Attributes:
+        token: The token clients must send.
+        faults: What is to go wrong (see `Faults`).
 
     Raises:
-        ValueError: Both `data` and `redis` are given (a Redis keeps its own data), or the token is none that a client
-            could send.
+        ValueError: Arguments that do not go together, or none of their kind.
 
     Example:
         ```python
@@ -52,23 +71,49 @@ class LocalUpstash:
         ```
     """
 
-    def __init__(self, *, port: int = 0, token: str = "", data: Path | str | None = None, redis: str = "") -> None:
-        if data is not None and redis:
-            raise ValueError("give either data= or redis=: a Redis of your own keeps its own data")
-        if token and not _VISIBLE_ASCII.fullmatch(token):
-            raise ValueError("token must be visible ASCII without spaces: no client could send another in a header")
-        self.token = token or secrets.token_urlsafe(24)
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        token: str = "",
+        data: Path | str | None = None,
+        redis: str = "",
+        read_only_token: str = "",
+        databases: Mapping[str, str] | None = None,
+        plan: str | Limits = "payg",
+        read_regions: int = 0,
+        replica_lag: float | None = None,
+        fsync: Literal["everysec", "always"] = "everysec",
+        seed: int | None = None,
+        host: str = "127.0.0.1",
+        control_port: int | None = None,
+    ) -> None:
+        _check_engine(data, redis, replica_lag, fsync)
+        if read_regions < 0:
+            raise ValueError("read_regions must be a whole number from 0")
+        self.token = check_token(token) if token else secrets.token_urlsafe(24)
+        self.faults = Faults(seed)
+        self._host = host
         self._port = port
-        self._engine = None if redis else Engine(Path(data) if data is not None else None)
+        self._control_port = control_port
+        self._engine = None if redis else Engine(Path(data) if data is not None else None, fsync=fsync)
         self._redis = redis
+        self._read_only_token = check_token(read_only_token, "read_only_token") if read_only_token else ""
+        self._others = {check_token(key, "a token of databases"): url for key, url in (databases or {}).items()}
+        self._limits = limits_of(plan) if isinstance(plan, str) else plan
+        self._read_regions = read_regions
+        self._replica_lag = replica_lag
         self._stats = Stats()
-        self._server: uvicorn.Server | None = None
+        self._databases: list[Database] = []
+        self._gateway: Gateway | None = None
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
         self._task: asyncio.Task[None] | None = None
-        self._listener: socket.socket | None = None
+        self._listeners: list[socket.socket] = []
         self._process = 0
+        self._check_tokens()
 
     def __repr__(self) -> str:
         return f"LocalUpstash(port={self._port}, token='***')"
@@ -76,12 +121,23 @@ class LocalUpstash:
     @property
     def url(self) -> str:
         """The REST URL, to be given to clients."""
-        return f"http://127.0.0.1:{self._port}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{'127.0.0.1' if _is_any(self._host) else host}:{self._port}"
+
+    @property
+    def control_url(self) -> str:
+        """The URL of the control endpoint; empty where there is none."""
+        return "" if self._control_port is None else f"http://127.0.0.1:{self._control_port}"
 
     @property
     def stats(self) -> StatsSnapshot:
         """The server's counters now."""
         return self._stats.snapshot()
+
+    @property
+    def log(self) -> list[LoggedRequest]:
+        """The newest requests, oldest first, up to 10,000."""
+        return self._stats.log
 
     @property
     def is_running(self) -> bool:
@@ -90,9 +146,19 @@ class LocalUpstash:
         return alive and (self._engine is None or self._engine.is_running)
 
     @property
+    def is_open_to_others(self) -> bool:
+        """Whether other machines can reach it."""
+        return not _is_loopback(self._host)
+
+    @property
     def environment(self) -> dict[str, str]:
-        """The two variables that clients read url and token from."""
-        return {"UPSTASH_REDIS_REST_URL": self.url, "UPSTASH_REDIS_REST_TOKEN": self.token}
+        """The two variables that clients read url and token from, and that of the control endpoint if there is one."""
+        variables = {"UPSTASH_REDIS_REST_URL": self.url, "UPSTASH_REDIS_REST_TOKEN": self.token}
+        return {**variables, "CHATSTASH_CONTROL_URL": self.control_url} if self.control_url else variables
+
+    def on_request(self, call: Callable[[LoggedRequest], None] | None) -> None:
+        """Have each request reported as it is answered, in the server's thread; None ends that."""
+        self._stats.on_request = call
 
     def start(self) -> Self:
         """Start engine and server, and wait until they answer.
@@ -103,14 +169,17 @@ class LocalUpstash:
             ValueError: The Redis given refuses its password, or its URL is none.
         """
         self._process = os.getpid()
-        self._server = self._thread = self._failure = self._loop = None
-        self._listener = _listen(self._port)
+        self._thread = self._failure = self._loop = self._task = self._stopping = None
         _started.add(self)
         try:
-            self._port = self._listener.getsockname()[1]
+            self._listeners = [_listen(self._host, self._port)]
+            self._port = self._listeners[0].getsockname()[1]
+            if self._control_port is not None:
+                self._listeners.append(_listen("127.0.0.1", self._control_port))
+                self._control_port = self._listeners[1].getsockname()[1]
             if self._engine is not None:
                 self._engine.start()
-            self._serve(self._listener)
+            self._serve()
         except BaseException:
             self.stop()
             raise
@@ -123,23 +192,22 @@ class LocalUpstash:
         self._stop_server()
         if self._engine is not None:
             self._engine.stop()
-        if self._listener is not None:
-            self._listener.close()
+        self._close_listeners()
 
-    def _stop_server(self) -> None:
-        if self._server is not None:
-            self._server.should_exit = True
-        elif self._loop is not None and self._task is not None:
-            # Not yet serving: it may be waiting for a Redis that does not answer.
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._task.cancel)
-        if self._thread is not None:
-            self._thread.join()
+    def flush(self) -> None:
+        """Empty the databases, replicas too, and forget what was to be applied late. Blocks for a moment."""
+        if self._loop is None or not self.is_running:
+            raise RuntimeError("the local server is not running")
+        asyncio.run_coroutine_threadsafe(self._flush(), self._loop).result(_FLUSH_SECONDS)
 
-    def _forget_parent(self) -> None:
-        """Let go of the port in a forked child, which would hold it beyond the parent's stop."""
-        if self._listener is not None:
-            self._listener.close()
+    def reset(self) -> None:
+        """Make everything as it was at the start, for the next test: no data, no faults, an empty log.
+
+        The counters go on: take the difference of two.
+        """
+        self.faults.clear()
+        self.flush()
+        self._stats.clear_log()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -149,86 +217,155 @@ class LocalUpstash:
     ) -> None:
         self.stop()
 
-    def _serve(self, listener: socket.socket) -> None:
+    async def __aenter__(self) -> Self:
+        return await asyncio.to_thread(self.start)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.stop)
+
+    async def _flush(self) -> None:
+        assert self._gateway is not None
+        self._gateway.drop_late()
+        for database in self._databases:
+            await database.flush()
+
+    def _check_tokens(self) -> None:
+        tokens = [self.token, *self._others, *([self._read_only_token] if self._read_only_token else [])]
+        if len(set(tokens)) < len(tokens):
+            raise ValueError("two tokens are the same: each database and each permission needs one of its own")
+
+    def _stop_server(self) -> None:
+        if self._loop is not None:
+            # The loop may have ended by itself.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._end)
+        if self._thread is not None:
+            self._thread.join()
+
+    def _end(self) -> None:
+        if self._stopping is not None:
+            self._stopping.set()
+        elif self._task is not None:
+            # Not yet serving: it may be waiting for a Redis that does not answer.
+            self._task.cancel()
+
+    def _close_listeners(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+
+    def _serve(self) -> None:
         started = threading.Event()
-        self._thread = threading.Thread(
-            target=self._run, args=(listener, started), name="chatstash-local-upstash", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, args=(started,), name="chatstash-local-upstash", daemon=True)
         self._thread.start()
         if not started.wait(_START_SECONDS) or self._failure is not None:
             raise self._failure or TimeoutError("the local server did not start in time")
 
-    def _run(self, listener: socket.socket, started: threading.Event) -> None:
+    def _run(self, started: threading.Event) -> None:
         try:
-            asyncio.run(self._run_server(listener, started))
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(self._run_server(started))
         except BaseException as error:  # noqa: BLE001 - handed to the thread that waits in _serve
             self._failure = error
         finally:
             started.set()
 
-    async def _run_server(self, listener: socket.socket, started: threading.Event) -> None:
+    async def _run_server(self, started: threading.Event) -> None:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
-        gateway = Gateway(self._engine.url if self._engine else self._redis, self.token, self._stats)
-        await gateway.open()
-        config = uvicorn.Config(
-            gateway.application(),
-            http=_counting(self._stats),
-            lifespan="off",
-            # uvicorn's default would reconfigure the logging of the whole process, the user's own included.
-            log_config=None,
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=2,
-            ws="none",
+        async with contextlib.AsyncExitStack() as closing:
+            access = await self._open_databases(closing)
+            self._gateway = Gateway(access, self._stats, self.faults)
+            closing.push_async_callback(self._gateway.close)
+            server = HttpServer(self._gateway.handle, refused_http, self._stats.count_connection)
+            await server.start(self._listeners[0])
+            closing.push_async_callback(server.stop)
+            if self._control_port is not None:
+                control = HttpServer(Control(self._stats, self.faults, self._flush).handle, refused_control)
+                await control.start(self._listeners[1])
+                closing.push_async_callback(control.stop)
+            self._stopping = asyncio.Event()
+            started.set()
+            await self._stopping.wait()
+
+    async def _open_databases(self, closing: contextlib.AsyncExitStack) -> Access[Database]:
+        access: Access[Database] = Access()
+        first = Database(
+            self._engine.url if self._engine else self._redis,
+            limits=self._limits,
+            read_regions=self._read_regions,
+            replica_lag=self._replica_lag,
+            is_ours=self._engine is not None,
         )
-        self._server = uvicorn.Server(config)
-        announcement = asyncio.create_task(_announce(self._server, started))
-        await self._server.serve(sockets=[listener])
-        announcement.cancel()
-        gateway.close()
-
-
-def _counting(stats: Stats) -> type[asyncio.Protocol]:
-    """Return uvicorn's HTTP protocol, made to count its connections."""
-    base: Any = AutoHTTPProtocol
-
-    class Counting(base):  # type: ignore[misc] # which class it is, uvicorn decides by what is installed
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            # Not in the user's own access log. uvicorn's option for it would take that log's handlers away.
-            self.access_log = False
-
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            stats.count_connection()
-            super().connection_made(transport)
-
-    return Counting
+        others = [Database(url, limits=self._limits, read_regions=self._read_regions) for url in self._others.values()]
+        self._databases = [first, *others]
+        for database in self._databases:
+            closing.push_async_callback(database.close)
+            await database.open()
+        access.allow(self.token, Grant(first))
+        if self._read_only_token:
+            access.allow(self._read_only_token, Grant(first, read_only=True))
+        for token, database in zip(self._others, others, strict=True):
+            access.allow(token, Grant(database))
+        return access
 
 
 _started: WeakSet[LocalUpstash] = WeakSet()
 
 
 def _forget_parents() -> None:
+    """Let go of the ports in a forked child, which would hold them beyond the parent's stop."""
     for upstash in list(_started):
-        upstash._forget_parent()  # noqa: SLF001 - this module's own
+        for listener in upstash._listeners:  # noqa: SLF001 - this module's own
+            # The parent's loop, of which the child has a copy, would put off a mere close.
+            if (descriptor := listener.detach()) >= 0:
+                os.close(descriptor)
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_parents)
 
 
-async def _announce(server: uvicorn.Server, started: threading.Event) -> None:
-    # uvicorn has no event to wait for.
-    while not server.started:  # noqa: ASYNC110
-        await asyncio.sleep(0.005)
-    started.set()
+def _check_engine(data: Path | str | None, redis: str, replica_lag: float | None, fsync: str) -> None:
+    if data is not None and redis:
+        raise ValueError("give either data or redis: a Redis of your own keeps its own data")
+    if fsync not in ("everysec", "always"):
+        raise ValueError("fsync must be everysec or always")
+    if fsync == "always" and data is None:
+        raise ValueError("fsync='always' needs data, a directory to keep the data in")
+    if replica_lag is not None and (redis or not 0 <= replica_lag <= 3600):
+        raise ValueError("replica_lag must be from 0 to 3600 seconds, and needs the embedded Valkey")
 
 
-def _listen(port: int) -> socket.socket:
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return the faster loop where it is installed, which it is not on Windows."""
+    try:
+        import uvloop  # noqa: PLC0415 - not on every platform
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _is_any(host: str) -> bool:
+    return host in ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family, _, _, _, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+        0
+    ]
     # Named TCP, for asyncio turns off Nagle's delay (40 ms a reply) only where the protocol says so.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind(("127.0.0.1", port))
+        listener.bind(address)
     except OSError:
         listener.close()
         raise

@@ -1,0 +1,64 @@
+"""What commands count as: Upstash bills each command, those within scripts too, and each write once more for each
+read region. Pure.
+
+https://upstash.com/docs/redis/overall/billing
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from chatstash.local.command_table import CommandTable
+from chatstash.local.commands import EngineCommand, EngineReply, name_of, text_of
+from chatstash.local.stats import Counted
+
+COUNTS: EngineCommand = ["INFO", "commandstats"]
+"""Asked before and after scripts: the difference is what they ran."""
+_CALLS = re.compile(rb"^cmdstat_([^:]+):calls=(\d+)", re.MULTILINE)
+# What the gateway itself sends around commands.
+_OWN = {"INFO", "MULTI", "EXEC", "ACL SETUSER", "AUTH", "COMMAND GETKEYS"}
+
+
+class Billing:
+    """Counts commands.
+
+    Args:
+        table: What the engine says of its commands.
+        read_regions: How many regions besides the leader's a write is copied to.
+    """
+
+    def __init__(self, table: CommandTable, read_regions: int) -> None:
+        self._table = table
+        self._read_regions = read_regions
+
+    def counted(self, commands: Sequence[EngineCommand], within: Counter[str] | None = None) -> Counted:
+        """Return what commands count as, together with those that their scripts ran."""
+        writes = sum(map(self._table.writes, commands))
+        scripted = within.total() if within else 0
+        if within:
+            writes += sum(count for name, count in within.items() if "write" in self._table.flags.get(name, ()))
+        total = len(commands) + scripted
+        return Counted(total + writes * self._read_regions, writes, scripted)
+
+    def within_scripts(
+        self, commands: Sequence[EngineCommand], before: EngineReply, after: EngineReply
+    ) -> Counter[str]:
+        """Return how often scripts ran which command, from what the engine counted before and after."""
+        ran = _calls(after) - _calls(before)
+        for name in _OWN & ran.keys():
+            del ran[name]
+        ran.subtract(name for name in map(self._counted_as, commands) if ran[name])
+        return +ran
+
+    def _counted_as(self, command: EngineCommand) -> str:
+        name = name_of(command)
+        with_subcommand = f"{name} {text_of(command[1]).upper()}" if len(command) > 1 else name
+        return with_subcommand if with_subcommand in self._table.flags else name
+
+
+def _calls(info: EngineReply) -> Counter[str]:
+    if not isinstance(info, bytes):
+        return Counter()
+    return Counter({name.decode().upper().replace("|", " "): int(calls) for name, calls in _CALLS.findall(info)})

@@ -1,0 +1,142 @@
+"""How full a database is, as exactly as needs be: close to a limit every write is measured, far from it none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import hiredis
+
+from chatstash.local.command_table import CommandTable
+from chatstash.local.commands import EngineCommand, EngineReply, bytes_of, name_of, runs_script, size_of
+from chatstash.local.link import Link
+from chatstash.local.plans import Limits, data_too_large, key_too_large, record_too_large
+
+# What one write may take besides the bytes of its command, in the engine's memory.
+_OVERHEAD = 256
+# Commands after which the data may be larger by more than the command's own size.
+_GROWS_BY_ITSELF = {"SETRANGE", "SETBIT", "BITFIELD", "BITOP", "COPY", "RESTORE", "APPEND", "SORT"}
+_REPLACES = {"SET", "SETEX", "PSETEX", "MSET", "GETSET", "RESTORE"}
+_NOT_DATA = ("mem_clients_normal", "mem_clients_slaves", "mem_aof_buffer", "mem_total_replication_buffers")
+_NUMBER = re.compile(rb"^([a-z_]+):(\d+)\r?$", re.MULTILINE)
+
+
+class Capacity:
+    """Keeps writes within the sizes of a plan.
+
+    Args:
+        limits: The plan's.
+        table: What the engine says of its commands.
+    """
+
+    def __init__(self, limits: Limits, table: CommandTable) -> None:
+        self._limits = limits
+        self._table = table
+        self._empty = 0
+        self._room = 0
+        self._least = min(filter(None, (limits.max_record_bytes, limits.max_data_bytes)), default=None)
+
+    async def open(self, link: Link) -> None:
+        """Learn what the engine takes for itself."""
+        memory, keys = await link.run([["INFO", "memory"], ["DBSIZE"]])
+        numbers = _numbers(memory)
+        self._empty = _used(numbers) if keys == 0 else numbers.get("used_memory_startup", 0)
+
+    async def refusals(self, link: Link, commands: Sequence[EngineCommand]) -> dict[int, str]:
+        """Return the errors of those commands that would exceed a size, by their position."""
+        found = await self._long_keys(link, commands)
+        if self._least is not None:
+            growing = [(position, command) for position, command in enumerate(commands) if self._may_grow(command)]
+            found |= await self._full(link, growing) if growing else {}
+        return found
+
+    def _may_grow(self, command: EngineCommand) -> bool:
+        name = name_of(command)
+        return self._table.needs_memory(command) or (runs_script(name) and not name.endswith("_RO"))
+
+    async def _long_keys(self, link: Link, commands: Sequence[EngineCommand]) -> dict[int, str]:
+        limit = self._limits.max_key_bytes
+        if limit is None:
+            return {}
+        long = [(place, command) for place, command in enumerate(commands) if max(map(len, command)) * 4 > limit]
+        long = [(place, command) for place, command in long if any(len(bytes_of(word)) > limit for word in command)]
+        if not long:
+            return {}
+        # Which words are keys, the engine knows; that they are long, their beginnings show.
+        asked: list[EngineCommand] = [
+            ["COMMAND", "GETKEYS", *(bytes_of(word)[: limit + 1] for word in command)] for _, command in long
+        ]
+        replies = await link.run(asked)
+        found = {}
+        for (place, command), keys in zip(long, replies, strict=True):
+            sizes = [_size_like(key, command) for key in keys] if isinstance(keys, list) else []
+            if sizes and max(sizes) > limit:
+                found[place] = key_too_large(limit, max(sizes))
+        return found
+
+    async def _full(self, link: Link, growing: Sequence[tuple[int, EngineCommand]]) -> dict[int, str]:
+        cost = sum(2 * size_of(command) + _OVERHEAD for _, command in growing)
+        unbounded = any(name_of(command) in _GROWS_BY_ITSELF or runs_script(name_of(command)) for _, command in growing)
+        if cost <= self._room and not unbounded:
+            self._room -= cost
+            return {}
+        used = await self._measure(link)
+        assert self._least is not None
+        # After one that may add more than it is long, the next one measures again.
+        self._room = 0 if unbounded else self._least - used - cost
+        limit = self._limits.max_data_bytes
+        if limit is not None and used >= limit:
+            return {place: data_too_large(limit, used) for place, _ in growing}
+        return await self._large_records(link, growing, used + cost, unbounded=unbounded)
+
+    async def _measure(self, link: Link) -> int:
+        (memory,) = await link.run([["INFO", "memory"]])
+        return max(0, _used(_numbers(memory)) - self._empty)
+
+    async def _large_records(
+        self, link: Link, growing: Sequence[tuple[int, EngineCommand]], used: int, *, unbounded: bool
+    ) -> dict[int, str]:
+        limit = self._limits.max_record_bytes
+        if limit is None or (used <= limit and not unbounded):
+            return {}
+        found = {}
+        for place, command in growing:
+            size = await self._size_after(link, command)
+            if size > limit:
+                found[place] = record_too_large(limit, size)
+        return found
+
+    async def _size_after(self, link: Link, command: EngineCommand) -> int:
+        """Return the size of the largest record a command writes to, with what it adds."""
+        (keys,) = await link.run([["COMMAND", "GETKEYS", *command]])
+        if not isinstance(keys, list) or runs_script(name_of(command)):
+            return 0
+        added = _grown(command)
+        if name_of(command) in _REPLACES:
+            return added
+        sizes = await link.run([["MEMORY", "USAGE", key, "SAMPLES", "0"] for key in keys])
+        return max((size for size in sizes if isinstance(size, int)), default=0) + added
+
+
+def _grown(command: EngineCommand) -> int:
+    """Return how many bytes a command may add."""
+    size = sum(len(bytes_of(word)) for word in command[2:])
+    offset = command[2] if name_of(command) in ("SETRANGE", "SETBIT") and len(command) > 2 else b"0"
+    try:
+        return size + int(offset) // (8 if name_of(command) == "SETBIT" else 1)
+    except ValueError:
+        return size
+
+
+def _size_like(key: bytes, command: EngineCommand) -> int:
+    return max((len(word) for word in map(bytes_of, command) if word.startswith(key)), default=len(key))
+
+
+def _numbers(info: EngineReply) -> dict[str, int]:
+    if isinstance(info, hiredis.ReplyError) or not isinstance(info, bytes):
+        return {}
+    return {name.decode(): int(value) for name, value in _NUMBER.findall(info)}
+
+
+def _used(numbers: dict[str, int]) -> int:
+    return numbers.get("used_memory", 0) - sum(numbers.get(name, 0) for name in _NOT_DATA)

@@ -1,0 +1,60 @@
+"""What the engine says of its commands: which write, which need memory. Pure.
+
+https://valkey.io/commands/command/: the flags of each command and subcommand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from chatstash.local.commands import EngineReply, name_of, text_of
+
+# Read commands that a read-only token may not run, as Upstash documents, and those that say what others do.
+_TOO_POWERFUL = {"SCAN", "KEYS", "MONITOR"}
+# Not flagged as reads, but nothing is written by them.
+_HARMLESS = {"PING", "ECHO", "TIME", "INFO", "COMMAND", "PUBSUB", "SUBSCRIBE", "PSUBSCRIBE"}
+
+
+@dataclass(frozen=True, slots=True)
+class CommandTable:
+    """The flags of the engine's commands, by name in upper case (`GET`, `SCRIPT LOAD`)."""
+
+    flags: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, reply: EngineReply) -> CommandTable:
+        """Make a table of the engine's reply to COMMAND."""
+        flags: dict[str, frozenset[str]] = {}
+        for entry in reply if isinstance(reply, list) else []:
+            for row in [entry, *(entry[9] if len(entry) > 9 else [])]:
+                flags[text_of(row[0]).upper().replace("|", " ")] = frozenset(map(_flag, row[2]))
+        return cls(flags)
+
+    def of_command(self, command: Sequence[str | bytes]) -> frozenset[str]:
+        """Return a command's flags; none where the engine does not know it."""
+        name = name_of(command)
+        if len(command) > 1 and (found := self.flags.get(f"{name} {text_of(command[1][:32]).upper()}")) is not None:
+            return found
+        return self.flags.get(name, frozenset())
+
+    def writes(self, command: Sequence[str | bytes]) -> bool:
+        """Tell whether a command itself writes."""
+        return "write" in self.of_command(command)
+
+    def reads(self, command: Sequence[str | bytes]) -> bool:
+        """Tell whether a replica can answer a command."""
+        return "readonly" in self.of_command(command)
+
+    def needs_memory(self, command: Sequence[str | bytes]) -> bool:
+        """Tell whether a command may make the data larger."""
+        return "denyoom" in self.of_command(command)
+
+    def is_for_readers(self, command: Sequence[str | bytes]) -> bool:
+        """Tell whether a read-only token may run a command."""
+        name = name_of(command)
+        return name not in _TOO_POWERFUL and (name in _HARMLESS or self.reads(command))
+
+
+def _flag(word: str | bytes) -> str:
+    return text_of(word)

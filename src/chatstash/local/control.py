@@ -1,0 +1,109 @@
+"""The control endpoint: what happened, and what is to go wrong, as JSON on a loopback port of its own.
+
+It takes no token, so it answers only who asks loopback for loopback: not a web page, which sends its origin, nor a name
+that was made to point here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+import orjson
+
+from chatstash.local.faults import Fault, Faults
+from chatstash.local.http import HttpRequest, HttpResponse
+from chatstash.local.stats import Stats
+
+_LOOPBACK = {b"127.0.0.1", b"localhost", b"[::1]"}
+_ROUTES = {
+    "GET /stats": "the counters",
+    "GET /log?last=N": "the newest requests, oldest first",
+    "POST /log/clear": "empty the log",
+    "GET /faults": "what is planned, the rules, and how often each has hit",
+    "POST /faults": "add rules: a fault, or a list of them",
+    "POST /faults/next": "plan the next requests: a list of faults and nulls",
+    "POST /faults/seed": "begin the chances anew: a number",
+    "POST /faults/clear": "take all faults away",
+    "POST /flush": "empty the databases",
+}
+
+
+class Control:
+    """Answers the control endpoint's requests.
+
+    Args:
+        stats: What happened.
+        faults: What is to go wrong.
+        flush: Empties the databases.
+    """
+
+    def __init__(self, stats: Stats, faults: Faults, flush: Callable[[], Awaitable[None]]) -> None:
+        self._stats = stats
+        self._faults = faults
+        self._flush = flush
+
+    async def handle(self, request: HttpRequest) -> HttpResponse:
+        """Answer one request."""
+        host = request.headers.get(b"host", b"").rpartition(b":")[0] or request.headers.get(b"host", b"")
+        if b"origin" in request.headers or host.lower() not in _LOOPBACK:
+            return refused_control(403, "the control endpoint answers only programs on this machine, at 127.0.0.1")
+        path, _, query = request.target.decode("latin-1").partition("?")
+        try:
+            return _json(await self._answer(f"{request.method} {path}", query, request.body))
+        except (ValueError, TypeError) as error:
+            return refused_control(400, str(error))
+        except LookupError:
+            return refused_control(404, f"there is no such request: {', '.join(_ROUTES)}")
+
+    async def _answer(self, route: str, query: str, body: bytes) -> Any:
+        match route:
+            case "GET /":
+                return _ROUTES
+            case "GET /stats":
+                return self._stats.snapshot().to_json()
+            case "GET /log":
+                last = int(parse_qs(query).get("last", ["0"])[0])
+                return [entry.to_json() for entry in self._stats.log[-last if last else None :]]
+            case "GET /faults":
+                return self._faults.to_json()
+            case "POST /flush":
+                await self._flush()
+            case _:
+                self._change(route, body)
+        return {"result": "OK"}
+
+    def _change(self, route: str, body: bytes) -> None:
+        match route:
+            case "POST /log/clear":
+                self._stats.clear_log()
+            case "POST /faults":
+                given = json.loads(body)
+                for fault in [Fault.from_json(item) for item in (given if isinstance(given, list) else [given])]:
+                    self._faults.add(fault)
+            case "POST /faults/next":
+                self._faults.next(*[item and Fault.from_json(item) for item in _listed(body)])
+            case "POST /faults/seed":
+                self._faults.seed(int(json.loads(body)))
+            case "POST /faults/clear":
+                self._faults.clear()
+            case _:
+                raise LookupError(route)
+
+
+def refused_control(status: int, reason: str) -> HttpResponse:
+    """Return an error of the control endpoint."""
+    return HttpResponse(status, orjson.dumps({"error": reason}))
+
+
+def _listed(body: bytes) -> list[Any]:
+    value = json.loads(body)
+    if not isinstance(value, list):
+        raise ValueError("a list is wanted: a fault or null for each of the next requests")
+    return value
+
+
+def _json(value: Any) -> HttpResponse:
+    return HttpResponse(200, orjson.dumps(value))

@@ -1,0 +1,294 @@
+"""One database: an engine and what Upstash puts around it - refusals, limits, replicas, what is billed.
+
+It implements no data command itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+
+import hiredis
+
+from chatstash.local import encoding
+from chatstash.local.billing import COUNTS, Billing
+from chatstash.local.calls import Call, Kind
+from chatstash.local.capacity import Capacity
+from chatstash.local.command_table import CommandTable
+from chatstash.local.commands import (
+    EngineCommand,
+    EngineReply,
+    ends_script,
+    name_of,
+    runs_script,
+    size_of,
+)
+from chatstash.local.link import Link, connect, feed
+from chatstash.local.plans import Limits, request_too_large, too_many_commands
+from chatstash.local.refusals import BadRequest, not_available, not_permitted, refusal_of
+from chatstash.local.replica import REPLICATION, Replica, leader_position
+from chatstash.local.scripts import Scripts, explained, guarded
+from chatstash.local.stats import Counted
+
+LONGEST_SCRIPT_SECONDS = 10.0
+"""After so long a script is ended, for the engine does nothing else meanwhile; its client gets the engine's error."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a call came to.
+
+    Attributes:
+        replies: One for each command.
+        counted: What Upstash would bill for it.
+        position: How far in the leader's stream the answer is; where nothing replicates, how many there were.
+        replica: Whether the replica answered.
+    """
+
+    replies: list[EngineReply]
+    counted: Counted = field(default_factory=Counted)
+    position: int = 0
+    replica: bool = False
+
+
+class Database:
+    """One database behind the REST API.
+
+    Args:
+        engine_url: Where the engine is (see `link.connect`).
+        limits: What it may hold and be asked.
+        read_regions: How many regions a write is billed for besides the first.
+        replica_lag: How far a replica that answers reads is behind, in seconds; None is no replica.
+        is_ours: Whether the engine serves nobody else, so that its access rules may be used.
+    """
+
+    def __init__(
+        self,
+        engine_url: str,
+        *,
+        limits: Limits,
+        read_regions: int = 0,
+        replica_lag: float | None = None,
+        is_ours: bool = False,
+    ) -> None:
+        self._engine_url = engine_url
+        self._limits = limits
+        self._read_regions = read_regions
+        self._replica = None if replica_lag is None else Replica(engine_url, replica_lag)
+        self._is_ours = is_ours
+        self._scripts = Scripts()
+        self._table = CommandTable()
+        self._billing = Billing(self._table, read_regions)
+        self._capacity = Capacity(limits, self._table)
+        self._link: Link | None = None
+        self._connecting = asyncio.Lock()
+        self._billed = 0
+        self._position = 0
+
+    async def open(self) -> None:
+        """Connect to the engine, so that what is wrong with it shows before the first request."""
+        link = await self._engine()
+        (table,) = await link.run([["COMMAND"]])
+        self._table = CommandTable.of(table)
+        self._billing = Billing(self._table, self._read_regions)
+        self._capacity = Capacity(self._limits, self._table)
+        await self._capacity.open(link)
+        if self._replica is not None:
+            await self._replica.open()
+
+    async def close(self) -> None:
+        """Close the connection to the engine, and end the replica."""
+        if self._link is not None:
+            self._link.close()
+        if self._replica is not None:
+            await self._replica.close()
+
+    async def answer(self, call: Call, *, read_only: bool, seen: int | None) -> Answer:
+        """Run the commands of a call.
+
+        Args:
+            read_only: Whether the token permits only reading.
+            seen: The position in the leader's stream that a replica must have reached.
+
+        Raises:
+            BadRequest: The command, or the transaction as a whole, is refused.
+            LinkLost: The engine is gone; the commands may or may not have been run.
+        """
+        refusals = self._refusals(call.commands, read_only=read_only)
+        link = self._link if self._link is not None and not self._link.is_lost else await self._engine()
+        for place, found in (await self._capacity.refusals(link, call.commands)).items():
+            refusals[place] = refusals[place] or found
+        if call.kind is not Kind.PIPELINE and (error := next(filter(None, refusals), None)):
+            raise BadRequest(error)
+        taken = [command for command, refusal in zip(call.commands, refusals, strict=True) if refusal is None]
+        answer = await self._run(call.kind, taken, seen)
+        self._billed += answer.counted.billed
+        if len(taken) < len(refusals):
+            ran = iter(answer.replies)
+            answer.replies = [hiredis.ReplyError(error) if error else next(ran) for error in refusals]
+        return answer
+
+    async def events(self, call: Call, *, read_only: bool) -> AsyncGenerator[EngineReply, None]:
+        """Return what a subscription or MONITOR yields; raises BadRequest where it is not permitted."""
+        (command,) = call.commands
+        if read_only and not self._table.is_for_readers(command):
+            raise BadRequest(not_permitted(name_of(command)))
+        if len(command) < 2 and name_of(command) != "MONITOR":
+            raise BadRequest(f"ERR wrong number of arguments for '{name_of(command).lower()}' command")
+        return feed(self._engine_url, command)
+
+    async def flush(self) -> None:
+        """Empty the database at once, on the replica too."""
+        link = await self._engine()
+        _, info = await link.run([["FLUSHDB"], REPLICATION])
+        if self._replica is not None:
+            await self._replica.catch_up(self._advance(info))
+
+    def _advance(self, info: EngineReply) -> int:
+        """Return how far the leader is, after a write that was just answered."""
+        self._position = self._position + 1 if self._replica is None else leader_position(info)
+        return self._position
+
+    async def _engine(self) -> Link:
+        async with self._connecting:
+            if self._link is None or self._link.is_lost:
+                self._link = await connect(self._engine_url)
+            return self._link
+
+    def _refusals(self, commands: Sequence[EngineCommand], *, read_only: bool) -> list[str | None]:
+        refusals = []
+        used = self._billed
+        for command in commands:
+            refusal = self._refusal(command, read_only, used)
+            used += refusal is None
+            refusals.append(refusal)
+        return refusals
+
+    def _refusal(self, command: EngineCommand, read_only: bool, used: int) -> str | None:
+        limits = self._limits
+        if limits.max_commands is not None and used >= limits.max_commands:
+            return too_many_commands(limits.max_commands, used)
+        if limits.max_request_bytes is not None and (size := size_of(command)) > limits.max_request_bytes:
+            return request_too_large(limits.max_request_bytes, size)
+        if (refusal := refusal_of(command)) is not None:
+            return refusal
+        name = name_of(command)
+        if name not in self._table.flags:
+            return not_available(name)
+        if read_only and not self._table.is_for_readers(command):
+            return not_permitted(name)
+        return None
+
+    async def _run(self, kind: Kind, commands: Sequence[EngineCommand], seen: int | None) -> Answer:
+        if any(map(ends_script, commands)):
+            return Answer(await self._run_apart(commands), self._billing.counted(commands))
+        scripted = any(runs_script(name_of(command)) for command in commands)
+        if self._replica is not None and not scripted and all(map(self._table.reads, commands)):
+            return await self._run_on_replica(self._replica, commands, seen)
+        running = self._run_scripts(kind, commands) if scripted else self._run_plain(kind, commands)
+        return await running
+
+    async def _run_on_replica(self, replica: Replica, commands: Sequence[EngineCommand], seen: int | None) -> Answer:
+        # One from beyond the leader's end is none that this server gave.
+        if seen is not None and seen <= self._position:
+            await replica.catch_up(seen)
+        replies, position = await replica.run(commands)
+        counted = self._billing.counted(commands)
+        return Answer(self._as_client_expects(commands, replies), counted, position, replica=True)
+
+    async def _run_plain(self, kind: Kind, commands: Sequence[EngineCommand]) -> Answer:
+        """Run commands without scripts among them."""
+        sent = [self._scripts.to_engine(command) for command in commands]
+        if kind is Kind.TRANSACTION:
+            sent = [["MULTI"], *sent, ["EXEC"]]
+        if self._replica is not None:
+            sent.append(REPLICATION)
+        replies = await (await self._engine()).run(sent)
+        position = self._advance(replies.pop() if self._replica is not None else None)
+        if kind is Kind.TRANSACTION:
+            replies = _of_transaction(replies)
+        counted = self._billing.counted(commands)
+        return Answer(self._as_client_expects(commands, replies), counted, position)
+
+    async def _run_scripts(self, kind: Kind, commands: Sequence[EngineCommand]) -> Answer:
+        """Run commands with scripts among them, whose own commands are counted by the engine."""
+        await self._learn_functions(commands)
+        steps = [self._steps(command, guards=kind is not Kind.TRANSACTION) for command in commands]
+        sent = [step for group in steps for step in group]
+        if kind is Kind.TRANSACTION:
+            sent = [["MULTI"], *sent, ["EXEC"]]
+        before, *replies, after, info = await self._watched([COUNTS, *sent, COUNTS, REPLICATION])
+        replies = _of_transaction(replies) if kind is Kind.TRANSACTION else _of_steps(steps, replies)
+        counted = self._billing.counted(commands, self._billing.within_scripts(commands, before, after))
+        return Answer(self._as_client_expects(commands, replies), counted, self._advance(info))
+
+    async def _learn_functions(self, commands: Sequence[EngineCommand]) -> None:
+        if self._scripts.functions is None and any(name_of(command).startswith("FCALL") for command in commands):
+            (libraries,) = await (await self._engine()).run([["FUNCTION", "LIST"]])
+            self._scripts.learn_functions(libraries)
+
+    def _steps(self, command: EngineCommand, *, guards: bool) -> list[EngineCommand]:
+        """Return what the engine is sent for a command; a transaction locks the whole database, and guards nothing."""
+        locks = guards and self._is_ours and self._scripts.locks_keys(command)
+        sent = self._scripts.to_engine(command)
+        return guarded(sent) if locks else [sent]
+
+    async def _watched(self, commands: Sequence[EngineCommand]) -> list[EngineReply]:
+        """Run commands with a script among them, and end a script that holds up everybody."""
+        replies = (await self._engine()).run(commands)
+        while not (await asyncio.wait({replies}, timeout=LONGEST_SCRIPT_SECONDS))[0]:
+            await self._run_apart([["SCRIPT", "KILL"], ["FUNCTION", "KILL"]])
+        return await replies
+
+    async def _run_apart(self, commands: Sequence[EngineCommand]) -> list[EngineReply]:
+        """Run commands on a connection of their own: on the shared one they would wait behind a script that runs."""
+        link = await connect(self._engine_url, busy=True)
+        try:
+            return await link.run(commands)
+        finally:
+            link.close()
+
+    def _as_client_expects(
+        self, commands: Sequence[EngineCommand], replies: Sequence[EngineReply]
+    ) -> list[EngineReply]:
+        pairs = zip(commands, replies, strict=True)
+        return [self._limited(self._scripts.to_client(command, reply)) for command, reply in pairs]
+
+    def _limited(self, reply: EngineReply) -> EngineReply:
+        limit = self._limits.max_request_bytes
+        if limit is None or isinstance(reply, int) or (size := encoding.size_of(reply)) <= limit:
+            return reply
+        return hiredis.ReplyError(request_too_large(limit, size))
+
+
+def _of_transaction(replies: Sequence[EngineReply]) -> list[EngineReply]:
+    """Return the replies of a transaction from those to MULTI, its commands and EXEC; raises BadRequest."""
+    ran: EngineReply = replies[-1]
+    if isinstance(ran, hiredis.ReplyError):
+        raise BadRequest(str(next(reply for reply in replies if isinstance(reply, hiredis.ReplyError))))
+    return list(ran)
+
+
+def _of_steps(steps: Sequence[Sequence[EngineCommand]], replies: Sequence[EngineReply]) -> list[EngineReply]:
+    """Return one reply for each command from those to what was sent for it."""
+    found = []
+    start = 0
+    for group in steps:
+        found.append(replies[start] if len(group) == 1 else explained(replies[start + 2]))
+        start += len(group)
+    return found
+
+
+def monitored(line: bytes) -> bytes | None:
+    """Return a line of MONITOR without where the gateway connects from; None for what the gateway itself asks."""
+    if any(own in line for own in _OWN_LINES):
+        return None
+    head, bracket, rest = line.partition(b"]")
+    words = head.split(b" ")
+    if len(words) == 3 and words[2] != b"lua":
+        words[2] = b"0.0.0.0:0"
+    return b" ".join(words) + bracket + rest
+
+
+_OWN_LINES = (b'"INFO" "commandstats"', b'"INFO" "replication"', b'"COMMAND" "GETKEYS"', b'"ACL" "SETUSER"', b'"AUTH"')

@@ -1,0 +1,70 @@
+"""Which commands the REST API takes, and what it says of the others. Pure.
+
+https://upstash.com/docs/redis/features/restapi#rest---redis-api-compatibility: of the connection group only PING and
+ECHO; no blocking commands, no WATCH, UNWATCH or DISCARD, no cluster commands. The server commands refused besides are
+those that would take the engine down, away or apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chatstash.local.commands import name_of, text_of
+
+
+class BadRequest(ValueError):
+    """A request that is refused with status 400; the text is the API's answer."""
+
+
+_ELSEWHERE = {
+    "ASKING", "AUTH", "CLIENT", "DISCARD", "EXEC", "HELLO", "MONITOR", "MULTI", "PSUBSCRIBE", "PUNSUBSCRIBE", "QUIT",
+    "READONLY", "READWRITE", "RESET", "SELECT", "SSUBSCRIBE", "SUBSCRIBE", "SUNSUBSCRIBE", "UNSUBSCRIBE", "UNWATCH",
+    "WATCH",
+}  # fmt: skip
+_BLOCKING = {"BLPOP", "BRPOP", "BRPOPLPUSH", "BLMOVE", "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP", "WAIT", "WAITAOF"}
+_SERVER = {
+    "ACL", "BGREWRITEAOF", "BGSAVE", "CLUSTER", "COMMANDLOG", "CONFIG", "DEBUG", "FAILOVER", "LATENCY", "LOLWUT",
+    "MIGRATE", "MODULE", "PFDEBUG", "PFSELFTEST", "PSYNC", "REPLCONF", "REPLICAOF", "RESTORE-ASKING", "SAVE",
+    "SHUTDOWN", "SLAVEOF", "SLOWLOG", "SWAPDB", "SYNC",
+}  # fmt: skip
+# Names by which Valkey recognises HTTP and closes the connection.
+_CROSS_PROTOCOL = {"POST", "HOST:"}
+_UNAVAILABLE = _BLOCKING | _SERVER | _CROSS_PROTOCOL
+_SCRIPT_SUBCOMMANDS = {"EXISTS", "FLUSH", "KILL", "LOAD"}
+_BLOCK_OPTION = {"XREAD", "XREADGROUP"}
+_SUSPECT = _ELSEWHERE | _UNAVAILABLE | _BLOCK_OPTION | {"SCRIPT"}
+
+
+def refusal_of(command: Sequence[str | bytes]) -> str | None:
+    """Return the error with which the API refuses a command, or None where it takes it."""
+    name = name_of(command)
+    if name not in _SUSPECT:
+        return None
+    if name in _ELSEWHERE:
+        return f'ERR Command "{name}" is not allowed in REST or it has a special context path'
+    if name in _UNAVAILABLE:
+        return not_available(name)
+    if name == "SCRIPT" and len(command) > 1 and text_of(command[1]).upper() not in _SCRIPT_SUBCOMMANDS:
+        return not_available(f"SCRIPT {text_of(command[1]).upper()}")
+    if name in _BLOCK_OPTION and "BLOCK" in _options(command):
+        return f"ERR Blocking version of '{name}' is not available in REST"
+    return None
+
+
+def not_available(name: str) -> str:
+    """Return Upstash's error for a command it does not have."""
+    return (
+        f"ERR Command is not available: '{name}'. "
+        "See https://upstash.com/docs/redis/overall/rediscompatibility for details"
+    )
+
+
+def not_permitted(name: str) -> str:
+    """Return the error of a token that may not run a command."""
+    return f"NOPERM this user has no permissions to run the '{name.lower()}' command"
+
+
+def _options(command: Sequence[str | bytes]) -> list[str]:
+    """Return the words before STREAMS, after which come names of streams."""
+    words = [text_of(word).upper() for word in command[1:]]
+    return words[: words.index("STREAMS")] if "STREAMS" in words else words

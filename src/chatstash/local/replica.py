@@ -1,0 +1,189 @@
+"""A replica that lags: a second engine, fed by the first through a stream that holds everything back for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections import deque
+from collections.abc import Sequence
+
+import hiredis
+
+from chatstash.local.commands import EngineCommand, EngineReply
+from chatstash.local.engine import Engine
+from chatstash.local.link import Link, connect
+
+REPLICATION: EngineCommand = ["INFO", "replication"]
+_SYNC_SECONDS = 20.0
+_POLL_SECONDS = 0.001
+_CHUNK = 65536
+_LEADER_OFFSET = re.compile(rb"^master_repl_offset:(\d+)", re.MULTILINE)
+_REPLICA_OFFSET = re.compile(rb"^slave_repl_offset:(\d+)", re.MULTILINE)
+_LINK_IS_UP = b"master_link_status:up"
+
+
+def leader_position(info: EngineReply) -> int:
+    """Return how far the leader is, in bytes of its stream, from its reply to `REPLICATION`."""
+    return _offset(_LEADER_OFFSET, info)
+
+
+def replica_position(info: EngineReply) -> int:
+    """Return how far a replica has followed, from its reply to `REPLICATION`."""
+    return _offset(_REPLICA_OFFSET, info)
+
+
+def _offset(pattern: re.Pattern[bytes], info: EngineReply) -> int:
+    found = pattern.search(info) if isinstance(info, bytes) else None
+    return int(found[1]) if found else 0
+
+
+class Replica:
+    """An engine that follows another one at a distance in time.
+
+    Args:
+        leader_url: The engine to follow, as `unix:///path`.
+        lag: How far behind it stays, in seconds.
+    """
+
+    def __init__(self, leader_url: str, lag: float) -> None:
+        self._engine = Engine()
+        self._stream = _HeldStream(leader_url.removeprefix("unix://"), lag)
+        self._link: Link | None = None
+
+    async def open(self) -> None:
+        """Start the engine and wait until it has all that the leader has; from then on it lags.
+
+        Raises:
+            EngineError: It cannot be started.
+            TimeoutError: It could not copy the leader's data in 20 seconds.
+        """
+        await asyncio.to_thread(self._engine.start)
+        port = await self._stream.open()
+        self._link = await connect(self._engine.url)
+        await self._link.run([["REPLICAOF", "127.0.0.1", str(port)]])
+        async with asyncio.timeout(_SYNC_SECONDS):
+            while _LINK_IS_UP not in (info := await self._info()) or self._stream.is_busy:  # noqa: ASYNC110
+                await asyncio.sleep(_POLL_SECONDS)
+        self._stream.hold_from(replica_position(info))
+
+    async def close(self) -> None:
+        """Stop following and stop the engine."""
+        if self._link is not None:
+            self._link.close()
+        await self._stream.close()
+        await asyncio.to_thread(self._engine.stop)
+
+    async def run(self, commands: Sequence[EngineCommand]) -> tuple[list[EngineReply], int]:
+        """Run read commands, and return their replies with how far the replica had followed."""
+        assert self._link is not None
+        *replies, info = await self._link.run([*commands, REPLICATION])
+        return replies, replica_position(info)
+
+    async def catch_up(self, position: int) -> None:
+        """Wait until the replica has followed to a position, which it then does at once."""
+        while replica_position(await self._info()) < position:
+            self._stream.release(position)
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _info(self) -> bytes:
+        assert self._link is not None
+        (info,) = await self._link.run([REPLICATION])
+        if isinstance(info, hiredis.ReplyError):
+            raise info
+        return bytes(info)
+
+
+class _HeldStream:
+    """Stands between replica and leader: what the leader sends is handed on later, at latest when asked for."""
+
+    def __init__(self, leader_path: str, lag: float) -> None:
+        self._leader_path = leader_path
+        self._lag = lag
+        self._holds = False
+        self._position = 0
+        self._held: deque[tuple[float, bytes]] = deque()
+        self._server: asyncio.Server | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._more = asyncio.Event()
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._held)
+
+    async def open(self) -> int:
+        self._server = await asyncio.start_server(self._follow, "127.0.0.1", 0)
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def hold_from(self, position: int) -> None:
+        """Begin to hold back: all before this position has been handed on."""
+        self._position = position
+        self._holds = True
+
+    def release(self, position: int) -> None:
+        """Hand on at once what lies before a position."""
+        while self._held and self._position < position:
+            due, data = self._held.popleft()
+            now, later = data[: position - self._position], data[position - self._position :]
+            if later:
+                self._held.appendleft((due, later))
+            self._hand_on(now)
+
+    def _hand_on(self, data: bytes) -> None:
+        self._position += len(data)
+        if self._writer is not None:
+            self._writer.write(data)
+
+    async def _follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        leader_reader, leader_writer = await asyncio.open_unix_connection(self._leader_path)
+        self._writer = writer
+        pumps = [
+            asyncio.create_task(_copy(reader, leader_writer)),
+            asyncio.create_task(self._collect(leader_reader)),
+            asyncio.create_task(self._hand_on_when_due()),
+        ]
+        self._tasks.update(pumps)
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            leader_writer.close()
+            writer.close()
+
+    async def _collect(self, leader: asyncio.StreamReader) -> None:
+        loop = asyncio.get_running_loop()
+        while data := await leader.read(_CHUNK):
+            if self._holds:
+                self._held.append((loop.time() + self._lag, data))
+                self._more.set()
+            else:
+                self._hand_on(data)
+
+    async def _hand_on_when_due(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            self._more.clear()
+            if not self._held:
+                await self._more.wait()
+            due = self._held[0][0] if self._held else 0.0
+            if (wait := due - loop.time()) > 0:
+                await asyncio.sleep(wait)
+            elif self._held:
+                self._hand_on(self._held.popleft()[1])
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(_CHUNK):
+            writer.write(data)
+            await writer.drain()
