@@ -17,19 +17,6 @@ from tests.faulty import FaultyServer, serve_faulty
 _numbers = itertools.count()
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[LocalUpstash]:
-    with LocalUpstash() as upstash:
-        yield upstash
-
-
-@pytest.fixture
-def upstash(server: LocalUpstash) -> LocalUpstash:
-    """The local Upstash, emptied before the test."""
-    command(server, "FLUSHALL")
-    return server
-
-
 def command(server: LocalUpstash, *words: str | int) -> Any:
     """Run one command past the code under test; returns the decoded result."""
     reply = urllib3.request(

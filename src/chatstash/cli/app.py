@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import shlex
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from chatstash.cli.child import StopRequest, run_child
-from chatstash.local import LocalUpstash
-from chatstash.local.engine import EngineError
+from chatstash.cli.options import (
+    DataOption,
+    FaultOption,
+    Fsync,
+    FsyncOption,
+    MaxCommandsOption,
+    MaxDataOption,
+    MaxKeyOption,
+    MaxRecordOption,
+    MaxRequestOption,
+    Plan,
+    PlanOption,
+    RedisOption,
+    ReplicaLagOption,
+    SeedOption,
+)
+from chatstash.cli.trace import print_request
+from chatstash.local import EngineError, Fault, LocalUpstash, limits_of
 from chatstash.version import __version__
 
 app = typer.Typer(
@@ -29,12 +45,6 @@ app = typer.Typer(
 )
 _errors = Console(stderr=True, highlight=False)
 _out = Console(highlight=False, soft_wrap=True)
-
-Port = Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes any free one.")]
-Data = Annotated[Path | None, typer.Option(help="Keep the data in this directory over restarts.", file_okay=False)]
-Redis = Annotated[
-    str, typer.Option(metavar="URL", help="Stand in front of this Redis or Valkey instead of the embedded one.")
-]
 
 
 def _print_version(wanted: bool) -> None:
@@ -54,14 +64,67 @@ def _root(
 
 @app.command()
 def serve(
-    port: Port = 8079,
-    data: Data = None,
-    redis: Redis = "",
-    token: Annotated[str, typer.Option(help="Token clients must send; a random one if not given.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print url and token as one line of JSON.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes any free one.")] = 8079,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. Anything but loopback lets other machines in.")
+    ] = "127.0.0.1",
+    token: Annotated[
+        str, typer.Option(envvar="CHATSTASH_TOKEN", help="Token clients must send; a random one if not given.")
+    ] = "",
+    read_only_token: Annotated[
+        str, typer.Option(envvar="CHATSTASH_READ_ONLY_TOKEN", help="A second token, which may only read.")
+    ] = "",
+    database: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TOKEN=URL", help="Another Redis, for this token. May be given again."),
+    ] = None,
+    control_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Loopback port for counters, log and faults; 0 for any free one.")
+    ] = 0,
+    trace: Annotated[bool, typer.Option("--trace", help="Print each request as it is answered.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the variables as one line of JSON.")] = False,
+    data: DataOption = None,
+    fsync: FsyncOption = Fsync.everysec,
+    redis: RedisOption = "",
+    plan: PlanOption = Plan("payg"),  # noqa: B008 - a constant
+    max_request_bytes: MaxRequestOption = None,
+    max_record_bytes: MaxRecordOption = None,
+    max_key_bytes: MaxKeyOption = None,
+    max_data_bytes: MaxDataOption = None,
+    max_commands: MaxCommandsOption = None,
+    read_regions: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Read regions, for which each write is billed once more.")
+    ] = 0,
+    replica_lag: ReplicaLagOption = None,
+    fault: FaultOption = None,
+    seed: SeedOption = None,
 ) -> None:
-    """Run a local Upstash until Ctrl-C: the REST API on loopback, in front of an embedded Valkey."""
-    with _signals() as stop, _running(stop, port, data, redis, token) as upstash:
+    """Run a local Upstash until Ctrl-C: Upstash's REST API in front of an embedded Valkey."""
+    overrides = {
+        "max_request_bytes": max_request_bytes,
+        "max_record_bytes": max_record_bytes,
+        "max_key_bytes": max_key_bytes,
+        "max_data_bytes": max_data_bytes,
+        "max_commands": max_commands,
+    }
+    options = {
+        "port": port,
+        "host": host,
+        "token": token,
+        "read_only_token": read_only_token,
+        "databases": _databases(database or []),
+        "control_port": control_port,
+        "data": data,
+        "fsync": fsync.value,
+        "redis": redis,
+        "plan": limits_of(plan.value, **{name: value for name, value in overrides.items() if value is not None}),
+        "read_regions": read_regions,
+        "replica_lag": _seconds(replica_lag),
+        "seed": seed,
+    }
+    with _signals() as stop, _running(stop, options, fault or []) as upstash:
+        if trace:
+            upstash.on_request(lambda entry: print_request(_errors, entry))
         _announce(upstash, given_token=bool(token), as_json=as_json)
         while upstash.is_running and not stop.wait(0.2):
             pass
@@ -73,16 +136,29 @@ def serve(
 @app.command(context_settings={"allow_interspersed_args": False})
 def dev(
     command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="The command and its arguments.")],
-    data: Data = None,
-    redis: Redis = "",
+    data: DataOption = None,
+    redis: RedisOption = "",
+    plan: PlanOption = Plan("payg"),  # noqa: B008 - a constant
+    replica_lag: ReplicaLagOption = None,
+    fault: FaultOption = None,
+    seed: SeedOption = None,
 ) -> None:
     """Run COMMAND with a local Upstash of its own, and stop that afterwards.
 
-    COMMAND finds UPSTASH_REDIS_REST_URL and UPSTASH_REDIS_REST_TOKEN set. The exit code is COMMAND's.
+    COMMAND finds UPSTASH_REDIS_REST_URL, UPSTASH_REDIS_REST_TOKEN and CHATSTASH_CONTROL_URL set. The exit code is
+    COMMAND's.
 
     Example: chatstash dev -- python app.py
     """
-    with _signals() as stop, _running(stop, 0, data, redis, "") as upstash:
+    options = {
+        "data": data,
+        "redis": redis,
+        "plan": plan.value,
+        "replica_lag": _seconds(replica_lag),
+        "seed": seed,
+        "control_port": 0,
+    }
+    with _signals() as stop, _running(stop, options, fault or []) as upstash:
         try:
             code = run_child(command, upstash.environment, stop)
         except OSError as error:
@@ -91,27 +167,55 @@ def dev(
 
 
 @contextmanager
-def _running(stop: StopRequest, port: int, data: Path | None, redis: str, token: str) -> Iterator[LocalUpstash]:
+def _running(stop: StopRequest, options: dict[str, Any], faults: Sequence[str]) -> Iterator[LocalUpstash]:
     """Start a local Upstash, or end with a message that says why not."""
-    if data is not None and redis:
+    if options["data"] is not None and options["redis"]:
         _fail("give either --data or --redis: a Redis of your own keeps its own data", code=2)
     try:
-        upstash = LocalUpstash(port=port, token=token, data=data, redis=redis)
+        upstash = LocalUpstash(**options)
+        for text in faults:
+            upstash.faults.add(Fault.parse(text))
+        _open_more_files()
         with stop.at_once():
             upstash.start()
     except (EngineError, OSError, ValueError) as error:
-        _fail(_why(error, port, redis))
+        _fail(_why(error, options))
     try:
         yield upstash
     finally:
         upstash.stop()
 
 
-def _why(error: Exception, port: int, redis: str) -> str:
+def _databases(given: Sequence[str]) -> dict[str, str]:
+    """Split TOKEN=URL; never quotes what it could not split, which may be a token."""
+    pairs = [text.partition("=") for text in given]
+    if not all(token and url for token, _, url in pairs):
+        _fail("--database takes a token and a URL: TOKEN=redis://127.0.0.1:6379/1", code=2)
+    return {token: url for token, _, url in pairs}
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
+
+
+def _open_more_files() -> None:
+    """Let a server of its own hold as many connections as the system permits, not only 1024."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource  # noqa: PLC0415 - not on Windows
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _why(error: Exception, options: dict[str, Any]) -> str:
     if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        return f"port {port} is taken: another server may be running there; choose one with --port, or --port 0"
-    if isinstance(error, OSError) and redis:
-        return f"the Redis given with --redis cannot be reached: {error}"
+        ports = [f"{options[name]}" for name in ("port", "control_port") if options.get(name)]
+        return (
+            f"port {' or '.join(ports)} is taken: another server may be running there; choose one with --port or "
+            "--control-port, where 0 is any free one"
+        )
+    if isinstance(error, OSError) and (options["redis"] or options.get("databases")):
+        return f"a Redis that was given cannot be reached: {error}"
     return str(error)
 
 
@@ -126,6 +230,10 @@ def _announce(upstash: LocalUpstash, *, given_token: bool, as_json: bool) -> Non
     _out.print(f"[bold]A local Upstash is running at[/] {upstash.url}")
     for name, value in variables.items():
         _out.print(f"  export {name}={escape(shlex.quote(value))}")
+    if upstash.is_open_to_others:
+        _errors.print(
+            "[bold red]Warning:[/] other machines can reach it, in plain HTTP; the token alone keeps them out."
+        )
     _out.print("  (the token is the one you gave)\n" if given_token else "", end="")
     _out.print("Press Ctrl-C to stop it.")
 

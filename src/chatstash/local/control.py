@@ -21,13 +21,13 @@ _LOOPBACK = {b"127.0.0.1", b"localhost", b"[::1]"}
 _ROUTES = {
     "GET /stats": "the counters",
     "GET /log?last=N": "the newest requests, oldest first",
-    "POST /log/clear": "empty the log",
     "GET /faults": "what is planned, the rules, and how often each has hit",
     "POST /faults": "add rules: a fault, or a list of them",
     "POST /faults/next": "plan the next requests: a list of faults and nulls",
     "POST /faults/seed": "begin the chances anew: a number",
     "POST /faults/clear": "take all faults away",
     "POST /flush": "empty the databases",
+    "POST /reset": "no data, no faults, counters at 0, an empty log",
 }
 
 
@@ -71,14 +71,16 @@ class Control:
                 return self._faults.to_json()
             case "POST /flush":
                 await self._flush()
+            case "POST /reset":
+                self._faults.clear()
+                await self._flush()
+                self._stats.reset()
             case _:
                 self._change(route, body)
         return {"result": "OK"}
 
     def _change(self, route: str, body: bytes) -> None:
         match route:
-            case "POST /log/clear":
-                self._stats.clear_log()
             case "POST /faults":
                 given = json.loads(body)
                 for fault in [Fault.from_json(item) for item in (given if isinstance(given, list) else [given])]:

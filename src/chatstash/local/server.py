@@ -93,6 +93,7 @@ class LocalUpstash:
             raise ValueError("read_regions must be a whole number from 0")
         self.token = check_token(token) if token else secrets.token_urlsafe(24)
         self.faults = Faults(seed)
+        self._seed = seed
         self._host = host
         self._port = port
         self._control_port = control_port
@@ -201,13 +202,11 @@ class LocalUpstash:
         asyncio.run_coroutine_threadsafe(self._flush(), self._loop).result(_FLUSH_SECONDS)
 
     def reset(self) -> None:
-        """Make everything as it was at the start, for the next test: no data, no faults, an empty log.
-
-        The counters go on: take the difference of two.
-        """
+        """Make everything as it was at the start: no data, no faults, the same chances, counters at 0, an empty log."""
         self.faults.clear()
+        self.faults.seed(self._seed)
         self.flush()
-        self._stats.clear_log()
+        self._stats.reset()
 
     def __enter__(self) -> Self:
         return self.start()

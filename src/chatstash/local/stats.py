@@ -122,6 +122,12 @@ class Stats:
     """The running counters and the log. Written by the server's thread alone, read by any."""
 
     def __init__(self) -> None:
+        self._log: deque[LoggedRequest] = deque(maxlen=LOG_LENGTH)
+        self.on_request: Callable[[LoggedRequest], None] | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew: counters at 0, an empty log."""
         self.requests = 0
         self.commands = 0
         self.script_commands = 0
@@ -131,8 +137,7 @@ class Stats:
         self.bytes_sent = 0
         self.connections = 0
         self.faults = 0
-        self._log: deque[LoggedRequest] = deque(maxlen=LOG_LENGTH)
-        self.on_request: Callable[[LoggedRequest], None] | None = None
+        self._log.clear()
 
     def count_connection(self) -> None:
         """Count one connection that was accepted."""
@@ -159,10 +164,6 @@ class Stats:
     def log(self) -> list[LoggedRequest]:
         """The newest requests, oldest first."""
         return list(self._log)
-
-    def clear_log(self) -> None:
-        """Empty the log. The counters go on: what happened between two moments is the difference of two snapshots."""
-        self._log.clear()
 
 
 def milliseconds() -> int:

@@ -1,0 +1,1 @@
+"""Benchmarks: measurements with ratios within one run. Never part of the tests."""

@@ -1,0 +1,48 @@
+"""Fixtures for tests of code that talks to Upstash: a local Upstash, emptied for each test.
+
+pytest finds them once `chatstash[local]` is installed. One server runs for each pytest process, started by the first
+test that asks for it; under pytest-xdist each worker has its own, so tests never meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from chatstash.local import LocalUpstash
+
+
+@pytest.fixture(scope="session")
+def upstash_options() -> dict[str, Any]:
+    """The arguments of the server's `LocalUpstash`; override it in conftest.py."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def upstash_server(upstash_options: dict[str, Any]) -> Iterator[LocalUpstash]:
+    """The server of this pytest process, as the tests left it. Tests ask for `upstash`."""
+    try:
+        from chatstash.local import LocalUpstash  # noqa: PLC0415 - most test runs have no use for it
+    except ImportError as error:
+        pytest.fail(f"{error}: pip install 'chatstash[local]'", pytrace=False)
+    with LocalUpstash(**upstash_options) as server:
+        yield server
+
+
+@pytest.fixture
+def upstash(upstash_server: LocalUpstash) -> Iterator[LocalUpstash]:
+    """A local Upstash with no data, no faults, and all counters at 0: `url`, `token`, `faults`, `stats`, `flush()`."""
+    upstash_server.reset()
+    yield upstash_server
+    upstash_server.faults.clear()
+
+
+@pytest.fixture
+def upstash_environment(upstash: LocalUpstash, monkeypatch: pytest.MonkeyPatch) -> LocalUpstash:
+    """`upstash`, with UPSTASH_REDIS_REST_URL and UPSTASH_REDIS_REST_TOKEN set for the test."""
+    for name, value in upstash.environment.items():
+        monkeypatch.setenv(name, value)
+    return upstash
