@@ -106,9 +106,7 @@ class Load:
         spent = tuple(cpu_seconds(process) - before for process, before in zip(processes, cpu, strict=True))
         self.latencies.sort()
         count = len(self.latencies)
-        return Measured(
-            count, seconds, self.latencies[count // 2], self.latencies[int(count * 0.99)], used, spent
-        )
+        return Measured(count, seconds, self.latencies[count // 2], self.latencies[int(count * 0.99)], used, spent)
 
 
 def cpu_seconds(process: int) -> float:

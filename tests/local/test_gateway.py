@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import socket
 import threading
 import time
@@ -16,29 +15,9 @@ import urllib3
 from chatstash.local import LocalUpstash
 from chatstash.local.refusals import refusal_of
 from chatstash.local.scripts import Scripts
+from tests.local.client import Client
 
 MB = 1024 * 1024
-
-
-class Client:
-    """Posts to the local server, with nothing of chatstash between."""
-
-    def __init__(self, upstash: LocalUpstash) -> None:
-        self.upstash = upstash
-        self.pool = urllib3.PoolManager(retries=False)
-
-    def send(self, path: str, body: Any, method: str = "POST", token: str | None = None, **headers: str) -> Any:
-        token = self.upstash.token if token is None else token
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        sent = {
-            "authorization": f"Bearer {token}",
-            **{name.replace("_", "-"): value for name, value in headers.items()},
-        }
-        return self.pool.request(method, self.upstash.url + path, body=data, headers=sent)
-
-    def ask(self, path: str, body: Any, **headers: str) -> tuple[int, Any]:
-        reply = self.send(path, body, **headers)
-        return reply.status, reply.json()
 
 
 @pytest.fixture

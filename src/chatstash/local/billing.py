@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from chatstash.local.command_table import CommandTable
-from chatstash.local.commands import EngineCommand, EngineReply, name_of, text_of
+from chatstash.local.commands import EngineCommand, EngineReply
 from chatstash.local.stats import Counted
 
 COUNTS: EngineCommand = ["INFO", "commandstats"]
@@ -49,13 +49,8 @@ class Billing:
         ran = _calls(after) - _calls(before)
         for name in _OWN & ran.keys():
             del ran[name]
-        ran.subtract(name for name in map(self._counted_as, commands) if ran[name])
+        ran.subtract(name for name in map(self._table.full_name_of, commands) if ran[name])
         return +ran
-
-    def _counted_as(self, command: EngineCommand) -> str:
-        name = name_of(command)
-        with_subcommand = f"{name} {text_of(command[1]).upper()}" if len(command) > 1 else name
-        return with_subcommand if with_subcommand in self._table.flags else name
 
 
 def _calls(info: EngineReply) -> Counter[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from chatstash.local.commands import EngineReply, name_of, text_of
 
+_LONGEST_NAME = 64
 # Read commands that a read-only token may not run, as Upstash documents, and those that say what others do.
 _TOO_POWERFUL = {"SCAN", "KEYS", "MONITOR"}
 # Not flagged as reads, but nothing is written by them.
@@ -21,6 +22,7 @@ class CommandTable:
     """The flags of the engine's commands, by name in upper case (`GET`, `SCRIPT LOAD`)."""
 
     flags: dict[str, frozenset[str]] = field(default_factory=dict)
+    containers: set[str] = field(default_factory=set)
 
     @classmethod
     def of(cls, reply: EngineReply) -> CommandTable:
@@ -29,14 +31,19 @@ class CommandTable:
         for entry in reply if isinstance(reply, list) else []:
             for row in [entry, *(entry[9] if len(entry) > 9 else [])]:
                 flags[text_of(row[0]).upper().replace("|", " ")] = frozenset(map(_flag, row[2]))
-        return cls(flags)
+        return cls(flags, {name.partition(" ")[0] for name in flags if " " in name})
+
+    def full_name_of(self, command: Sequence[str | bytes]) -> str:
+        """Return a command's name with its subcommand, where it has one."""
+        name = name_of(command)
+        if name in self.containers and len(command) > 1:
+            name_of_both = f"{name} {text_of(command[1][:_LONGEST_NAME]).upper()}"
+            return name_of_both if name_of_both in self.flags else name
+        return name
 
     def of_command(self, command: Sequence[str | bytes]) -> frozenset[str]:
         """Return a command's flags; none where the engine does not know it."""
-        name = name_of(command)
-        if len(command) > 1 and (found := self.flags.get(f"{name} {text_of(command[1][:32]).upper()}")) is not None:
-            return found
-        return self.flags.get(name, frozenset())
+        return self.flags.get(self.full_name_of(command), frozenset())
 
     def writes(self, command: Sequence[str | bytes]) -> bool:
         """Tell whether a command itself writes."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 EngineCommand: TypeAlias = list[str | bytes]
 EngineReply: TypeAlias = Any
 """bytes, int, None, `hiredis.ReplyError`, or a list of these."""
+
+_LONGEST_NAME = 64
 
 
 def text_of(word: str | bytes) -> str:
@@ -22,7 +25,12 @@ def bytes_of(word: str | bytes) -> bytes:
 
 def name_of(command: Sequence[str | bytes]) -> str:
     """Return a command's name in upper case."""
-    return text_of(command[0]).upper()
+    return _name(command[0]) if len(command[0]) < _LONGEST_NAME else text_of(command[0]).upper()
+
+
+@functools.lru_cache(maxsize=1024)
+def _name(word: str | bytes) -> str:
+    return text_of(word).upper()
 
 
 def size_of(command: Sequence[str | bytes]) -> int:

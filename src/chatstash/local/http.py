@@ -178,41 +178,48 @@ class HttpConnection(asyncio.Protocol):
         """Parse what came, and refuse what is no request."""
         if self._refused:
             return
-        if not self._in_body:
-            self._head_bytes += len(data)
+        was_in_head = self._in_head
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            # Nothing is upgraded to: the request is answered, and the connection ends.
-            self._refused = True
-            self._ends = True
+            self._refuse(400, "no other protocol is spoken here: send no Upgrade header")
         except httptools.HttpParserInvalidMethodError:
-            self._refuse(*(_NO_METHOD if data[:1].isupper() else _NO_HTTP))
+            self._refuse(*_NO_METHOD)
         except httptools.HttpParserError:
             self._refuse(*_NO_HTTP)
-        if self._head_bytes > MAX_HEAD_BYTES and not self._in_body:
-            self._refuse(431, "the head of the request is too large")
+        if was_in_head and self._in_head:
+            # A header that does not end is not counted by its parts.
+            self._grow_head(len(data))
+
+    def eof_received(self) -> bool:
+        """Answer what came before a client said that no more will come."""
+        self._ends = True
+        return self._task is not None
 
     # httptools calls these.
 
     def on_message_begin(self) -> None:
         """Begin a request."""
         self._begin()
+        self._in_head = True
         self._deadline = self._loop.time() + REQUEST_SECONDS
 
     def on_url(self, url: bytes) -> None:
         """Keep a part of the target."""
         self._target += url
+        self._grow_head(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header."""
         self._headers[name.lower()] = value
+        self._grow_head(len(name) + len(value) + len(b": \r\n"))
 
     def on_headers_complete(self) -> None:
         """Tell a client that asks first to go on."""
-        self._in_body = True
-        self._head_bytes = 0
-        if self._headers.get(b"expect", b"").lower() == b"100-continue" and self._transport is not None:
+        self._in_head, self._in_body = False, True
+        if self._parser.should_upgrade():
+            self._refuse(400, "no other protocol is spoken here: send no Upgrade header")
+        elif self._headers.get(b"expect", b"").lower() == b"100-continue" and self._transport is not None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
@@ -226,7 +233,6 @@ class HttpConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """Hand the request on."""
         self._in_body = False
-        self._head_bytes = 0
         if self._refused:
             return
         method = self._parser.get_method().decode("latin-1")
@@ -256,7 +262,7 @@ class HttpConnection(asyncio.Protocol):
         """Close where the client has kept this connection waiting for too long."""
         if now < self._deadline or self._transport is None:
             return
-        if self._task is not None or not (self._in_body or self._head_bytes):
+        if self._task is not None or not (self._in_head or self._in_body):
             self._transport.abort() if self._task is not None else self._transport.close()
         else:
             self._refuse(408, "the request did not arrive in time")
@@ -266,8 +272,14 @@ class HttpConnection(asyncio.Protocol):
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
         self._body_bytes = 0
+        self._in_head = False
         self._in_body = False
         self._head_bytes = 0
+
+    def _grow_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse(431, "the head of the request is too large")
 
     def _refuse(self, status: int, reason: str) -> None:
         if not self._refused:
@@ -289,7 +301,8 @@ class HttpConnection(asyncio.Protocol):
                 item, keep = self._waiting.popleft()
                 response = item if isinstance(item, HttpResponse) else await self._answer(item)
                 is_head = isinstance(item, HttpRequest) and item.method == "HEAD"
-                await self._deliver(response, keep=keep and not self._ends, is_head=is_head)
+                keep = keep and (bool(self._waiting) or not self._ends)
+                await self._deliver(response, keep=keep, is_head=is_head)
         finally:
             self._task = None
             self._rest()
@@ -306,7 +319,10 @@ class HttpConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        reading = self._in_body or self._head_bytes
+        if self._ends:
+            transport.close()
+            return
+        reading = self._in_head or self._in_body
         self._deadline = self._loop.time() + (REQUEST_SECONDS if reading else IDLE_SECONDS)
         if not transport.is_reading():
             transport.resume_reading()
