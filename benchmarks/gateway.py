@@ -7,7 +7,6 @@ Redis protocol on the same Valkey. The load generator is another process; its CP
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import platform

@@ -1,4 +1,4 @@
-"""Hostile and odd HTTP: always a 4xx or a closed connection, never a traceback to the client, never a hang of others."""
+"""Hostile and odd HTTP: a 4xx or a closed connection, never a traceback to the client, never a hang of others."""
 
 from __future__ import annotations
 

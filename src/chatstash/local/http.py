@@ -29,6 +29,7 @@ REQUEST_SECONDS = 60.0
 """How long a client may take to send a request, and how long it may leave a reply unread."""
 _SWEEP_SECONDS = 0.5
 _STOP_SECONDS = 2.0
+_LINGER_SECONDS = 2.0
 _MAX_WAITING = 16
 
 _METHODS = {"GET", "HEAD", "POST", "PUT"}
@@ -262,7 +263,7 @@ class HttpConnection(asyncio.Protocol):
         """Close where the client has kept this connection waiting for too long."""
         if now < self._deadline or self._transport is None:
             return
-        if self._task is not None or not (self._in_head or self._in_body):
+        if self._refused or self._task is not None or not (self._in_head or self._in_body):
             self._transport.abort() if self._task is not None else self._transport.close()
         else:
             self._refuse(408, "the request did not arrive in time")
@@ -322,6 +323,8 @@ class HttpConnection(asyncio.Protocol):
         if self._ends:
             transport.close()
             return
+        if self._refused:
+            return
         reading = self._in_head or self._in_body
         self._deadline = self._loop.time() + (REQUEST_SECONDS if reading else IDLE_SECONDS)
         if not transport.is_reading():
@@ -337,9 +340,17 @@ class HttpConnection(asyncio.Protocol):
             transport.write(_head(response, keep=keep) + (b"" if is_head else response.body))
             await self._until_read()
             if not keep:
-                transport.close()
+                self._close_gently(transport)
         else:
             await self._misdeliver(transport, response)
+
+    def _close_gently(self, transport: asyncio.Transport) -> None:
+        """Close; after a refusal only when the client has, who may still be sending and would lose the reply."""
+        if self._refused and not self._ends and transport.can_write_eof():
+            transport.write_eof()
+            self._deadline = self._loop.time() + _LINGER_SECONDS
+        else:
+            transport.close()
 
     async def _misdeliver(self, transport: asyncio.Transport, response: HttpResponse) -> None:
         match response.delivery:
