@@ -47,7 +47,7 @@ def others_are_served(upstash: LocalUpstash) -> Iterator[None]:
         (b"GET " + b"/a" * 100_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n", 431),
         (b"GET / HTTP/1.1\r\nx: " + b"a" * 200_000 + b"\r\n\r\n", 431),
         (b"GET / HTTP/1.1\r\n" + b"x: 1\r\n" * 30_000 + b"\r\n", 431),
-        (b"GET / HTTP/1.1\r\nx: " + b"a" * 200_000, 431),
+        (b"GET / HTTP/1.1\r\nx: " + b"a" * 600_000, 431),
     ],
     ids=range(20),
 )

@@ -146,7 +146,7 @@ class HttpConnection(asyncio.Protocol):
         self._writable.set()
         self._gone = asyncio.Event()
         self._deadline = self._loop.time() + IDLE_SECONDS
-        self._streaming = False
+        self._waits_for_client = False
         self._ends = False
         self._refused = False
         self._begin()
@@ -164,7 +164,7 @@ class HttpConnection(asyncio.Protocol):
         self._gone.set()
         self._writable.set()
         self._waiting.clear()
-        if self._streaming and self._task is not None:
+        if self._waits_for_client and self._task is not None:
             self._task.cancel()
 
     def pause_writing(self) -> None:
@@ -195,7 +195,7 @@ class HttpConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Answer what came before a client said that no more will come."""
         self._ends = True
-        return self._task is not None
+        return self._task is not None and not self._waits_for_client
 
     # httptools calls these.
 
@@ -248,7 +248,7 @@ class HttpConnection(asyncio.Protocol):
     def close_when_idle(self) -> None:
         """Close as soon as no request is under way."""
         self._ends = True
-        if self._transport is not None and (self._streaming or self._task is None):
+        if self._transport is not None and (self._waits_for_client or self._task is None):
             self._transport.close()
 
     def abort(self) -> asyncio.Task[None] | None:
@@ -360,6 +360,7 @@ class HttpConnection(asyncio.Protocol):
             case Delivery.RESET:
                 _reset(transport)
             case Delivery.NEVER:
+                self._waits_for_client = True
                 await self._gone.wait()
             case _:
                 transport.close()
@@ -368,7 +369,7 @@ class HttpConnection(asyncio.Protocol):
         assert response.events is not None
         chunked = self._parser.get_http_version() == "1.1"
         transport.write(_head(response, keep=False, chunked=chunked))
-        self._streaming = True
+        self._waits_for_client = True
         try:
             async for part in response.events:
                 transport.write(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)
@@ -376,7 +377,7 @@ class HttpConnection(asyncio.Protocol):
             if chunked:
                 transport.write(b"0\r\n\r\n")
         finally:
-            self._streaming = False
+            self._waits_for_client = False
             await response.events.aclose()
             transport.close()
 
