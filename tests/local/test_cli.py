@@ -47,7 +47,7 @@ def test_serve_ends_cleanly_and_keeps_its_data(tmp_path: Path, number: signal.Si
     for turn in range(2):
         with serving("--data", str(tmp_path), "--token", "given") as (process, variables):
             # A token that was given is not printed.
-            assert list(variables) == ["UPSTASH_REDIS_REST_URL"]
+            assert list(variables) == ["UPSTASH_REDIS_REST_URL", "CHATSTASH_CONTROL_URL"]
             history = UpstashRedisChatMessageHistory("s", variables["UPSTASH_REDIS_REST_URL"], "given")
             assert len(history.messages) == turn
             history.add_user_message("x")

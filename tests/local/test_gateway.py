@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import socket
 import threading
 import time
@@ -14,7 +13,6 @@ import urllib3
 
 from chatstash.local import LocalUpstash
 from chatstash.local.refusals import refusal_of
-from chatstash.local.scripts import Scripts
 from tests.local.client import Client
 
 MB = 1024 * 1024
@@ -272,29 +270,10 @@ def test_a_reply_nested_beyond_reading_fails_alone(client: Client) -> None:
         assert client.ask("/", ["ECHO", "still in step"]) == (200, {"result": "still in step"})
 
 
-def test_script_load_answers_the_sha_of_the_text_it_was_given(client: Client) -> None:
-    for script in ("#!lua flags=allow-key-locking\nreturn KEYS[1]", "#!lua\nreturn KEYS[1]"):
-        sha = hashlib.sha1(script.encode()).hexdigest()
-        assert client.ask("/", ["SCRIPT", "LOAD", script]) == (200, {"result": sha})
-        assert client.ask("/", ["EVALSHA", sha, 1, "k"]) == (200, {"result": "k"})
-
-
 def test_a_slash_too_many_is_no_redirect(client: Client) -> None:
     reply = client.send("/pipeline/", [["PING"]])
     assert reply.status == 400
     assert reply.json()["error"].startswith("ERR Command is not available: 'PIPELINE'")
-
-
-def test_the_flag_of_scripts_is_taken_off_and_nothing_else() -> None:
-    scripts = Scripts()
-    for before, after in [
-        (b"#!lua flags=allow-key-locking\nreturn 1", b"#!lua\nreturn 1"),
-        (b"#!lua flags=no-writes,allow-key-locking\nreturn 1", b"#!lua flags=no-writes\nreturn 1"),
-        (b"#!lua name=lib flags=allow-key-locking\nreturn 1", b"#!lua name=lib\nreturn 1"),
-        (b"return 'allow-key-locking'", b"return 'allow-key-locking'"),
-        (b"#!lua flags=no-writes\nreturn 1", b"#!lua flags=no-writes\nreturn 1"),
-    ]:
-        assert scripts.to_engine(["EVAL", before, "0"])[1] == after
 
 
 @pytest.mark.parametrize(

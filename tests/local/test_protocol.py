@@ -83,10 +83,10 @@ def test_a_body_is_a_command_or_a_bad_request(body: bytes) -> None:
         try:
             assert parse_call(target, {}, body).commands
         except BadRequest as error:
-            assert str(error).startswith("ERR ")  # noqa: PT017
+            assert str(error).startswith("ERR ")
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda inner: st.lists(inner)))
+@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists))
 def test_json_that_is_no_command_is_a_bad_request(value: Any) -> None:
     if isinstance(value, list) and value and all(isinstance(word, str | float) for word in value):
         return
@@ -187,7 +187,7 @@ def test_a_server_that_stops_ends_its_subscriptions() -> None:
             "GET", f"{upstash.url}/subscribe/a?_token={upstash.token}", preload_content=False, retries=False
         )
         assert next(reply.stream()) == b"data: subscribe,a,1\n\n"
-    assert b"".join(reply.stream()) in (b"",)
+    assert b"".join(reply.stream()) == b""
 
 
 def test_sync_tokens_of_others_are_passed_over(client: Client) -> None:

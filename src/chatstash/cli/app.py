@@ -224,16 +224,16 @@ def _announce(upstash: LocalUpstash, *, given_token: bool, as_json: bool) -> Non
     variables = dict(upstash.environment)
     if given_token:
         del variables["UPSTASH_REDIS_REST_TOKEN"]
+    if upstash.is_open_to_others:
+        _errors.print(
+            "[bold red]Warning:[/] other machines can reach it, in plain HTTP; the token alone keeps them out."
+        )
     if as_json:
         typer.echo(json.dumps(variables))
         return
     _out.print(f"[bold]A local Upstash is running at[/] {upstash.url}")
     for name, value in variables.items():
         _out.print(f"  export {name}={escape(shlex.quote(value))}")
-    if upstash.is_open_to_others:
-        _errors.print(
-            "[bold red]Warning:[/] other machines can reach it, in plain HTTP; the token alone keeps them out."
-        )
     _out.print("  (the token is the one you gave)\n" if given_token else "", end="")
     _out.print("Press Ctrl-C to stop it.")
 
