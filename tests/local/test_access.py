@@ -108,7 +108,7 @@ def test_each_database_has_its_token() -> None:
     ],
 )
 def test_options_that_make_no_sense_are_refused_at_once(options: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=".") as caught:
+    with pytest.raises(ValueError, match=r".") as caught:
         LocalUpstash(**options)  # type: ignore[arg-type]
     assert "'t'" not in str(caught.value)
 

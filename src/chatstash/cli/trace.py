@@ -28,7 +28,7 @@ def print_request(console: Console, entry: LoggedRequest) -> None:
         line.append(f"  {entry.fault}", "bold red")
     if entry.error:
         line.append(f"\n{'':>13}{entry.error}", "red")
-    console.print(line)
+    console.print(line, soft_wrap=True)
 
 
 def _commands(entry: LoggedRequest) -> str:

@@ -66,7 +66,7 @@ class Gateway:
         except (RecursionError, orjson.JSONEncodeError):
             response = failure(500, "ERR the reply is nested too deeply for the local server")
         response.headers["upstash-sync-token"] = self._sync_token(handled)
-        self._stats.count(handled.entry(response), handled.answer.counted)
+        self._count(handled, response)
         return response
 
     def drop_late(self) -> None:
@@ -136,7 +136,14 @@ class Gateway:
             response = await self._answer_well(late, grant)
         except (BadRequest, LinkLost, OSError) as error:
             response = failure(400, str(error))
-        self._stats.count(late.entry(response), late.answer.counted)
+        self._count(late, response)
+
+    def _count(self, handled: _Handled, response: HttpResponse) -> None:
+        entry = handled.entry(response)
+        self._stats.count(entry, handled.answer.counted)
+        if self._stats.on_request is not None:
+            # By the loop, which reports what goes wrong in it: that is no affair of the client's.
+            asyncio.get_running_loop().call_soon(self._stats.on_request, entry)
 
     def _sync_token(self, handled: _Handled) -> str:
         # Opaque to clients, as Upstash's is. A request that was refused has seen no more than it said.

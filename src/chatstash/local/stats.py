@@ -153,8 +153,6 @@ class Stats:
         self.bytes_sent += entry.bytes_sent
         self.faults += bool(entry.fault)
         self._log.append(entry)
-        if self.on_request is not None:
-            self.on_request(entry)
 
     def snapshot(self) -> StatsSnapshot:
         """Return the counters as they are now."""

@@ -1,0 +1,145 @@
+"""What happened: counters, the log, and what Upstash would bill."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from chatstash.local import LocalUpstash
+from tests.local.client import Client
+from tests.local.test_cli import CHATSTASH, ENVIRONMENT
+
+TWICE = "redis.call('INCR', KEYS[1]) return redis.call('INCR', KEYS[1])"
+
+
+@pytest.fixture
+def client(upstash: LocalUpstash) -> Client:
+    return Client(upstash)
+
+
+def billed(client: Client, path: str, body: object) -> tuple[int, int, int]:
+    """Return commands, commands of scripts, and billed commands of one request."""
+    before = client.upstash.stats
+    client.ask(path, body)
+    spent = client.upstash.stats - before
+    assert spent.requests == 1
+    return spent.commands, spent.script_commands, spent.billed_commands
+
+
+def test_each_command_is_billed_and_those_of_scripts_too(client: Client) -> None:
+    assert billed(client, "/", ["SET", "k", "1"]) == (1, 0, 1)
+    assert billed(client, "/pipeline", [["SET", "k", "1"], ["GET", "k"], ["NOSUCH"]]) == (3, 0, 2)
+    assert billed(client, "/multi-exec", [["SET", "k", "1"], ["GET", "k"]]) == (2, 0, 2)
+    assert billed(client, "/", ["EVAL", TWICE, 1, "k"]) == (1, 2, 3)
+    assert billed(client, "/", ["EVAL", "return 1", 0]) == (1, 0, 1)
+    assert billed(client, "/multi-exec", [["EVAL", TWICE, 1, "k"], ["INCR", "k"]]) == (2, 2, 4)
+    assert billed(client, "/pipeline", [["INCR", "k"], ["EVAL", TWICE, 1, "k"], ["EVAL", TWICE, 1, "k"]]) == (3, 4, 7)
+    assert billed(client, "/", ["EVAL", "#!lua flags=allow-key-locking\n" + TWICE, 1, "k"]) == (1, 2, 3)
+    assert billed(client, "/", ["EVAL", "return redis.call('INFO')", 0]) == (1, 0, 1)
+    assert billed(client, "/", ["GET"]) == (1, 0, 1)
+    assert billed(client, "/multi-exec", [["SET", "k"]]) == (1, 0, 0)
+
+
+def test_a_script_that_fails_halfway_is_billed_for_what_it_ran(client: Client) -> None:
+    script = "redis.call('SET', KEYS[1], 'x') return redis.call('INCR', KEYS[1])"
+    assert billed(client, "/", ["EVAL", script, 1, "k"]) == (1, 2, 3)
+
+
+@pytest.fixture(scope="module")
+def with_regions() -> Iterator[LocalUpstash]:
+    with LocalUpstash(read_regions=2) as upstash:
+        yield upstash
+
+
+def test_a_write_is_billed_once_more_for_each_read_region(with_regions: LocalUpstash) -> None:
+    client = Client(with_regions)
+    assert billed(client, "/", ["GET", "k"]) == (1, 0, 1)
+    assert billed(client, "/", ["SET", "k", "1"]) == (1, 0, 3)
+    assert billed(client, "/", ["EVAL", TWICE, 1, "k"]) == (1, 2, 7)
+    assert billed(client, "/multi-exec", [["LPUSH", "l", "x"], ["EXPIRE", "l", 60], ["LLEN", "l"]]) == (3, 0, 7)
+    assert with_regions.stats.writes == 5
+
+
+def test_bytes_are_those_of_the_bodies(client: Client) -> None:
+    before = client.upstash.stats
+    body = b'["ECHO", "hello"]'
+    answer = client.send("/", body)
+    spent = client.upstash.stats - before
+    assert (spent.bytes_received, spent.bytes_sent) == (len(body), len(answer.data))
+
+
+def test_the_log_tells_each_request(client: Client) -> None:
+    client.run("LPUSH", "message_store:s", "a secret message")
+    client.ask("/multi-exec", [["LLEN", "message_store:s"], ["EXPIRE", "message_store:s", 60]])
+    client.ask("/", ["NOSUCH", "x"])
+    client.ask("/", b"{")
+    client.send("/", ["PING"], token="wrong")
+    client.run("EVAL", "return 'a secret script'", 0)
+    log = client.upstash.log
+    assert [entry.number for entry in log] == [1, 2, 3, 4, 5, 6]
+    assert [entry.kind for entry in log] == ["command", "transaction", "command", "refused", "refused", "command"]
+    assert [entry.status for entry in log] == [200, 200, 400, 400, 401, 200]
+    assert [entry.billed_commands for entry in log] == [1, 2, 0, 0, 0, 1]
+    assert log[0].commands == ("LPUSH message_store:s",)
+    assert log[1].commands == ("LLEN message_store:s", "EXPIRE message_store:s")
+    assert "not available" in log[2].error
+    assert all(0 <= entry.seconds < 60 for entry in log)
+    assert "secret" not in str(log)
+    assert client.upstash.token not in str(log)
+    assert json.loads(json.dumps(log[1].to_json()))["command_count"] == 2
+
+
+def test_the_log_keeps_the_newest(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    client.ask("/pipeline", [["PING"]] * 500)
+    entry = client.upstash.log[-1]
+    assert (entry.command_count, len(entry.commands)) == (500, 100)
+
+
+def test_each_request_may_be_watched(client: Client) -> None:
+    seen: list[str] = []
+    client.upstash.on_request(lambda entry: seen.extend(entry.commands))
+    try:
+        client.run("ECHO", "a")
+        client.run("ECHO", "a")
+    finally:
+        client.upstash.on_request(None)
+    client.run("ECHO", "b")
+    assert seen in (["ECHO a"], ["ECHO a"] * 2)
+
+
+def test_trace_prints_what_happens_and_no_content() -> None:
+    with subprocess.Popen(
+        [*CHATSTASH, "serve", "--port", "0", "--json", "--trace", "--token", "topsecret", "--fault", "delay:times=1"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["UPSTASH_REDIS_REST_URL"]
+        pool = Client(LocalUpstash(token="topsecret")).pool
+        for path in ("/lpush/message_store:a%1b%5bb/content", "/nosuch", "/pipeline"):
+            pool.request("POST", f"{url}{path}?_token=topsecret", body=b'[["PING"]]' if path == "/pipeline" else b"")
+        process.terminate()
+        trace = process.communicate()[1]
+    lines = trace.splitlines()
+    assert "LPUSH message_store:a\ufffd[b" in lines[0]
+    assert "delay" in lines[0]
+    assert "not available" in trace
+    assert "PING" in trace
+    assert "\x1b[b" not in trace
+    assert "content" not in trace
+    assert "topsecret" not in trace
+
+
+def test_a_callback_that_fails_breaks_nothing(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("in the callback")
+
+    client.upstash.on_request(fail)
+    try:
+        assert client.run("ECHO", "a") == "a"
+        assert client.run("ECHO", "a") == "a"
+    finally:
+        client.upstash.on_request(None)
+    assert "in the callback" in caplog.text
