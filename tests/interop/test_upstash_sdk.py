@@ -165,3 +165,87 @@ def test_other_families(do: Do) -> None:
     assert do("echo", "x") == "x"
     assert do("dbsize") == 4
     assert do("flushdb")
+
+
+HOUR = 3600
+FAMILIES: dict[str, list[tuple[Any, ...]]] = {
+    "strings": [
+        ("setex", ("k", HOUR, "v"), True), ("psetex", ("p", HOUR * 1000, "v"), True), ("setnx", ("k", "x"), False),
+        ("getset", ("k", "w"), "v"), ("getex", ("k",), "w"), ("setrange", ("k", 1, "xyz"), 4), ("strlen", ("k",), 4),
+        ("substr", ("k", 0, 1), "wx"), ("msetnx", ({"m": "1", "n": "2"},), True), ("decrby", ("n", 5), -3),
+        ("incrbyfloat", ("n", 0.5), -2.5), ("mget", ("m", "n", "o"), ["1", "-2.5", None]),
+    ],
+    "keys": [
+        ("set", ("k", "v"), True), ("copy", ("k", "c"), True), ("rename", ("c", "d"), True),
+        ("renamenx", ("d", "k"), False), ("type", ("k",), "string"), ("touch", ("k", "d", "e"), 2),
+        ("expire", ("k", HOUR), True), ("persist", ("k",), True), ("ttl", ("k",), -1),
+        ("pexpire", ("k", HOUR * 1000), True), ("expireat", ("k", 4102444800), True), ("pttl", ("none",), -2),
+        ("unlink", ("d",), 1), ("randomkey", (), "k"), ("keys", ("*",), ["k"]), ("scan", (0,), (0, ["k"])),
+        ("dbsize", (), 1), ("exists", ("k", "d"), 1), ("flushall", (), True), ("dbsize", (), 0),
+    ],
+    "bits": [
+        ("setbit", ("b", 1, 1), False), ("getbit", ("b", 1), True), ("bitcount", ("b",), 1), ("bitpos", ("b", 1), 1),
+        ("setbit", ("c", 2, 1), False), ("bitop", ("OR", "d", "b", "c"), 1), ("bitcount", ("d",), 2),
+    ],
+    "lists": [
+        ("rpush", ("l", "a", "b", "a"), 3), ("lpushx", ("none", "x"), 0), ("rpushx", ("l", "c"), 4),
+        ("lpos", ("l", "a", 2), 2), ("rpoplpush", ("l", "m"), "c"), ("lindex", ("m", 0), "c"),
+        ("lpop", ("l", 2), ["a", "b"]), ("llen", ("l",), 1),
+    ],
+    "hashes": [
+        ("hset", ("h", "a", "1"), 1), ("hsetnx", ("h", "a", "2"), False), ("hmset", ("h", {"b": "2"}), True),
+        ("hincrbyfloat", ("h", "a", 0.5), 1.5), ("hstrlen", ("h", "a"), 3), ("hvals", ("h",), ["1.5", "2"]),
+        ("hrandfield", ("none",), None), ("hscan", ("h", 0), (0, {"a": "1.5", "b": "2"})),
+        ("hexpire", ("h", ["a"], HOUR), [1]), ("hpersist", ("h", ["a"]), [1]), ("httl", ("h", ["a"]), [-1]),
+        ("hpexpire", ("h", ["a"], HOUR * 1000), [1]), ("hdel", ("h", "a", "b"), 2),
+    ],
+    "sets": [
+        ("sadd", ("s", "a", "b", "c"), 3), ("sadd", ("t", "b"), 1), ("sdiffstore", ("u", "s", "t"), 2),
+        ("sinterstore", ("v", "s", "t"), 1), ("sunionstore", ("w", "s", "t"), 3),
+        ("smismember", ("s", "a", "x"), [1, 0]),
+        ("smove", ("s", "t", "a"), True), ("scard", ("t",), 2), ("sscan", ("v", 0), (0, ["b"])),
+        ("srandmember", ("v",), "b"),
+    ],
+    "sorted sets": [
+        ("zadd", ("z", {"a": 1, "b": 2, "c": 3}), 3), ("zadd", ("y", {"b": 10}), 1), ("zcard", ("z",), 3),
+        ("zdiff", (["z", "y"],), ["a", "c"]), ("zdiffstore", ("o", ["z", "y"]), 2), ("zinter", (["z", "y"],), ["b"]),
+        ("zinterstore", ("p", ["z", "y"]), 1), ("zunion", (["z", "y"],), ["a", "c", "b"]),
+        ("zunionstore", ("q", ["z", "y"]), 3), ("zmscore", ("z", ["a", "x"]), [1.0, None]),
+        ("zrevrank", ("z", "a"), 2), ("zrangebyscore", ("z", 2, 3), ["b", "c"]), ("zlexcount", ("z", "-", "+"), 3),
+        ("zrangestore", ("r", "z", 0, 1), 2), ("zrevrange", ("z", 0, 0), ["c"]), ("zpopmax", ("z",), [("c", 3.0)]),
+        ("zremrangebyrank", ("z", 0, 0), 1), ("zremrangebyscore", ("z", 2, 2), 1),
+        ("zscan", ("p", 0), (0, [("b", 12.0)])),
+    ],
+    "geo": [
+        ("geoadd", ("g", (13.361389, 38.115556, "Palermo"), (15.087269, 37.502669, "Catania")), 2),
+        ("geodist", ("g", "Palermo", "Catania", "KM"), 166.2742), ("geohash", ("g", "Palermo"), ["sqc8b49rny0"]),
+        ("geosearch", ("g",), {"longitude": 15, "latitude": 37, "unit": "KM", "radius": 100}, ["Catania"]),
+    ],
+    "hyperloglog": [
+        ("pfadd", ("p", "a", "b"), True), ("pfadd", ("q", "c"), True), ("pfmerge", ("r", "p", "q"), True),
+        ("pfcount", ("r",), 3),
+    ],
+    "streams": [
+        ("xadd", ("x", "1-0", {"a": "1"}), "1-0"), ("xadd", ("x", "2-0", {"a": "2"}), "2-0"), ("xlen", ("x",), 2),
+        ("xrange", ("x", "-", "+"), [["1-0", ["a", "1"]], ["2-0", ["a", "2"]]]),
+        ("xrevrange", ("x", "+", "-"), {"count": 1}, [["2-0", ["a", "2"]]]),
+        ("xgroup_create", ("x", "g", "0"), "OK"),
+        ("xreadgroup", ("g", "me", {"x": ">"}), {"count": 1}, [["x", [["1-0", ["a", "1"]]]]]),
+        ("xack", ("x", "g", "1-0"), 1), ("xdel", ("x", "1-0"), 1), ("xtrim", ("x",), {"maxlen": 0}, 1),
+        ("xgroup_destroy", ("x", "g"), 1),
+    ],
+    "scripts": [
+        ("eval_ro", ("return ARGV[1]",), {"args": ["x"]}, "x"), ("script_flush", (), True),
+    ],
+    "server and others": [
+        ("ping", ("hello",), "hello"), ("echo", ("x",), "x"), ("publish", ("c", "m"), 0), ("flushdb", (), True),
+        ("client_setinfo", ("LIB-NAME", "test"), "OK"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_of_commands(do: Do, family: str) -> None:
+    for name, arguments, *options, expected in FAMILIES[family]:
+        result = do(name, *arguments, **(options[0] if options else {}))
+        assert result == expected, f"{name}{arguments}"

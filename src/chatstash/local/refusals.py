@@ -32,6 +32,8 @@ _CROSS_PROTOCOL = {"POST", "HOST:"}
 _UNAVAILABLE = _BLOCKING | _SERVER | _CROSS_PROTOCOL
 _SCRIPT_SUBCOMMANDS = {"EXISTS", "FLUSH", "KILL", "LOAD"}
 _BLOCK_OPTION = {"XREAD", "XREADGROUP"}
+# What the official SDKs send to say who they are.
+_CLIENT_SUBCOMMANDS = {"SETINFO"}
 _SUSPECT = _ELSEWHERE | _UNAVAILABLE | _BLOCK_OPTION | {"SCRIPT"}
 
 
@@ -40,12 +42,13 @@ def refusal_of(command: Sequence[str | bytes]) -> str | None:
     name = name_of(command)
     if name not in _SUSPECT:
         return None
-    if name in _ELSEWHERE:
+    subcommand = text_of(command[1]).upper() if len(command) > 1 else ""
+    if name in _ELSEWHERE and not (name == "CLIENT" and subcommand in _CLIENT_SUBCOMMANDS):
         return f'ERR Command "{name}" is not allowed in REST or it has a special context path'
     if name in _UNAVAILABLE:
         return not_available(name)
-    if name == "SCRIPT" and len(command) > 1 and text_of(command[1]).upper() not in _SCRIPT_SUBCOMMANDS:
-        return not_available(f"SCRIPT {text_of(command[1]).upper()}")
+    if name == "SCRIPT" and subcommand and subcommand not in _SCRIPT_SUBCOMMANDS:
+        return not_available(f"SCRIPT {subcommand}")
     if name in _BLOCK_OPTION and "BLOCK" in _options(command):
         return f"ERR Blocking version of '{name}' is not available in REST"
     return None
