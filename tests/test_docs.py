@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import get_args
 
 import pytest
+import yaml
 
 import chatstash
-from chatstash.local import LocalUpstash
+from chatstash.local import Fault, LocalUpstash
+from chatstash.local.faults import FaultKind
+from tests.interop.test_langchain_js import HERE, JS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -36,6 +41,30 @@ def test_every_snippet_runs(upstash: LocalUpstash, snippet: str, tmp_path: Path)
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+JAVASCRIPT = [
+    match[1]
+    for page in PAGES
+    for match in re.finditer(r"^```js\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+]
+
+
+@pytest.mark.skipif(not HERE, reason="Node is missing, or `npm ci` was not run in tests/interop/js (make test does)")
+@pytest.mark.parametrize("snippet", JAVASCRIPT)
+def test_every_javascript_snippet_runs(snippet: str) -> None:
+    with LocalUpstash(control_port=0) as upstash:
+        done = subprocess.run(
+            ["node", "--input-type=module", "-"], cwd=JS, input=snippet, env={**os.environ, **upstash.environment},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_workflow_for_ci_is_one() -> None:
+    (text,) = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs" / "local.md").read_text(), re.MULTILINE | re.DOTALL)
+    steps = yaml.safe_load(text)["jobs"]["test"]["steps"]
+    assert [step["run"] for step in steps if "run" in step][-1] == "chatstash dev -- npm test"
 
 
 def test_the_docstrings_example_runs(upstash: LocalUpstash, tmp_path: Path) -> None:
@@ -74,3 +103,12 @@ def test_links_lead_somewhere() -> None:
     for page in [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_argument_of_the_local_server_and_every_fault_is_in_the_local_page() -> None:
+    page = (ROOT / "docs" / "local.md").read_text()
+    for thing in (LocalUpstash, Fault):
+        for name in inspect.signature(thing).parameters:
+            assert f"`{name}`" in page or f"`{name} (" in page or name in ("kind", "seconds", "jitter", "applied"), name
+    for kind in get_args(FaultKind):
+        assert f"| `{kind}` |" in page
