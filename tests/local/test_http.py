@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -42,14 +43,15 @@ def others_are_served(upstash: LocalUpstash) -> Iterator[None]:
         (b"POST / HTTP/1.1\r\na: b\r\n c: d\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nauthorization: Bearer \x00\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", 401),
-        (b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n", 401),
+        (b"CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\n", 405),
         (b"GET /%ff%00 HTTP/1.1\r\nhost: x\r\n\r\n", 401),
         (b"GET " + b"/a" * 100_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n", 431),
         (b"GET / HTTP/1.1\r\nx: " + b"a" * 200_000 + b"\r\n\r\n", 431),
         (b"GET / HTTP/1.1\r\n" + b"x: 1\r\n" * 30_000 + b"\r\n", 431),
         (b"GET / HTTP/1.1\r\nx: " + b"a" * 600_000, 431),
     ],
-    ids=range(20),
+    ids=range(21),
 )
 def test_what_is_no_request_is_refused_and_the_connection_ends(upstash: LocalUpstash, data: bytes, status: int) -> None:
     answer = replies_to(upstash, data)
@@ -109,12 +111,46 @@ def test_http_1_0_and_connection_close_end_the_connection(upstash: LocalUpstash)
     for request in (
         raw_request(upstash, line="POST / HTTP/1.0"),
         raw_request(upstash, headers="connection: close\r\n"),
+        raw_request(upstash, headers="connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: x\r\n"),
+        raw_request(upstash, headers="connection: close\r\n") * 3,
     ):
         with connected(upstash) as client:
             client.sendall(request)
             answer = read_all(client)
             assert statuses(answer) == [200]
             assert b"connection: close" in answer
+
+
+def test_a_target_with_the_address_before_it(upstash: LocalUpstash) -> None:
+    answer = replies_to(upstash, raw_request(upstash, b"", line="GET http://x:1/echo/hi?_token=t HTTP/1.1"))
+    assert answer.endswith(b'{"result":"hi"}')
+
+
+def test_the_beginning_of_a_next_request_does_not_end_a_stream(
+    upstash: LocalUpstash, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatstash.local.http.REQUEST_SECONDS", 0.3)
+    with connected(upstash) as client:
+        client.sendall(raw_request(upstash, b"", line="GET /subscribe/c HTTP/1.1"))
+        while b"data: subscribe,c,1" not in client.recv(1000):
+            pass
+        client.sendall(b"G")
+        time.sleep(1.5)
+        assert Client(upstash).run("PUBLISH", "c", "m") == 1
+        assert b"data: message,c,m" in client.recv(1000)
+
+
+@pytest.mark.parametrize("kind", ["truncated", None])
+def test_a_last_reply_that_is_never_read_is_given_up(
+    upstash: LocalUpstash, monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    monkeypatch.setattr("chatstash.local.http.REQUEST_SECONDS", 0.3)
+    Client(upstash).run("SET", "large", "x" * 9_000_000)
+    upstash.faults.next(kind)
+    with connected(upstash) as client:
+        client.sendall(raw_request(upstash, b'["GET","large"]') + raw_request(upstash))
+        time.sleep(2)
+        assert len(read_all(client)) < 9_000_000
 
 
 def test_head_has_no_body_and_the_connection_goes_on(upstash: LocalUpstash) -> None:

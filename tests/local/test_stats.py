@@ -38,8 +38,10 @@ def test_each_command_is_billed_and_those_of_scripts_too(client: Client) -> None
     assert billed(client, "/multi-exec", [["EVAL", TWICE, 1, "k"], ["INCR", "k"]]) == (2, 2, 4)
     assert billed(client, "/pipeline", [["INCR", "k"], ["EVAL", TWICE, 1, "k"], ["EVAL", TWICE, 1, "k"]]) == (3, 4, 7)
     assert billed(client, "/", ["EVAL", "#!lua flags=allow-key-locking\n" + TWICE, 1, "k"]) == (1, 2, 3)
-    assert billed(client, "/", ["EVAL", "return redis.call('INFO')", 0]) == (1, 0, 1)
+    assert billed(client, "/", ["EVAL", "return redis.call('INFO')", 0]) == (1, 1, 2)
     assert billed(client, "/", ["GET"]) == (1, 0, 1)
+    reads = "return redis.call('GET', KEYS[1])"
+    assert billed(client, "/pipeline", [["GET"], ["EVAL", reads, 1, "k"], ["GET", "k"]]) == (3, 1, 4)
     assert billed(client, "/multi-exec", [["SET", "k"]]) == (1, 0, 0)
 
 

@@ -33,7 +33,7 @@ from chatstash.cli.options import (
     SeedOption,
 )
 from chatstash.cli.trace import print_request
-from chatstash.local import EngineError, Fault, LocalUpstash, limits_of
+from chatstash.local import EngineError, Fault, LocalUpstash, LoggedRequest, limits_of
 from chatstash.version import __version__
 
 app = typer.Typer(
@@ -124,7 +124,7 @@ def serve(
     }
     with _signals() as stop, _running(stop, options, fault or []) as upstash:
         if trace:
-            upstash.on_request(lambda entry: print_request(_errors, entry))
+            _trace(upstash)
         _announce(upstash, given_token=bool(token), as_json=as_json)
         while upstash.is_running and not stop.wait(0.2):
             pass
@@ -184,6 +184,19 @@ def _running(stop: StopRequest, options: dict[str, Any], faults: Sequence[str]) 
         yield upstash
     finally:
         upstash.stop()
+
+
+def _trace(upstash: LocalUpstash) -> None:
+    """Print each request, for as long as somebody takes what is printed."""
+
+    def show(entry: LoggedRequest) -> None:
+        try:
+            print_request(_errors, entry)
+        except (OSError, SystemExit):
+            # Standard error is closed, as by `| head`; rich would end the process.
+            upstash.on_request(None)
+
+    upstash.on_request(show)
 
 
 def _databases(given: Sequence[str]) -> dict[str, str]:

@@ -27,7 +27,7 @@ def print_request(console: Console, entry: LoggedRequest) -> None:
     if entry.fault:
         line.append(f"  {entry.fault}", "bold red")
     if entry.error:
-        line.append(f"\n{'':>13}{entry.error}", "red")
+        line.append(f"\n{'':>13}{_clean(entry.error)}", "red")
     console.print(line, soft_wrap=True)
 
 

@@ -17,8 +17,7 @@ from chatstash.local.stats import Counted
 COUNTS: EngineCommand = ["INFO", "commandstats"]
 """Asked before and after scripts: the difference is what they ran."""
 _CALLS = re.compile(rb"^cmdstat_([^:]+):calls=(\d+)", re.MULTILINE)
-# What the gateway itself sends around commands.
-_OWN = {"INFO", "MULTI", "EXEC", "ACL SETUSER", "AUTH", "COMMAND GETKEYS"}
+_NOT_RUN = "ERR wrong number of arguments"
 
 
 class Billing:
@@ -43,13 +42,23 @@ class Billing:
         return Counted(total + writes * self._read_regions, writes, scripted)
 
     def within_scripts(
-        self, commands: Sequence[EngineCommand], before: EngineReply, after: EngineReply
+        self, sent: Sequence[EngineCommand], replies: Sequence[EngineReply], before: EngineReply, after: EngineReply
     ) -> Counter[str]:
-        """Return how often scripts ran which command, from what the engine counted before and after."""
+        """Return how often scripts ran which command.
+
+        Args:
+            sent: What the engine was sent, scripts and all.
+            replies: What it answered.
+            before: Its reply to `COUNTS` before that.
+            after: Its reply to `COUNTS` after it.
+        """
         ran = _calls(after) - _calls(before)
-        for name in _OWN & ran.keys():
-            del ran[name]
-        ran.subtract(name for name in map(self._table.full_name_of, commands) if ran[name])
+        ran.subtract(
+            self._table.full_name_of(command)
+            for command, reply in zip(sent, replies, strict=True)
+            if not str(reply).startswith(_NOT_RUN)
+        )
+        ran.subtract([self._table.full_name_of(COUNTS)])
         return +ran
 
 

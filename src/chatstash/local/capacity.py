@@ -16,6 +16,7 @@ from chatstash.local.plans import Limits, data_too_large, key_too_large, record_
 _OVERHEAD = 256
 # Commands after which the data may be larger by more than the command's own size.
 _GROWS_BY_ITSELF = {"SETRANGE", "SETBIT", "BITFIELD", "BITOP", "COPY", "RESTORE", "APPEND", "SORT"}
+_MANY_RECORDS = {"MSET", "MSETNX"}
 _REPLACES = {"SET", "SETEX", "PSETEX", "MSET", "GETSET", "RESTORE"}
 _NOT_DATA = ("mem_clients_normal", "mem_clients_slaves", "mem_aof_buffer", "mem_total_replication_buffers")
 _NUMBER = re.compile(rb"^([a-z_]+):(\d+)\r?$", re.MULTILINE)
@@ -69,7 +70,7 @@ class Capacity:
         replies = await link.run(asked)
         found = {}
         for (place, command), keys in zip(long, replies, strict=True):
-            sizes = [_size_like(key, command) for key in keys] if isinstance(keys, list) else []
+            sizes = [_size_like(key, command, limit) for key in keys] if isinstance(keys, list) else []
             if sizes and max(sizes) > limit:
                 found[place] = key_too_large(limit, max(sizes))
         return found
@@ -120,6 +121,8 @@ class Capacity:
 
 def _grown(command: EngineCommand) -> int:
     """Return how many bytes a command may add."""
+    if name_of(command) in _MANY_RECORDS:
+        return max((len(bytes_of(word)) for word in command[2::2]), default=0)
     size = sum(len(bytes_of(word)) for word in command[2:])
     offset = command[2] if name_of(command) in ("SETRANGE", "SETBIT") and len(command) > 2 else b"0"
     try:
@@ -128,7 +131,10 @@ def _grown(command: EngineCommand) -> int:
         return size
 
 
-def _size_like(key: bytes, command: EngineCommand) -> int:
+def _size_like(key: bytes, command: EngineCommand, limit: int) -> int:
+    # Only one that was cut short can be too long: it is then as long as the word it is the beginning of.
+    if len(key) <= limit:
+        return len(key)
     return max((len(word) for word in map(bytes_of, command) if word.startswith(key)), default=len(key))
 
 

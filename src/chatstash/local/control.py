@@ -27,7 +27,7 @@ _ROUTES = {
     "POST /faults/seed": "begin the chances anew: a number",
     "POST /faults/clear": "take all faults away",
     "POST /flush": "empty the databases",
-    "POST /reset": "no data, no faults, counters at 0, an empty log",
+    "POST /reset": "no data or scripts, no faults, counters at 0, an empty log",
 }
 
 
@@ -38,12 +38,20 @@ class Control:
         stats: What happened.
         faults: What is to go wrong.
         flush: Empties the databases.
+        reset: Makes all as it was at the start.
     """
 
-    def __init__(self, stats: Stats, faults: Faults, flush: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        stats: Stats,
+        faults: Faults,
+        flush: Callable[[], Awaitable[None]],
+        reset: Callable[[], Awaitable[None]],
+    ) -> None:
         self._stats = stats
         self._faults = faults
         self._flush = flush
+        self._reset = reset
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer one request."""
@@ -53,7 +61,7 @@ class Control:
         path, _, query = request.target.decode("latin-1").partition("?")
         try:
             return _json(await self._answer(f"{request.method} {path}", query, request.body))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             return refused_control(400, str(error))
         except LookupError:
             return refused_control(404, f"there is no such request: {', '.join(_ROUTES)}")
@@ -66,15 +74,15 @@ class Control:
                 return self._stats.snapshot().to_json()
             case "GET /log":
                 last = int(parse_qs(query).get("last", ["0"])[0])
+                if last < 0:
+                    raise ValueError("last must be a number from 0")
                 return [entry.to_json() for entry in self._stats.log[-last if last else None :]]
             case "GET /faults":
                 return self._faults.to_json()
             case "POST /flush":
                 await self._flush()
             case "POST /reset":
-                self._faults.clear()
-                await self._flush()
-                self._stats.reset()
+                await self._reset()
             case _:
                 self._change(route, body)
         return {"result": "OK"}

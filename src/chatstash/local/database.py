@@ -81,7 +81,9 @@ class Database:
         self._table = CommandTable()
         self._billing = Billing(self._table, read_regions)
         self._capacity = Capacity(limits, self._table)
-        self._link: Link | None = None
+        # Scripts have one of their own: what they answer may be nested too deeply to be read, which breaks the link.
+        self._links: dict[bool, Link] = {}
+        self._watching: set[asyncio.Task[list[EngineReply]]] = set()
         self._connecting = asyncio.Lock()
         self._billed = 0
         self._position = 0
@@ -99,8 +101,8 @@ class Database:
 
     async def close(self) -> None:
         """Close the connection to the engine, and end the replica."""
-        if self._link is not None:
-            self._link.close()
+        for link in self._links.values():
+            link.close()
         if self._replica is not None:
             await self._replica.close()
 
@@ -116,7 +118,9 @@ class Database:
             LinkLost: The engine is gone; the commands may or may not have been run.
         """
         refusals = self._refusals(call.commands, read_only=read_only)
-        link = self._link if self._link is not None and not self._link.is_lost else await self._engine()
+        if call.kind is not Kind.COMMAND:
+            refusals = [refusal or _alone(command) for refusal, command in zip(refusals, call.commands, strict=True)]
+        link = await self._engine()
         for place, found in (await self._capacity.refusals(link, call.commands)).items():
             refusals[place] = refusals[place] or found
         if call.kind is not Kind.PIPELINE and (error := next(filter(None, refusals), None)):
@@ -136,25 +140,43 @@ class Database:
             raise BadRequest(not_permitted(name_of(command)))
         if len(command) < 2 and name_of(command) != "MONITOR":
             raise BadRequest(f"ERR wrong number of arguments for '{name_of(command).lower()}' command")
-        return feed(self._engine_url, command)
+        return await feed(self._engine_url, command)
 
     async def flush(self) -> None:
         """Empty the database at once, on the replica too."""
         link = await self._engine()
-        _, info = await link.run([["FLUSHDB"], REPLICATION])
+        # A Redis of the user's may hold other databases besides this one.
+        _, info = await link.run([["FLUSHALL" if self._is_ours else "FLUSHDB"], REPLICATION])
         if self._replica is not None:
             await self._replica.catch_up(self._advance(info))
+
+    async def reset(self) -> None:
+        """Make the database as it was at the start: empty, no scripts or functions, no commands used up."""
+        await self.flush()
+        self._billed = 0
+        if self._is_ours:
+            await (await self._engine()).run([["FUNCTION", "FLUSH"], ["SCRIPT", "FLUSH"]])
+            self._scripts = Scripts()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether what belongs to the database besides its engine is alive."""
+        return self._replica is None or self._replica.is_running
 
     def _advance(self, info: EngineReply) -> int:
         """Return how far the leader is, after a write that was just answered."""
         self._position = self._position + 1 if self._replica is None else leader_position(info)
         return self._position
 
-    async def _engine(self) -> Link:
+    async def _engine(self, *, for_scripts: bool = False) -> Link:
+        link = self._links.get(for_scripts)
+        if link is not None and not link.is_lost:
+            return link
         async with self._connecting:
-            if self._link is None or self._link.is_lost:
-                self._link = await connect(self._engine_url)
-            return self._link
+            link = self._links.get(for_scripts)
+            if link is None or link.is_lost:
+                link = self._links[for_scripts] = await connect(self._engine_url)
+            return link
 
     def _refusals(self, commands: Sequence[EngineCommand], *, read_only: bool) -> list[str | None]:
         refusals = []
@@ -219,8 +241,9 @@ class Database:
         if kind is Kind.TRANSACTION:
             sent = [["MULTI"], *sent, ["EXEC"]]
         before, *replies, after, info = await self._watched([COUNTS, *sent, COUNTS, REPLICATION])
+        within = self._billing.within_scripts(sent, replies, before, after)
         replies = _of_transaction(replies) if kind is Kind.TRANSACTION else _of_steps(steps, replies)
-        counted = self._billing.counted(commands, self._billing.within_scripts(commands, before, after))
+        counted = self._billing.counted(commands, within)
         return Answer(self._as_client_expects(commands, replies), counted, self._advance(info))
 
     async def _learn_functions(self, commands: Sequence[EngineCommand]) -> None:
@@ -235,10 +258,22 @@ class Database:
         return guarded(sent) if locks else [sent]
 
     async def _watched(self, commands: Sequence[EngineCommand]) -> list[EngineReply]:
-        """Run commands with a script among them, and end a script that holds up everybody."""
-        replies = (await self._engine()).run(commands)
+        """Run commands with a script among them, and end a script that holds up everybody.
+
+        That goes on where whoever asked is gone.
+        """
+        watching = asyncio.get_running_loop().create_task(self._watch(commands))
+        self._watching.add(watching)
+        watching.add_done_callback(self._watching.discard)
+        return await asyncio.shield(watching)
+
+    async def _watch(self, commands: Sequence[EngineCommand]) -> list[EngineReply]:
+        replies = (await self._engine(for_scripts=True)).run(commands)
         while not (await asyncio.wait({replies}, timeout=LONGEST_SCRIPT_SECONDS))[0]:
-            await self._run_apart([["SCRIPT", "KILL"], ["FUNCTION", "KILL"]])
+            ended = await self._run_apart([["SCRIPT", "KILL"], ["FUNCTION", "KILL"]])
+            if self._is_ours and any(str(reply).startswith("UNKILLABLE") for reply in ended):
+                # It has written, so that the engine would have to stop in the middle: there is no other way.
+                await self._run_apart([["SHUTDOWN", "NOSAVE"]])
         return await replies
 
     async def _run_apart(self, commands: Sequence[EngineCommand]) -> list[EngineReply]:
@@ -282,13 +317,20 @@ def _of_steps(steps: Sequence[Sequence[EngineCommand]], replies: Sequence[Engine
 
 def monitored(line: bytes) -> bytes | None:
     """Return a line of MONITOR without where the gateway connects from; None for what the gateway itself asks."""
-    if any(own in line for own in _OWN_LINES):
-        return None
     head, bracket, rest = line.partition(b"]")
+    if rest.startswith(_OWN_LINES):
+        return None
     words = head.split(b" ")
     if len(words) == 3 and words[2] != b"lua":
         words[2] = b"0.0.0.0:0"
     return b" ".join(words) + bracket + rest
 
 
-_OWN_LINES = (b'"INFO" "commandstats"', b'"INFO" "replication"', b'"COMMAND" "GETKEYS"', b'"ACL" "SETUSER"', b'"AUTH"')
+_OWN_LINES = (b' "INFO" "commandstats"', b' "INFO" "replication"', b' "INFO" "memory"', b' "COMMAND" "GETKEYS"')
+
+
+def _alone(command: EngineCommand) -> str | None:
+    """Return the error of what must be sent alone, for in a batch it would wait behind what it is to end."""
+    if not ends_script(command):
+        return None
+    return f"ERR {name_of(command)} KILL must be sent as a command of its own here, not in a batch"

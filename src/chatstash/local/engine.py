@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+from weakref import WeakSet
 
 _START_SECONDS = 20.0
 _STOP_SECONDS = 10.0
@@ -85,6 +86,7 @@ class Engine:
         """
         binary = _binary()
         self._home = _short_folder()
+        _started.add(self)
         folder = (self._data or self._home).resolve()
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -104,6 +106,12 @@ class Engine:
         if home is not None:
             shutil.rmtree(home, ignore_errors=True)
 
+    def forget(self) -> None:
+        """Let go, in a forked child, of what keeps the engine alive."""
+        process, self._process = self._process, None
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
+
     @property
     def _socket(self) -> Path:
         if self._home is None:
@@ -122,6 +130,7 @@ class Engine:
             # A replica that lags is fed at once, not in five seconds, and without a file.
             "repl-diskless-sync": "yes",
             "repl-diskless-sync-delay": "0",
+            "repl-timeout": "1000000",
             "daemonize": "no",
             # So that a list of processes tells whose it is.
             "set-proc-title": "no",
@@ -151,6 +160,18 @@ class Engine:
     def _log_tail(self) -> str:
         assert self._home is not None
         return (self._home / "engine.log").read_text(errors="replace")[-2000:]
+
+
+_started: WeakSet[Engine] = WeakSet()
+
+
+def _forget_parents() -> None:
+    for engine in list(_started):
+        engine.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parents)
 
 
 def _short_folder() -> Path:

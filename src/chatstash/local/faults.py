@@ -64,10 +64,12 @@ class Fault:
         for name in ("seconds", "jitter"):
             _check_number(name, getattr(self, name), 0, 3600)
         _check_number("probability", self.probability, 0, 1)
-        if self.times is not None and (not isinstance(self.times, int) or self.times < 1):
+        if self.times is not None and (type(self.times) is not int or self.times < 1):
             raise ValueError("times must be a whole number from 1, or None for without end")
         if not isinstance(self.matching, str):
             raise ValueError("matching must be text, such as LPUSH")
+        if not isinstance(self.applied, bool | None):
+            raise ValueError("applied must be true or false")
         if self.applied is not None and self.kind in {*_WAYS_TO_APPLY, "delay", "applied_late"}:
             raise ValueError(f"applied is not for {self.kind}, which says it itself")
 
@@ -176,6 +178,8 @@ class Faults:
         A planned fault with `matching` waits for a request that matches; the others behind it wait as well.
         """
         made = [None if fault is None else _made(fault, options) for fault in faults]
+        if any(fault is not None and fault.probability < 1 for fault in made):
+            raise ValueError("a plan has no chances: probability is for add")
         with self._lock:
             self._plan.extend(made)
             self.is_empty = not (self._plan or self._rules)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
+import re
 import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -34,6 +36,8 @@ _DELIVERIES = {
     "truncated": Delivery.TRUNCATED,
     "no_answer": Delivery.NEVER,
 }
+# By the specification each of these ends a line of an event.
+_LINE_END = re.compile(rb"\r\n|\r|\n")
 _UNAVAILABLE = b"<html><head><title>503 Service Unavailable</title></head><body><h1>503</h1></body></html>\n"
 
 
@@ -52,11 +56,13 @@ class Gateway:
         self._faults = faults
         self._server_id = secrets.token_hex(4)
         self._late: set[asyncio.Task[None]] = set()
+        self._dropped = asyncio.Event()
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer one request."""
         self._stats.requests += 1
         handled = _Handled(request, self._stats.requests)
+        handled.seen = self._position(request.headers.get(b"upstash-sync-token"))
         try:
             response = await self._answer(handled)
         except BadRequest as error:
@@ -70,9 +76,11 @@ class Gateway:
         return response
 
     def drop_late(self) -> None:
-        """Forget requests that were to be applied late."""
+        """Forget requests that are yet to be applied: those that come late, and those a delay holds up."""
         for task in self._late:
             task.cancel()
+        self._dropped.set()
+        self._dropped = asyncio.Event()
 
     async def close(self) -> None:
         """End what is still to be applied late."""
@@ -97,7 +105,6 @@ class Gateway:
             if handled.request.method == "HEAD":
                 return HttpResponse(200, content_type="text/event-stream")
             return HttpResponse(200, content_type="text/event-stream", events=_event_stream(call, replies))
-        handled.seen = self._position(handled.request.headers.get(b"upstash-sync-token"))
         handled.answer = answer = await grant.database.answer(call, read_only=grant.read_only, seen=handled.seen)
         if call.kind is Kind.COMMAND:
             status = 400 if isinstance(answer.replies[0], hiredis.ReplyError) else 200
@@ -111,9 +118,8 @@ class Gateway:
         self, handled: _Handled, grant: Grant[Database], faults: Sequence[Fault]
     ) -> HttpResponse:
         handled.fault = " ".join(fault.kind for fault in faults)
-        for fault in faults:
-            if fault.kind == "delay":
-                await asyncio.sleep(fault.seconds)
+        if await self._is_dropped_within(sum(fault.seconds for fault in faults if fault.kind == "delay")):
+            return HttpResponse(200, delivery=Delivery.LOST)
         others = [fault for fault in faults if fault.kind != "delay"]
         if not others:
             return await self._answer_well(handled, grant)
@@ -123,6 +129,14 @@ class Gateway:
         response = await self._answer_well(handled, grant) if fault.runs_commands else HttpResponse(200)
         return _spoilt(response, fault)
 
+    async def _is_dropped_within(self, seconds: float) -> bool:
+        if not seconds:
+            return False
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._dropped.wait(), seconds)
+            return True
+        return False
+
     def _apply_late(self, handled: _Handled, grant: Grant[Database], seconds: float) -> None:
         task = asyncio.get_running_loop().create_task(self._applied_late(handled, grant, seconds))
         self._late.add(task)
@@ -131,12 +145,11 @@ class Gateway:
     async def _applied_late(self, handled: _Handled, grant: Grant[Database], seconds: float) -> None:
         await asyncio.sleep(seconds)
         late = _Handled(handled.request, handled.number)
-        late.call, late.fault = handled.call, handled.fault
-        try:
-            response = await self._answer_well(late, grant)
-        except (BadRequest, LinkLost, OSError) as error:
-            response = failure(400, str(error))
-        self._count(late, response)
+        late.call = handled.call
+        # Nobody is there any more to be told what was wrong with it.
+        with contextlib.suppress(BadRequest, LinkLost, OSError):
+            await self._answer_well(late, grant)
+        self._stats.count_late(late.answer.counted)
 
     def _count(self, handled: _Handled, response: HttpResponse) -> None:
         entry = handled.entry(response)
@@ -228,7 +241,7 @@ async def _event_stream(call: Call, replies: AsyncGenerator[EngineReply, None]) 
         async for reply in replies:
             text = _monitor_event(reply) if is_monitor else _message_event(reply)
             if text is not None:
-                yield b"".join(b"data: %b\n" % line for line in text.split(b"\n")) + b"\n"
+                yield b"".join(b"data: %b\n" % line for line in _LINE_END.split(text)) + b"\n"
     finally:
         await replies.aclose()
 

@@ -182,8 +182,8 @@ class HttpConnection(asyncio.Protocol):
         was_in_head = self._in_head
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse(400, "no other protocol is spoken here: send no Upgrade header")
+        except httptools.HttpParserUpgrade as upgrade:
+            self._go_on_without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserInvalidMethodError:
             self._refuse(*_NO_METHOD)
         except httptools.HttpParserError:
@@ -203,7 +203,8 @@ class HttpConnection(asyncio.Protocol):
         """Begin a request."""
         self._begin()
         self._in_head = True
-        self._deadline = self._loop.time() + REQUEST_SECONDS
+        if self._task is None:
+            self._deadline = self._loop.time() + REQUEST_SECONDS
 
     def on_url(self, url: bytes) -> None:
         """Keep a part of the target."""
@@ -218,9 +219,9 @@ class HttpConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """Tell a client that asks first to go on."""
         self._in_head, self._in_body = False, True
-        if self._parser.should_upgrade():
-            self._refuse(400, "no other protocol is spoken here: send no Upgrade header")
-        elif self._headers.get(b"expect", b"").lower() == b"100-continue" and self._transport is not None:
+        expects = self._headers.get(b"expect", b"").lower() == b"100-continue"
+        # Never in the middle of a reply to an earlier request; the client then sends its body after a while anyway.
+        if expects and self._task is None and self._parser.get_http_version() == "1.1" and self._transport is not None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
@@ -234,10 +235,10 @@ class HttpConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """Hand the request on."""
         self._in_body = False
-        if self._refused:
+        if self._refused or self._parser.should_upgrade():
             return
         method = self._parser.get_method().decode("latin-1")
-        request = HttpRequest(method, self._target, self._headers, b"".join(self._body))
+        request = HttpRequest(method, _path(self._target), self._headers, b"".join(self._body))
         self._begin()
         self._enqueue(
             request if method in _METHODS else self._server.refuse(*_NO_METHOD), keep=self._parser.should_keep_alive()
@@ -263,10 +264,27 @@ class HttpConnection(asyncio.Protocol):
         """Close where the client has kept this connection waiting for too long."""
         if now < self._deadline or self._transport is None:
             return
-        if self._refused or self._task is not None or not (self._in_head or self._in_body):
+        if self._transport.is_closing():
+            # What was written last is never read.
+            self._transport.abort()
+        elif self._refused or self._task is not None or not (self._in_head or self._in_body):
             self._transport.abort() if self._task is not None else self._transport.close()
         else:
             self._refuse(408, "the request did not arrive in time")
+
+    def _go_on_without_upgrade(self, rest: bytes) -> None:
+        """Take a request that offers another protocol for what it is without the offer, as a server may.
+
+        https://www.rfc-editor.org/rfc/rfc9110#section-7.8
+        """
+        method = self._parser.get_method()
+        if method == b"CONNECT":
+            self._refuse(*_NO_METHOD)
+            return
+        kept = {name: value for name, value in self._headers.items() if name not in _HOP_BY_HOP}
+        lines = [method + b" " + self._target + b" HTTP/1.1", *(name + b": " + value for name, value in kept.items())]
+        self._parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join([*lines, b"connection: close"]) + b"\r\n\r\n" + rest)
 
     def _begin(self) -> None:
         self._target = b""
@@ -289,7 +307,8 @@ class HttpConnection(asyncio.Protocol):
 
     def _enqueue(self, item: HttpRequest | HttpResponse, *, keep: bool) -> None:
         self._waiting.append((item, keep))
-        self._deadline = float("inf")
+        if self._writable.is_set():
+            self._deadline = float("inf")
         if self._task is None:
             self._task = self._loop.create_task(self._serve())
         elif len(self._waiting) >= _MAX_WAITING and self._transport is not None:
@@ -304,6 +323,8 @@ class HttpConnection(asyncio.Protocol):
                 is_head = isinstance(item, HttpRequest) and item.method == "HEAD"
                 keep = keep and (bool(self._waiting) or not self._ends)
                 await self._deliver(response, keep=keep, is_head=is_head)
+                if self._transport is None or self._transport.is_closing() or not keep:
+                    self._waiting.clear()
         finally:
             self._task = None
             self._rest()
@@ -334,15 +355,15 @@ class HttpConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        if response.events is not None and not is_head:
+        if response.delivery is not Delivery.WHOLE:
+            await self._misdeliver(transport, response)
+        elif response.events is not None and not is_head:
             await self._stream(transport, response)
-        elif response.delivery is Delivery.WHOLE:
+        else:
             transport.write(_head(response, keep=keep) + (b"" if is_head else response.body))
             await self._until_read()
             if not keep:
                 self._close_gently(transport)
-        else:
-            await self._misdeliver(transport, response)
 
     def _close_gently(self, transport: asyncio.Transport) -> None:
         """Close; after a refusal only when the client has, who may still be sending and would lose the reply."""
@@ -350,16 +371,23 @@ class HttpConnection(asyncio.Protocol):
             transport.write_eof()
             self._deadline = self._loop.time() + _LINGER_SECONDS
         else:
-            transport.close()
+            self._close(transport)
+
+    def _close(self, transport: asyncio.Transport) -> None:
+        """Close once what was written is read, which may take only so long."""
+        self._deadline = self._loop.time() + REQUEST_SECONDS
+        transport.close()
 
     async def _misdeliver(self, transport: asyncio.Transport, response: HttpResponse) -> None:
+        if response.events is not None:
+            await response.events.aclose()
         match response.delivery:
             case Delivery.TRUNCATED:
                 transport.write(_head(response, keep=True) + response.body[: len(response.body) // 2])
-                transport.close()
+                self._close(transport)
             case Delivery.RESET:
                 _reset(transport)
-            case Delivery.NEVER:
+            case Delivery.NEVER if not self._ends:
                 self._waits_for_client = True
                 await self._gone.wait()
             case _:
@@ -379,7 +407,7 @@ class HttpConnection(asyncio.Protocol):
         finally:
             self._waits_for_client = False
             await response.events.aclose()
-            transport.close()
+            self._close(transport)
 
     async def _until_read(self) -> None:
         if not self._writable.is_set():
@@ -388,8 +416,17 @@ class HttpConnection(asyncio.Protocol):
             self._deadline = float("inf")
 
 
+_HOP_BY_HOP = {b"upgrade", b"connection", b"http2-settings"}
 _NO_METHOD = (405, "only HEAD, GET, POST and PUT are allowed")
 _NO_HTTP = (400, "this is not an HTTP/1.1 request")
+
+
+def _path(target: bytes) -> bytes:
+    """Return a target without the address before it, which clients of a proxy send."""
+    scheme, found, rest = target.partition(b"://")
+    if not found or not scheme.isalpha():
+        return target
+    return b"/" + rest.partition(b"/")[2]
 
 
 def _head(response: HttpResponse, *, keep: bool, chunked: bool = False) -> bytes:

@@ -188,14 +188,22 @@ async def connect(url: str, *, busy: bool = False) -> Link:
 
 
 async def feed(url: str, command: Sequence[str | bytes]) -> AsyncGenerator[EngineReply, None]:
-    """Run a command that goes on answering (SUBSCRIBE, MONITOR) on a connection of its own, and yield its replies."""
+    """Run a command that goes on answering (SUBSCRIBE, MONITOR) on a connection of its own, and yield its replies.
+
+    Raises:
+        OSError: The engine cannot be reached.
+    """
     parts = _checked(url)
     connection = await _open(_Feed, parts)
+    login = _login(parts)
+    for step in [*login, command]:
+        connection.send(step)
+    return _fed(connection, len(login))
+
+
+async def _fed(connection: _Feed, login: int) -> AsyncGenerator[EngineReply, None]:
     try:
-        login = _login(parts)
-        for step in [*login, command]:
-            connection.send(step)
-        for _ in login:
+        for _ in range(login):
             _check_login([await connection.replies.get()], busy=False)
         while not isinstance(reply := await connection.replies.get(), LinkLost):
             yield reply

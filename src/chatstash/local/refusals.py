@@ -69,5 +69,7 @@ def not_permitted(name: str) -> str:
 
 def _options(command: Sequence[str | bytes]) -> list[str]:
     """Return the words before STREAMS, after which come names of streams."""
-    words = [text_of(word).upper() for word in command[1:]]
+    # GROUP, the group's name, the consumer's name: either may be called STREAMS.
+    start = 4 if name_of(command) == "XREADGROUP" else 1
+    words = [text_of(word).upper() for word in command[start:]]
     return words[: words.index("STREAMS")] if "STREAMS" in words else words

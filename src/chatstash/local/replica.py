@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import re
+import secrets
 from collections import deque
 from collections.abc import Sequence
 
@@ -12,11 +14,12 @@ import hiredis
 
 from chatstash.local.commands import EngineCommand, EngineReply
 from chatstash.local.engine import Engine
-from chatstash.local.link import Link, connect
+from chatstash.local.link import Link, LinkLost, connect, packed
 
 REPLICATION: EngineCommand = ["INFO", "replication"]
 _SYNC_SECONDS = 20.0
 _POLL_SECONDS = 0.001
+_CATCH_UP_SECONDS = 10.0
 _CHUNK = 65536
 _LEADER_OFFSET = re.compile(rb"^master_repl_offset:(\d+)", re.MULTILINE)
 _REPLICA_OFFSET = re.compile(rb"^slave_repl_offset:(\d+)", re.MULTILINE)
@@ -61,7 +64,13 @@ class Replica:
         await asyncio.to_thread(self._engine.start)
         port = await self._stream.open()
         self._link = await connect(self._engine.url)
-        await self._link.run([["REPLICAOF", "127.0.0.1", str(port)]])
+        # Long silence is what it is for: neither side is to give the other up.
+        await self._link.run(
+            [
+                ["CONFIG", "SET", "masterauth", self._stream.secret, "repl-timeout", "1000000"],
+                ["REPLICAOF", "127.0.0.1", str(port)],
+            ]
+        )
         async with asyncio.timeout(_SYNC_SECONDS):
             while _LINK_IS_UP not in (info := await self._info()) or self._stream.is_busy:  # noqa: ASYNC110
                 await asyncio.sleep(_POLL_SECONDS)
@@ -80,9 +89,21 @@ class Replica:
         *replies, info = await self._link.run([*commands, REPLICATION])
         return replies, replica_position(info)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the engine is alive and follows."""
+        return self._engine.is_running and not self._stream.is_broken
+
     async def catch_up(self, position: int) -> None:
-        """Wait until the replica has followed to a position, which it then does at once."""
+        """Wait until the replica has followed to a position, which it then does at once.
+
+        Raises:
+            LinkLost: It does not follow any more.
+        """
+        end = asyncio.get_running_loop().time() + _CATCH_UP_SECONDS
         while replica_position(await self._info()) < position:
+            if not self.is_running or asyncio.get_running_loop().time() > end:
+                raise LinkLost("the replica does not follow any more")
             self._stream.release(position)
             await asyncio.sleep(_POLL_SECONDS)
 
@@ -95,9 +116,14 @@ class Replica:
 
 
 class _HeldStream:
-    """Stands between replica and leader: what the leader sends is handed on later, at latest when asked for."""
+    """Stands between replica and leader: what the leader sends is handed on later, at latest when asked for.
+
+    It lets in the one that knows its secret, and nobody else on this machine, for behind it is no other door.
+    """
 
     def __init__(self, leader_path: str, lag: float) -> None:
+        self.secret = secrets.token_hex(16)
+        self.is_broken = False
         self._leader_path = leader_path
         self._lag = lag
         self._holds = False
@@ -144,8 +170,35 @@ class _HeldStream:
             self._writer.write(data)
 
     async def _follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        leader_reader, leader_writer = await asyncio.open_unix_connection(self._leader_path)
+        try:
+            async with asyncio.timeout(_SYNC_SECONDS):
+                begun = await self._admit(reader, writer)
+            if begun is not None and self._writer is None:
+                await self._pump(reader, writer, begun)
+                self.is_broken = True
+        except (OSError, TimeoutError):
+            # Who connects and is none, or breaks off.
+            self.is_broken = self._writer is writer
+        finally:
+            writer.close()
+
+    async def _admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes | None:
+        """Answer a replica's PING and AUTH; returns what it sent after these, None where it is not ours."""
+        data = b""
+        for expected, answer in ((["PING"], b"+PONG\r\n"), (["AUTH", self.secret], b"+OK\r\n")):
+            wanted = packed(expected)
+            while len(data) < len(wanted) and (more := await reader.read(_CHUNK)):
+                data += more
+            if not hmac.compare_digest(data[: len(wanted)], wanted):
+                return None
+            data = data[len(wanted) :]
+            writer.write(answer)
+        return data
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, begun: bytes) -> None:
         self._writer = writer
+        leader_reader, leader_writer = await asyncio.open_unix_connection(self._leader_path)
+        leader_writer.write(begun)
         pumps = [
             asyncio.create_task(_copy(reader, leader_writer)),
             asyncio.create_task(self._collect(leader_reader)),
@@ -158,7 +211,6 @@ class _HeldStream:
             for pump in pumps:
                 pump.cancel()
             leader_writer.close()
-            writer.close()
 
     async def _collect(self, leader: asyncio.StreamReader) -> None:
         loop = asyncio.get_running_loop()

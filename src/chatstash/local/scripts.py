@@ -19,9 +19,10 @@ from chatstash.local.commands import EngineCommand, EngineReply, bytes_of, name_
 
 _SHEBANG = re.compile(rb"\A#!lua([^\n]*)")
 _FLAG = b"allow-key-locking"
-# For functions another flag stands in, one that means nothing outside a cluster: it stays with the stored library, so
-# that also after a restart it is known which functions have the flag.
-_STAND_IN = b"allow-cross-slot-keys"
+# For functions two others stand in, which nobody sets together and which mean nothing outside a cluster: they stay with
+# the stored library, so that also after a restart it is known which functions have the flag.
+_STAND_INS = (b"no-cluster", b"allow-cross-slot-keys")
+_QUOTED_STAND_INS = b"'no-cluster','allow-cross-slot-keys'"
 _QUOTED_FLAG = re.compile(rb"""(['"])allow-key-locking\1""")
 _MOST_SCRIPTS = 10_000
 _USER = "chatstash-script"
@@ -29,8 +30,7 @@ _WHOLE_DATABASE = ["-flushdb", "-flushall", "-keys", "-scan", "-dbsize", "-rando
 # What the pattern of a key cannot hold: a blank ends it, and these mean something of their own.
 _UNSPEAKABLE = re.compile(rb"[\s\x00]")
 _SPECIAL = re.compile(rb"([*?\[\]\\])")
-_NO_KEY = re.compile(r"no(?:t| )?.*permissions? to access|can't access at least one of the keys", re.IGNORECASE)
-_NO_COMMAND = re.compile(r"no permissions to run", re.IGNORECASE)
+_REFUSED = "ERR ACL failure in script"
 
 
 class Scripts:
@@ -55,7 +55,7 @@ class Scripts:
             case "SCRIPT", "FLUSH":
                 self._engine_sha.clear()
             case "FUNCTION", "LOAD":
-                return [*command[:-1], _QUOTED_FLAG.sub(rb"\1" + _STAND_IN + rb"\1", _flagless(bytes_of(command[-1])))]
+                return [*command[:-1], _QUOTED_FLAG.sub(_QUOTED_STAND_INS, _flagless(bytes_of(command[-1])))]
         return command
 
     def to_client(self, command: EngineCommand, reply: EngineReply) -> EngineReply:
@@ -74,7 +74,7 @@ class Scripts:
         for library in reply if isinstance(reply, list) else []:
             for function in _fields(library).get(b"functions", []):
                 entry = _fields(function)
-                if _STAND_IN in entry.get(b"flags", []):
+                if set(_STAND_INS) <= set(entry.get(b"flags", [])):
                     self.functions.add(text_of(entry[b"name"]).lower())
 
     def locks_keys(self, command: EngineCommand) -> bool:
@@ -118,11 +118,11 @@ def guarded(command: EngineCommand) -> list[EngineCommand]:
 def explained(reply: EngineReply) -> EngineReply:
     """Return the reply of a guarded script, a refused access in Upstash's words."""
     text = str(reply) if isinstance(reply, hiredis.ReplyError) else ""
-    if _NO_COMMAND.search(text):
+    if not text.startswith(_REFUSED):
+        return reply
+    if "permissions to run" in text:
         return hiredis.ReplyError(f"ERR The command needs the whole database: not with allow-key-locking. {text}")
-    if _NO_KEY.search(text):
-        return hiredis.ReplyError(f"ERR Dynamic keys are not allowed. Pass every key in KEYS. {text}")
-    return reply
+    return hiredis.ReplyError(f"ERR Dynamic keys are not allowed. Pass every key in KEYS. {text}")
 
 
 def _keys(command: EngineCommand) -> Sequence[str | bytes]:
@@ -155,8 +155,10 @@ def _without(word: bytes) -> bytes:
 
 def _with_flag(reply: EngineReply) -> EngineReply:
     if isinstance(reply, list):
-        return [_with_flag(item) for item in reply]
-    return reply.replace(_STAND_IN, _FLAG) if isinstance(reply, bytes) else reply
+        has_flag = set(_STAND_INS) <= {item for item in reply if isinstance(item, bytes)}
+        flags = [_FLAG, *(item for item in reply if item not in _STAND_INS)] if has_flag else reply
+        return [_with_flag(item) for item in flags]
+    return reply.replace(_QUOTED_STAND_INS, b"'" + _FLAG + b"'") if isinstance(reply, bytes) else reply
 
 
 def _fields(pairs: EngineReply) -> dict[bytes, EngineReply]:

@@ -9,10 +9,10 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 from weakref import WeakSet
 
 from chatstash.local.access import Access, Grant, check_token
@@ -144,7 +144,8 @@ class LocalUpstash:
     def is_running(self) -> bool:
         """Whether server and engine are alive."""
         alive = self._thread is not None and self._thread.is_alive()
-        return alive and (self._engine is None or self._engine.is_running)
+        engine = self._engine is None or self._engine.is_running
+        return alive and engine and all(database.is_running for database in self._databases)
 
     @property
     def is_open_to_others(self) -> bool:
@@ -168,7 +169,10 @@ class LocalUpstash:
             EngineError: The embedded Valkey cannot be started.
             OSError: The port is taken, or the Redis given cannot be reached.
             ValueError: The Redis given refuses its password, or its URL is none.
+            RuntimeError: It runs already.
         """
+        if self._thread is not None and self._thread.is_alive():
+            raise RuntimeError("this local server runs already: stop it first, or make another one")
         self._process = os.getpid()
         self._thread = self._failure = self._loop = self._task = self._stopping = None
         _started.add(self)
@@ -197,16 +201,14 @@ class LocalUpstash:
 
     def flush(self) -> None:
         """Empty the databases, replicas too, and forget what was to be applied late. Blocks for a moment."""
-        if self._loop is None or not self.is_running:
-            raise RuntimeError("the local server is not running")
-        asyncio.run_coroutine_threadsafe(self._flush(), self._loop).result(_FLUSH_SECONDS)
+        self._call(self._flush)
 
     def reset(self) -> None:
-        """Make everything as it was at the start: no data, no faults, the same chances, counters at 0, an empty log."""
-        self.faults.clear()
-        self.faults.seed(self._seed)
-        self.flush()
-        self._stats.reset()
+        """Make everything as it was at the start: no data or scripts, no faults, the same chances, counters at 0.
+
+        Of a Redis given, only the data of its database are taken away.
+        """
+        self._call(self._reset)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -224,11 +226,26 @@ class LocalUpstash:
     ) -> None:
         await asyncio.to_thread(self.stop)
 
+    def _call(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do something in the server's thread, and wait until it is done."""
+        if self._loop is None or not self.is_running:
+            raise RuntimeError("the local server is not running")
+        asyncio.run_coroutine_threadsafe(work(), self._loop).result(_FLUSH_SECONDS)
+
     async def _flush(self) -> None:
         assert self._gateway is not None
         self._gateway.drop_late()
         for database in self._databases:
             await database.flush()
+
+    async def _reset(self) -> None:
+        assert self._gateway is not None
+        self.faults.clear()
+        self.faults.seed(self._seed)
+        self._gateway.drop_late()
+        for database in self._databases:
+            await database.reset()
+        self._stats.reset()
 
     def _check_tokens(self) -> None:
         tokens = [self.token, *self._others, *([self._read_only_token] if self._read_only_token else [])]
@@ -280,7 +297,9 @@ class LocalUpstash:
             await server.start(self._listeners[0])
             closing.push_async_callback(server.stop)
             if self._control_port is not None:
-                control = HttpServer(Control(self._stats, self.faults, self._flush).handle, refused_control)
+                control = HttpServer(
+                    Control(self._stats, self.faults, self._flush, self._reset).handle, refused_control
+                )
                 await control.start(self._listeners[1])
                 closing.push_async_callback(control.stop)
             self._stopping = asyncio.Event()

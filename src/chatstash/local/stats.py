@@ -154,6 +154,12 @@ class Stats:
         self.faults += bool(entry.fault)
         self._log.append(entry)
 
+    def count_late(self, counted: Counted) -> None:
+        """Count what a request came to that has been counted and answered before."""
+        self.script_commands += counted.script_commands
+        self.writes += counted.writes
+        self.billed_commands += counted.billed
+
     def snapshot(self) -> StatsSnapshot:
         """Return the counters as they are now."""
         return StatsSnapshot(**{name: getattr(self, name) for name in _COUNTERS})
