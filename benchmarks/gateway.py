@@ -165,7 +165,7 @@ def show(results: list[dict[str, Any]]) -> None:
             f"{row['p99_to_p50']:.1f}", f"{row['client_cpu_per_request_us']:.0f}",
             f"{row['redis_requests_per_second']:,.0f}", f"{row['redis_to_http']:.1f}",
         )  # fmt: skip
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 130).print(table)
 
 
 def main() -> None:

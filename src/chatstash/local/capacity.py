@@ -46,9 +46,9 @@ class Capacity:
     async def refusals(self, link: Link, commands: Sequence[EngineCommand]) -> dict[int, str]:
         """Return the errors of those commands that would exceed a size, by their position."""
         found = await self._long_keys(link, commands)
-        if self._least is not None:
+        if self._least is not None and any(map(self._may_grow, commands)):
             growing = [(position, command) for position, command in enumerate(commands) if self._may_grow(command)]
-            found |= await self._full(link, growing) if growing else {}
+            found |= await self._full(link, growing)
         return found
 
     def _may_grow(self, command: EngineCommand) -> bool:
@@ -59,7 +59,7 @@ class Capacity:
         limit = self._limits.max_key_bytes
         if limit is None:
             return {}
-        long = [(place, command) for place, command in enumerate(commands) if max(map(len, command)) * 4 > limit]
+        long = [(place, command) for place, command in enumerate(commands) if size_of(command) > limit]
         long = [(place, command) for place, command in long if any(len(bytes_of(word)) > limit for word in command)]
         if not long:
             return {}

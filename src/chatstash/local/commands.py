@@ -35,7 +35,10 @@ def _name(word: str | bytes) -> str:
 
 def size_of(command: Sequence[str | bytes]) -> int:
     """Return the bytes of a command's name and arguments."""
-    return sum(len(word) if isinstance(word, bytes) or word.isascii() else len(word.encode()) for word in command)
+    size = 0
+    for word in command:
+        size += len(word) if isinstance(word, bytes) or word.isascii() else len(word.encode())
+    return size
 
 
 def runs_script(name: str) -> bool:
