@@ -30,17 +30,19 @@ SNIPPETS = [
 
 @pytest.mark.parametrize("snippet", SNIPPETS)
 def test_every_snippet_runs(upstash: LocalUpstash, snippet: str, tmp_path: Path) -> None:
-    script = tmp_path / "snippet.py"
+    script = tmp_path / "test_snippet.py"
     script.write_text(snippet)
+    as_test = ["-m", "pytest", "-p", "no:cacheprovider"] if "def test_" in snippet else []
     done = subprocess.run(
-        [sys.executable, str(script)],
+        [sys.executable, *as_test, str(script)],
+        cwd=tmp_path,
         env={"PATH": "/usr/bin:/bin", **upstash.environment},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 JAVASCRIPT = [
