@@ -33,8 +33,16 @@ def upstash_server(upstash_options: dict[str, Any]) -> Iterator[LocalUpstash]:
 
 
 @pytest.fixture
-def upstash(upstash_server: LocalUpstash) -> Iterator[LocalUpstash]:
+def upstash(upstash_server: LocalUpstash, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalUpstash]:
     """A local Upstash with no data, no faults, and all counters at 0: `url`, `token`, `faults`, `stats`, `flush()`."""
+    from chatstash.local.server import without_proxy  # noqa: PLC0415 - as above
+
+    for name, value in without_proxy().items():
+        monkeypatch.setenv(name, value)
+    if not upstash_server.is_running:
+        # A test ended it, or its engine; the next one is not to suffer.
+        upstash_server.stop()
+        upstash_server.start()
     upstash_server.reset()
     yield upstash_server
     upstash_server.faults.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -17,6 +18,8 @@ import pytest
 import urllib3
 
 from chatstash.local import Limits, LocalUpstash
+from chatstash.local.engine import Engine
+from chatstash.local.link import LinkLost, connect
 from tests.local.client import Client, connected, raw_request
 from tests.local.test_cli import CHATSTASH, ENVIRONMENT
 from tests.local.test_server import gone, processes_of
@@ -248,3 +251,94 @@ def test_a_forked_child_keeps_no_engine_alive(tmp_path: Path) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.stdout.close()
+
+
+def test_a_subscription_that_is_never_read_leaves_no_connection(client: Client) -> None:
+    def connections() -> int:
+        return int(client.run("INFO", "clients").split("connected_clients:")[1].split()[0])
+
+    before = connections()
+    for _ in range(5):
+        client.send("/subscribe/c", b"", method="HEAD")
+        client.upstash.faults.next("reply_lost", "truncated")
+        for _ in range(2):
+            with contextlib.suppress(urllib3.exceptions.HTTPError):
+                client.send("/subscribe/c", b"")
+        with connected(client.upstash) as raw:
+            raw.sendall(raw_request(client.upstash, b"", line="GET /subscribe/c HTTP/1.1"))
+    end = time.monotonic() + 5
+    while connections() > before and time.monotonic() < end:
+        time.sleep(0.05)
+    assert connections() == before
+
+
+def test_a_flush_that_the_engine_refuses_is_no_success() -> None:
+    engine = Engine()
+    engine.start()
+    try:
+        with LocalUpstash(redis=engine.url) as upstash:
+            client = Client(upstash)
+            client.run("SET", "k", "v")
+            command = [["ACL", "SETUSER", "default", "-flushdb"]]
+            asyncio.run(_run_at(engine.url, command))
+            with pytest.raises(LinkLost, match="not emptied"):
+                upstash.flush()
+            assert client.run("GET", "k") == "v"
+    finally:
+        engine.stop()
+
+
+async def _run_at(url: str, commands: list[list[str | bytes]]) -> None:
+    link = await connect(url)
+    await link.run(commands)
+    link.close()
+
+
+def test_a_flush_waits_for_a_script_that_runs(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatstash.local.database.LONGEST_SCRIPT_SECONDS", 1.0)
+    client.run("SET", "k", "v")
+    with connected(client.upstash) as raw:
+        raw.sendall(raw_request(client.upstash, b'["EVAL", "while true do end", 0]'))
+        time.sleep(0.2)
+        client.upstash.flush()
+        assert client.run("GET", "k") is None
+
+
+def test_from_within_a_callback_the_server_cannot_wait_for_itself(client: Client) -> None:
+    caught: list[Exception] = []
+
+    def flush(_: object) -> None:
+        try:
+            client.upstash.flush()
+        except RuntimeError as error:
+            caught.append(error)
+
+    client.upstash.on_request(flush)
+    try:
+        client.run("PING")
+        client.run("PING")
+    finally:
+        client.upstash.on_request(None)
+    assert "callback" in str(caught[0])
+
+
+def test_trace_that_nobody_reads_holds_up_nobody() -> None:
+    with subprocess.Popen(
+        [*CHATSTASH, "serve", "--port", "0", "--json", "--trace", "--token", "t"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["UPSTASH_REDIS_REST_URL"]
+        pool = urllib3.PoolManager(retries=False)
+        for _ in range(3000):
+            assert pool.request("GET", f"{url}/ping?_token=t", timeout=10).status == 200
+        process.terminate()
+        assert process.wait(10) == 0
+
+
+def test_a_transaction_of_reads_is_one_beside_a_replica_too() -> None:
+    with LocalUpstash(replica_lag=3600) as upstash:
+        client = Client(upstash)
+        assert client.ask("/multi-exec", [["GET"]])[0] == 400
+        client.run("SET", "k", "v")
+        assert client.ask("/multi-exec", [["GET", "k"]])[1] == [{"result": "v"}]

@@ -33,9 +33,7 @@ READ = [["LRANGE", "message_store:s", "0", "-1"]]
     ],
 )  # fmt: skip
 def test_which_requests_a_fault_is_meant_for(pattern: str, hit: bool) -> None:
-    assert Fault("reset", matching=pattern).matches([["EXPIRE", "message_store:s", "1"], *PUSH]) is (
-        hit or pattern == "* message_store:s"
-    )
+    assert Fault("reset", matching=pattern).matches([["EXPIRE", "message_store:s", "1"], *PUSH]) is hit
 
 
 @pytest.mark.parametrize(
@@ -44,7 +42,8 @@ def test_which_requests_a_fault_is_meant_for(pattern: str, hit: bool) -> None:
         {"kind": "flood"}, {"kind": "delay", "seconds": -1}, {"kind": "delay", "seconds": True},
         {"kind": "reset", "probability": 1.1}, {"kind": "reset", "times": 0}, {"kind": "reset", "times": 1.5},
         {"kind": "reset", "matching": 1}, {"kind": "reply_lost", "applied": False}, {"kind": "delay", "seconds": "1"},
-        {"kind": "delay", "jitter": float("nan")},
+        {"kind": "delay", "jitter": float("nan")}, {"kind": "reply_lost", "seconds": 1}, {"kind": "reset", "jitter": 1},
+        {"kind": "throttled", "jitter": 1}, {"kind": "reset", "times": True}, {"kind": "reset", "applied": "false"},
     ],
 )  # fmt: skip
 def test_a_fault_that_makes_no_sense(bad: dict[str, Any]) -> None:
@@ -72,13 +71,14 @@ _KINDS = st.sampled_from(["delay", "reply_lost", "request_lost", "reset", "trunc
 @given(
     st.builds(
         Fault,
-        _KINDS,
+        st.sampled_from(["delay", "applied_late"]),
         seconds=st.floats(0, 3600),
         jitter=st.floats(0, 3600),
         probability=st.floats(0, 1),
         times=st.none() | st.integers(1, 100),
         matching=st.text(),
     )
+    | st.builds(Fault, _KINDS, probability=st.floats(0, 1), times=st.none() | st.integers(1, 100), matching=st.text())
 )
 def test_a_fault_goes_out_and_comes_back(fault: Fault) -> None:
     assert Fault.from_json(json.loads(json.dumps(fault.to_json()))) == fault
@@ -189,13 +189,14 @@ def test_a_reset(client: Client, applied: bool) -> None:
 
 
 def test_applied_late(client: Client) -> None:
-    client.upstash.faults.next("applied_late", seconds=0.3)
+    client.upstash.faults.next("applied_late", seconds=2)
     start = time.monotonic()
     assert push(client.upstash) == b""
-    assert time.monotonic() - start < 0.3
     assert length(client) == 0
-    time.sleep(0.5)
+    while not length(client) and time.monotonic() - start < 10:
+        time.sleep(0.05)
     assert length(client) == 1
+    assert time.monotonic() - start >= 2
 
 
 def test_what_was_to_be_applied_late_is_forgotten_with_a_flush(client: Client) -> None:

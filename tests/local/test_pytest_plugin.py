@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,20 +12,43 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 
 
-def run_pytest(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
+def run_pytest(folder: Path, *arguments: str, **variables: str) -> str:
+    """Run pytest in a folder, where all must pass; what it printed."""
+    done = pytest_in(folder, *arguments, **variables)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def pytest_in(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
         cwd=folder, capture_output=True, text=True, timeout=100, check=False,
+        env={**os.environ, **variables},
     )  # fmt: skip
-    return done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("arguments", [(), ("-n", "2")])
 def test_the_example_project_passes(arguments: tuple[str, ...]) -> None:
-    output = run_pytest(ROOT / "examples" / "testing", *arguments)
-    assert " passed" in output, output
-    assert "failed" not in output
-    assert "error" not in output
+    assert "6 passed" in run_pytest(ROOT / "examples" / "testing", *arguments)
+
+
+def test_a_proxy_is_not_asked_for_what_is_local() -> None:
+    dead = "http://127.0.0.1:1"
+    assert "6 passed" in run_pytest(
+        ROOT / "examples" / "testing", HTTP_PROXY=dead, http_proxy=dead, NO_PROXY="x.example"
+    )
+
+
+def test_a_test_that_ends_the_engine_harms_no_other(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(
+        "import time\n"
+        "def test_one(upstash):\n"
+        "    upstash._engine.stop()\n"
+        "    assert not upstash.is_running\n"
+        "def test_two(upstash):\n"
+        "    upstash.flush()\n"
+    )
+    assert "2 passed" in run_pytest(tmp_path)
 
 
 def test_tests_do_not_meet_whatever_they_leave_behind(tmp_path: Path) -> None:
@@ -51,10 +75,8 @@ def test_environment_is_as_before():
     assert "UPSTASH_REDIS_REST_TOKEN" not in os.environ
 """
     )
-    for arguments in ((), ("-n", "2"), ("-n", "3", "--dist", "each")):
-        output = run_pytest(tmp_path, *arguments)
-        assert "failed" not in output, output
-        assert " passed" in output
+    for arguments, count in (((), 32), (("-n", "2"), 32), (("-n", "3", "--dist", "each"), 96)):
+        assert f"{count} passed" in run_pytest(tmp_path, *arguments)
 
 
 def test_options_are_for_a_conftest_to_give(tmp_path: Path) -> None:
@@ -82,4 +104,4 @@ def test_who_does_not_use_it_pays_nothing(tmp_path: Path) -> None:
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text("import sys\nsys.modules['httptools'] = None\n")
     (tmp_path / "test_it.py").write_text("def test_it(upstash):\n    pass\n")
-    assert "pip install 'chatstash[local]'" in run_pytest(tmp_path)
+    assert "pip install 'chatstash[local]'" in pytest_in(tmp_path).stdout

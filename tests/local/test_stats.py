@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -94,10 +95,53 @@ def test_the_log_tells_each_request(client: Client) -> None:
     assert json.loads(json.dumps(log[1].to_json()))["command_count"] == 2
 
 
-def test_the_log_keeps_the_newest(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_log_keeps_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatstash.local.stats.LOG_LENGTH", 3)
+    with LocalUpstash() as upstash:
+        for number in range(5):
+            Client(upstash).run("ECHO", number)
+        assert [entry.commands for entry in upstash.log] == [("ECHO 2",), ("ECHO 3",), ("ECHO 4",)]
+
+
+def test_the_log_names_the_first_commands_of_a_long_batch(client: Client) -> None:
     client.ask("/pipeline", [["PING"]] * 500)
     entry = client.upstash.log[-1]
     assert (entry.command_count, len(entry.commands)) == (500, 100)
+
+
+def test_the_log_has_the_text_of_errors(client: Client) -> None:
+    client.ask("/", ["NOSUCH"])
+    client.ask("/pipeline", [["SET", "k", "v"], ["INCR", "k"]])
+    client.send("/", b"", method="DELETE")
+    client.upstash.faults.next("unavailable")
+    client.send("/", ["PING"])
+    errors = [entry.error for entry in client.upstash.log]
+    assert errors[0].startswith("ERR Command is not available: 'NOSUCH'")
+    assert "not an integer" in errors[1]
+    assert errors[2] == "ERR only HEAD, GET, POST and PUT are allowed"
+    assert errors[3].startswith("text/html")
+    assert client.upstash.stats.requests == 4
+
+
+def test_a_script_is_billed_for_what_it_runs_and_not_for_what_others_run(client: Client) -> None:
+    stop = threading.Event()
+
+    def others() -> None:
+        own = Client(client.upstash)
+        while not stop.is_set():
+            own.run("GET", "k")
+
+    threads = [threading.Thread(target=others) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(30):
+            client.run("EVAL", "return redis.call('SET', KEYS[1], ARGV[1])", 1, "n", "x" * 100_000)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert client.upstash.stats.script_commands == 30
 
 
 def test_each_request_may_be_watched(client: Client) -> None:

@@ -32,8 +32,8 @@ from chatstash.cli.options import (
     ReplicaLagOption,
     SeedOption,
 )
-from chatstash.cli.trace import print_request
-from chatstash.local import EngineError, Fault, LocalUpstash, LoggedRequest, limits_of
+from chatstash.cli.trace import Trace
+from chatstash.local import EngineError, Fault, LocalUpstash, limits_of
 from chatstash.version import __version__
 
 app = typer.Typer(
@@ -122,9 +122,8 @@ def serve(
         "replica_lag": _seconds(replica_lag),
         "seed": seed,
     }
-    with _signals() as stop, _running(stop, options, fault or []) as upstash:
-        if trace:
-            _trace(upstash)
+    with _signals() as stop, _tracing(trace) as shown, _running(stop, options, fault or []) as upstash:
+        upstash.on_request(shown and shown.show)
         _announce(upstash, given_token=bool(token), as_json=as_json)
         while upstash.is_running and not stop.wait(0.2):
             pass
@@ -186,17 +185,15 @@ def _running(stop: StopRequest, options: dict[str, Any], faults: Sequence[str]) 
         upstash.stop()
 
 
-def _trace(upstash: LocalUpstash) -> None:
-    """Print each request, for as long as somebody takes what is printed."""
-
-    def show(entry: LoggedRequest) -> None:
-        try:
-            print_request(_errors, entry)
-        except (OSError, SystemExit):
-            # Standard error is closed, as by `| head`; rich would end the process.
-            upstash.on_request(None)
-
-    upstash.on_request(show)
+@contextmanager
+def _tracing(wanted: bool) -> Iterator[Trace | None]:
+    """Print requests on standard error where that is wanted, to the last one before the server ended."""
+    trace = Trace(_errors) if wanted else None
+    try:
+        yield trace
+    finally:
+        if trace is not None:
+            trace.close()
 
 
 def _databases(given: Sequence[str]) -> dict[str, str]:
@@ -227,6 +224,8 @@ def _why(error: Exception, options: dict[str, Any]) -> str:
             f"port {' or '.join(ports)} is taken: another server may be running there; choose one with --port or "
             "--control-port, where 0 is any free one"
         )
+    if isinstance(error, OSError) and error.errno in (errno.EADDRNOTAVAIL, errno.EACCES):
+        return f"{options.get('host', '127.0.0.1')}, port {options.get('port', 0)}: {error.strerror}"
     if isinstance(error, OSError) and (options["redis"] or options.get("databases")):
         return f"a Redis that was given cannot be reached: {error}"
     return str(error)

@@ -10,10 +10,11 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from chatstash.local.server import without_proxy
+
 _POLL_SECONDS = 0.1
 _INTERRUPT_SECONDS = 3.0
 _GRACE_SECONDS = 10.0
-_LOOPBACK = "127.0.0.1,localhost"
 
 
 class StopRequest(threading.Event):
@@ -62,7 +63,7 @@ def run_child(command: Sequence[str], variables: Mapping[str, str], stop: StopRe
     """
     if stop.is_set():
         return stop.exit_code
-    child = subprocess.Popen(list(command), env={**os.environ, **_without_proxy(), **variables})
+    child = subprocess.Popen(list(command), env={**os.environ, **without_proxy(), **variables})
     while not _must_end(stop) and not _ends_within(child, _POLL_SECONDS):
         pass
     if child.poll() is None:
@@ -91,10 +92,3 @@ def _ends_within(child: subprocess.Popen[bytes], seconds: float) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return True
-
-
-def _without_proxy() -> dict[str, str]:
-    """Return the variables that keep requests to the local server away from a proxy."""
-    kept = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
-    value = f"{kept},{_LOOPBACK}" if kept else _LOOPBACK
-    return {"NO_PROXY": value, "no_proxy": value}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
+import threading
 from datetime import datetime
 
 from rich.console import Console
@@ -10,6 +13,42 @@ from rich.text import Text
 from chatstash.local import LoggedRequest
 
 _MOST_SHOWN = 4
+_MOST_WAITING = 10_000
+
+
+class Trace:
+    """Prints requests in a thread of its own, so that whoever does not read them holds up no server.
+
+    Args:
+        console: Where to print.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._waiting: queue.Queue[LoggedRequest | None] = queue.Queue(_MOST_WAITING)
+        self._thread = threading.Thread(target=self._print, name="chatstash-trace", daemon=True)
+        self._thread.start()
+
+    def show(self, entry: LoggedRequest) -> None:
+        """Print a request in its turn; where ten thousand wait already, it is left out."""
+        with contextlib.suppress(queue.Full):
+            self._waiting.put_nowait(entry)
+
+    def close(self) -> None:
+        """Print what waits, as far as a second allows."""
+        try:
+            self._waiting.put_nowait(None)
+        except queue.Full:
+            return
+        self._thread.join(1)
+
+    def _print(self) -> None:
+        try:
+            while (entry := self._waiting.get()) is not None:
+                print_request(self._console, entry)
+        except (OSError, SystemExit):
+            # Nobody takes what is printed, as after `| head`; rich would end the process.
+            return
 
 
 def print_request(console: Console, entry: LoggedRequest) -> None:

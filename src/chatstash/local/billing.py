@@ -10,6 +10,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+import hiredis
+
 from chatstash.local.command_table import CommandTable
 from chatstash.local.commands import EngineCommand, EngineReply
 from chatstash.local.stats import Counted
@@ -56,7 +58,7 @@ class Billing:
         ran.subtract(
             self._table.full_name_of(command)
             for command, reply in zip(sent, replies, strict=True)
-            if not str(reply).startswith(_NOT_RUN)
+            if not (isinstance(reply, hiredis.ReplyError) and str(reply).startswith(_NOT_RUN))
         )
         ran.subtract([self._table.full_name_of(COUNTS)])
         return +ran

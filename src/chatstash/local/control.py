@@ -63,7 +63,7 @@ class Control:
             return _json(await self._answer(f"{request.method} {path}", query, request.body))
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             return refused_control(400, str(error))
-        except LookupError:
+        except _NoRoute:
             return refused_control(404, f"there is no such request: {', '.join(_ROUTES)}")
 
     async def _answer(self, route: str, query: str, body: bytes) -> Any:
@@ -90,17 +90,31 @@ class Control:
     def _change(self, route: str, body: bytes) -> None:
         match route:
             case "POST /faults":
-                given = json.loads(body)
+                given = _decoded(body)
                 for fault in [Fault.from_json(item) for item in (given if isinstance(given, list) else [given])]:
                     self._faults.add(fault)
             case "POST /faults/next":
                 self._faults.next(*[item and Fault.from_json(item) for item in _listed(body)])
             case "POST /faults/seed":
-                self._faults.seed(int(json.loads(body)))
+                seed = _decoded(body)
+                if type(seed) is not int:
+                    raise ValueError("a seed is a whole number")
+                self._faults.seed(seed)
             case "POST /faults/clear":
                 self._faults.clear()
             case _:
-                raise LookupError(route)
+                raise _NoRoute(route)
+
+
+class _NoRoute(Exception):
+    """There is no such request."""
+
+
+def _decoded(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        raise ValueError('a body of JSON is wanted, such as {"kind": "reply_lost", "times": 1}') from None
 
 
 def refused_control(status: int, reason: str) -> HttpResponse:
@@ -109,7 +123,7 @@ def refused_control(status: int, reason: str) -> HttpResponse:
 
 
 def _listed(body: bytes) -> list[Any]:
-    value = json.loads(body)
+    value = _decoded(body)
     if not isinstance(value, list):
         raise ValueError("a list is wanted: a fault or null for each of the next requests")
     return value

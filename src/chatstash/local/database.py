@@ -6,7 +6,7 @@ It implements no data command itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import hiredis
@@ -24,12 +24,13 @@ from chatstash.local.commands import (
     runs_script,
     size_of,
 )
-from chatstash.local.link import Link, connect, feed
+from chatstash.local.link import Feed, Link, LinkLost, connect, feed
 from chatstash.local.plans import Limits, request_too_large, too_many_commands
 from chatstash.local.refusals import BadRequest, not_available, not_permitted, refusal_of
 from chatstash.local.replica import REPLICATION, Replica, leader_position
 from chatstash.local.scripts import Scripts, explained, guarded
 from chatstash.local.stats import Counted
+from chatstash.local.turns import Turns
 
 LONGEST_SCRIPT_SECONDS = 10.0
 """After so long a script is ended, for the engine does nothing else meanwhile; its client gets the engine's error."""
@@ -83,6 +84,7 @@ class Database:
         self._capacity = Capacity(limits, self._table)
         # Scripts have one of their own: what they answer may be nested too deeply to be read, which breaks the link.
         self._links: dict[bool, Link] = {}
+        self._turns = Turns()
         self._watching: set[asyncio.Task[list[EngineReply]]] = set()
         self._connecting = asyncio.Lock()
         self._billed = 0
@@ -133,8 +135,8 @@ class Database:
             answer.replies = [hiredis.ReplyError(error) if error else next(ran) for error in refusals]
         return answer
 
-    async def events(self, call: Call, *, read_only: bool) -> AsyncGenerator[EngineReply, None]:
-        """Return what a subscription or MONITOR yields; raises BadRequest where it is not permitted."""
+    async def events(self, call: Call, *, read_only: bool) -> Feed:
+        """Begin a subscription or MONITOR; raises BadRequest where it is not permitted."""
         (command,) = call.commands
         if read_only and not self._table.is_for_readers(command):
             raise BadRequest(not_permitted(name_of(command)))
@@ -144,9 +146,8 @@ class Database:
 
     async def flush(self) -> None:
         """Empty the database at once, on the replica too."""
-        link = await self._engine()
         # A Redis of the user's may hold other databases besides this one.
-        _, info = await link.run([["FLUSHALL" if self._is_ours else "FLUSHDB"], REPLICATION])
+        _, info = await self._certainly([["FLUSHALL" if self._is_ours else "FLUSHDB"], REPLICATION])
         if self._replica is not None:
             await self._replica.catch_up(self._advance(info))
 
@@ -155,8 +156,17 @@ class Database:
         await self.flush()
         self._billed = 0
         if self._is_ours:
-            await (await self._engine()).run([["FUNCTION", "FLUSH"], ["SCRIPT", "FLUSH"]])
+            await self._certainly([["FUNCTION", "FLUSH"], ["SCRIPT", "FLUSH"]])
             self._scripts = Scripts()
+
+    async def _certainly(self, commands: Sequence[EngineCommand]) -> list[EngineReply]:
+        """Run commands that must not fail; once no script runs any more."""
+        async with self._turns.shared():
+            replies = await (await self._engine()).run(commands)
+        for command, reply in zip(commands, replies, strict=True):
+            if isinstance(reply, hiredis.ReplyError):
+                raise LinkLost(f"the database was not emptied, for the engine refuses {name_of(command)}: {reply}")
+        return replies
 
     @property
     def is_running(self) -> bool:
@@ -165,7 +175,9 @@ class Database:
 
     def _advance(self, info: EngineReply) -> int:
         """Return how far the leader is, after a write that was just answered."""
-        self._position = self._position + 1 if self._replica is None else leader_position(info)
+        position = self._position + 1 if self._replica is None else leader_position(info)
+        # Replies come by two links, and not in order; what was once reached stays so.
+        self._position = max(self._position, position)
         return self._position
 
     async def _engine(self, *, for_scripts: bool = False) -> Link:
@@ -206,7 +218,8 @@ class Database:
         if any(map(ends_script, commands)):
             return Answer(await self._run_apart(commands), self._billing.counted(commands))
         scripted = any(runs_script(name_of(command)) for command in commands)
-        if self._replica is not None and not scripted and all(map(self._table.reads, commands)):
+        is_read = kind is not Kind.TRANSACTION and not scripted and all(map(self._table.reads, commands))
+        if self._replica is not None and is_read:
             return await self._run_on_replica(self._replica, commands, seen)
         running = self._run_scripts(kind, commands) if scripted else self._run_plain(kind, commands)
         return await running
@@ -226,7 +239,8 @@ class Database:
             sent = [["MULTI"], *sent, ["EXEC"]]
         if self._replica is not None:
             sent.append(REPLICATION)
-        replies = await (await self._engine()).run(sent)
+        async with self._turns.shared():
+            replies = await (await self._engine()).run(sent)
         position = self._advance(replies.pop() if self._replica is not None else None)
         if kind is Kind.TRANSACTION:
             replies = _of_transaction(replies)
@@ -268,7 +282,11 @@ class Database:
         return await asyncio.shield(watching)
 
     async def _watch(self, commands: Sequence[EngineCommand]) -> list[EngineReply]:
-        replies = (await self._engine(for_scripts=True)).run(commands)
+        # Alone, for what the engine counts meanwhile is taken for the script's.
+        async with self._turns.alone():
+            return await self._run_to_the_end((await self._engine(for_scripts=True)).run(commands))
+
+    async def _run_to_the_end(self, replies: asyncio.Future[list[EngineReply]]) -> list[EngineReply]:
         while not (await asyncio.wait({replies}, timeout=LONGEST_SCRIPT_SECONDS))[0]:
             ended = await self._run_apart([["SCRIPT", "KILL"], ["FUNCTION", "KILL"]])
             if self._is_ours and any(str(reply).startswith("UNKILLABLE") for reply in ended):
@@ -313,20 +331,6 @@ def _of_steps(steps: Sequence[Sequence[EngineCommand]], replies: Sequence[Engine
         found.append(replies[start] if len(group) == 1 else explained(replies[start + 2]))
         start += len(group)
     return found
-
-
-def monitored(line: bytes) -> bytes | None:
-    """Return a line of MONITOR without where the gateway connects from; None for what the gateway itself asks."""
-    head, bracket, rest = line.partition(b"]")
-    if rest.startswith(_OWN_LINES):
-        return None
-    words = head.split(b" ")
-    if len(words) == 3 and words[2] != b"lua":
-        words[2] = b"0.0.0.0:0"
-    return b" ".join(words) + bracket + rest
-
-
-_OWN_LINES = (b' "INFO" "commandstats"', b' "INFO" "replication"', b' "INFO" "memory"', b' "COMMAND" "GETKEYS"')
 
 
 def _alone(command: EngineCommand) -> str | None:

@@ -27,6 +27,8 @@ FaultKind: TypeAlias = Literal[
     "throttled",
     "no_answer",
 ]
+_TAKE_SECONDS = {"delay", "applied_late", "throttled"}
+_TAKE_JITTER = {"delay", "applied_late"}
 _WAYS_TO_APPLY = {"reply_lost": True, "request_lost": False, "truncated": True, "throttled": False}
 """Whether the commands are run, where the kind itself says it."""
 
@@ -64,6 +66,10 @@ class Fault:
         for name in ("seconds", "jitter"):
             _check_number(name, getattr(self, name), 0, 3600)
         _check_number("probability", self.probability, 0, 1)
+        if self.seconds and self.kind not in _TAKE_SECONDS:
+            raise ValueError(f"seconds is not for {self.kind}: only for {', '.join(sorted(_TAKE_SECONDS))}")
+        if self.jitter and self.kind not in _TAKE_JITTER:
+            raise ValueError(f"jitter is not for {self.kind}: only for {', '.join(sorted(_TAKE_JITTER))}")
         if self.times is not None and (type(self.times) is not int or self.times < 1):
             raise ValueError("times must be a whole number from 1, or None for without end")
         if not isinstance(self.matching, str):
@@ -87,7 +93,10 @@ class Fault:
             name, sign, value = option.partition("=")
             if not sign or name not in _READERS:
                 raise ValueError(f"{option!r} is no option of a fault: write {', '.join(_READERS)}, each with =")
-            values[name] = _READERS[name](value)
+            try:
+                values[name] = _READERS[name](value)
+            except ValueError:
+                raise ValueError(f"{option!r} is no option of a fault: {name} takes a value of another kind") from None
         return cls(kind, **values)  # type: ignore[arg-type] # checked by __post_init__
 
     @classmethod

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import math
 import re
 import secrets
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import hiredis
 import orjson
@@ -20,11 +21,12 @@ from chatstash.local import encoding
 from chatstash.local.access import Access, Grant
 from chatstash.local.calls import Call, Kind, parse_call, token_of
 from chatstash.local.commands import EngineReply, name_of
-from chatstash.local.database import Answer, Database, monitored
+from chatstash.local.database import Answer, Database
 from chatstash.local.encoding import Encoding
 from chatstash.local.faults import Fault, Faults
 from chatstash.local.http import Delivery, HttpRequest, HttpResponse
-from chatstash.local.link import LinkLost
+from chatstash.local.link import Feed, LinkLost
+from chatstash.local.monitor import monitored
 from chatstash.local.refusals import BadRequest
 from chatstash.local.stats import LoggedRequest, Stats, described, milliseconds
 
@@ -38,6 +40,10 @@ _DELIVERIES = {
 }
 # By the specification each of these ends a line of an event.
 _LINE_END = re.compile(rb"\r\n|\r|\n")
+_ENGINE_GONE = (
+    "the local server has lost its engine: whether this was applied is not known. "
+    "It goes on once the engine answers again; if it is the embedded one, start the server anew"
+)
 _UNAVAILABLE = b"<html><head><title>503 Service Unavailable</title></head><body><h1>503</h1></body></html>\n"
 
 
@@ -68,11 +74,18 @@ class Gateway:
         except BadRequest as error:
             response = failure(400, str(error))
         except (LinkLost, OSError) as error:
-            response = failure(500, f"ERR the engine of the local server is gone: {error}")
+            response = failure(500, f"ERR {_ENGINE_GONE} ({error})")
         except (RecursionError, orjson.JSONEncodeError):
             response = failure(500, "ERR the reply is nested too deeply for the local server")
         response.headers["upstash-sync-token"] = self._sync_token(handled)
         self._count(handled, response)
+        return response
+
+    def refuse(self, status: int, reason: str) -> HttpResponse:
+        """Answer what is no request of the API at all."""
+        self._stats.requests += 1
+        response = failure(status, f"ERR {reason}")
+        self._count(_Handled(HttpRequest("", b"", {}, b""), self._stats.requests), response)
         return response
 
     def drop_late(self) -> None:
@@ -101,10 +114,10 @@ class Gateway:
         call = handled.call
         assert call is not None
         if call.kind is Kind.EVENTS:
-            replies = await grant.database.events(call, read_only=grant.read_only)
             if handled.request.method == "HEAD":
                 return HttpResponse(200, content_type="text/event-stream")
-            return HttpResponse(200, content_type="text/event-stream", events=_event_stream(call, replies))
+            feed = await grant.database.events(call, read_only=grant.read_only)
+            return HttpResponse(200, content_type="text/event-stream", events=_EventStream(call, feed))
         handled.answer = answer = await grant.database.answer(call, read_only=grant.read_only, seen=handled.seen)
         if call.kind is Kind.COMMAND:
             status = 400 if isinstance(answer.replies[0], hiredis.ReplyError) else 200
@@ -126,7 +139,8 @@ class Gateway:
         fault = others[0]
         if fault.kind == "applied_late":
             self._apply_late(handled, grant, fault.seconds)
-        response = await self._answer_well(handled, grant) if fault.runs_commands else HttpResponse(200)
+        runs = fault.runs_commands and handled.call is not None and handled.call.kind is not Kind.EVENTS
+        response = await self._answer_well(handled, grant) if runs else HttpResponse(200)
         return _spoilt(response, fault)
 
     async def _is_dropped_within(self, seconds: float) -> bool:
@@ -191,7 +205,6 @@ class _Handled:
     def entry(self, response: HttpResponse) -> LoggedRequest:
         """Return the log's entry."""
         commands = self.call.commands if self.call is not None else []
-        error = response.body[:300].decode(errors="replace") if response.status != 200 else ""
         return LoggedRequest(
             number=self.number,
             time=milliseconds(),
@@ -199,7 +212,7 @@ class _Handled:
             commands=described(commands),
             command_count=len(commands),
             status=response.status,
-            error=error,
+            error=_error_of(response, self.answer),
             bytes_received=len(self.request.body),
             bytes_sent=len(response.body),
             billed_commands=self.answer.counted.billed,
@@ -209,14 +222,20 @@ class _Handled:
         )
 
 
+def _error_of(response: HttpResponse, answer: Answer) -> str:
+    """Return the first error of a reply, or of the replies in it."""
+    errors = [str(reply) for reply in answer.replies if isinstance(reply, hiredis.ReplyError)]
+    if errors or response.status == 200:
+        return errors[0] if errors else ""
+    try:
+        return str(orjson.loads(response.body)["error"])
+    except (orjson.JSONDecodeError, LookupError, TypeError):
+        return f"{response.content_type}, {len(response.body)} bytes"
+
+
 def failure(status: int, text: str) -> HttpResponse:
     """Return an error that answers the whole request, in JSON whatever was asked for."""
     return HttpResponse(status, encoding.failure(text), Encoding.JSON.content_type)
-
-
-def refused_http(status: int, reason: str) -> HttpResponse:
-    """Return the answer to what is no request of the API at all."""
-    return failure(status, f"ERR {reason}")
 
 
 def _spoilt(response: HttpResponse, fault: Fault) -> HttpResponse:
@@ -228,22 +247,32 @@ def _spoilt(response: HttpResponse, fault: Fault) -> HttpResponse:
             return failure(500, "ERR internal error")
         case "throttled":
             response = failure(429, "ERR max concurrent requests limit exceeded")
-            response.headers["retry-after"] = f"{fault.seconds:g}"
+            response.headers["retry-after"] = str(math.ceil(fault.seconds))
             return response
     response.delivery = _DELIVERIES[fault.kind]
     return response
 
 
-async def _event_stream(call: Call, replies: AsyncGenerator[EngineReply, None]) -> AsyncGenerator[bytes, None]:
-    """Turn what a subscription or MONITOR yields into server-sent events."""
-    is_monitor = name_of(call.commands[0]) == "MONITOR"
-    try:
-        async for reply in replies:
-            text = _monitor_event(reply) if is_monitor else _message_event(reply)
-            if text is not None:
-                yield b"".join(b"data: %b\n" % line for line in _LINE_END.split(text)) + b"\n"
-    finally:
-        await replies.aclose()
+class _EventStream:
+    """What a subscription or MONITOR yields, as server-sent events."""
+
+    def __init__(self, call: Call, feed: Feed) -> None:
+        self._event_of = _monitor_event if name_of(call.commands[0]) == "MONITOR" else _message_event
+        self._feed = feed
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._events()
+
+    def close(self) -> None:
+        """End the subscription."""
+        self._feed.close()
+
+    async def _events(self) -> AsyncIterator[bytes]:
+        with contextlib.suppress(LinkLost):
+            while True:
+                text = self._event_of(await self._feed.next())
+                if text is not None:
+                    yield b"".join(b"data: %b\n" % line for line in _LINE_END.split(text)) + b"\n"
 
 
 def _monitor_event(reply: EngineReply) -> bytes | None:

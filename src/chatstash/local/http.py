@@ -15,9 +15,9 @@ import logging
 import socket
 import struct
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias, cast
+from typing import Protocol, TypeAlias, cast
 
 import httptools
 
@@ -56,6 +56,16 @@ class HttpRequest:
     body: bytes
 
 
+class Events(Protocol):
+    """A body that comes bit by bit."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield each part as it comes."""
+
+    def close(self) -> None:
+        """End it, whether or not it was begun."""
+
+
 @dataclass(slots=True)
 class HttpResponse:
     """One response.
@@ -73,7 +83,7 @@ class HttpResponse:
     body: bytes = b""
     content_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
-    events: AsyncGenerator[bytes, None] | None = None
+    events: Events | None = None
     delivery: Delivery = Delivery.WHOLE
 
 
@@ -322,7 +332,11 @@ class HttpConnection(asyncio.Protocol):
                 response = item if isinstance(item, HttpResponse) else await self._answer(item)
                 is_head = isinstance(item, HttpRequest) and item.method == "HEAD"
                 keep = keep and (bool(self._waiting) or not self._ends)
-                await self._deliver(response, keep=keep, is_head=is_head)
+                try:
+                    await self._deliver(response, keep=keep, is_head=is_head)
+                finally:
+                    if response.events is not None:
+                        response.events.close()
                 if self._transport is None or self._transport.is_closing() or not keep:
                     self._waiting.clear()
         finally:
@@ -379,8 +393,6 @@ class HttpConnection(asyncio.Protocol):
         transport.close()
 
     async def _misdeliver(self, transport: asyncio.Transport, response: HttpResponse) -> None:
-        if response.events is not None:
-            await response.events.aclose()
         match response.delivery:
             case Delivery.TRUNCATED:
                 transport.write(_head(response, keep=True) + response.body[: len(response.body) // 2])
@@ -406,7 +418,6 @@ class HttpConnection(asyncio.Protocol):
                 transport.write(b"0\r\n\r\n")
         finally:
             self._waits_for_client = False
-            await response.events.aclose()
             self._close(transport)
 
     async def _until_read(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from typing import TypeVar, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -24,6 +24,10 @@ _MAX_UNREAD = 10_000
 
 class LinkLost(Exception):
     """The connection to the engine broke; what was under way may or may not have been applied."""
+
+
+class LinkRefused(LinkLost, ValueError):
+    """The engine takes no such connection: the password, the database, or for now."""
 
 
 class _Expected:
@@ -133,26 +137,34 @@ class Link(_Connection):
             self._expected.popleft().fail(error)
 
 
-class _Feed(_Connection):
-    """A connection on which the engine sends what comes, as it comes."""
+class Feed(_Connection):
+    """A connection on which the engine sends what comes, as it comes; iterate over it, and close it. Made by `feed`."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.replies: asyncio.Queue[EngineReply | LinkLost] = asyncio.Queue()
+        self._replies: asyncio.Queue[EngineReply | LinkLost] = asyncio.Queue()
 
     def send(self, command: Sequence[str | bytes]) -> None:
+        """Send a command; its replies come with the rest."""
         assert self._transport is not None
         self._transport.write(packed(command))
 
+    async def next(self) -> EngineReply:
+        """Return what the engine sends next; raises `LinkLost` at the end."""
+        reply = await self._replies.get()
+        if isinstance(reply, LinkLost):
+            raise reply
+        return reply
+
     def _take(self, reply: EngineReply) -> None:
-        if self.replies.qsize() < _MAX_UNREAD:
-            self.replies.put_nowait(reply)
+        if self._replies.qsize() < _MAX_UNREAD:
+            self._replies.put_nowait(reply)
         else:
             # Who does not read is cut off, as by Redis itself.
             self.close()
 
     def _fail(self, error: LinkLost) -> None:
-        self.replies.put_nowait(error)
+        self._replies.put_nowait(error)
 
 
 def packed(command: Sequence[str | bytes]) -> bytes:
@@ -171,7 +183,8 @@ async def connect(url: str, *, busy: bool = False) -> Link:
 
     Raises:
         OSError: It cannot be reached.
-        ValueError: The url is none of these, or the engine refuses the password or the database.
+        ValueError: The url is none of these.
+        LinkRefused: The engine refuses the password or the database; also a ValueError.
     """
     parts = _checked(url)
     try:
@@ -187,28 +200,24 @@ async def connect(url: str, *, busy: bool = False) -> Link:
     return link
 
 
-async def feed(url: str, command: Sequence[str | bytes]) -> AsyncGenerator[EngineReply, None]:
-    """Run a command that goes on answering (SUBSCRIBE, MONITOR) on a connection of its own, and yield its replies.
+async def feed(url: str, command: Sequence[str | bytes]) -> Feed:
+    """Run a command that goes on answering (SUBSCRIBE, MONITOR) on a connection of its own.
 
     Raises:
         OSError: The engine cannot be reached.
+        LinkLost: It refuses the connection, or ends it.
     """
     parts = _checked(url)
-    connection = await _open(_Feed, parts)
-    login = _login(parts)
-    for step in [*login, command]:
-        connection.send(step)
-    return _fed(connection, len(login))
-
-
-async def _fed(connection: _Feed, login: int) -> AsyncGenerator[EngineReply, None]:
+    connection = await _open(Feed, parts)
     try:
-        for _ in range(login):
-            _check_login([await connection.replies.get()], busy=False)
-        while not isinstance(reply := await connection.replies.get(), LinkLost):
-            yield reply
-    finally:
+        login = _login(parts)
+        for step in [*login, command]:
+            connection.send(step)
+        _check_login([await connection.next() for _ in login], busy=False)
+    except BaseException:
         connection.close()
+        raise
+    return connection
 
 
 def _checked(url: str) -> SplitResult:
@@ -256,7 +265,5 @@ def _login(parts: SplitResult) -> list[EngineCommand]:
 def _check_login(replies: Sequence[EngineReply], *, busy: bool) -> None:
     accepted = ("BUSY",) if busy else ()
     for reply in replies:
-        if isinstance(reply, LinkLost):
-            raise reply
         if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith(accepted):
-            raise ValueError(f"the engine refuses the connection: {reply}")
+            raise LinkRefused(f"the engine refuses the connection: {reply}")

@@ -65,16 +65,25 @@ class Replica:
         port = await self._stream.open()
         self._link = await connect(self._engine.url)
         # Long silence is what it is for: neither side is to give the other up.
-        await self._link.run(
+        replies = await self._link.run(
             [
                 ["CONFIG", "SET", "masterauth", self._stream.secret, "repl-timeout", "1000000"],
                 ["REPLICAOF", "127.0.0.1", str(port)],
             ]
         )
-        async with asyncio.timeout(_SYNC_SECONDS):
-            while _LINK_IS_UP not in (info := await self._info()) or self._stream.is_busy:  # noqa: ASYNC110
-                await asyncio.sleep(_POLL_SECONDS)
+        if replies != [b"OK", b"OK"]:
+            raise OSError(f"the replica refuses to follow: {replies}")
+        try:
+            async with asyncio.timeout(_SYNC_SECONDS):
+                info = await self._synced()
+        except TimeoutError:
+            raise TimeoutError(f"the replica could not copy the data in {_SYNC_SECONDS:g} s") from None
         self._stream.hold_from(replica_position(info))
+
+    async def _synced(self) -> bytes:
+        while _LINK_IS_UP not in (info := await self._info()) or self._stream.is_busy:  # noqa: ASYNC110
+            await asyncio.sleep(_POLL_SECONDS)
+        return info
 
     async def close(self) -> None:
         """Stop following and stop the engine."""

@@ -43,7 +43,7 @@ class Scripts:
 
     def to_engine(self, command: EngineCommand) -> EngineCommand:
         """Return the command as the engine takes it."""
-        match name_of(command), text_of(command[1]).upper() if len(command) > 1 else "":
+        match name_of(command), text_of(command[1][:8]).upper() if len(command) > 1 else "":
             case "EVAL" | "EVAL_RO", script if script:
                 return [command[0], self._without_flag(bytes_of(command[1])), *command[2:]]
             case "EVALSHA" | "EVALSHA_RO", sha if sha:

@@ -20,13 +20,14 @@ from chatstash.local.control import Control, refused_control
 from chatstash.local.database import Database
 from chatstash.local.engine import Engine
 from chatstash.local.faults import Faults
-from chatstash.local.gateway import Gateway, refused_http
+from chatstash.local.gateway import Gateway
 from chatstash.local.http import HttpServer
 from chatstash.local.plans import Limits, limits_of
 from chatstash.local.stats import LoggedRequest, Stats, StatsSnapshot
 
 _START_SECONDS = 30.0
-_FLUSH_SECONDS = 10.0
+_LOOPBACK = "127.0.0.1,localhost"
+_FLUSH_SECONDS = 30.0
 
 
 class LocalUpstash:
@@ -230,7 +231,14 @@ class LocalUpstash:
         """Do something in the server's thread, and wait until it is done."""
         if self._loop is None or not self.is_running:
             raise RuntimeError("the local server is not running")
-        asyncio.run_coroutine_threadsafe(work(), self._loop).result(_FLUSH_SECONDS)
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("the local server cannot wait for itself: not from within a callback of on_request")
+        try:
+            asyncio.run_coroutine_threadsafe(work(), self._loop).result(_FLUSH_SECONDS)
+        except TimeoutError:
+            raise TimeoutError(
+                f"the local server was not emptied in {_FLUSH_SECONDS:g} s, and may yet be: a script may still run"
+            ) from None
 
     async def _flush(self) -> None:
         assert self._gateway is not None
@@ -293,7 +301,7 @@ class LocalUpstash:
             access = await self._open_databases(closing)
             self._gateway = Gateway(access, self._stats, self.faults)
             closing.push_async_callback(self._gateway.close)
-            server = HttpServer(self._gateway.handle, refused_http, self._stats.count_connection)
+            server = HttpServer(self._gateway.handle, self._gateway.refuse, self._stats.count_connection)
             await server.start(self._listeners[0])
             closing.push_async_callback(server.stop)
             if self._control_port is not None:
@@ -326,6 +334,13 @@ class LocalUpstash:
         for token, database in zip(self._others, others, strict=True):
             access.allow(token, Grant(database))
         return access
+
+
+def without_proxy() -> dict[str, str]:
+    """Return the variables that keep requests to the local server away from a proxy, added to those that are set."""
+    kept = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
+    value = f"{kept},{_LOOPBACK}" if kept else _LOOPBACK
+    return {"NO_PROXY": value, "no_proxy": value}
 
 
 _started: WeakSet[LocalUpstash] = WeakSet()
