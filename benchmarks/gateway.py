@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -89,21 +89,27 @@ def servers() -> Iterator[tuple[int, int, list[int]]]:
     engine = subprocess.Popen(
         [get_binary_path(), "--port", str(engine_port), "--bind", "127.0.0.1", "--save", ""], stdout=subprocess.DEVNULL
     )
-    while not _answers(engine_port):
-        time.sleep(0.02)
-    gateway = subprocess.Popen(
-        [sys.executable, "-m", "chatstash", "serve", "--port", "0", "--json", "--token", TOKEN,
-         "--redis", f"redis://127.0.0.1:{engine_port}"], stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    processes = [engine]
     try:
+        while not _answers(engine_port) and engine.poll() is None:
+            time.sleep(0.02)
+        gateway = _gateway(engine_port)
+        processes.append(gateway)
         assert gateway.stdout is not None
         url = json.loads(gateway.stdout.readline())["UPSTASH_REDIS_REST_URL"]
         _fill(url)
         yield int(url.rsplit(":", 1)[1]), engine_port, [gateway.pid, engine.pid]
     finally:
-        for process in (gateway, engine):
+        for process in reversed(processes):
             process.terminate()
             process.wait(10)
+
+
+def _gateway(engine_port: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "chatstash", "serve", "--port", "0", "--json", "--token", TOKEN,
+         "--redis", f"redis://127.0.0.1:{engine_port}"], stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
 
 
 def _fill(url: str) -> None:
@@ -118,7 +124,7 @@ def _answers(port: int) -> bool:
 
 
 def measure(requests: int, rounds: int) -> list[dict[str, Any]]:
-    """Run everything, HTTP and Redis protocol by turns, and return the median round of each."""
+    """Run everything, HTTP and Redis protocol by turns, and return of each the median round."""
     results = []
     with servers() as (gateway_port, engine_port, processes):
         cases = [(name, connections) for name in WORK for connections in CONNECTIONS]
@@ -126,13 +132,16 @@ def measure(requests: int, rounds: int) -> list[dict[str, Any]]:
             http = Load(gateway_port, http_request(WORK[name]), is_whole_http)
             redis = Load(engine_port, redis_request(WORK[name]), redis_end(WORK[name]))
             count = requests if connections > 1 else requests // 4
-            runs = []
-            for _ in range(rounds):
-                pair = [uvloop.run(load.run(connections, count, processes)) for load in (http, redis)]
-                runs.append((pair[0], pair[1]))
-            runs.sort(key=lambda pair: pair[0].server_cpu[0])
-            results.append(_row(name, connections, *runs[len(runs) // 2]))
+            runs = [
+                [uvloop.run(load.run(connections, count, processes)) for load in (http, redis)] for _ in range(rounds)
+            ]
+            over_http, over_redis = zip(*runs, strict=True)
+            results.append(_row(name, connections, _median(over_http), _median(over_redis)))
     return results
+
+
+def _median(runs: Sequence[Measured]) -> Measured:
+    return sorted(runs, key=lambda run: run.seconds)[len(runs) // 2]
 
 
 def _row(name: str, connections: int, http: Measured, redis: Measured) -> dict[str, Any]:
@@ -140,7 +149,8 @@ def _row(name: str, connections: int, http: Measured, redis: Measured) -> dict[s
         "work": name,
         "connections": connections,
         "requests_per_second": http.requests / http.seconds,
-        "requests_per_cpu_second": http.requests / http.server_cpu[0],
+        # CPU time is counted in ticks of 10 ms: a run shorter than that has none.
+        "requests_per_cpu_second": http.requests / (http.server_cpu[0] or float("nan")),
         "p50_ms": http.p50 * 1000,
         "p99_ms": http.p99 * 1000,
         "p99_to_p50": http.p99 / http.p50,
@@ -175,6 +185,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="runs of each, of which the median counts (default 3)")
     parser.add_argument("--json", type=Path, help="write the results to this file as well")
     options = parser.parse_args()
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
     results = measure(options.requests, options.rounds)
     show(results)
     if options.json:

@@ -123,7 +123,7 @@ def serve(
         "seed": seed,
     }
     with _signals() as stop, _tracing(trace) as shown, _running(stop, options, fault or []) as upstash:
-        upstash.on_request(shown and shown.show)
+        upstash.on_request(None if shown is None else shown.show)
         _announce(upstash, given_token=bool(token), as_json=as_json)
         while upstash.is_running and not stop.wait(0.2):
             pass
