@@ -43,6 +43,14 @@ class Capacity:
         numbers = _numbers(memory)
         self._empty = _used(numbers) if keys == 0 else numbers.get("used_memory_startup", 0)
 
+    def must_look(self, commands: Sequence[EngineCommand]) -> bool:
+        """Tell whether any of these might be refused."""
+        longest_key = self._limits.max_key_bytes
+        for command in commands:
+            if self._may_grow(command) or (longest_key is not None and size_of(command) > longest_key):
+                return True
+        return False
+
     async def refusals(self, link: Link, commands: Sequence[EngineCommand]) -> dict[int, str]:
         """Return the errors of those commands that would exceed a size, by their position."""
         found = await self._long_keys(link, commands)

@@ -122,9 +122,9 @@ class Database:
         refusals = self._refusals(call.commands, read_only=read_only)
         if call.kind is not Kind.COMMAND:
             refusals = [refusal or _alone(command) for refusal, command in zip(refusals, call.commands, strict=True)]
-        link = await self._engine()
-        for place, found in (await self._capacity.refusals(link, call.commands)).items():
-            refusals[place] = refusals[place] or found
+        if self._capacity.must_look(call.commands):
+            found = await self._capacity.refusals(await self._engine(), call.commands)
+            refusals = [refusal or found.get(place) for place, refusal in enumerate(refusals)]
         if call.kind is not Kind.PIPELINE and (error := next(filter(None, refusals), None)):
             raise BadRequest(error)
         taken = [command for command, refusal in zip(call.commands, refusals, strict=True) if refusal is None]
