@@ -292,6 +292,7 @@ async def _run_at(url: str, commands: list[list[str | bytes]]) -> None:
     link = await connect(url)
     await link.run(commands)
     link.close()
+    await asyncio.sleep(0.05)  # so that the loop sees it closed
 
 
 def test_a_flush_waits_for_a_script_that_runs(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

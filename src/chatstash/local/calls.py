@@ -16,9 +16,9 @@ from urllib.parse import unquote_to_bytes
 
 import orjson
 
-from chatstash.local.commands import EngineCommand
+from chatstash.local.commands import LONGEST_NAME, EngineCommand, text_of
 from chatstash.local.encoding import Encoding, encoding_of
-from chatstash.local.refusals import BadRequest
+from chatstash.local.refusals import BadRequest, not_available
 
 
 class Kind(enum.Enum):
@@ -49,14 +49,21 @@ def parse_call(target: bytes, headers: Mapping[bytes, bytes], body: bytes) -> Ca
     kind = _BATCHES.get(path)
     wanted = encoding_of(headers, transaction=kind is Kind.TRANSACTION)
     if kind is not None:
-        return Call(kind, _batch(body), wanted)
+        return Call(kind, [*map(_named, _batch(body))], wanted)
     if path in (b"/", b""):
-        return Call(Kind.COMMAND, [_body_command(body)], wanted)
+        return Call(Kind.COMMAND, [_named(_body_command(body))], wanted)
     words = [unquote_to_bytes(part) for part in path.removeprefix(b"/").split(b"/")]
     if words[0].lower() in _EVENTS:
-        return Call(Kind.EVENTS, [list(words)], wanted)
+        return Call(Kind.EVENTS, [[*words]], wanted)
     command: EngineCommand = [*words, *([body] if body else []), *_parameters(query)]
-    return Call(Kind.COMMAND, [command], wanted)
+    return Call(Kind.COMMAND, [_named(command)], wanted)
+
+
+def _named(command: EngineCommand) -> EngineCommand:
+    """Return a command whose name can be one; raises BadRequest."""
+    if len(command[0]) > LONGEST_NAME:
+        raise BadRequest(not_available(f"{text_of(command[0][:LONGEST_NAME]).upper()}…"))
+    return command
 
 
 def token_of(target: bytes, headers: Mapping[bytes, bytes]) -> bytes:

@@ -10,7 +10,8 @@ EngineCommand: TypeAlias = list[str | bytes]
 EngineReply: TypeAlias = Any
 """bytes, int, None, `hiredis.ReplyError`, or a list of these."""
 
-_LONGEST_NAME = 64
+LONGEST_NAME = 64
+"""How long the name of a command may be; none that there is comes near it."""
 
 
 def text_of(word: str | bytes) -> str:
@@ -25,7 +26,7 @@ def bytes_of(word: str | bytes) -> bytes:
 
 def name_of(command: Sequence[str | bytes]) -> str:
     """Return a command's name in upper case."""
-    return _name(command[0]) if len(command[0]) < _LONGEST_NAME else text_of(command[0]).upper()
+    return _name(command[0])
 
 
 @functools.lru_cache(maxsize=1024)

@@ -32,6 +32,7 @@ from chatstash.local.scripts import Scripts, explained, guarded
 from chatstash.local.stats import Counted
 from chatstash.local.turns import Turns
 
+_MAY_END_SCRIPTS = {"SCRIPT", "FUNCTION"}
 LONGEST_SCRIPT_SECONDS = 10.0
 """After so long a script is ended, for the engine does nothing else meanwhile; its client gets the engine's error."""
 
@@ -215,9 +216,10 @@ class Database:
         return None
 
     async def _run(self, kind: Kind, commands: Sequence[EngineCommand], seen: int | None) -> Answer:
-        if any(map(ends_script, commands)):
+        names = set(map(name_of, commands))
+        if not names.isdisjoint(_MAY_END_SCRIPTS) and any(map(ends_script, commands)):
             return Answer(await self._run_apart(commands), self._billing.counted(commands))
-        scripted = any(runs_script(name_of(command)) for command in commands)
+        scripted = any(map(runs_script, names))
         is_read = kind is not Kind.TRANSACTION and not scripted and all(map(self._table.reads, commands))
         if self._replica is not None and is_read:
             return await self._run_on_replica(self._replica, commands, seen)

@@ -31,6 +31,8 @@ class Encoding(enum.Enum):
 
 def encoding_of(headers: Mapping[bytes, bytes], *, transaction: bool) -> Encoding:
     """Return the encoding a request asks for; raises BadRequest for what is not permitted."""
+    if b"upstash-response-format" not in headers and b"upstash-encoding" not in headers:
+        return Encoding.JSON
     wanted = headers.get(b"upstash-response-format", b"json").lower()
     in_base64 = headers.get(b"upstash-encoding", b"").lower() == b"base64"
     if wanted not in (b"json", b"resp2"):

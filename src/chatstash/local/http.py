@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import functools
 import http
 import logging
 import socket
@@ -224,7 +225,9 @@ class HttpConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header."""
         self._headers[name.lower()] = value
-        self._grow_head(len(name) + len(value) + len(b": \r\n"))
+        self._head_bytes += len(name) + len(value) + 4
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._grow_head(0)
 
     def on_headers_complete(self) -> None:
         """Tell a client that asks first to go on."""
@@ -395,7 +398,11 @@ class HttpConnection(asyncio.Protocol):
     async def _misdeliver(self, transport: asyncio.Transport, response: HttpResponse) -> None:
         match response.delivery:
             case Delivery.TRUNCATED:
-                transport.write(_head(response, keep=True) + response.body[: len(response.body) // 2])
+                whole = _head(response, keep=True) + response.body
+                # Of a reply without a body half of the head, or it would be whole.
+                transport.write(
+                    whole[: len(whole) - (len(response.body) + 1) // 2 if response.body else len(whole) // 2]
+                )
                 self._close(transport)
             case Delivery.RESET:
                 _reset(transport)
@@ -441,15 +448,19 @@ def _path(target: bytes) -> bytes:
 
 
 def _head(response: HttpResponse, *, keep: bool, chunked: bool = False) -> bytes:
-    lines = [f"HTTP/1.1 {response.status} {_PHRASES.get(response.status, '')}\r\ncontent-type: {response.content_type}"]
-    lines += [f"{name}: {value}" for name, value in response.headers.items()]
+    head = _status_line(response.status, response.content_type)
+    for name, value in response.headers.items():
+        head += f"{name}: {value}\r\n"
     if response.events is None:
-        lines.append(f"content-length: {len(response.body)}")
+        head += f"content-length: {len(response.body)}\r\n"
     elif chunked:
-        lines.append("transfer-encoding: chunked")
-    if not keep:
-        lines.append("connection: close")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+        head += "transfer-encoding: chunked\r\n"
+    return (head + ("\r\n" if keep else "connection: close\r\n\r\n")).encode("latin-1")
+
+
+@functools.lru_cache(maxsize=64)
+def _status_line(status: int, content_type: str) -> str:
+    return f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\ncontent-type: {content_type}\r\n"
 
 
 _PHRASES = {status.value: status.phrase for status in http.HTTPStatus}

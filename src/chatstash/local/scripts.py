@@ -24,6 +24,7 @@ _FLAG = b"allow-key-locking"
 _STAND_INS = (b"no-cluster", b"allow-cross-slot-keys")
 _QUOTED_STAND_INS = b"'no-cluster','allow-cross-slot-keys'"
 _QUOTED_FLAG = re.compile(rb"""(['"])allow-key-locking\1""")
+_CONCERNED = {"EVAL", "EVAL_RO", "EVALSHA", "EVALSHA_RO", "SCRIPT", "FUNCTION"}
 _MOST_SCRIPTS = 10_000
 _USER = "chatstash-script"
 _WHOLE_DATABASE = ["-flushdb", "-flushall", "-keys", "-scan", "-dbsize", "-randomkey", "-swapdb"]
@@ -43,6 +44,9 @@ class Scripts:
 
     def to_engine(self, command: EngineCommand) -> EngineCommand:
         """Return the command as the engine takes it."""
+        return self._translated(command) if name_of(command) in _CONCERNED else command
+
+    def _translated(self, command: EngineCommand) -> EngineCommand:
         match name_of(command), text_of(command[1][:8]).upper() if len(command) > 1 else "":
             case "EVAL" | "EVAL_RO", script if script:
                 return [command[0], self._without_flag(bytes_of(command[1])), *command[2:]]
@@ -60,6 +64,8 @@ class Scripts:
 
     def to_client(self, command: EngineCommand, reply: EngineReply) -> EngineReply:
         """Return the engine's reply as the client expects it."""
+        if name_of(command) not in _CONCERNED:
+            return reply
         match name_of(command), text_of(command[1][:8]).upper() if len(command) > 1 else "":
             case "SCRIPT", "LOAD" if isinstance(reply, bytes):
                 return _sha1(bytes_of(command[2]))
