@@ -19,7 +19,7 @@ import urllib3
 
 from chatstash.local import Limits, LocalUpstash
 from chatstash.local.engine import Engine
-from chatstash.local.link import LinkLost, connect
+from chatstash.local.link import LinkLost, connect, feed
 from tests.local.client import Client, connected, raw_request
 from tests.local.test_cli import CHATSTASH, ENVIRONMENT
 from tests.local.test_server import gone, processes_of
@@ -343,3 +343,13 @@ def test_a_transaction_of_reads_is_one_beside_a_replica_too() -> None:
         assert client.ask("/multi-exec", [["GET"]])[0] == 400
         client.run("SET", "k", "v")
         assert client.ask("/multi-exec", [["GET", "k"]])[1] == [{"result": "v"}]
+
+
+def test_a_feed_from_an_engine_that_is_ending_is_refused(tmp_path: Path) -> None:
+    async def ask() -> None:
+        server = await asyncio.start_unix_server(lambda _, writer: writer.close(), tmp_path / "engine")
+        async with server:
+            with pytest.raises(LinkLost):
+                await feed(f"unix://{tmp_path}/engine", ["SUBSCRIBE", "c"])
+
+    asyncio.run(ask())

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from chatstash.local.commands import EngineReply, name_of, text_of
+from chatstash.local.commands import LONGEST_NAME, EngineReply, name_of, text_of
 
-_LONGEST_NAME = 64
 # Read commands that a read-only token may not run, as Upstash documents, and those that say what others do.
 _TOO_POWERFUL = {"SCAN", "KEYS", "MONITOR"}
 # Not flagged as reads, but nothing is written by them.
@@ -30,14 +29,14 @@ class CommandTable:
         flags: dict[str, frozenset[str]] = {}
         for entry in reply if isinstance(reply, list) else []:
             for row in [entry, *(entry[9] if len(entry) > 9 else [])]:
-                flags[text_of(row[0]).upper().replace("|", " ")] = frozenset(map(_flag, row[2]))
+                flags[text_of(row[0]).upper().replace("|", " ")] = frozenset(map(text_of, row[2]))
         return cls(flags, {name.partition(" ")[0] for name in flags if " " in name})
 
     def full_name_of(self, command: Sequence[str | bytes]) -> str:
         """Return a command's name with its subcommand, where it has one."""
         name = name_of(command)
         if name in self.containers and len(command) > 1:
-            name_of_both = f"{name} {text_of(command[1][:_LONGEST_NAME]).upper()}"
+            name_of_both = f"{name} {text_of(command[1][:LONGEST_NAME]).upper()}"
             return name_of_both if name_of_both in self.flags else name
         return name
 
@@ -61,7 +60,3 @@ class CommandTable:
         """Tell whether a read-only token may run a command."""
         name = name_of(command)
         return name not in _TOO_POWERFUL and (name in _HARMLESS or self.reads(command))
-
-
-def _flag(word: str | bytes) -> str:
-    return text_of(word)

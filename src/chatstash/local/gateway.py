@@ -106,7 +106,7 @@ class Gateway:
         if grant is None:
             return failure(401, "WRONGPASS invalid or missing auth token")
         handled.call = call = parse_call(request.target, request.headers, request.body)
-        if not self._faults.is_empty and (faults := self._faults.pick(call.commands)):
+        if faults := self._faults.pick(call.commands):
             return await self._answer_with_faults(handled, grant, faults)
         return await self._answer_well(handled, grant)
 

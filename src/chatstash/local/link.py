@@ -138,7 +138,7 @@ class Link(_Connection):
 
 
 class Feed(_Connection):
-    """A connection on which the engine sends what comes, as it comes; iterate over it, and close it. Made by `feed`."""
+    """A connection on which the engine sends what comes, as it comes: ask for the `next`. Made by `feed`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -210,7 +210,8 @@ async def feed(url: str, command: Sequence[str | bytes]) -> Feed:
     parts = _checked(url)
     connection = await _open(Feed, parts)
     try:
-        login = _login(parts)
+        # An engine that is ending still takes connections; only its answer shows that it lives.
+        login: list[EngineCommand] = [*_login(parts), ["PING"]]
         for step in [*login, command]:
             connection.send(step)
         _check_login([await connection.next() for _ in login], busy=False)
