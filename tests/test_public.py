@@ -24,6 +24,7 @@ NAMES = {
     "ReadOnlyToken", "ReadResult", "Record", "RecordId", "RequestTimeout", "RequestTooLarge",
     "ServerError", "Session", "Store", "StoreClosed", "UnstorableMessage", "UnsupportedRecord",
     "UpstashRedisChatMessageHistory", "WrongType", "__version__",
+    "with_history",
 }  # fmt: skip
 
 

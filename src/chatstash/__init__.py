@@ -22,7 +22,7 @@ from chatstash.history import (
 from chatstash.version import __version__
 
 if TYPE_CHECKING:
-    from chatstash.langchain import MessagesResult, UpstashRedisChatMessageHistory
+    from chatstash.langchain import MessagesResult, UpstashRedisChatMessageHistory, with_history
 
 __all__ = [  # noqa: PLE0604 - _errors is a list of strings
     "AppendResult",
@@ -37,10 +37,11 @@ __all__ = [  # noqa: PLE0604 - _errors is a list of strings
     "Store",
     "UpstashRedisChatMessageHistory",
     "__version__",
+    "with_history",
     *_errors,
 ]
 
-_LANGCHAIN = ("MessagesResult", "UpstashRedisChatMessageHistory")
+_LANGCHAIN = ("MessagesResult", "UpstashRedisChatMessageHistory", "with_history")
 
 
 def __getattr__(name: str) -> Any:

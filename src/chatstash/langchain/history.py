@@ -13,6 +13,7 @@ from chatstash.history.records import Record
 from chatstash.history.results import ReadResult
 from chatstash.history.session import Session
 from chatstash.history.store import SharedStore, Store
+from chatstash.langchain.failed_writes import OnWriteError, checked_hook, write_watched
 from chatstash.langchain.messages import to_message, to_records
 from chatstash.rest.limits import checked_retries, checked_timeout
 
@@ -56,6 +57,8 @@ class UpstashRedisChatMessageHistory(_Base):
         retries: How often a request that certainly was not applied is sent again; None for the store's, else 3.
         refresh_ttl_on_read: Whether reading sets the expiry anew too, in the same request.
         store: A `Store` to share; its url and token are used, and its key prefix and ttl where none are given here.
+        on_write_error: A plain function called with the error when messages could not be added, before it is raised.
+            The error is logged too, by the logger `chatstash`. For callers that swallow errors.
 
     Raises:
         ValueError: An argument cannot be right, url or token is missing altogether, or `store` comes together with
@@ -83,6 +86,7 @@ class UpstashRedisChatMessageHistory(_Base):
         retries: int | None = None,
         refresh_ttl_on_read: bool = False,
         store: Store | None = None,
+        on_write_error: OnWriteError | None = None,
     ) -> None:
         if store is not None:
             if url or token:
@@ -94,6 +98,7 @@ class UpstashRedisChatMessageHistory(_Base):
         self.key_prefix = key_prefix
         self.ttl = checked_ttl(ttl)
         self.refresh_ttl_on_read = refresh_ttl_on_read
+        self.on_write_error = checked_hook(on_write_error)
         self._store = SharedStore(url, token) if store is None else store
         self._timeout = None if timeout is None else checked_timeout(timeout)
         self._retries = None if retries is None else checked_retries(retries)
@@ -184,11 +189,13 @@ class UpstashRedisChatMessageHistory(_Base):
             OutcomeUnknown: The reply was lost; the messages may or may not be stored.
             DatabaseError: Anything else that went wrong; its `applied` says what became of the messages.
         """
-        self._session().append(to_records(messages))
+        with write_watched(self.key, self.on_write_error):
+            self._session().append(to_records(messages))
 
     async def aadd_messages(self, messages: Sequence[BaseMessage]) -> None:
         """Add messages as `add_messages` does, without blocking the event loop."""
-        await self._session().aappend(to_records(messages))
+        with write_watched(self.key, self.on_write_error):
+            await self._session().aappend(to_records(messages))
 
     def add_user_message(self, message: HumanMessage | str) -> None:
         """Add a message of the user, given as a message or its text; one request."""
