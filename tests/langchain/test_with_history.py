@@ -8,6 +8,7 @@ import gc
 import inspect
 import json
 import logging
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -569,6 +570,25 @@ def test_a_write_goes_on_where_its_caller_is_cancelled_again(upstash: LocalUpsta
     asyncio.run(main())
 
 
+def test_a_write_that_goes_on_is_not_collected_as_garbage() -> None:
+    class Forgetful(_Slow):
+        async def aadd_messages(self, messages: Any) -> None:
+            done = asyncio.get_running_loop().create_future()
+            self.done = weakref.ref(done)
+            self.writing.set()
+            await done
+
+    async def main() -> None:
+        history = Forgetful()
+        await _cancelled_twice(history, with_history(_stalling("s"), lambda _: history), cancels=2)
+        gc.collect()
+        done = history.done()
+        assert done is not None
+        done.set_result(None)
+
+    asyncio.run(main())
+
+
 def test_a_write_that_goes_on_and_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         history = _Slow(RateLimited("secret words"))
@@ -960,6 +980,12 @@ def test_any_history_will_do_and_is_read_and_written_once(way: str) -> None:
     _say(with_history(_answer("so."), lambda _: history), "why?", way)
     assert calls == (["aread", "aadd"] if way.startswith("a") else ["read", "add"])
     assert history.kept == [*BEFORE, HumanMessage("why?"), AIMessage("so.")]
+
+
+def test_a_dict_may_hold_a_history_that_is_replaced(upstash: LocalUpstash) -> None:
+    chain = with_history(PROMPT | _model(), _histories(upstash), history_messages_key="history")
+    chain.invoke({"history": [HumanMessage("made up")], "question": "why?"}, CONFIG)
+    assert _said(upstash) == [("human", "why?"), ("ai", "It is so.")]
 
 
 # A failing write is noticed by those who stay
