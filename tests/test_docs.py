@@ -70,7 +70,12 @@ def test_the_workflow_for_ci_is_one() -> None:
 
 
 def test_the_docstrings_example_runs(upstash: LocalUpstash, tmp_path: Path) -> None:
-    for thing in (chatstash.UpstashRedisChatMessageHistory, chatstash.MessagesTurn, LocalUpstash):
+    for thing in (
+        chatstash.UpstashRedisChatMessageHistory,
+        chatstash.MessagesTurn,
+        chatstash.with_history,
+        LocalUpstash,
+    ):
         for match in re.finditer(r"```python\n(.*?)```", inspect.getdoc(thing) or "", re.DOTALL):
             test_every_snippet_runs(upstash, textwrap.dedent(match[1]), tmp_path)
 
@@ -94,6 +99,7 @@ def test_every_parameter_is_in_the_api_page() -> None:
         chatstash.Store.session,
         chatstash.Budget,
         chatstash.RetryPolicy,
+        chatstash.with_history,
     ):
         for name in inspect.signature(thing).parameters:
             assert name == "self" or f"`{name}`" in page or f"{name}: " in page, name

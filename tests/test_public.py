@@ -26,6 +26,7 @@ NAMES = {
     "ReadOnlyToken", "ReadResult", "Record", "RecordId", "RequestTimeout", "RequestTooLarge",
     "ServerError", "Session", "Store", "StoreClosed", "UnstorableMessage", "UnsupportedRecord",
     "UpstashRedisChatMessageHistory", "WrongType", "__version__",
+    "with_history",
 }  # fmt: skip
 
 
@@ -73,18 +74,32 @@ def test_importing_the_class_loads_nothing_heavy_besides_langchain_core() -> Non
     )
 
 
+def test_importing_the_class_loads_no_runnable() -> None:
+    code = """
+import sys
+from chatstash import UpstashRedisChatMessageHistory
+print("chatstash.langchain.runner" in sys.modules)
+from chatstash import with_history
+print("chatstash.langchain.runner" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
+
+
 def test_it_works_the_day_langchains_base_class_is_gone() -> None:
     code = """
 import sys
 sys.modules["langchain_core.chat_history"] = None
 from langchain_core.messages import HumanMessage
-from chatstash import UpstashRedisChatMessageHistory
+from chatstash import UpstashRedisChatMessageHistory, with_history
 from chatstash.local import LocalUpstash
 with LocalUpstash() as upstash:
     history = UpstashRedisChatMessageHistory("s", upstash.url, upstash.token)
     history.add_user_message("hi")
     history.add_ai_message("ho")
     assert str(history) == "Human: hi\\nAI: ho"
+    with_history(lambda said: str(len(said)), lambda: history).invoke("so?")
+    assert [message.content for message in history.messages] == ["hi", "ho", "so?", "3"]
     history.clear()
     assert history.messages == []
 assert UpstashRedisChatMessageHistory.__mro__[1] is object

@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 
 from langchain_core.chat_history import BaseChatMessageHistory
+from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.runnables import Runnable
 
 from chatstash import (
     AppendResult,
@@ -16,6 +18,7 @@ from chatstash import (
     RequestTimeout,
     Store,
     UpstashRedisChatMessageHistory,
+    with_history,
 )
 
 
@@ -42,3 +45,11 @@ async def in_a_loop() -> None:
 
 def errors(error: OutcomeUnknown | RequestTimeout) -> tuple[int | None, str | None]:
     return error.status, error.server_text
+
+
+def chain(error_seen: list[Exception]) -> Runnable[str, str]:
+    model = FakeListChatModel(responses=["a"])
+    theirs: BaseChatMessageHistory = UpstashRedisChatMessageHistory("s", on_write_error=error_seen.append)
+    with_history(model, UpstashRedisChatMessageHistory, keep_partial=False)
+    with_history(model, lambda session_id: UpstashRedisChatMessageHistory(session_id, ttl=60))
+    return with_history(model, lambda: theirs, input_messages_key="question") | str

@@ -25,7 +25,7 @@ from chatstash.history import (
 from chatstash.version import __version__
 
 if TYPE_CHECKING:
-    from chatstash.langchain import MessagesResult, MessagesTurn, UpstashRedisChatMessageHistory
+    from chatstash.langchain import MessagesResult, MessagesTurn, UpstashRedisChatMessageHistory, with_history
 
 __all__ = [  # noqa: PLE0604 - _errors is a list of strings
     "AppendResult",
@@ -44,10 +44,11 @@ __all__ = [  # noqa: PLE0604 - _errors is a list of strings
     "Turn",
     "UpstashRedisChatMessageHistory",
     "__version__",
+    "with_history",
     *_errors,
 ]
 
-_LANGCHAIN = ("MessagesResult", "MessagesTurn", "UpstashRedisChatMessageHistory")
+_LANGCHAIN = ("MessagesResult", "MessagesTurn", "UpstashRedisChatMessageHistory", "with_history")
 
 
 def __getattr__(name: str) -> Any:

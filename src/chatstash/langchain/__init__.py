@@ -1,7 +1,20 @@
-"""chatstash for LangChain: `UpstashRedisChatMessageHistory`."""
+"""chatstash for LangChain: `UpstashRedisChatMessageHistory`, and `with_history` for chains."""
 
+from typing import TYPE_CHECKING, Any
+
+from chatstash.langchain.guarded_turn import MessagesTurn
 from chatstash.langchain.history import UpstashRedisChatMessageHistory
 from chatstash.langchain.results import MessagesResult
-from chatstash.langchain.turn import MessagesTurn
 
-__all__ = ["MessagesResult", "MessagesTurn", "UpstashRedisChatMessageHistory"]
+if TYPE_CHECKING:
+    from chatstash.langchain.runner import with_history
+
+__all__ = ["MessagesResult", "MessagesTurn", "UpstashRedisChatMessageHistory", "with_history"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "with_history":
+        from chatstash.langchain.runner import with_history  # noqa: PLC0415 - the class alone needs no runnables
+
+        return with_history
+    raise AttributeError(f"module 'chatstash.langchain' has no attribute {name!r}")

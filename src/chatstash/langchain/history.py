@@ -14,9 +14,10 @@ from chatstash.history.options import OnCorrupt
 from chatstash.history.records import Record
 from chatstash.history.session import LONGEST_ON_ITS_WAY, Session
 from chatstash.history.store import SharedStore, Store
+from chatstash.langchain.failed_writes import OnWriteError, checked_hook, write_watched
+from chatstash.langchain.guarded_turn import MessagesTurn
 from chatstash.langchain.messages import to_records
 from chatstash.langchain.results import MessagesResult, messages_result
-from chatstash.langchain.turn import MessagesTurn
 
 try:
     from langchain_core.chat_history import BaseChatMessageHistory as _Base
@@ -53,6 +54,8 @@ class UpstashRedisChatMessageHistory(_Base):
         on_corrupt: What reading does with a record that cannot be read: `raise` an error that has all the others,
             `skip` it, or put a `placeholder` in its place; None for the store's, else `raise`.
         store: A `Store` to share; its url and token are used, and its options where none are given here.
+        on_write_error: A plain function called with the error when messages could not be added, before it is raised.
+            The error is logged too, by the logger `chatstash`. For callers that swallow errors.
 
     Raises:
         ValueError: An argument cannot be right, url or token is missing altogether, or `store` comes together with
@@ -83,6 +86,7 @@ class UpstashRedisChatMessageHistory(_Base):
         idempotency_ttl: int | None = None,
         on_corrupt: OnCorrupt | None = None,
         store: Store | None = None,
+        on_write_error: OnWriteError | None = None,
     ) -> None:
         if store is not None:
             if url or token:
@@ -91,6 +95,7 @@ class UpstashRedisChatMessageHistory(_Base):
         conversation_key(session_id, key_prefix)
         self.session_id = session_id
         self.key_prefix = key_prefix
+        self.on_write_error = checked_hook(on_write_error)
         self._store = SharedStore(url, token) if store is None else store
         self._options = self._store.options.changed(
             {
@@ -214,11 +219,13 @@ class UpstashRedisChatMessageHistory(_Base):
             OutcomeUnknown: The reply was lost, and so were the attempts to find out; ask `settle` later.
             DatabaseError: Anything else that went wrong; its `applied` says what became of the messages.
         """
-        self._session().append(to_records(messages), idempotency_key=idempotency_key)
+        with write_watched(self.key, self.on_write_error):
+            self._session().append(to_records(messages), idempotency_key=idempotency_key)
 
     async def aadd_messages(self, messages: Sequence[BaseMessage], *, idempotency_key: str | None = None) -> None:
         """Add messages as `add_messages` does, without blocking the event loop."""
-        await self._session().aappend(to_records(messages), idempotency_key=idempotency_key)
+        with write_watched(self.key, self.on_write_error):
+            await self._session().aappend(to_records(messages), idempotency_key=idempotency_key)
 
     def add_user_message(self, message: HumanMessage | str) -> None:
         """Add a message of the user, given as a message or its text; one request."""

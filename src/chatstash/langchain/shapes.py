@@ -1,0 +1,140 @@
+"""What runnables are given and give back <-> messages. Pure.
+
+The shapes are those of langchain-core's `RunnableWithMessageHistory`:
+https://python.langchain.com/api_reference/core/runnables/langchain_core.runnables.history.RunnableWithMessageHistory.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    convert_to_messages,
+    message_chunk_to_message,
+)
+
+_WANTED = "a str, a message, or a list or tuple of messages"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Where a runnable's dicts hold messages; each None where it has no such dict.
+
+    Attributes:
+        input: What was said now, in the input.
+        output: The reply, in the output.
+        history: What was said before, in the input of the runnable.
+
+    Raises:
+        ValueError: One is neither None nor a non-empty string.
+    """
+
+    input: str | None = None
+    output: str | None = None
+    history: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in (field.name for field in fields(self)):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, str) and value):
+                raise ValueError(f"{name}_messages_key must be a non-empty string or None, not {value!r}")
+
+    def input_key_of(self, value: dict[Any, Any]) -> Any:
+        """Return the key of a dict at which the messages said now are.
+
+        Raises:
+            ValueError: There is none.
+        """
+        others = {name: held for name, held in value.items() if name != self.history}
+        return _key_in(others, self.input, "input")
+
+    def output_key_of(self, value: dict[Any, Any]) -> Any:
+        """Return the key of a dict at which the reply is.
+
+        Raises:
+            ValueError: There is none.
+        """
+        return _key_in(value, self.output, "output")
+
+
+def _key_in(value: dict[Any, Any], given: str | None, usual: str) -> Any:
+    if given is None and len(value) == 1:
+        return next(iter(value))
+    key = usual if given is None else given
+    if key not in value:
+        raise ValueError(
+            f"the {usual} is a dict without the key {key!r}, but with {sorted(map(str, value))}; "
+            f"say with {usual}_messages_key= where its messages are. Nothing was stored."
+        )
+    return key
+
+
+def input_messages(value: Any) -> list[BaseMessage]:
+    """Return the messages of an input, or of what its dict holds at the key for messages.
+
+    Raises:
+        ValueError: It is none of the shapes, or an item of the list is nothing LangChain makes a message of.
+    """
+    if isinstance(value, str):
+        return [HumanMessage(content=value)]
+    if isinstance(value, BaseMessage):
+        return [value]
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"the input must be {_WANTED}, not a {type(value).__name__}. Nothing was stored.")
+    if len(value) == 1 and isinstance(value[0], list):
+        value = value[0]
+    try:
+        return convert_to_messages(list(value))
+    except (NotImplementedError, ValueError) as error:
+        raise ValueError(f"the input holds what is no message: it must be {_WANTED}. Nothing was stored.") from error
+
+
+def output_messages(value: Any) -> list[BaseMessage]:
+    """Return the messages of an output, or of what its dict holds at the key for messages; of chunks, whole ones.
+
+    Raises:
+        ValueError: It is none of the shapes.
+    """
+    if isinstance(value, str):
+        return [AIMessage(content=value)]
+    messages = [value] if isinstance(value, BaseMessage) else value
+    if not isinstance(messages, (list, tuple)):
+        raise ValueError(f"the output must be {_WANTED}, not a {type(value).__name__}. Nothing was stored.")
+    for message in messages:
+        if not isinstance(message, BaseMessage):
+            raise ValueError(f"the output must be {_WANTED}; it holds a {type(message).__name__}. Nothing was stored.")
+    return [message_chunk_to_message(message) for message in messages]
+
+
+def stopped_messages(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """Return what to keep of a reply that was stopped: the text of the AI, marked as interrupted.
+
+    Tool calls and reasoning are left out: cut off, or never followed by their results, they would make model providers
+    refuse the conversation from then on.
+    """
+    return [
+        AIMessage(
+            content=text,
+            id=message.id,
+            name=message.name,
+            response_metadata={**message.response_metadata, "interrupted": True},
+        )
+        for message in messages
+        if isinstance(message, AIMessage) and (text := _text(message))
+    ]
+
+
+def _text(message: BaseMessage) -> str:
+    # A method in langchain-core 0.3, a property that is a str since 1.0.
+    text: Any = message.text
+    return str(text) if isinstance(text, str) else str(text())
+
+
+def without_prefix(prefix: Sequence[BaseMessage], messages: list[BaseMessage]) -> list[BaseMessage]:
+    """Return the messages that follow a prefix; all of them where they do not begin with it."""
+    return messages[len(prefix) :] if prefix and messages[: len(prefix)] == list(prefix) else messages
