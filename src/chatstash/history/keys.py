@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 DEFAULT_PREFIX = "message_store:"
 COMPANION_PREFIX = "chatstash:"
 
@@ -48,6 +50,18 @@ def checked_key(key: str) -> str:
     if size > MAX_KEY_BYTES:
         raise ValueError(f"the key (key_prefix and session_id) has {size} bytes; the limit is {MAX_KEY_BYTES}")
     return key
+
+
+def companion_key(kind: str, key: str, *more: str) -> str:
+    """Return the name of a key that chatstash keeps beside a conversation.
+
+    Args:
+        kind: What it holds, such as `quarantine`.
+        key: The conversation's key.
+        more: Further parts, for kinds of which a conversation has several.
+    """
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    return ":".join((f"{COMPANION_PREFIX}{kind}", digest, *more))
 
 
 def checked_ttl(ttl: int | None) -> int | None:
