@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
+import os
+import pty
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -18,7 +24,7 @@ from typer.testing import CliRunner, Result
 
 from chatstash import DatabaseError, ReadOnlyToken, Store, UpstashRedisChatMessageHistory, WrongType
 from chatstash.cli.app import app
-from chatstash.history import repair
+from chatstash.history import listing, repair
 from chatstash.history.diagnosis import Finding, Repair
 from chatstash.history.doctor import Doctor
 from chatstash.history.keys import companion_key
@@ -151,7 +157,9 @@ def test_the_quarantines_name() -> None:
 def test_every_damage_is_repaired_and_nothing_deleted(upstash: LocalUpstash, run: Call) -> None:
     push(upstash, DAMAGED)
     run("EXPIRE", KEY, 500)
+    before_all = upstash.stats
     assert len(fix(upstash)) == REPAIRS
+    assert (upstash.stats - before_all).requests == 1 + REPAIRS
     assert_sound(upstash, DAMAGED)
     assert 490 <= run("TTL", KEY) <= 500
     assert run("TTL", QUARANTINE) == -1
@@ -546,10 +554,71 @@ def test_ctrl_c_tells_what_was_done(upstash_environment: LocalUpstash, monkeypat
     assert_sound(upstash_environment, DAMAGED)
 
 
+CHATSTASH = [sys.executable, "-m", "chatstash", "doctor"]
+
+
+def test_a_real_ctrl_c(upstash: LocalUpstash) -> None:
+    push(upstash, DAMAGED)
+    upstash.faults.add("delay", seconds=0.2, matching="EVAL")
+    with subprocess.Popen(
+        [*CHATSTASH, "--fix"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, **upstash.environment},
+    ) as process:  # fmt: skip
+        while not quarantined(upstash):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "repaired, nothing deleted" in out
+    assert "Interrupted. What was done is complete" in err
+    assert "Traceback" not in err
+    upstash.faults.clear()
+    fix(upstash)
+    assert_sound(upstash, DAMAGED)
+
+
+def test_on_a_terminal_there_is_a_bar(upstash: LocalUpstash) -> None:
+    push(upstash, [human(), b"bad"])
+    ours, theirs = pty.openpty()
+    variables = {**os.environ, **upstash.environment, "TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen(CHATSTASH, stdout=theirs, stderr=theirs, env=variables) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # Linux reports the other side's end so
+            while part := os.read(ours, 10_000):
+                shown += part
+        assert process.wait(30) == 1
+    os.close(ours)
+    assert b"Examining conversations" in shown
+    assert b"would be moved to quarantine" in shown
+    assert b"\x1b[?25h" in shown, "the cursor is to be shown again"
+
+
 def test_a_key_of_another_type(upstash: LocalUpstash, run: Call) -> None:
     run("SET", KEY, "x")
     with a_doctor(upstash) as doctor, pytest.raises(WrongType):
         doctor.examine(KEY)
+
+
+def test_a_key_that_is_listed_twice_is_visited_once(upstash: LocalUpstash, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = iter([("5", [b"a", b"b", b"a"]), ("0", [b"b", b"c"])])
+
+    def scan(prefix: str, cursor: str) -> Any:
+        yield from ()
+        return next(pages)
+
+    monkeypatch.setattr(listing, "scan", scan)
+    with a_doctor(upstash) as doctor:
+        assert list(doctor.listed()) == [b"a", b"b", b"c"]
+
+
+def test_more_keys_than_one_page(upstash: LocalUpstash, run: Call) -> None:
+    names = {f"message_store:{number}" for number in range(1500)}
+    assert len(request(upstash, ["EVAL", "for _, key in ipairs(KEYS) do redis.call('LPUSH', key, 'x') end return 'ok'",
+                                 len(names), *names])) == 2  # fmt: skip
+    with a_doctor(upstash) as doctor:
+        assert {key.decode() for key in doctor.listed()} == names
+        assert set(doctor.without_expiry(names, ttl=5)) == names
 
 
 def test_errors_of_the_doctor_itself(upstash: LocalUpstash) -> None:

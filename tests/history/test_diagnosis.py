@@ -205,6 +205,11 @@ def test_results_and_calls_of_two_turns_at_once_are_left_where_they_are() -> Non
     assert find(ai("a"), human(), tool("a"), human()) == []
 
 
+def test_a_result_further_on_draws_no_other_after_it() -> None:
+    after, quarantine = repaired(ai("a"), ai("b"), tool("a"), human())
+    assert (after, quarantine) == ([ai("a"), ai("b"), stand_in("b"), tool("a"), human()], [])
+
+
 def test_ids_that_are_numbers() -> None:
     assert find(ai("7"), tool(7), human()) == []
 

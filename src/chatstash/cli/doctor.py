@@ -28,7 +28,7 @@ _errors = Console(stderr=True, highlight=False, soft_wrap=True)
 def doctor(
     session_ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SESSION_ID]...", help="The conversations to look at; all, if none is named."),
+        typer.Argument(metavar="SESSION_ID", help="The conversations to look at; all, if none is named."),
     ] = None,
     fix: Annotated[bool, typer.Option("--fix", help="Repair what is found. Without it nothing is changed.")] = False,
     key_prefix: Annotated[str, typer.Option(help="What the conversations' keys begin with.")] = DEFAULT_PREFIX,
@@ -50,10 +50,9 @@ def doctor(
 ) -> None:
     """Find damaged conversations, and with --fix repair them. Nothing is ever deleted.
 
-    Finds records that cannot be read, copies of a record, tool results without their call, calls without a result,
-    and keys without the expiry that the others have. The token is that of UPSTASH_REDIS_REST_TOKEN.
+    Damage is what cannot be read, copies, tool calls and results that do not match, a missing expiry.
 
-    Exit code: 0 nothing is wrong or all is repaired, 1 damage remains, 2 something could not be done.
+    The token is that of UPSTASH_REDIS_REST_TOKEN. Exit code: 0 all is well, 1 damage remains, 2 something failed.
     """
     report = Report(fix=fix, prefix=key_prefix)
     with _warnings_shown(), _usage_errors():
@@ -87,10 +86,10 @@ def _go_round(round_: Round, named: list[str], ttl: int | None, *, quiet: bool) 
     with Progress(console=_out, transient=True, disable=quiet or not _out.is_terminal) as progress:
         task = progress.add_task("Listing conversations", total=None)
         keys = list(dict.fromkeys(named)) or round_.keys()
-        progress.update(task, description="Examining conversations", total=len(keys))
+        progress.update(task, description="Examining conversations", total=len(keys), refresh=True)
         try:
-            for visit in round_.visits(keys, ttl):
-                progress.advance(task)
+            for number, visit in enumerate(round_.visits(keys, ttl), start=1):
+                progress.update(task, completed=min(number, len(keys)))
                 printed = _shown(visit, round_, quiet=quiet)
         finally:
             # What was under way when it was interrupted, or when the database failed.
