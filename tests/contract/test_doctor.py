@@ -30,7 +30,7 @@ from chatstash.history.doctor import Doctor
 from chatstash.history.keys import companion_key
 from chatstash.history.repair import NO_RESULT
 from chatstash.langchain.messages import why_unreadable
-from chatstash.local import LocalUpstash
+from chatstash.local import LocalUpstash, limits_of
 from tests.conftest import Call
 from tests.history.test_diagnosis import ai, human, raw, rid, tool
 
@@ -374,6 +374,25 @@ def test_fix_repairs_and_says_so(upstash_environment: LocalUpstash, run: Call) -
     assert QUARANTINE in shown.stdout
     again = chatstash("--fix")
     assert (again.exit_code, again.stdout) == (0, "1 conversation examined, nothing found.\n")
+
+
+def test_each_finding_is_printed_once(upstash_environment: LocalUpstash) -> None:
+    for name in "abcd":
+        push(upstash_environment, [b"bad", human()] if name in "ac" else [human()], f"message_store:{name}")
+    shown = chatstash().stdout
+    assert [shown.count(f"message_store:{name}") for name in "abcd"] == [1, 0, 1, 0]
+    assert shown.count("would be moved") == 2
+
+
+def test_what_was_done_before_the_quota_was_used_up_is_told() -> None:
+    # Pushes and one read, then a repair of seven commands, and no second one.
+    with LocalUpstash(plan=limits_of("free", max_commands=3 + 1 + 1 + 7)) as upstash:
+        push(upstash, [b"bad", b"bad", human()])
+        shown = CliRunner().invoke(app, ["doctor", "--fix"], env=upstash.environment)
+    assert shown.exit_code == 2
+    assert "commands are used up" in shown.stderr
+    assert "1 finding repaired, nothing deleted, 1 finding left" in shown.stdout
+    assert shown.stdout.count("moved to quarantine") == 1
 
 
 def test_json_has_everything(upstash_environment: LocalUpstash) -> None:

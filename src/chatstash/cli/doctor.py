@@ -13,7 +13,7 @@ from rich.progress import Progress
 from rich.text import Text
 
 from chatstash.cli.doctor_report import clean, print_report, print_visit, report_as_json
-from chatstash.cli.rounds import Report, Round, Visit
+from chatstash.cli.rounds import Report, Round
 from chatstash.errors import ChatstashError, ChatstashWarning, ReadOnlyToken
 from chatstash.history import Store
 from chatstash.history.diagnosis import DEFAULT_OLDER_THAN, Unreadable
@@ -58,15 +58,15 @@ def doctor(
     with _warnings_shown(), _usage_errors():
         store = Store(url, key_prefix=key_prefix, timeout=timeout)
         keys = [conversation_key(session_id, key_prefix) for session_id in session_ids or []]
-        physician = Doctor(store, _langchains_judgement(), older_than=older_than)
+        the_doctor = Doctor(store, _langchains_judgement(), older_than=older_than)
     try:
-        _go_round(Round(physician, report, named=bool(keys)), keys, ttl, quiet=as_json)
+        _go_round(Round(the_doctor, report, named=bool(keys)), keys, ttl, quiet=as_json)
     except KeyboardInterrupt:
         report.interrupted = True
     except ChatstashError as error:
         report.stopped_by = _explained(error)
     finally:
-        physician.close()
+        the_doctor.close()
     if as_json:
         typer.echo(report_as_json(report))
     else:
@@ -82,26 +82,25 @@ def _langchains_judgement() -> Unreadable:
 
 def _go_round(round_: Round, named: list[str], ttl: int | None, *, quiet: bool) -> None:
     """Visit all conversations, with a bar on a terminal, printing what is found as it is found."""
-    printed: Visit | None = None
+    report, printed = round_.report, 0
     with Progress(console=_out, transient=True, disable=quiet or not _out.is_terminal) as progress:
         task = progress.add_task("Listing conversations", total=None)
         keys = list(dict.fromkeys(named)) or round_.keys()
         progress.update(task, description="Examining conversations", total=len(keys), refresh=True)
         try:
-            for number, visit in enumerate(round_.visits(keys, ttl), start=1):
+            for number, _ in enumerate(round_.visits(keys, ttl), start=1):
                 progress.update(task, completed=min(number, len(keys)))
-                printed = _shown(visit, round_, quiet=quiet)
+                printed = _print_from(printed, report, quiet=quiet)
         finally:
             # What was under way when it was interrupted, or when the database failed.
-            for visit in round_.report.visits[-1:]:
-                if visit is not printed:
-                    _shown(visit, round_, quiet=quiet)
+            _print_from(printed, report, quiet=quiet)
 
 
-def _shown(visit: Visit, round_: Round, *, quiet: bool) -> Visit:
-    if not quiet:
-        print_visit(_out, visit, fix=round_.report.fix)
-    return visit
+def _print_from(number: int, report: Report, *, quiet: bool) -> int:
+    """Print the visits from that number on; returns how many there are."""
+    for visit in report.visits[number:] if not quiet else []:
+        print_visit(_out, visit, fix=report.fix)
+    return len(report.visits)
 
 
 def _explained(error: ChatstashError) -> str:

@@ -77,10 +77,10 @@ def print_report(out: Console, errors: Console, report: Report) -> None:
             errors.print(Text.assemble((f"{clean(visit.key)}: ", "bold red"), clean(visit.error)))
     for reason, count in report.skipped.items():
         out.print(Text(f"Left out: {_count(count, 'key')} ({reason}).", "dim"))
+    if report.visits or not (report.stopped_by or report.interrupted):
+        out.print(_sum(report))
     if report.stopped_by is not None:
         errors.print(Text.assemble(("chatstash: ", "red"), clean(report.stopped_by)))
-    elif not report.interrupted or report.visits:
-        out.print(_sum(report))
     if report.interrupted:
         errors.print("Interrupted. What was done is complete; run it again for the rest.")
 
