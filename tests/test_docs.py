@@ -70,7 +70,7 @@ def test_the_workflow_for_ci_is_one() -> None:
 
 
 def test_the_docstrings_example_runs(upstash: LocalUpstash, tmp_path: Path) -> None:
-    for thing in (chatstash.UpstashRedisChatMessageHistory, LocalUpstash):
+    for thing in (chatstash.UpstashRedisChatMessageHistory, chatstash.MessagesTurn, LocalUpstash):
         for match in re.finditer(r"```python\n(.*?)```", inspect.getdoc(thing) or "", re.DOTALL):
             test_every_snippet_runs(upstash, textwrap.dedent(match[1]), tmp_path)
 
@@ -86,7 +86,15 @@ def test_every_public_name_is_in_the_api_page() -> None:
 
 def test_every_parameter_is_in_the_api_page() -> None:
     page = (ROOT / "docs" / "api.md").read_text()
-    for thing in (chatstash.UpstashRedisChatMessageHistory, chatstash.Store, chatstash.Store.session):
+    for thing in (
+        chatstash.UpstashRedisChatMessageHistory,
+        chatstash.UpstashRedisChatMessageHistory.add_messages,
+        chatstash.UpstashRedisChatMessageHistory.settle,
+        chatstash.Store,
+        chatstash.Store.session,
+        chatstash.Budget,
+        chatstash.RetryPolicy,
+    ):
         for name in inspect.signature(thing).parameters:
             assert name == "self" or f"`{name}`" in page or f"{name}: " in page, name
 

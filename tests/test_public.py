@@ -16,7 +16,9 @@ from chatstash import errors
 from chatstash.errors import Applied
 
 NAMES = {
-    "AppendResult", "Applied", "BadCredentials", "ChatstashError", "ChatstashWarning", "ClearResult", "CommandRejected",
+    "AppendResult", "Applied", "BadCredentials", "Budget", "ConcurrentTurn", "ConversationChanged",
+    "IdempotencyConflict", "MessagesTurn", "Outcome", "RecordTooLarge", "RetryPolicy", "Turn", "UnreadableRecord",
+    "ChatstashError", "ChatstashWarning", "ClearResult", "CommandRejected",
     "ConnectionFailed", "CorruptRecord", "Cost", "Cursor", "DatabaseError", "GatewayError", "InsecureConnectionWarning",
     "MessagesResult", "OutcomeUnknown", "OutcomeUnknownAfterBadReply", "OutcomeUnknownAfterConnectionLoss",
     "OutcomeUnknownAfterGatewayError",
@@ -97,6 +99,9 @@ def _every_error() -> list[Exception]:
         errors.UnsupportedRecord(2, key="k", position=3),
         errors.UnstorableMessage("bad", index=1, path="a['b']"),
         errors.StoreClosed("closed"),
+        errors.RecordTooLarge(1, 11, 10),
+        errors.IdempotencyConflict("k", "evt"),
+        errors.ConcurrentTurn("k"),
     ]
     for name in errors.__all__:
         kind = getattr(errors, name)
@@ -116,5 +121,7 @@ def test_errors_survive_pickling(error: Exception) -> None:
 def test_the_tree_is_drawn_as_it_is() -> None:
     assert errors.__doc__ is not None
     for name in errors.__all__:
-        drawn = name.startswith("OutcomeUnknownAfter") or name == "Applied" or f" {name} " in errors.__doc__
+        drawn = (
+            name.startswith("OutcomeUnknownAfter") or name in ("Applied", "Outcome") or f" {name} " in errors.__doc__
+        )
         assert drawn or f"{name}\n" in errors.__doc__, name

@@ -10,37 +10,44 @@ from chatstash.errors import *  # noqa: F403 - errors.__all__ is the curated lis
 from chatstash.errors import __all__ as _errors
 from chatstash.history import (
     AppendResult,
+    Budget,
     ClearResult,
     Cost,
     Cursor,
     ReadResult,
     Record,
     RecordId,
+    RetryPolicy,
     Session,
     Store,
+    Turn,
 )
 from chatstash.version import __version__
 
 if TYPE_CHECKING:
-    from chatstash.langchain import MessagesResult, UpstashRedisChatMessageHistory
+    from chatstash.langchain import MessagesResult, MessagesTurn, UpstashRedisChatMessageHistory
 
 __all__ = [  # noqa: PLE0604 - _errors is a list of strings
     "AppendResult",
+    "Budget",
     "ClearResult",
     "Cost",
     "Cursor",
     "MessagesResult",
+    "MessagesTurn",
     "ReadResult",
     "Record",
     "RecordId",
+    "RetryPolicy",
     "Session",
     "Store",
+    "Turn",
     "UpstashRedisChatMessageHistory",
     "__version__",
     *_errors,
 ]
 
-_LANGCHAIN = ("MessagesResult", "UpstashRedisChatMessageHistory")
+_LANGCHAIN = ("MessagesResult", "MessagesTurn", "UpstashRedisChatMessageHistory")
 
 
 def __getattr__(name: str) -> Any:

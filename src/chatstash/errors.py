@@ -16,12 +16,17 @@
     │   ├── ConnectionFailed          no connection, or it broke (also a builtin ConnectionError)
     │   ├── RequestTimeout            no whole reply within the time allowed (also a builtin TimeoutError)
     │   ├── ProtocolError             a reply that is not Upstash's REST API
+    │   ├── ConversationChanged       others replaced or shortened a conversation again and again while it was read
     │   └── OutcomeUnknown            a write whose reply was lost: it may or may not have been applied.
     │                                 Always raised as one of its children, each also of the kind of the
     │                                 cause (…AfterTimeout is also a RequestTimeout, and so on).
-    ├── CorruptRecord                 a stored record that cannot be read (also a ValueError)
-    ├── UnsupportedRecord             a stored record of a newer form than this version knows
+    ├── UnreadableRecord              a stored record that cannot be read; brings those that can
+    │   ├── CorruptRecord             it is damaged, or not a record at all (also a ValueError)
+    │   └── UnsupportedRecord         it is of a newer form than this version knows
     ├── UnstorableMessage             a value that JSON cannot hold, or not a message (also a TypeError)
+    ├── RecordTooLarge                one message alone is over the size of a request (also a ValueError)
+    ├── IdempotencyConflict           an idempotency key that was used for other messages (also a ValueError)
+    ├── ConcurrentTurn                others appended during a guarded turn; brings what they appended
     └── StoreClosed                   a store used after its close() (also a RuntimeError)
 
     ChatstashWarning (UserWarning)
@@ -34,8 +39,9 @@ anything is sent.
 from __future__ import annotations
 
 import enum
+import time
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 __all__ = [
     "Applied",
@@ -43,11 +49,15 @@ __all__ = [
     "ChatstashError",
     "ChatstashWarning",
     "CommandRejected",
+    "ConcurrentTurn",
     "ConnectionFailed",
+    "ConversationChanged",
     "CorruptRecord",
     "DatabaseError",
     "GatewayError",
+    "IdempotencyConflict",
     "InsecureConnectionWarning",
+    "Outcome",
     "OutcomeUnknown",
     "OutcomeUnknownAfterBadReply",
     "OutcomeUnknownAfterConnectionLoss",
@@ -58,10 +68,12 @@ __all__ = [
     "QuotaExceeded",
     "RateLimited",
     "ReadOnlyToken",
+    "RecordTooLarge",
     "RequestTimeout",
     "RequestTooLarge",
     "ServerError",
     "StoreClosed",
+    "UnreadableRecord",
     "UnstorableMessage",
     "UnsupportedRecord",
     "WrongType",
@@ -74,6 +86,19 @@ class Applied(enum.Enum):
     NO = "Nothing was changed by this request."
     PARTLY = "Other commands of the same request were applied."
     UNKNOWN = "Whether the write was applied is not known."
+
+
+class Outcome(enum.Enum):
+    """What became of a write whose reply was lost, as far as can be said now."""
+
+    STORED = "stored"
+    """It was applied: the messages are stored, or the conversation was cleared."""
+
+    NOT_STORED = "not stored"
+    """It was not applied, and no longer can be."""
+
+    STILL_POSSIBLE = "still possible"
+    """It was not applied so far, and the request may still be on its way."""
 
 
 class ChatstashError(Exception):
@@ -159,8 +184,16 @@ class CommandRejected(DatabaseError):
     """The database refused the command for a reason with no class of its own."""
 
 
-class ReplyFormatRefused(CommandRejected):
-    """The server does not know the reply format asked for. Within the package: it is asked again in another."""
+class FormRefused(CommandRejected):
+    """The server does not know a form that the request was in. Within the package: it is sent again in another."""
+
+
+class ReplyFormatRefused(FormRefused):
+    """The server does not know the reply format asked for."""
+
+
+class ScriptFlagsRefused(FormRefused):
+    """The server does not know the flags in the first line of a script, as a Redis or Valkey that is not Upstash."""
 
 
 class ConnectionFailed(DatabaseError, ConnectionError):
@@ -191,20 +224,43 @@ class GatewayError(ServerError, ProtocolError):
     """A status of 5xx with a body that is not Upstash's: a proxy or load balancer answered."""
 
 
+class ConversationChanged(DatabaseError):
+    """A large conversation is read in pages, and others replaced or shortened it again and again meanwhile."""
+
+    advice = "Read it again."
+
+
 class OutcomeUnknown(DatabaseError):
     """A write was sent and its reply was lost, so it may or may not have been applied.
 
-    It was not sent again, for that could store it twice.
+    Asking again whether it was, and completing it, failed as well until the retries or the time were used up. The
+    `settle` of the history or session tells what became of it once the database can be reached again.
 
     Attributes:
         key: The conversation's key, or None where it is not known.
         rids: The ids of the records that an append would have stored; empty for any other write.
+        marker: The key that the write sets in the same step, where it is one with an idempotency key or a clear; None
+            for any other.
+        time_ms: When it was raised, in milliseconds since the epoch.
     """
 
     key: str | None = None
     rids: Sequence[object] = ()
+    marker: str | None = None
 
-    advice = "Read the conversation before writing the same again."
+    advice = "Ask settle(error) what became of it before writing the same again."
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        status: int | None = None,
+        server_text: str | None = None,
+        applied: Applied = Applied.NO,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(problem, status=status, server_text=server_text, applied=applied, retry_after=retry_after)
+        self.time_ms = time.time_ns() // 1_000_000
 
 
 class OutcomeUnknownAfterTimeout(OutcomeUnknown, RequestTimeout):
@@ -227,15 +283,47 @@ class OutcomeUnknownAfterBadReply(OutcomeUnknown, ProtocolError):
     """A write that was answered with something that is not Upstash's REST API."""
 
 
-class CorruptRecord(ChatstashError, ValueError):
-    """A stored record that cannot be read as a message. Nothing was changed; the record is still there.
+class UnreadableRecord(ChatstashError):
+    """A stored record that cannot be read. Nothing was changed; the record is still there.
 
     Attributes:
-        reason: What is wrong with it.
         key: The conversation's key.
         position: Its place in the conversation, 0 for the oldest message.
         raw: The stored bytes.
+        reason: What is wrong with it.
+        records: The records of the conversation that can be read, oldest first.
+        messages: Their messages, where they were read through LangChain's interface.
+        unreadable: The errors of all records that cannot be read, this one included, oldest first.
     """
+
+    key: str = ""
+    position: int = 0
+    raw: bytes = b""
+    reason: str = ""
+    records: Sequence[Any] = ()
+    messages: Sequence[Any] = ()
+
+    @property
+    def unreadable(self) -> Sequence[UnreadableRecord]:
+        """The errors of all records that cannot be read, this one included, oldest first."""
+        return (self, *self.further)
+
+    further: Sequence[UnreadableRecord] = ()
+
+    @property
+    def _rest(self) -> str:
+        """What is said of the other records."""
+        if not self.records and not self.further:
+            return ""
+        more = f" {len(self.further)} more cannot be read." if self.further else ""
+        return (
+            f"{more} The {len(self.records)} that can be read are in the error's records; on_corrupt='skip' or "
+            "'placeholder' reads on without an error."
+        )
+
+
+class CorruptRecord(UnreadableRecord, ValueError):
+    """A stored record that is damaged, or no record at all. Nothing was changed; it is still there."""
 
     def __init__(self, reason: str, *, key: str = "", position: int = 0, raw: bytes = b"") -> None:
         super().__init__(reason)
@@ -247,30 +335,30 @@ class CorruptRecord(ChatstashError, ValueError):
     def __str__(self) -> str:
         return (
             f"The record at position {self.position} (0 is the oldest) of key {self.key!r} cannot be read: "
-            f"{self.reason}. Nothing was changed. Look at it with LINDEX and index {-1 - self.position}."
+            f"{self.reason}. Nothing was changed. Look at it with LINDEX and index {-1 - self.position}.{self._rest}"
         )
 
 
-class UnsupportedRecord(ChatstashError):
+class UnsupportedRecord(UnreadableRecord):
     """A stored record of a newer form than this version of chatstash knows. Nothing was changed.
 
     Attributes:
         version: The form the record names.
-        key: The conversation's key.
-        position: Its place in the conversation, 0 for the oldest message.
     """
 
-    def __init__(self, version: object, *, key: str = "", position: int = 0) -> None:
+    def __init__(self, version: object, *, key: str = "", position: int = 0, raw: bytes = b"") -> None:
         super().__init__(version)
         self.version = version
+        self.reason = f"it is of form {version!r}, which this version of chatstash does not know"
         self.key = key
         self.position = position
+        self.raw = raw
 
     def __str__(self) -> str:
         return (
             f"The record at position {self.position} (0 is the oldest) of key {self.key!r} is of form "
             f"{self.version!r}, which this version of chatstash does not know. Nothing was changed. "
-            "A newer chatstash wrote it: upgrade this one."
+            f"A newer chatstash wrote it: upgrade this one.{self._rest}"
         )
 
 
@@ -291,6 +379,74 @@ class UnstorableMessage(ChatstashError, TypeError):
     def __str__(self) -> str:
         where = f" at {self.path}" if self.path else ""
         return f"Message {self.index}{where}: {self.reason}. No message was sent or stored."
+
+
+class RecordTooLarge(ChatstashError, ValueError):
+    """One message alone is over the size of a request. Nothing was sent.
+
+    Attributes:
+        index: The message's index in the sequence given.
+        size: What its request would have, in bytes.
+        limit: What a request may have, in bytes.
+    """
+
+    def __init__(self, index: int, size: int, limit: int) -> None:
+        super().__init__(index, size, limit)
+        self.index = index
+        self.size = size
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return (
+            f"Message {self.index} alone makes a request of {self.size} bytes; the limit is {self.limit}. No message "
+            "was sent or stored. Keep large contents elsewhere and store a reference, or give max_request_bytes= if "
+            "your plan permits more."
+        )
+
+
+class IdempotencyConflict(ChatstashError, ValueError):
+    """An idempotency key was used before, for other messages. Nothing was stored by this call.
+
+    Attributes:
+        key: The conversation's key.
+        idempotency_key: The key that was used before.
+    """
+
+    def __init__(self, key: str, idempotency_key: str) -> None:
+        super().__init__(key, idempotency_key)
+        self.key = key
+        self.idempotency_key = idempotency_key
+
+    def __str__(self) -> str:
+        return (
+            f"The idempotency key {self.idempotency_key!r} was used before in the conversation {self.key!r}, for other "
+            "messages. Those are kept; nothing was stored by this call. Use one key for each distinct append."
+        )
+
+
+class ConcurrentTurn(ChatstashError):
+    """Others changed a conversation during a guarded turn. Nothing was stored by this turn.
+
+    Attributes:
+        key: The conversation's key.
+        records: The records that were appended meanwhile, oldest first; of a conversation that was cleared or
+            shortened meanwhile, all it has now that the turn had not read.
+        messages: Their messages, where the turn is one of LangChain's interface.
+    """
+
+    messages: Sequence[Any] = ()
+
+    def __init__(self, key: str, records: Sequence[Any] = ()) -> None:
+        super().__init__(key, records)
+        self.key = key
+        self.records = records
+
+    def __str__(self) -> str:
+        return (
+            f"The conversation {self.key!r} was changed by others during this turn ({len(self.records)} new records). "
+            "Nothing was stored by this turn. Look at what is new, in the error's records or messages, and take the "
+            "turn again."
+        )
 
 
 class StoreClosed(ChatstashError, RuntimeError):

@@ -16,6 +16,7 @@ from chatstash import (
     BadCredentials,
     CorruptRecord,
     InsecureConnectionWarning,
+    RecordTooLarge,
     RequestTooLarge,
     Store,
     UnstorableMessage,
@@ -340,8 +341,17 @@ def test_a_record_of_a_newer_form(upstash: LocalUpstash, call: Call, run: Call) 
         call(_history(upstash), "messages")
 
 
-def test_a_request_over_the_servers_limit(upstash: LocalUpstash, call: Call) -> None:
-    history = _history(upstash, ttl=60)
+def test_a_message_over_the_servers_limit(upstash: LocalUpstash, call: Call) -> None:
+    history = _history(upstash, ttl=60, max_request_bytes=50_000_000)
     with pytest.raises(RequestTooLarge, match="max request size"):
-        call(history, "add_messages", [HumanMessage("x" * 6_000_000)] * 2)
+        call(history, "add_messages", [HumanMessage("x" * 12_000_000)])
     assert history.messages == []
+
+
+def test_a_message_over_the_limit_is_not_sent(upstash: LocalUpstash, call: Call) -> None:
+    before = upstash.stats
+    with pytest.raises(RecordTooLarge, match=r"Message 1 alone .* No message was sent") as caught:
+        call(_history(upstash), "add_messages", [HumanMessage("x"), HumanMessage("x" * 12_000_000)])
+    assert upstash.stats == before
+    assert (caught.value.index, caught.value.limit) == (1, 10_000_000)
+    assert 12_000_000 < caught.value.size < 12_100_000

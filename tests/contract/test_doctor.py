@@ -123,11 +123,11 @@ class Stopped(Doctor):
         super().__init__(*args)
         self._left, self._answered = at, answered
 
-    def _run(self, op: Any, key: str) -> Any:
+    def _run(self, *args: Any) -> Any:
         self._left -= 1
         if self._left == 0 and not self._answered:
             raise KeyboardInterrupt
-        result = super()._run(op, key)
+        result = super()._run(*args)
         if self._left == 0:
             raise KeyboardInterrupt
         return result

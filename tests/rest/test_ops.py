@@ -25,13 +25,13 @@ from chatstash.errors import (
     ServerError,
 )
 from chatstash.rest.commands import Batch, Cost, Effect, Replies
-from chatstash.rest.limits import RetryPolicy
-from chatstash.rest.ops import DrivenOp, Op, Pause, retrying, send
+from chatstash.rest.limits import Budget
+from chatstash.rest.ops import Attempt, DrivenOp, Op, Pause, retrying, send
 
 READ = Batch((("GET", "k"),))
 WRITE = Batch((("LPUSH", "k", "v"),), effect=Effect.WRITE)
 IDEMPOTENT = Batch((("PERSIST", "k"),), effect=Effect.IDEMPOTENT)
-POLICY = RetryPolicy(retries=3, first_pause=0.1, longest_pause=0.3, jitter=lambda: 1.0)
+POLICY = Budget(retries=3, first_pause=0.1, longest_pause=0.3, jitter=lambda: 1.0)
 
 
 def one(batch: Batch) -> Op[Replies]:
@@ -45,7 +45,7 @@ def play(driven: DrivenOp[Any], script: list[Any]) -> tuple[Any, list[Any]]:
     wanted = next(driven)
     try:
         while True:
-            asked.append(wanted)
+            asked.append(wanted.batch if isinstance(wanted, Attempt) else wanted)
             answer = True if isinstance(wanted, Pause) else next(answers)
             wanted = driven.throw(answer) if isinstance(answer, Exception) else driven.send(answer)
     except StopIteration as stop:
@@ -79,7 +79,7 @@ def test_what_does_not_pass_by_itself_is_not(kind: type[DatabaseError]) -> None:
 
 def test_it_gives_up_after_the_retries() -> None:
     with pytest.raises(ConnectionFailed):
-        play(retrying(one(READ), RetryPolicy(retries=1)), [ConnectionFailed("x")] * 2)
+        play(retrying(one(READ), Budget(retries=1)), [ConnectionFailed("x")] * 2)
 
 
 def test_the_server_may_ask_for_a_longer_pause() -> None:
@@ -124,14 +124,14 @@ def test_a_lost_reply_is_asked_for_again_where_that_does_no_harm() -> None:
 def test_of_a_read_it_is_known_that_nothing_changed() -> None:
     for batch, applied in ((READ, Applied.NO), (IDEMPOTENT, Applied.UNKNOWN)):
         with pytest.raises(RequestTimeout) as caught:
-            play(retrying(one(batch), RetryPolicy(retries=0)), [RequestTimeout("x", applied=Applied.UNKNOWN)])
+            play(retrying(one(batch), Budget(retries=0)), [RequestTimeout("x", applied=Applied.UNKNOWN)])
         assert not isinstance(caught.value, OutcomeUnknown)
         assert caught.value.applied is applied
 
 
 def test_a_refused_format_is_asked_for_again_once_and_at_no_retry() -> None:
     refused = ReplyFormatRefused("x")
-    none = RetryPolicy(retries=0)
+    none = Budget(retries=0)
     assert play(retrying(one(READ), none), [refused, OK])[1] == [READ, READ]
     with pytest.raises(ReplyFormatRefused):
         play(retrying(one(READ), none), [refused, refused])
@@ -149,6 +149,6 @@ def test_an_operation_may_mend_an_error_itself() -> None:
 
 
 def test_no_pause_is_longer_than_the_longest_however_many_tries() -> None:
-    policy = RetryPolicy(retries=10**6, jitter=lambda: 1.0)
+    policy = Budget(retries=10**6, jitter=lambda: 1.0)
     assert policy.pause_after(5000, ConnectionFailed("x"), Effect.READ) == policy.longest_pause
-    assert RetryPolicy(jitter=lambda: 0.0).pause_after(0, ConnectionFailed("x"), Effect.READ) == 0
+    assert Budget(jitter=lambda: 0.0).pause_after(0, ConnectionFailed("x"), Effect.READ) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import hiredis
@@ -11,9 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatstash.errors import Applied, CommandRejected, DatabaseError, ProtocolError, ReplyFormatRefused, WrongType
+from chatstash.errors import (
+    Applied,
+    CommandRejected,
+    DatabaseError,
+    ProtocolError,
+    ReplyFormatRefused,
+    ScriptFlagsRefused,
+    WrongType,
+)
 from chatstash.rest.commands import Batch, Effect
-from chatstash.rest.protocol import HttpReply, replies_from, request_for
+from chatstash.rest.protocol import KEY_LOCKING, Forms, HttpReply, replies_from, request_for
 
 GET = Batch((("GET", "k"),))
 TWO = Batch((("GET", "k"), ("INCR", "n")))
@@ -25,7 +34,7 @@ def _reply(body: bytes, content_type: str = "application/json", status: int = 20
 
 
 def _read(batch: Batch, reply: HttpReply, *, resp2: bool = True) -> Any:
-    return replies_from(batch, request_for(batch, resp2=resp2), reply)
+    return replies_from(batch, request_for(batch, forms=Forms(resp2=resp2)), reply)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +57,7 @@ def test_resp2_is_asked_for_where_the_api_knows_it() -> None:
     assert request_for(TWO).headers["upstash-response-format"] == "resp2"
     assert "upstash-response-format" not in request_for(TRANSACTION).headers
     assert request_for(TRANSACTION).headers["upstash-encoding"] == "base64"
-    assert request_for(GET, resp2=False).headers["upstash-encoding"] == "base64"
+    assert request_for(GET, forms=Forms(resp2=False)).headers["upstash-encoding"] == "base64"
     for batch in (GET, TWO, TRANSACTION):
         headers = request_for(batch).headers
         assert ("upstash-encoding" in headers) != ("upstash-response-format" in headers)
@@ -199,3 +208,21 @@ def _resp2(value: Any) -> bytes:
     if isinstance(value, list):
         return b"*%d\r\n" % len(value) + b"".join(map(_resp2, value))
     return bytes(hiredis.pack_command((value,))).split(b"\r\n", 1)[1]
+
+
+def test_script_flags_are_left_out_where_the_server_does_not_know_them() -> None:
+    batch = Batch((("EVAL", f"{KEY_LOCKING}return 1", 0),))
+    assert b"allow-key-locking" in request_for(batch).body
+    assert request_for(batch, forms=Forms(script_flags=False)).body == b'["EVAL","return 1",0]'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ERR Unexpected flag in script shebang: allow-key-locking",
+        "ERR Error compiling script (new function): user_script:1: unexpected symbol near '#'",
+    ],
+)
+def test_refused_script_flags_are_told_apart(text: str) -> None:
+    with pytest.raises(ScriptFlagsRefused):
+        _read(GET, _reply(json.dumps({"error": text}).encode(), status=400))

@@ -4,16 +4,21 @@ from chatstash.history.records import Record, RecordId
 from chatstash.history.results import AppendResult, ClearResult, Cursor, ReadResult
 from chatstash.history.session import Session
 from chatstash.history.store import Store
+from chatstash.history.turn import Turn
 from chatstash.rest.commands import Cost
+from chatstash.rest.limits import Budget, RetryPolicy
 
 __all__ = [
     "AppendResult",
+    "Budget",
     "ClearResult",
     "Cost",
     "Cursor",
     "ReadResult",
     "Record",
     "RecordId",
+    "RetryPolicy",
     "Session",
     "Store",
+    "Turn",
 ]

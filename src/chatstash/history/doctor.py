@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,9 +19,10 @@ from chatstash.history.diagnosis import (
     expiry_findings,
 )
 from chatstash.history.keys import checked_key, checked_ttl
+from chatstash.history.pages import stored_records
 from chatstash.history.store import Store
 from chatstash.rest.database import Database
-from chatstash.rest.limits import Limits, RetryPolicy
+from chatstash.rest.limits import Budget
 from chatstash.rest.ops import Op
 
 T = TypeVar("T")
@@ -42,7 +43,7 @@ class Examination:
     """
 
     key: str
-    stored: list[bytes]
+    stored: Sequence[bytes]
     findings: list[Finding]
 
     @property
@@ -56,7 +57,7 @@ class Doctor:
     """Finds and repairs damage in the conversations of a store's database. Changes nothing but by `treat` and `expire`.
 
     Args:
-        store: The store; its prefix, timeout and retries count.
+        store: The store; its prefix and its options count.
         unreadable: Says why no message can be made of a record.
         older_than: Seconds after which a last turn that waits for a tool's result is taken for broken off.
 
@@ -71,7 +72,7 @@ class Doctor:
         self._unreadable = unreadable
         self._older_than = older_than
         self._database = Database(store.endpoint)
-        self._limits = Limits(store.timeout, RetryPolicy(retries=store.retries))
+        self._options = store.options
 
     def close(self) -> None:
         """Close the connections."""
@@ -86,7 +87,7 @@ class Doctor:
         seen: set[bytes] = set()
         cursor = "0"
         while True:
-            cursor, found = self._run(listing.scan(self._prefix, cursor), "")
+            cursor, found = self._run(listing.scan(self._prefix, cursor), "", self._reading)
             fresh = [key for key in dict.fromkeys(found) if key not in seen]
             seen.update(fresh)
             yield from fresh
@@ -94,13 +95,14 @@ class Doctor:
                 return
 
     def examine(self, key: str) -> Examination:
-        """Look for damage in one conversation; changes nothing. One request for each 1000 records.
+        """Look for damage in one conversation; changes nothing. One request, or several where it is large.
 
         Raises:
             ValueError: The key is not that of a conversation.
             WrongType: The key holds no list.
         """
-        stored = self._run(listing.stored_records(checked_key(key)), key)
+        op = stored_records(checked_key(key), None, self._options.max_request_bytes)
+        stored = self._run(op, key, self._reading).records
         return Examination(
             key, stored, diagnose(stored, self._unreadable, now_ms=_now_ms(), older_than=self._older_than)
         )
@@ -127,7 +129,7 @@ class Doctor:
         return examination.findings
 
     def _do(self, key: str, step: repair.Step, repaired: Callable[[Finding], None]) -> bool:
-        done = self._run(repair.do(step), key)
+        done = self._run(repair.do(step), key, self._repairing)
         if done:
             repaired(step.finding)
         return done
@@ -145,7 +147,8 @@ class Doctor:
         checked_ttl(ttl)
         ordered, left = list(keys), dict[str, int | None]()
         for begin in range(0, len(ordered), _KEYS_AT_ONCE):
-            left |= self._run(listing.expiries(ordered[begin : begin + _KEYS_AT_ONCE]), "")
+            some = ordered[begin : begin + _KEYS_AT_ONCE]
+            left |= self._run(listing.expiries(some), "", self._reading)
         return expiry_findings(left, ttl=ttl)
 
     def expire(self, key: str, finding: Finding) -> bool:
@@ -154,10 +157,20 @@ class Doctor:
         Returns:
             Whether it was set; False where it has one by now, or is gone.
         """
-        return finding.expiry is not None and self._run(repair.set_expiry(key, finding.expiry), key)
+        if finding.expiry is None:
+            return False
+        return self._run(repair.set_expiry(key, finding.expiry), key, self._repairing)
 
-    def _run(self, op: Op[T], key: str) -> T:
-        return self._database.run(op, key, self._limits)
+    @property
+    def _reading(self) -> Budget:
+        return self._options.retry_policy.read
+
+    @property
+    def _repairing(self) -> Budget:
+        return self._options.retry_policy.idempotent
+
+    def _run(self, op: Op[T], key: str, budget: Budget) -> T:
+        return self._database.run(op, key, budget)
 
 
 def _now_ms() -> int:

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from hashlib import sha256
 
 DEFAULT_PREFIX = "message_store:"
 COMPANION_PREFIX = "chatstash:"
@@ -35,6 +35,17 @@ def conversation_key(session_id: str, key_prefix: str = DEFAULT_PREFIX) -> str:
     return checked_key(key_prefix + session_id)
 
 
+def companion_key(kind: str, key: str, *more: str) -> str:
+    """Return the key of what is kept beside a conversation: `chatstash:<kind>:<sha256 of its key>`, then `:<part>`.
+
+    Args:
+        kind: What it is, such as `idempotency`.
+        key: The conversation's key.
+        more: Further parts, where there may be several; they hold no colon.
+    """
+    return ":".join((COMPANION_PREFIX + kind, sha256(key.encode()).hexdigest(), *more))
+
+
 def checked_key(key: str) -> str:
     """Return `key`, or raise ValueError where a conversation cannot be stored there."""
     if not isinstance(key, str) or not key:
@@ -52,16 +63,15 @@ def checked_key(key: str) -> str:
     return key
 
 
-def companion_key(kind: str, key: str, *more: str) -> str:
-    """Return the name of a key that chatstash keeps beside a conversation.
-
-    Args:
-        kind: What it holds, such as `quarantine`.
-        key: The conversation's key.
-        more: Further parts, for kinds of which a conversation has several.
-    """
-    digest = hashlib.sha256(key.encode()).hexdigest()
-    return ":".join((f"{COMPANION_PREFIX}{kind}", digest, *more))
+def checked_idempotency_key(idempotency_key: str) -> str:
+    """Return `idempotency_key`, or raise ValueError where it is not a non-empty string."""
+    if not isinstance(idempotency_key, str) or not idempotency_key:
+        raise ValueError(f"idempotency_key must be a non-empty string, not {idempotency_key!r}")
+    try:
+        idempotency_key.encode()
+    except UnicodeEncodeError:
+        raise ValueError("the idempotency_key holds half a surrogate pair, which has no UTF-8 form") from None
+    return idempotency_key
 
 
 def checked_ttl(ttl: int | None) -> int | None:

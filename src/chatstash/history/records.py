@@ -71,6 +71,11 @@ def record_ids(count: int, *, time_ms: int, randomness: bytes) -> list[RecordId]
         randomness: `RANDOM_BYTES` random bytes.
     """
     batch = base64.urlsafe_b64encode(time_ms.to_bytes(_TIME_BYTES) + randomness).decode()
+    return record_ids_of(batch, count)
+
+
+def record_ids_of(batch: str, count: int) -> list[RecordId]:
+    """Return the ids of the `count` records of one append."""
     return [RecordId(batch, position, count) for position in range(count)]
 
 
@@ -173,7 +178,7 @@ def decode(raw: bytes, *, key: str = "", position: int = 0) -> Record:
     if wrong := _what_is_wrong(fields):
         raise CorruptRecord(wrong, key=key, position=position, raw=raw)
     if "v" in fields:
-        raise UnsupportedRecord(fields["v"], key=key, position=position)
+        raise UnsupportedRecord(fields["v"], key=key, position=position, raw=raw)
     return _record_of(fields, raw)
 
 

@@ -15,13 +15,14 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from chatstash.errors import CorruptRecord, UnsupportedRecord
+from chatstash.errors import UnreadableRecord
 from chatstash.history.diagnosis import Finding, Repair
 from chatstash.history.keys import companion_key
 from chatstash.history.records import RANDOM_BYTES, Record, decode, encode, record_ids
 from chatstash.history.tool_calls import STAND_IN, Slot
 from chatstash.rest.commands import Argument, Batch, Command, Effect
 from chatstash.rest.ops import Op, send
+from chatstash.rest.protocol import KEY_LOCKING
 
 NO_RESULT = "No result of this tool call was recorded."
 """What an inserted result says."""
@@ -34,8 +35,7 @@ end
 """
 
 # The copy is made before anything is taken out: a script that fails half-way is not undone.
-_MOVE = f"""#!lua flags=allow-key-locking
-local index, placeholder, note = ARGV[1], ARGV[2], ARGV[3]
+_MOVE = f"""{KEY_LOCKING}local index, placeholder, note = ARGV[1], ARGV[2], ARGV[3]
 if redis.call('LPOS', KEYS[2], note) then return 1 end
 {_AS_SEEN}
 redis.call('RPUSH', KEYS[2], note, redis.call('LINDEX', KEYS[1], index))
@@ -45,8 +45,7 @@ return 1
 """
 
 # LINSERT looks for a value, which others may equal: for a moment the record has a value of its own.
-_INSERT = f"""#!lua flags=allow-key-locking
-local index, placeholder, record = ARGV[1], ARGV[2], ARGV[3]
+_INSERT = f"""{KEY_LOCKING}local index, placeholder, record = ARGV[1], ARGV[2], ARGV[3]
 if redis.call('LPOS', KEYS[1], record) then return 1 end
 {_AS_SEEN}
 local neighbour = redis.call('LINDEX', KEYS[1], index)
@@ -188,5 +187,5 @@ def _index(position: int) -> int:
 def _time_of(raw: bytes) -> int | None:
     try:
         return decode(raw).time_ms
-    except (CorruptRecord, UnsupportedRecord):
+    except UnreadableRecord:
         return None

@@ -45,13 +45,15 @@ class AppendResult:
     Attributes:
         length: How many records the conversation has now; None where there was nothing to append, for then nothing
             was asked.
-        rids: The ids of the records appended, in their order.
+        rids: The ids of the records appended, in their order; of those appended before where it is `repeated`.
         cost: Requests, commands and bytes.
+        repeated: Whether the idempotency key had been used before, for the same records: nothing was stored anew.
     """
 
     length: int | None
     rids: list[RecordId]
     cost: Cost
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
-from chatstash.history.keys import DEFAULT_PREFIX, checked_ttl, conversation_key
+from chatstash.history.keys import DEFAULT_PREFIX, conversation_key
+from chatstash.history.options import (
+    DEFAULT_IDEMPOTENCY_TTL,
+    DEFAULT_MAX_REQUEST_BYTES,
+    OnCorrupt,
+    OptionChanges,
+    Options,
+)
 from chatstash.history.session import Session
 from chatstash.rest.database import Database, shared_database
-from chatstash.rest.endpoint import Endpoint
-from chatstash.rest.limits import (
-    DEFAULT_RETRIES,
-    DEFAULT_TIMEOUT,
-    Limits,
-    RetryPolicy,
-    checked_retries,
-    checked_timeout,
-)
-
-URL_VARIABLE = "UPSTASH_REDIS_REST_URL"
-TOKEN_VARIABLE = "UPSTASH_REDIS_REST_TOKEN"  # noqa: S105 - a variable's name
+from chatstash.rest.endpoint import Endpoint, endpoint_from
+from chatstash.rest.limits import RetryPolicy
 
 
 class Store:
@@ -34,8 +30,14 @@ class Store:
         token: Its token; empty for that of `UPSTASH_REDIS_REST_TOKEN`.
         key_prefix: What the keys of its conversations begin with.
         ttl: Seconds until a conversation expires, 1 to 10^9, set anew at every append; None leaves expiries alone.
-        timeout: Seconds that an operation may take in all, retries included. Connecting may take 5 of them.
-        retries: How often a request that certainly was not applied is sent again.
+        timeout: Seconds that an operation may take in all, retries included; None for 30. Connecting may take 5 of it.
+        retries: How often a request is sent again, or what settles it where it may have been applied; None for 3.
+        refresh_ttl_on_read: Whether reading sets the expiry anew too, in the same request.
+        retry_policy: A budget for each class of operation; `timeout` and `retries` go before it.
+        max_request_bytes: What a request or reply may have, in bytes: larger appends are staged, larger reads paged.
+        idempotency_ttl: Seconds for which an idempotency key is remembered.
+        on_corrupt: What reading does with a record that cannot be read: `raise` an error that has all the others,
+            `skip` it, or put a `placeholder` in its place.
 
     Raises:
         ValueError: An argument cannot be right, or url or token is missing altogether.
@@ -48,20 +50,31 @@ class Store:
         *,
         key_prefix: str = DEFAULT_PREFIX,
         ttl: int | None = None,
-        timeout: float = DEFAULT_TIMEOUT,
-        retries: int = DEFAULT_RETRIES,
+        timeout: float | None = None,
+        retries: int | None = None,
+        refresh_ttl_on_read: bool = False,
+        retry_policy: RetryPolicy | None = None,
+        max_request_bytes: int = DEFAULT_MAX_REQUEST_BYTES,
+        idempotency_ttl: int = DEFAULT_IDEMPOTENCY_TTL,
+        on_corrupt: OnCorrupt = "raise",
     ) -> None:
         if not isinstance(key_prefix, str):
             raise ValueError(f"key_prefix must be a string, not {key_prefix!r}")
         self.key_prefix = key_prefix
-        self.ttl = checked_ttl(ttl)
-        self.timeout = checked_timeout(timeout)
-        self.retries = checked_retries(retries)
-        self._database = self._database_of(_endpoint(url, token))
+        options = Options(
+            ttl, refresh_ttl_on_read, retry_policy or RetryPolicy(), max_request_bytes, idempotency_ttl, on_corrupt
+        )
+        self.options = options.changed({"timeout": timeout, "retries": retries})
+        self._database = self._database_of(endpoint_from(url, token))
 
     @staticmethod
     def _database_of(endpoint: Endpoint) -> Database:
         return Database(endpoint)
+
+    @property
+    def ttl(self) -> int | None:
+        """Seconds until a conversation expires, set anew at every append; None leaves expiries alone."""
+        return self.options.ttl
 
     @property
     def url(self) -> str:
@@ -78,49 +91,36 @@ class Store:
         known = vars(self)
         return (
             f"{type(self).__name__}({known.get('_database')!r}, token='***', key_prefix={known.get('key_prefix')!r}, "
-            f"ttl={known.get('ttl')!r})"
+            f"ttl={getattr(known.get('options'), 'ttl', None)!r})"
         )
 
-    def session(self, session_id: str, *, ttl: int | None = None, refresh_ttl_on_read: bool = False) -> Session:
+    def session(self, session_id: str, **changes: Unpack[OptionChanges]) -> Session:
         """Return the conversation of a session id. Makes no request.
 
         Args:
             session_id: Any non-empty string; the key is the store's prefix and this.
-            ttl: Seconds until it expires; None for the store's.
-            refresh_ttl_on_read: Whether reading sets the expiry anew too, in the same request.
+            changes: Options of this conversation that depart from the store's: `ttl`, `refresh_ttl_on_read`,
+                `timeout`, `retries`, `max_request_bytes`, `idempotency_ttl`, `on_corrupt`; None keeps the store's.
 
         Raises:
-            ValueError: The session id or the ttl cannot be one.
+            ValueError: The session id or an option cannot be right.
+            TypeError: There is no such option.
         """
-        key = conversation_key(session_id, self.key_prefix)
-        return self.session_at(key, ttl=self.ttl if ttl is None else ttl, refresh_ttl_on_read=refresh_ttl_on_read)
+        return self.session_at(conversation_key(session_id, self.key_prefix), **changes)
 
-    def session_at(
-        self,
-        key: str,
-        *,
-        ttl: int | None = None,
-        refresh_ttl_on_read: bool = False,
-        timeout: float | None = None,
-        retries: int | None = None,
-    ) -> Session:
-        """Return the conversation at a whole key, whatever the store's prefix and ttl. Makes no request.
+    def session_at(self, key: str, *, options: Options | None = None, **changes: Unpack[OptionChanges]) -> Session:
+        """Return the conversation at a whole key, whatever the store's prefix. Makes no request.
 
         Args:
             key: The key.
-            ttl: Seconds until it expires; None leaves its expiry alone.
-            refresh_ttl_on_read: Whether reading sets the expiry anew too, in the same request.
-            timeout: Seconds that an operation may take in all; None for the store's.
-            retries: How often a request is sent again; None for the store's.
+            options: All its options; None for the store's.
+            changes: As for `session`.
 
         Raises:
-            ValueError: An argument cannot be right.
+            ValueError: The key or an option cannot be right.
+            TypeError: There is no such option.
         """
-        limits = Limits(
-            self.timeout if timeout is None else checked_timeout(timeout),
-            RetryPolicy(retries=self.retries if retries is None else checked_retries(retries)),
-        )
-        return Session(self._database, key, ttl=ttl, refresh_ttl_on_read=refresh_ttl_on_read, limits=limits)
+        return Session(self._database, key, (options or self.options).changed(changes))
 
     def close(self) -> None:
         """Close the store and its connections for blocking callers. Closing twice does no harm."""
@@ -153,18 +153,3 @@ class SharedStore(Store):
     @staticmethod
     def _database_of(endpoint: Endpoint) -> Database:
         return shared_database(endpoint)
-
-
-def _endpoint(url: str, token: str) -> Endpoint:
-    found = {
-        URL_VARIABLE: url if url != "" else os.environ.get(URL_VARIABLE, ""),
-        TOKEN_VARIABLE: token if token != "" else os.environ.get(TOKEN_VARIABLE, ""),
-    }
-    missing = [name for name, value in found.items() if value == ""]
-    if missing:
-        raise ValueError(
-            f"there is no database to talk to: {' and '.join(missing)} missing. Give url= and token=, or set "
-            f"{URL_VARIABLE} and {TOKEN_VARIABLE}. For a local one: pip install 'chatstash[local]', then "
-            "run your command with: chatstash dev -- COMMAND"
-        )
-    return Endpoint(found[URL_VARIABLE], found[TOKEN_VARIABLE])

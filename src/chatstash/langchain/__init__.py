@@ -1,5 +1,7 @@
 """chatstash for LangChain: `UpstashRedisChatMessageHistory`."""
 
-from chatstash.langchain.history import MessagesResult, UpstashRedisChatMessageHistory
+from chatstash.langchain.history import UpstashRedisChatMessageHistory
+from chatstash.langchain.results import MessagesResult
+from chatstash.langchain.turn import MessagesTurn
 
-__all__ = ["MessagesResult", "UpstashRedisChatMessageHistory"]
+__all__ = ["MessagesResult", "MessagesTurn", "UpstashRedisChatMessageHistory"]

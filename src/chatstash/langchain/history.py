@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, get_buffer_string
 
-from chatstash.history.keys import DEFAULT_PREFIX, checked_ttl, conversation_key
+from chatstash.errors import Outcome, OutcomeUnknown
+from chatstash.history.keys import DEFAULT_PREFIX, conversation_key
+from chatstash.history.options import OnCorrupt
 from chatstash.history.records import Record
-from chatstash.history.results import ReadResult
-from chatstash.history.session import Session
+from chatstash.history.session import LONGEST_ON_ITS_WAY, Session
 from chatstash.history.store import SharedStore, Store
-from chatstash.langchain.messages import to_message, to_records
-from chatstash.rest.limits import checked_retries, checked_timeout
+from chatstash.langchain.messages import to_records
+from chatstash.langchain.results import MessagesResult, messages_result
+from chatstash.langchain.turn import MessagesTurn
 
 try:
     from langchain_core.chat_history import BaseChatMessageHistory as _Base
@@ -27,17 +29,6 @@ if TYPE_CHECKING:
 
 # Equal to the default the old class has, and yet told apart from the same text given by the caller.
 _PREFIX_NOT_GIVEN = "".join(DEFAULT_PREFIX)
-
-
-@dataclass(frozen=True)
-class MessagesResult(ReadResult):
-    """Messages of a conversation, their records, and what reading them cost.
-
-    Attributes:
-        messages: The messages, oldest first; `records` holds the record of each, with its id and time.
-    """
-
-    messages: list[BaseMessage]
 
 
 class UpstashRedisChatMessageHistory(_Base):
@@ -53,9 +44,15 @@ class UpstashRedisChatMessageHistory(_Base):
         key_prefix: What the key begins with; the session id follows.
         ttl: Seconds until the conversation expires, 1 to 10^9, set anew with every message added; None for never.
         timeout: Seconds that an operation may take in all, retries included; None for the store's, else 30.
-        retries: How often a request that certainly was not applied is sent again; None for the store's, else 3.
+        retries: How often a request is sent again, or what settles it where it may have been applied; None for the
+            store's, else 3.
         refresh_ttl_on_read: Whether reading sets the expiry anew too, in the same request.
-        store: A `Store` to share; its url and token are used, and its key prefix and ttl where none are given here.
+        max_request_bytes: What a request or reply may have, in bytes: larger appends are staged, larger reads come in
+            pages; None for the store's, else 10^7.
+        idempotency_ttl: Seconds for which an idempotency key is remembered; None for the store's, else 86400.
+        on_corrupt: What reading does with a record that cannot be read: `raise` an error that has all the others,
+            `skip` it, or put a `placeholder` in its place; None for the store's, else `raise`.
+        store: A `Store` to share; its url and token are used, and its options where none are given here.
 
     Raises:
         ValueError: An argument cannot be right, url or token is missing altogether, or `store` comes together with
@@ -81,22 +78,33 @@ class UpstashRedisChatMessageHistory(_Base):
         *,
         timeout: float | None = None,
         retries: int | None = None,
-        refresh_ttl_on_read: bool = False,
+        refresh_ttl_on_read: bool | None = None,
+        max_request_bytes: int | None = None,
+        idempotency_ttl: int | None = None,
+        on_corrupt: OnCorrupt | None = None,
         store: Store | None = None,
     ) -> None:
         if store is not None:
             if url or token:
                 raise ValueError("give either store= or url= and token=, not both: a store has its own")
             key_prefix = store.key_prefix if key_prefix is _PREFIX_NOT_GIVEN else key_prefix
-            ttl = store.ttl if ttl is None else ttl
         conversation_key(session_id, key_prefix)
         self.session_id = session_id
         self.key_prefix = key_prefix
-        self.ttl = checked_ttl(ttl)
-        self.refresh_ttl_on_read = refresh_ttl_on_read
         self._store = SharedStore(url, token) if store is None else store
-        self._timeout = None if timeout is None else checked_timeout(timeout)
-        self._retries = None if retries is None else checked_retries(retries)
+        self._options = self._store.options.changed(
+            {
+                "ttl": ttl,
+                "refresh_ttl_on_read": refresh_ttl_on_read,
+                "timeout": timeout,
+                "retries": retries,
+                "max_request_bytes": max_request_bytes,
+                "idempotency_ttl": idempotency_ttl,
+                "on_corrupt": on_corrupt,
+            }
+        )
+        self.ttl = self._options.ttl
+        self.refresh_ttl_on_read = self._options.refresh_ttl_on_read
         self._redis_client: Redis | None = None
 
     def __repr__(self) -> str:
@@ -141,22 +149,38 @@ class UpstashRedisChatMessageHistory(_Base):
         """Return all messages, oldest first, without blocking the event loop; one request."""
         return (await self.aread()).messages
 
-    def read(self) -> MessagesResult:
-        """Return all messages with their records and what reading them cost.
+    @property
+    def sync_token(self) -> str | None:
+        """What makes a read see the writes before it, wherever it is sent from; None where nothing was asked yet.
 
-        One request and one command, or two commands where the ttl is refreshed on reading.
+        Carry it to whoever goes on with this conversation, in a web session or a cookie, and set it there before the
+        first read: https://upstash.com/docs/redis/howto/readyourwrites. It goes with requests of this conversation
+        only. Setting None forgets it; setting what cannot be a header's value is a ValueError.
+        """
+        return self._session().sync_token
+
+    @sync_token.setter
+    def sync_token(self, token: str | None) -> None:
+        self._session().sync_token = token
+
+    def read(self) -> MessagesResult:
+        """Return all messages, each once, with their records and what reading them cost.
+
+        One request and one command, or two commands where the ttl is refreshed on reading; more requests where the
+        reply would be over the server's limit, or where a message was stored twice: the copy is then taken out.
 
         Raises:
-            CorruptRecord: A record is no message; says which.
-            UnsupportedRecord: A record is of a newer form.
+            UnreadableRecord: A record is no message, and `on_corrupt` is `raise`; has all messages that can be read.
             WrongType: The key holds something else, which was left as it was.
             DatabaseError: Anything else that went wrong.
         """
-        return self._messages_of(self._session().read())
+        session = self._session()
+        return messages_result(session.contents(), session)
 
     async def aread(self) -> MessagesResult:
         """Read as `read` does, without blocking the event loop."""
-        return self._messages_of(await self._session().aread())
+        session = self._session()
+        return messages_result(await session.acontents(), session)
 
     def records(self) -> list[Record]:
         """Return all records, oldest first, each with its time and id; one request."""
@@ -170,25 +194,31 @@ class UpstashRedisChatMessageHistory(_Base):
         """Add one message; as `add_messages` with one."""
         self.add_messages([message])
 
-    def add_messages(self, messages: Sequence[BaseMessage]) -> None:
-        """Add messages in their order, all or none.
+    def add_messages(self, messages: Sequence[BaseMessage], *, idempotency_key: str | None = None) -> None:
+        """Add messages in their order, all or none, and once, whatever is lost on the way.
 
-        One request and one command, or two commands with a ttl; no request for an empty sequence.
+        One request and one command, or two commands with a ttl; with an idempotency key three, or four with a ttl; no
+        request for an empty sequence. Over `max_request_bytes`, three commands and a request for each part, and one
+        request more.
 
         Args:
             messages: The messages, oldest first.
+            idempotency_key: A name for what is added, such as the id of an event that may be delivered twice. Within
+                `idempotency_ttl` seconds, adding with it again, from any process, stores nothing.
 
         Raises:
             UnstorableMessage: One is no message or holds what JSON cannot; nothing was sent.
+            RecordTooLarge: One alone is over the size of a request; nothing was sent.
+            IdempotencyConflict: The idempotency key was used for other messages.
             WrongType: The key holds something else, which was left as it was.
-            OutcomeUnknown: The reply was lost; the messages may or may not be stored.
+            OutcomeUnknown: The reply was lost, and so were the attempts to find out; ask `settle` later.
             DatabaseError: Anything else that went wrong; its `applied` says what became of the messages.
         """
-        self._session().append(to_records(messages))
+        self._session().append(to_records(messages), idempotency_key=idempotency_key)
 
-    async def aadd_messages(self, messages: Sequence[BaseMessage]) -> None:
+    async def aadd_messages(self, messages: Sequence[BaseMessage], *, idempotency_key: str | None = None) -> None:
         """Add messages as `add_messages` does, without blocking the event loop."""
-        await self._session().aappend(to_records(messages))
+        await self._session().aappend(to_records(messages), idempotency_key=idempotency_key)
 
     def add_user_message(self, message: HumanMessage | str) -> None:
         """Add a message of the user, given as a message or its text; one request."""
@@ -198,8 +228,33 @@ class UpstashRedisChatMessageHistory(_Base):
         """Add a message of the AI, given as a message or its text; one request."""
         self.add_message(AIMessage(content=message) if isinstance(message, str) else message)
 
+    def turn(self) -> MessagesTurn:
+        """Return a guarded turn: read, and add on leaving only if nobody else changed the conversation meanwhile.
+
+        For `with` and `async with`; see `MessagesTurn`. One request each to read and to add.
+        """
+        return MessagesTurn(self._session())
+
+    def settle(self, lost: OutcomeUnknown | str, *, on_its_way: float = LONGEST_ON_ITS_WAY) -> Outcome:
+        """Tell what became of a write whose reply was lost; one request, two commands or a few more.
+
+        Args:
+            lost: The error, or an idempotency key: that of an addition that was cancelled, say.
+            on_its_way: For how many seconds after the error the request may still arrive. With an idempotency key, of
+                which it is not known when it was used, what is not stored is still possible unless this is 0.
+
+        Raises:
+            ValueError: The error is of another conversation, or the idempotency key is no text.
+            DatabaseError: It could not be asked.
+        """
+        return self._session().settle(lost, on_its_way=on_its_way)
+
+    async def asettle(self, lost: OutcomeUnknown | str, *, on_its_way: float = LONGEST_ON_ITS_WAY) -> Outcome:
+        """Tell what became of a write as `settle` does, without blocking the event loop."""
+        return await self._session().asettle(lost, on_its_way=on_its_way)
+
     def clear(self) -> None:
-        """Delete the conversation; one request. Raises as `Session.clear` does."""
+        """Delete the conversation, once; one request. Raises as `Session.clear` does."""
         self._session().clear()
 
     async def aclear(self) -> None:
@@ -208,15 +263,9 @@ class UpstashRedisChatMessageHistory(_Base):
 
     def _session(self) -> Session:
         # Made anew each time, for the old class lets its users set session_id, key_prefix and ttl, or override key.
-        return self._store.session_at(
-            self.key,
-            ttl=self.ttl,
-            refresh_ttl_on_read=self.refresh_ttl_on_read,
-            timeout=self._timeout,
-            retries=self._retries,
-        )
+        options = replace(self._options, ttl=self.ttl, refresh_ttl_on_read=self.refresh_ttl_on_read)
+        return self._store.session_at(self.key, options=options)
 
-    def _messages_of(self, result: ReadResult) -> MessagesResult:
-        key = self.key
-        messages = [to_message(record, key=key, position=position) for position, record in enumerate(result.records)]
-        return MessagesResult(result.records, result.cursor, result.omitted, result.cost, messages)
+    def __getstate__(self) -> dict[str, Any]:
+        # The SDK's client holds the token.
+        return {**vars(self), "_redis_client": None}

@@ -147,7 +147,7 @@ class AsyncPool:
             self._endpoint.url + request.path,
             data=_payload(request.body),
             headers=request.headers if self._is_tunnelled else {**request.headers, **self._proxy_headers},
-            timeout=_timeout(deadline.remaining()),
+            timeout=_timeout(deadline),
             allow_redirects=False,
             proxy=self._proxy.url if self._proxy else None,
             proxy_headers=self._proxy_headers if self._is_tunnelled else None,
@@ -217,10 +217,13 @@ def _payload(body: bytes) -> bytes | io.BytesIO:
     return body if len(body) <= _LARGE_BODY else io.BytesIO(body)
 
 
-def _timeout(seconds: float) -> aiohttp.ClientTimeout:
+def _timeout(deadline: Deadline) -> aiohttp.ClientTimeout:
     # Connecting ends a little before the whole does, so that a request that never went out is known as such.
+    seconds = deadline.remaining()
     most = seconds * 0.98
-    return aiohttp.ClientTimeout(total=seconds, connect=most, sock_connect=min(CONNECT_TIMEOUT, most))
+    return aiohttp.ClientTimeout(
+        total=seconds, connect=most, sock_connect=min(CONNECT_TIMEOUT, most), sock_read=deadline.patience()
+    )
 
 
 # Raised before a request is begun. The last is of a proxy that refuses the tunnel.

@@ -32,11 +32,14 @@ class Batch:
         commands: At least one command, in the order in which they run.
         atomic: Whether nothing of other clients may come between them (a transaction).
         effect: What sending it twice would do.
+        settlement: What to send in place of a WRITE whose outcome is not known: an IDEMPOTENT batch that does what is
+            not done already. Without one, such a write is not sent again.
     """
 
     commands: tuple[Command, ...]
     atomic: bool = False
     effect: Effect = Effect.READ
+    settlement: Batch | None = None
 
     @property
     def writes(self) -> bool:
@@ -71,7 +74,14 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Replies:
-    """The replies to a batch, one for each command, and what getting them cost."""
+    """The replies to a batch, one for each command.
+
+    Attributes:
+        values: The replies.
+        cost: What getting them cost.
+        settled: Whether these are the replies to the batch's settlement.
+    """
 
     values: tuple[Reply, ...]
     cost: Cost = Cost()
+    settled: bool = False

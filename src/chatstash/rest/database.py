@@ -18,14 +18,14 @@ from functools import lru_cache, partial
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
-from chatstash.errors import DatabaseError, InsecureConnectionWarning, ReplyFormatRefused, StoreClosed
+from chatstash.errors import DatabaseError, FormRefused, InsecureConnectionWarning, StoreClosed
 from chatstash.rest.commands import Batch, Cost, Replies
 from chatstash.rest.deadline import Deadline
-from chatstash.rest.endpoint import Endpoint, Secret
+from chatstash.rest.endpoint import URL_VARIABLE, Endpoint, Secret, endpoint_from
 from chatstash.rest.failures import timed_out
-from chatstash.rest.limits import Limits
-from chatstash.rest.ops import Op, Pause, retrying
-from chatstash.rest.protocol import HttpReply, HttpRequest, replies_from, request_for, sync_token_of
+from chatstash.rest.limits import Budget
+from chatstash.rest.ops import Attempt, Op, Pause, retrying
+from chatstash.rest.protocol import Forms, HttpReply, HttpRequest, replies_from, request_for, sync_token_of
 from chatstash.rest.sync_pool import SyncPool
 from chatstash.rest.sync_token import SyncToken, SyncTokens, Ticket
 from chatstash.version import __version__
@@ -46,6 +46,7 @@ class _Call:
 
     batch: Batch
     request: HttpRequest
+    deadline: Deadline
     ticket: Ticket
     sync_token: SyncToken
 
@@ -55,14 +56,16 @@ class Database:
 
     Args:
         endpoint: Where it is, and its token.
+        shared: Whether it is the one of `shared_database`.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, *, shared: bool = False) -> None:
         self.endpoint = endpoint
+        self._shared = shared
         self._sync_tokens = SyncTokens()
         self._sync_pool = SyncPool(endpoint)
         self._async_pool: AsyncPool | None = None
-        self._knows_resp2 = True
+        self._forms = Forms()
         self._closed = False
         if endpoint.is_insecure:
             _warn_of_plain_http(endpoint)
@@ -70,12 +73,12 @@ class Database:
     def __repr__(self) -> str:
         return f"Database({self.endpoint.url!r})"
 
-    def run(self, op: Op[T], key: str, limits: Limits) -> T:
-        """Run an operation on the conversation at `key` and return what it returns, within `limits.timeout` seconds."""
-        deadline = Deadline(limits.timeout)
+    def run(self, op: Op[T], key: str, budget: Budget) -> T:
+        """Run an operation on the conversation at `key` and return what it returns, within `budget`."""
+        deadline = Deadline(budget.timeout)
         sync_token = self._sync_tokens.of(key)
-        driven = retrying(op, limits.policy)
-        resume: Callable[[], Batch | Pause] = partial(next, driven)
+        driven = retrying(op, budget)
+        resume: Callable[[], Attempt | Pause] = partial(next, driven)
         while True:
             try:
                 wanted = resume()
@@ -86,12 +89,12 @@ class Database:
             except DatabaseError as error:
                 resume = partial(driven.throw, error)
 
-    async def arun(self, op: Op[T], key: str, limits: Limits) -> T:
+    async def arun(self, op: Op[T], key: str, budget: Budget) -> T:
         """Run an operation as `run` does, without blocking the event loop."""
-        deadline = Deadline(limits.timeout)
+        deadline = Deadline(budget.timeout)
         sync_token = self._sync_tokens.of(key)
-        driven = retrying(op, limits.policy)
-        resume: Callable[[], Batch | Pause] = partial(next, driven)
+        driven = retrying(op, budget)
+        resume: Callable[[], Attempt | Pause] = partial(next, driven)
         while True:
             try:
                 wanted = resume()
@@ -101,6 +104,25 @@ class Database:
                 resume = partial(driven.send, await self._ado(wanted, sync_token, deadline))
             except DatabaseError as error:
                 resume = partial(driven.throw, error)
+
+    def sync_token_of(self, key: str) -> str | None:
+        """Return the sync token of the conversation at `key`; None where nothing was asked of it yet."""
+        return self._sync_tokens.of(key).value
+
+    def set_sync_token(self, key: str, token: str | None) -> None:
+        """Set the sync token of the conversation at `key`, or forget it; a ValueError where it can be none."""
+        self._sync_tokens.of(key).value = token
+
+    def __reduce__(self) -> tuple[Callable[..., Database], tuple[str, bool]]:
+        # Credentials are not pickled: the token comes from the environment of whoever unpickles.
+        return _unpickled, (self.endpoint.url, self._shared)
+
+    def __copy__(self) -> Database:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Database:
+        # A copy of a history in the same process goes on with the same connections.
+        return self
 
     def close(self) -> None:
         """Close the connections for blocking callers; whoever uses the database from now on gets `StoreClosed`."""
@@ -117,22 +139,22 @@ class Database:
         if self._closed:
             raise StoreClosed("The store is closed. Nothing was sent. Use a new Store, or close it later.")
 
-    def _do(self, wanted: Batch | Pause, sync_token: SyncToken, deadline: Deadline) -> Replies | bool:
+    def _do(self, wanted: Attempt | Pause, sync_token: SyncToken, deadline: Deadline) -> Replies | bool:
         if isinstance(wanted, Pause):
             if fits := deadline.allows(wanted.seconds):
                 time.sleep(wanted.seconds)
             return fits
         call = self._begin(wanted, sync_token, deadline)
-        return self._end(call, self._sync_pool.exchange(call.request, deadline))
+        return self._end(call, self._sync_pool.exchange(call.request, call.deadline))
 
-    async def _ado(self, wanted: Batch | Pause, sync_token: SyncToken, deadline: Deadline) -> Replies | bool:
+    async def _ado(self, wanted: Attempt | Pause, sync_token: SyncToken, deadline: Deadline) -> Replies | bool:
         if isinstance(wanted, Pause):
             if fits := deadline.allows(wanted.seconds):
                 await asyncio.sleep(wanted.seconds)
             return fits
         call = self._begin(wanted, sync_token, deadline)
         pool = self._async_pool or await self._open_async_pool(deadline)
-        return self._end(call, await pool.exchange(call.request, deadline))
+        return self._end(call, await pool.exchange(call.request, call.deadline))
 
     async def _open_async_pool(self, deadline: Deadline) -> AsyncPool:
         # Not from sys.modules as it is: a module that another task has begun to import stands there half made.
@@ -141,12 +163,13 @@ class Database:
             self._async_pool = module.AsyncPool(self.endpoint)
         return self._async_pool
 
-    def _begin(self, batch: Batch, sync_token: SyncToken, deadline: Deadline) -> _Call:
+    def _begin(self, attempt: Attempt, sync_token: SyncToken, deadline: Deadline) -> _Call:
         self._check_open()
         if not deadline.allows(0):
             raise timed_out(sent=False)
+        batch = attempt.batch
         ticket = sync_token.start(writes=batch.writes)
-        request = request_for(batch, sync_token=ticket.token, resp2=self._knows_resp2)
+        request = request_for(batch, sync_token=ticket.token, forms=self._forms)
         headers = {
             **request.headers,
             "authorization": Secret(f"Bearer {self.endpoint.token}"),
@@ -154,14 +177,15 @@ class Database:
             "accept-encoding": "identity",
             "user-agent": _USER_AGENT,
         }
-        return _Call(batch, replace(request, headers=headers), ticket, sync_token)
+        patient = deadline.for_attempt(is_last=attempt.is_last)
+        return _Call(batch, replace(request, headers=headers), patient, ticket, sync_token)
 
     def _end(self, call: _Call, reply: HttpReply) -> Replies:
         call.sync_token.finish(call.ticket, sync_token_of(reply))
         try:
             values = replies_from(call.batch, call.request, reply, token=self.endpoint.token)
-        except ReplyFormatRefused:
-            self._knows_resp2 = False
+        except FormRefused as error:
+            self._forms = self._forms.without(error)
             raise
         commands = len(call.batch.commands)
         return Replies(values, Cost(1, commands, len(call.request.body), len(reply.body)))
@@ -173,7 +197,22 @@ def shared_database(endpoint: Endpoint) -> Database:
 
     The least recently asked for is let go beyond 128: whoever still holds it goes on using it.
     """
-    return Database(endpoint)
+    return Database(endpoint, shared=True)
+
+
+def _unpickled(url: str, shared: bool) -> Database:
+    try:
+        endpoint = endpoint_from()
+    except ValueError as error:
+        raise ValueError(
+            f"what is unpickled takes its token from the environment, for tokens are not pickled: {error}"
+        ) from None
+    if endpoint.url != url:
+        raise ValueError(
+            f"what is unpickled belongs to the database at {url}, but {URL_VARIABLE} names another ({endpoint.url}): "
+            "its token is not sent there. Set both variables to the database's, or make the history anew"
+        )
+    return shared_database(endpoint) if shared else Database(endpoint)
 
 
 async def _imported_async_pool(deadline: Deadline) -> ModuleType:

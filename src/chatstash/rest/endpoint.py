@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from dataclasses import dataclass, field
+from typing import NoReturn
 from urllib.parse import urlsplit
+
+URL_VARIABLE = "UPSTASH_REDIS_REST_URL"
+TOKEN_VARIABLE = "UPSTASH_REDIS_REST_TOKEN"  # noqa: S105 - a variable's name
 
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
 
@@ -17,6 +22,15 @@ class Secret(str):
 
     def __repr__(self) -> str:
         return "'***'"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a token is not pickled: it comes from the environment, or is given anew")
+
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Secret:
+        return self
 
 
 @dataclass(frozen=True)
@@ -49,6 +63,26 @@ class Endpoint:
     def is_insecure(self) -> bool:
         """Whether the token would travel unencrypted to another machine."""
         return self.scheme == "http" and not is_loopback(self.host)
+
+
+def endpoint_from(url: str = "", token: str = "") -> Endpoint:
+    """Return the endpoint of a url and token, each from its environment variable where it is empty.
+
+    Raises:
+        ValueError: One is missing altogether, or cannot be right.
+    """
+    found = {
+        URL_VARIABLE: url if url != "" else os.environ.get(URL_VARIABLE, ""),
+        TOKEN_VARIABLE: token if token != "" else os.environ.get(TOKEN_VARIABLE, ""),
+    }
+    missing = [name for name, value in found.items() if value == ""]
+    if missing:
+        raise ValueError(
+            f"there is no database to talk to: {' and '.join(missing)} missing. Give url= and token=, or set "
+            f"{URL_VARIABLE} and {TOKEN_VARIABLE}. For a local one: pip install 'chatstash[local]', then "
+            "run your command with: chatstash dev -- COMMAND"
+        )
+    return Endpoint(found[URL_VARIABLE], found[TOKEN_VARIABLE])
 
 
 def is_loopback(host: str) -> bool:

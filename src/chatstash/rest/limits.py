@@ -1,4 +1,22 @@
-"""How long an operation may take, and what is tried again, how often and after how long. Pure."""
+"""How long an operation may take, and what is tried again, how often and after how long. Pure.
+
+The policy, for all operations:
+
+========================  ==========================================================================================
+class of operation        what is done where a request failed in a way that passes by itself
+========================  ==========================================================================================
+read                      sent again as it is
+idempotent write          sent again as it is: what it changes is the same after the second time
+append                    sent again as it is where it certainly was not applied; where that is not known, its
+                          settlement is sent in its place, which appends only what is not there already
+========================  ==========================================================================================
+
+What passes by itself is a failed connection, a wait that was too long, a status of 5xx, 429, and a reply that is cut
+off or mangled. Pauses grow exponentially with full jitter
+(https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/) and are at least what the server asked for
+with Retry-After; one that would not fit the operation's time ends it at once. An attempt that hears nothing for half of
+the time left is given up, so that there is time for another; the last may use all of it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +24,15 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from chatstash.errors import Applied, ConnectionFailed, DatabaseError, RateLimited, RequestTimeout, ServerError
+from chatstash.errors import (
+    Applied,
+    ConnectionFailed,
+    DatabaseError,
+    ProtocolError,
+    RateLimited,
+    RequestTimeout,
+    ServerError,
+)
 from chatstash.rest.commands import Effect
 
 DEFAULT_TIMEOUT = 30.0
@@ -15,25 +41,32 @@ MAX_TIMEOUT = 10**6
 
 
 @dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """Which failures are tried again, how often and after how long.
+class Budget:
+    """How long one operation may take, and how often its requests are sent again.
 
-    Tried again is what passes by itself (no connection, a timeout, 5xx, 429), and of that, a write only where it
-    certainly was not applied. The pauses grow exponentially with full jitter
-    (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/), and are at least what the server
-    asked for with Retry-After.
-
-    Attributes:
-        retries: How often a batch is sent again at most.
+    Args:
+        timeout: Seconds for the whole operation, pauses and retries included.
+        retries: How often a request is sent again at most.
         first_pause: Upper bound of the first pause, in seconds; it doubles with each.
-        longest_pause: Upper bound of any pause, in seconds.
+        longest_pause: Upper bound of any pause, in seconds, but for what the server asks for.
         jitter: Gives a random number from 0 to 1.
+
+    Raises:
+        ValueError: One of them cannot be right.
     """
 
+    timeout: float = DEFAULT_TIMEOUT
     retries: int = DEFAULT_RETRIES
     first_pause: float = 0.1
     longest_pause: float = 2.0
     jitter: Callable[[], float] = random.random
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "timeout", checked_timeout(self.timeout))
+        checked_retries(self.retries)
+        for name in ("first_pause", "longest_pause"):
+            if not _is_number(getattr(self, name)) or not 0 <= getattr(self, name) <= MAX_TIMEOUT:
+                raise ValueError(f"{name} must be a number of seconds from 0 to {MAX_TIMEOUT}")
 
     def pause_after(self, attempt: int, error: DatabaseError, effect: Effect) -> float | None:
         """Return how many seconds to wait before trying again, or None where it is not to be tried again.
@@ -41,7 +74,7 @@ class RetryPolicy:
         Args:
             attempt: How often it was tried again already.
             error: What went wrong.
-            effect: What the batch does, and so whether it may be sent twice.
+            effect: What that which would be sent does, and so whether it may be sent twice.
         """
         certain = error.applied is Applied.NO or effect is not Effect.WRITE
         if attempt >= self.retries or not certain or not _passes_by_itself(error):
@@ -51,27 +84,44 @@ class RetryPolicy:
         return max(self.jitter() * bound, error.retry_after or 0.0)
 
 
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """The budget of each class of operation; the table at the head of this module says what is tried again.
+
+    Args:
+        read: Of reads.
+        idempotent: Of writes that may be repeated: clearing, settling, repairing.
+        append: Of appends.
+    """
+
+    read: Budget = field(default_factory=Budget)
+    idempotent: Budget = field(default_factory=Budget)
+    append: Budget = field(default_factory=Budget)
+
+    @classmethod
+    def uniform(cls, timeout: float = DEFAULT_TIMEOUT, retries: int = DEFAULT_RETRIES) -> RetryPolicy:
+        """Return the policy in which every operation has the same seconds and retries.
+
+        Raises:
+            ValueError: One of them cannot be right.
+        """
+        budget = Budget(timeout, retries)
+        return cls(budget, budget, budget)
+
+
 def _passes_by_itself(error: DatabaseError) -> bool:
+    if isinstance(error, ProtocolError) and error.applied is Applied.UNKNOWN:
+        return True  # cut off or mangled on its way
     return isinstance(error, (ConnectionFailed, RequestTimeout, ServerError, RateLimited))
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How long an operation may take and how often its batches are sent again.
-
-    Attributes:
-        timeout: Seconds for the whole operation, pauses and retries included.
-        policy: What is tried again.
-    """
-
-    timeout: float = DEFAULT_TIMEOUT
-    policy: RetryPolicy = field(default_factory=RetryPolicy)
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def checked_timeout(timeout: float) -> float:
     """Return `timeout`, in seconds, or raise ValueError where it is not a positive number up to 10^6."""
-    number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
-    if not number or not 0 < timeout <= MAX_TIMEOUT:
+    if not _is_number(timeout) or not 0 < timeout <= MAX_TIMEOUT:
         raise ValueError(f"timeout must be a positive number of seconds, at most {MAX_TIMEOUT}")
     return float(timeout)
 

@@ -16,6 +16,7 @@ from chatstash.errors import (
     Applied,
     ConnectionFailed,
     DatabaseError,
+    FormRefused,
     GatewayError,
     OutcomeUnknown,
     OutcomeUnknownAfterBadReply,
@@ -24,12 +25,12 @@ from chatstash.errors import (
     OutcomeUnknownAfterServerError,
     OutcomeUnknownAfterTimeout,
     ProtocolError,
-    ReplyFormatRefused,
     RequestTimeout,
     ServerError,
+    WrongType,
 )
 from chatstash.rest.commands import Batch, Cost, Effect, Replies
-from chatstash.rest.limits import RetryPolicy
+from chatstash.rest.limits import Budget
 
 T = TypeVar("T")
 
@@ -41,8 +42,16 @@ class Pause:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Send `batch`, and give up early enough for another attempt unless this one `is_last`."""
+
+    batch: Batch
+    is_last: bool
+
+
 Op: TypeAlias = Generator[Batch, Replies, T]
-DrivenOp: TypeAlias = Generator[Batch | Pause, Any, T]
+DrivenOp: TypeAlias = Generator[Attempt | Pause, Any, T]
 
 
 def send(batch: Batch) -> Op[Replies]:
@@ -50,8 +59,8 @@ def send(batch: Batch) -> Op[Replies]:
     return (yield batch)
 
 
-def retrying(op: Op[T], policy: RetryPolicy) -> DrivenOp[T]:
-    """Run `op`, sending its batches again where `policy` says so, and throwing into it what could not be mended."""
+def retrying(op: Op[T], budget: Budget) -> DrivenOp[T]:
+    """Run `op`, sending its batches again within `budget`, and throwing into it what could not be mended."""
     resume: Callable[[], Batch] = partial(next, op)
     while True:
         try:
@@ -59,32 +68,47 @@ def retrying(op: Op[T], policy: RetryPolicy) -> DrivenOp[T]:
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]
         try:
-            resume = partial(op.send, (yield from _attempts(batch, policy)))
+            resume = partial(op.send, (yield from _attempts(batch, budget)))
         except DatabaseError as error:
             resume = partial(op.throw, error)
 
 
-def _attempts(batch: Batch, policy: RetryPolicy) -> DrivenOp[Replies]:
-    attempt = format_refused = 0
+def _attempts(batch: Batch, budget: Budget) -> DrivenOp[Replies]:
+    sent = batch
+    lost: DatabaseError | None = None
+    refused: set[type[FormRefused]] = set()
+    attempt = 0
     while True:
         try:
-            replies: Replies = yield batch
-        except ReplyFormatRefused:
-            # The driver has taken note, and asks for another format from now on.
-            if format_refused:
-                raise
-            format_refused = 1
+            replies: Replies = yield Attempt(sent, is_last=attempt >= budget.retries)
+        except FormRefused as error:
+            # The driver has taken note, and uses another form from now on.
+            if type(error) in refused:
+                raise _as_known(error, lost, batch.effect) from None
+            refused.add(type(error))
         except DatabaseError as error:
-            pause = policy.pause_after(attempt, error, batch.effect)
+            if sent.settlement is not None and error.applied is Applied.UNKNOWN:
+                sent, lost = sent.settlement, error
+            pause = budget.pause_after(attempt, error, sent.effect)
             if pause is None or not (yield Pause(pause)):
-                raise _as_known(error, batch.effect) from error.__cause__
+                raise _as_known(error, lost, batch.effect) from error.__cause__
             attempt += 1
         else:
-            return replace(replies, cost=replies.cost + Cost(requests=attempt + format_refused))
+            return replace(
+                replies, settled=sent is not batch, cost=replies.cost + Cost(requests=attempt + len(refused))
+            )
 
 
-def _as_known(error: DatabaseError, effect: Effect) -> DatabaseError:
-    """Return the error to raise, by what the batch does: the one place where a lost reply is judged."""
+def _as_known(error: DatabaseError, lost: DatabaseError | None, effect: Effect) -> DatabaseError:
+    """Return the error to raise, by what the batch does: the one place where a lost reply is judged.
+
+    Args:
+        error: The error of the last attempt.
+        lost: That of the attempt which may have been applied, where the last one was to settle it.
+        effect: What the batch does.
+    """
+    if lost is not None:
+        return _unsettled(error, lost)
     if error.applied is not Applied.UNKNOWN:
         return error
     if effect is Effect.WRITE:
@@ -92,6 +116,19 @@ def _as_known(error: DatabaseError, effect: Effect) -> DatabaseError:
     if effect is Effect.READ:
         error.applied = Applied.NO
     return error
+
+
+def _unsettled(error: DatabaseError, lost: DatabaseError) -> DatabaseError:
+    """Return the error for a write whose settlement failed too."""
+    if isinstance(error, WrongType):
+        # What it says of the key holds for the write before it, too; but that may have had other commands beside it.
+        error.applied = Applied.UNKNOWN
+        return error
+    unknown = _unknown_outcome(lost)
+    if error is not lost:
+        unknown.problem += f"; asking again failed as well: {error.problem}"
+        unknown.server_text = error.server_text or lost.server_text
+    return unknown
 
 
 _UNKNOWN_AFTER: tuple[tuple[type[DatabaseError], type[OutcomeUnknown]], ...] = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import hiredis
@@ -20,6 +20,7 @@ from chatstash.errors import (
     BadCredentials,
     CommandRejected,
     DatabaseError,
+    FormRefused,
     GatewayError,
     ProtocolError,
     QuotaExceeded,
@@ -27,12 +28,17 @@ from chatstash.errors import (
     ReadOnlyToken,
     ReplyFormatRefused,
     RequestTooLarge,
+    ScriptFlagsRefused,
     ServerError,
     WrongType,
 )
-from chatstash.rest.commands import Batch, Reply
+from chatstash.rest.commands import Batch, Command, Reply
 
 _SYNC_TOKEN_HEADER = "upstash-sync-token"  # noqa: S105 - a header's name
+
+KEY_LOCKING = "#!lua flags=allow-key-locking\n"
+"""The first line of a script that locks only the keys it declares; without it Upstash locks the whole database
+(https://upstash.com/docs/redis/sdks/ts/commands/scripts/eval). Only Upstash knows the flag."""
 
 _SHOWN_TEXT = 200
 _LOOKED_AT = 4000
@@ -63,22 +69,44 @@ class HttpReply:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def request_for(batch: Batch, *, sync_token: str | None = None, resp2: bool = True) -> HttpRequest:
+@dataclass(frozen=True, slots=True)
+class Forms:
+    """The forms of a request that a server knows, as far as it has not refused them.
+
+    Attributes:
+        resp2: Replies in RESP2; base64 is asked for otherwise, so that no byte of a stored record is replaced.
+        script_flags: `KEY_LOCKING` at the head of scripts.
+    """
+
+    resp2: bool = True
+    script_flags: bool = True
+
+    def without(self, refused: FormRefused) -> Forms:
+        """Return what is left after a refusal."""
+        return replace(self, **{"resp2" if isinstance(refused, ReplyFormatRefused) else "script_flags": False})
+
+
+def request_for(batch: Batch, *, sync_token: str | None = None, forms: Forms = Forms()) -> HttpRequest:
     """Return the HTTP request of a batch.
 
     Args:
         batch: One command goes to `/`, several to `/pipeline` or, where atomic, `/multi-exec`.
         sync_token: The conversation's sync token, if it has one.
-        resp2: Whether to ask for RESP2, where the path knows it; base64 is asked for otherwise, so that no byte of
-            a stored record is replaced on its way.
+        forms: What the server knows; RESP2 is asked for where the path knows it too.
     """
     path = _path_of(batch)
     headers = {"content-type": "application/json"}
-    headers |= _RESP2 if resp2 and path != "/multi-exec" else _BASE64
+    headers |= _RESP2 if forms.resp2 and path != "/multi-exec" else _BASE64
     if sync_token:
         headers[_SYNC_TOKEN_HEADER] = sync_token
-    body = batch.commands if len(batch.commands) > 1 else batch.commands[0]
-    return HttpRequest(path, headers, orjson.dumps(body))
+    commands = batch.commands if forms.script_flags else tuple(map(_without_flags, batch.commands))
+    return HttpRequest(path, headers, orjson.dumps(commands if len(commands) > 1 else commands[0]))
+
+
+def _without_flags(command: Command) -> Command:
+    if command[0] != "EVAL":
+        return command
+    return (command[0], str(command[1]).removeprefix(KEY_LOCKING), *command[2:])
 
 
 def _path_of(batch: Batch) -> str:
@@ -228,6 +256,9 @@ _BY_TEXT: tuple[tuple[str, type[DatabaseError], str], ...] = (
     ("MASTERDOWN", ServerError, "The database is down"),
 )
 
+# How Redis and Valkey from 7 on, and those before, word that they do not know a script's first line.
+_SIGNS_OF_REFUSED_FLAGS = ("script shebang", "unexpected symbol near '#'")
+
 _BY_STATUS: Mapping[int, tuple[type[DatabaseError], str]] = {
     401: (BadCredentials, "The database does not accept the token"),
     413: (RequestTooLarge, "The request is over the size limit"),
@@ -257,6 +288,8 @@ def _kind_of(text: str, status: int) -> tuple[type[DatabaseError], str]:
         return _BY_STATUS[status]
     if "resp2" in text.lower() or "response-format" in text.lower():
         return ReplyFormatRefused, "The server does not know the reply format asked for"
+    if any(sign in text for sign in _SIGNS_OF_REFUSED_FLAGS):
+        return ScriptFlagsRefused, "The server does not know the flags of the script"
     return CommandRejected, "The database refused the command"
 
 

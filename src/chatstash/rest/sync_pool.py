@@ -61,7 +61,7 @@ class _DeadlineReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any, /) -> int | None:
-        self._sock.settimeout(self._deadline.remaining())
+        self._sock.settimeout(self._deadline.patience())
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
@@ -132,7 +132,7 @@ class _BoundedHTTP(HTTPConnection):
         # Piece by piece, for over TLS the time limit of a send begins anew with each record.
         view = memoryview(data)
         for start in range(0, len(view), _TLS_RECORD):
-            self.sock.settimeout(_exchange.deadline.remaining())
+            self.sock.settimeout(_exchange.deadline.patience())
             super().send(view[start : start + _TLS_RECORD])
 
     def getresponse(self) -> urllib3.response.HTTPResponse:  # type: ignore[override] # as urllib3's own

@@ -7,11 +7,14 @@ keep is decided by when their requests were sent and answered.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
 from chatstash.rest.fork import begins_anew_after_fork
+
+_VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,4096}", re.ASCII)
 
 
 class _Lock:
@@ -61,6 +64,25 @@ class SyncToken:
             self._sent += 1
             return Ticket(self._token, self._sent, writes, self._writes_answered)
 
+    @property
+    def value(self) -> str | None:
+        """The token that goes with the next request; None where there is none yet.
+
+        What is set came from elsewhere, and is taken to be newer than all that was answered here; the reply to a write
+        that is under way replaces it, that to a read does not.
+
+        Raises:
+            ValueError: It cannot be a token: not text, empty, over 4096 characters, or not printable ASCII.
+        """
+        return self._token
+
+    @value.setter
+    def value(self, token: str | None) -> None:
+        checked = None if token is None else checked_sync_token(token)
+        with _shared.lock:
+            self._token = checked
+            self._writes_answered += 1
+
     def finish(self, ticket: Ticket, token: str | None) -> None:
         """Take the token of a reply, where it is newer than the one held."""
         with _shared.lock:
@@ -73,6 +95,13 @@ class SyncToken:
         self._writes_answered += 1
         if token and ticket.sent > self._write_sent:
             self._token, self._write_sent = token, ticket.sent
+
+
+def checked_sync_token(token: str) -> str:
+    """Return a sync token that came from elsewhere, or raise ValueError where it cannot be sent in a header."""
+    if not isinstance(token, str) or not _VISIBLE_ASCII.fullmatch(token):
+        raise ValueError("a sync token is 1 to 4096 printable ASCII characters without spaces, or None")
+    return token
 
 
 class SyncTokens:

@@ -1,0 +1,212 @@
+"""Appending, as operations: each workflow once, for sync and async, with no I/O of its own.
+
+A conversation is a Redis list, newest record first. One append is one atomic request, so there is no moment at which
+a turn is half stored or a key lacks its expiry. Every append is stored once, whatever is lost on the way:
+
+- A plain one is LPUSH, in a transaction with EXPIRE where there is a ttl. Where its reply is lost, its settlement
+  appends only if the newest of its records, each unique by its id, is not there.
+- One with an idempotency key sets a marker in the same step, which tells any later one that it was done.
+- One that is over the size of a request is put, part by part, under keys that expire, and moved from there in one
+  step (`staging`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha1, sha256
+
+from chatstash.errors import (
+    CommandRejected,
+    ConcurrentTurn,
+    DatabaseError,
+    IdempotencyConflict,
+    OutcomeUnknown,
+    RequestTooLarge,
+)
+from chatstash.history import scripts, staging
+from chatstash.history.keys import companion_key
+from chatstash.history.lists import counts, expect, expiry_refused, on_list, run_script
+from chatstash.history.options import Options
+from chatstash.history.reads import Contents, entries_of
+from chatstash.history.records import Record, RecordId, record_ids_of
+from chatstash.history.results import AppendResult
+from chatstash.history.scripts import Guard
+from chatstash.rest.commands import Command, Cost, Effect, Reply
+from chatstash.rest.ops import Op
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Records ready to be appended.
+
+    Attributes:
+        key: The conversation's key.
+        texts: Their stored form, oldest first; at least one.
+        rids: Their ids.
+        options: How the conversation is written.
+        idempotency_key: The caller's name for this append, or None.
+        digest: SHA-256 of the records without their ids, hexadecimal; only with an idempotency key.
+    """
+
+    key: str
+    texts: Sequence[str] = field(repr=False)
+    rids: Sequence[RecordId]
+    options: Options
+    idempotency_key: str | None = None
+    digest: str = ""
+
+    @property
+    def marker(self) -> str | None:
+        """The key of the idempotency key's marker, or None."""
+        return None if self.idempotency_key is None else marker_key(self.key, self.idempotency_key)
+
+
+def marker_key(key: str, idempotency_key: str) -> str:
+    """Return the key of the marker that an append with this idempotency key sets in the conversation at `key`."""
+    return companion_key("idempotency", key, sha256(idempotency_key.encode()).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class _Guards:
+    """What must hold for an append: at first, and where it is not known whether that was applied."""
+
+    first: tuple[Guard, ...] = ()
+    settling: tuple[Guard, ...] = (scripts.NotThere(),)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a guard said instead of letting an append through, and what asking cost."""
+
+    length: int
+    detail: Reply
+    cost: Cost
+
+
+def append(wanted: Append) -> Op[AppendResult]:
+    """Append records in their order, all or none.
+
+    One request, one command, or two with a ttl; with an idempotency key one request, three commands, or four with a
+    ttl. Over the size of a request: one request and three commands for each part, and one request to move them.
+
+    Raises:
+        WrongType: The key holds something else, which was left as it was.
+        IdempotencyConflict: The idempotency key was used for other records.
+        RecordTooLarge: One record alone is over the size of a request; nothing was sent.
+        OutcomeUnknown: The reply was lost, and asking again failed until the budget was used up.
+    """
+    if wanted.marker is None:
+        return expect_stored((yield from _append(wanted, _Guards())))
+    first_use = (scripts.FirstUse(wanted.marker, _marker_value(wanted), wanted.options.idempotency_ttl),)
+    done = yield from _append(wanted, _Guards(first_use, first_use))
+    return _known_before(wanted, done) if isinstance(done, Refusal) else done
+
+
+def append_unless_changed(wanted: Append, read: Contents) -> Op[AppendResult]:
+    """Append records if nobody changed the conversation since it was read; one request, four commands, five with a ttl.
+
+    Raises:
+        ConcurrentTurn: Somebody did; has the records that are new. Nothing was appended.
+        WrongType, RecordTooLarge, OutcomeUnknown: As `append`.
+    """
+    unchanged = scripts.Unchanged(read.length, _script_digest(read.newest) if read.length else "")
+    done = yield from _append(wanted, _Guards((unchanged,), (scripts.NotThere(), unchanged)))
+    if isinstance(done, Refusal):
+        raise ConcurrentTurn(wanted.key, _new_since(read, wanted.key, done))
+    return done
+
+
+def _new_since(read: Contents, key: str, refusal: Refusal) -> list[Record]:
+    stored = [expect(bytes, raw, Effect.READ) for raw in reversed(expect(list, refusal.detail, Effect.READ))]
+    found = [entry for entry in entries_of(stored, key) if isinstance(entry, Record)]
+    if len(stored) < refusal.length:
+        return found
+    # The script could not tell which are new, and gave all there are.
+    known = {entry.raw for entry in read.entries}
+    return [record for record in found if record.raw not in known]
+
+
+def expect_stored(done: AppendResult | Refusal) -> AppendResult:
+    """Return what an append without a guard of its own did."""
+    if isinstance(done, Refusal):
+        raise AssertionError("a script without a guard refused")
+    return done
+
+
+def _append(wanted: Append, guards: _Guards) -> Op[AppendResult | Refusal]:
+    limit = wanted.options.max_request_bytes
+    try:
+        if staging.fits(wanted.key, wanted.texts, limit):
+            try:
+                return (yield from _append_at_once(wanted, guards))
+            except RequestTooLarge as error:
+                # The server permits less than it was thought to.
+                limit = staging.lower_limit(error, limit, len(wanted.texts))
+        return (yield from _append_in_parts(wanted, guards, limit))
+    except OutcomeUnknown as error:
+        error.key, error.rids, error.marker = wanted.key, tuple(wanted.rids), wanted.marker
+        raise
+
+
+def _append_at_once(wanted: Append, guards: _Guards) -> Op[AppendResult | Refusal]:
+    key, texts, ttl = wanted.key, wanted.texts, wanted.options.ttl
+    settlement = scripts.appending(guards.settling, key, texts, ttl)
+    if guards.first:
+        return (yield from _by_script(wanted, scripts.appending(guards.first, key, texts, ttl), settlement))
+    replies = yield from on_list(key, ("LPUSH", key, *texts), ttl, Effect.WRITE, settlement)
+    if replies.settled:
+        return _script_result(wanted, expect(list, replies.values[0], Effect.WRITE), replies.cost)
+    return AppendResult(expect(int, replies.values[0], Effect.WRITE), list(wanted.rids), replies.cost)
+
+
+def _append_in_parts(wanted: Append, guards: _Guards, limit: int) -> Op[AppendResult | Refusal]:
+    batch = wanted.rids[0].batch
+    staged, cost = yield from staging.stage(wanted.key, batch, wanted.texts, limit)
+    newest, ttl = wanted.texts[-1], wanted.options.ttl
+    done = yield from _by_script(
+        wanted,
+        scripts.moving(guards.first, wanted.key, staged, newest, ttl),
+        scripts.moving(guards.settling, wanted.key, staged, newest, ttl),
+    )
+    return replace(done, cost=cost + done.cost)
+
+
+def _by_script(wanted: Append, script: Command, settlement: Command) -> Op[AppendResult | Refusal]:
+    answer, cost = yield from run_script(wanted.key, script, Effect.WRITE, settlement)
+    return _script_result(wanted, answer, cost)
+
+
+def _script_result(wanted: Append, answer: Sequence[Reply], cost: Cost) -> AppendResult | Refusal:
+    status, length, ran = counts(answer, 3, Effect.WRITE)
+    detail = answer[3] if len(answer) > 3 else None
+    whole = cost + Cost(commands=ran)
+    if status == scripts.REFUSED:
+        return Refusal(length, detail, whole)
+    if isinstance(detail, bytes):
+        raise expiry_refused(wanted.key, _refused_with(detail), Effect.WRITE)
+    return AppendResult(length, list(wanted.rids), whole)
+
+
+def _refused_with(text: bytes) -> DatabaseError:
+    shown = "".join(char if char.isprintable() else " " for char in text.decode("utf-8", "replace")[:200])
+    return CommandRejected("The database refused the command", server_text=shown)
+
+
+def _known_before(wanted: Append, refusal: Refusal) -> AppendResult:
+    """Return the result of an append whose idempotency key was used before, or raise where that was for others."""
+    held = expect(bytes, refusal.detail, Effect.WRITE).decode("ascii", "replace")
+    digest, _, batch = held.partition(":")
+    if digest != wanted.digest:
+        raise IdempotencyConflict(wanted.key, wanted.idempotency_key or "")
+    rids = record_ids_of(batch, len(wanted.texts))
+    return AppendResult(refusal.length, rids, refusal.cost, repeated=rids != list(wanted.rids))
+
+
+def _marker_value(wanted: Append) -> str:
+    return f"{wanted.digest}:{wanted.rids[0].batch}"
+
+
+def _script_digest(raw: bytes) -> str:
+    # SHA-1 is what Redis offers within scripts; it stands for the record and protects nothing.
+    return sha1(raw, usedforsecurity=False).hexdigest()

@@ -1,0 +1,86 @@
+"""How a conversation is read and written: everything that can be chosen for it, checked, in one value. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypedDict, get_args
+
+from chatstash.history.keys import MAX_TTL, checked_ttl
+from chatstash.rest.limits import RetryPolicy
+
+OnCorrupt = Literal["raise", "skip", "placeholder"]
+
+DEFAULT_MAX_REQUEST_BYTES = 10_000_000
+"""What a request may have on the free and the pay-as-you-go plan, which is 10 MB:
+https://upstash.com/docs/redis/troubleshooting/max_request_size_exceeded"""
+
+DEFAULT_IDEMPOTENCY_TTL = 86_400
+
+_LEAST_REQUEST_BYTES = 100_000
+"""Below it there would be no room beside a key of 32 KB, whose quotes and control characters grow in JSON."""
+
+
+class OptionChanges(TypedDict, total=False):
+    """What `Store.session` takes to depart from the store's options; None keeps the store's."""
+
+    ttl: int | None
+    refresh_ttl_on_read: bool | None
+    timeout: float | None
+    retries: int | None
+    max_request_bytes: int | None
+    idempotency_ttl: int | None
+    on_corrupt: OnCorrupt | None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a conversation is read and written.
+
+    Attributes:
+        ttl: Seconds until the conversation expires, set anew at every append; None leaves the expiry as it is.
+        refresh_ttl_on_read: Whether reading sets it anew too.
+        retry_policy: How long each class of operation may take and how often it is tried.
+        max_request_bytes: What a request may have; larger appends are staged, larger reads come in pages.
+        idempotency_ttl: Seconds for which an idempotency key is remembered.
+        on_corrupt: What reading does with a record that cannot be read.
+
+    Raises:
+        ValueError: One of them cannot be right.
+    """
+
+    ttl: int | None = None
+    refresh_ttl_on_read: bool = False
+    retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
+    max_request_bytes: int = DEFAULT_MAX_REQUEST_BYTES
+    idempotency_ttl: int = DEFAULT_IDEMPOTENCY_TTL
+    on_corrupt: OnCorrupt = "raise"
+
+    def __post_init__(self) -> None:
+        checked_ttl(self.ttl)
+        if not isinstance(self.retry_policy, RetryPolicy):
+            raise ValueError(f"retry_policy must be a RetryPolicy, not {self.retry_policy!r}")
+        _check_whole("max_request_bytes", self.max_request_bytes, _LEAST_REQUEST_BYTES, 2**40)
+        _check_whole("idempotency_ttl", self.idempotency_ttl, 1, MAX_TTL)
+        if self.on_corrupt not in get_args(OnCorrupt):
+            raise ValueError(f"on_corrupt must be one of {', '.join(get_args(OnCorrupt))}, not {self.on_corrupt!r}")
+
+    def changed(self, changes: OptionChanges) -> Options:
+        """Return these options with some changed; None keeps what is. `timeout` and `retries` are for all operations.
+
+        Raises:
+            TypeError: There is no such option.
+            ValueError: One of them cannot be right.
+        """
+        given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+        budget = {name: given.pop(name) for name in ("timeout", "retries") if name in given}
+        if budget:
+            policy = self.retry_policy
+            given["retry_policy"] = RetryPolicy(
+                *(replace(part, **budget) for part in (policy.read, policy.idempotent, policy.append))
+            )
+        return replace(self, **given)
+
+
+def _check_whole(name: str, value: object, least: int, most: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(f"{name} must be a whole number from {least} to {most}, not {value!r}")

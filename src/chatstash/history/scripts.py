@@ -1,0 +1,276 @@
+"""The Lua scripts, put together of guards, a source of records and a push; each runs in one step, alone. Pure.
+
+Used only where one command or transaction will not do: they are billed by the command within, and each names all its
+keys, so that Upstash locks only those (`KEY_LOCKING`). A script is given the time to live first ("" for none), then
+what its guards need, then the records, oldest first; its first key is the conversation.
+
+A script that appends answers `[status, length, commands, detail]`: `REFUSED` by a guard, whose words are the detail;
+`STORED` now, or stored `BEFORE`, where the detail is EXPIRE's reply or its error's text. `commands` is how many it ran.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from chatstash.rest.commands import Argument, Command
+from chatstash.rest.protocol import KEY_LOCKING
+
+REFUSED, STORED, BEFORE = 0, 1, 2
+
+_COUNTED = """
+local ran = 0
+local function call(...) ran = ran + 1; return redis.call(...) end
+local function try(...) ran = ran + 1; return redis.pcall(...) end
+"""
+
+_ARGUMENTS = """
+local argument_at, key_at = 0, 1
+local function argument() argument_at = argument_at + 1; return ARGV[argument_at] end
+local function key() key_at = key_at + 1; return KEYS[key_at] end
+local ttl = argument()
+local marker
+"""
+
+# Lua takes at most 8000 values from a table at once.
+_PUSH = """
+local pushed, length = 0, 0
+local function push(records, first, last)
+  for from = first, last, 4000 do
+    local upto = math.min(from + 3999, last)
+    length = try('LPUSH', KEYS[1], unpack(records, from, upto))
+    if type(length) == 'table' then return length end
+    pushed = pushed + upto - from + 1
+  end
+end
+"""
+
+_FROM_ARGUMENTS = """
+local failure = push(ARGV, argument_at + 1, #ARGV)
+"""
+
+_FROM_STAGED = """
+local failure
+local staged = {unpack(KEYS, key_at + 1)}
+if call('EXISTS', unpack(staged)) < #staged then
+  failure = redis.error_reply('ERR a staged part of this append has expired')
+end
+for _, part in ipairs(staged) do
+  if not failure then
+    local records = call('LRANGE', part, 0, -1)
+    failure = push(records, 1, #records)
+  end
+end
+if not failure then call('DEL', unpack(staged)) end
+"""
+
+# All or nothing: what a refused push has left is taken off again before anybody can see it.
+_END = """
+if failure then
+  if pushed > 0 then call('LPOP', KEYS[1], pushed) end
+  if marker then call('DEL', marker) end
+  return failure
+end
+local expiry = 1
+if ttl ~= '' then
+  expiry = try('EXPIRE', KEYS[1], ttl)
+  if type(expiry) == 'table' then expiry = expiry.err end
+end
+return {1, length, ran, expiry}
+"""
+
+_CLEAR = f"""{KEY_LOCKING}{_COUNTED}
+local done = call('SET', KEYS[2], '1', 'NX', 'GET', 'EX', ARGV[1])
+if done then return {{tonumber(done), ran}} end
+local deleted = call('DEL', KEYS[1])
+if deleted == 0 then call('SET', KEYS[2], '0', 'EX', ARGV[1]) end
+return {{deleted, ran}}
+"""
+
+_REMOVE_TWINS = f"""{KEY_LOCKING}{_COUNTED}
+local removed = 0
+for _, record in ipairs(ARGV) do
+  local places = call('LPOS', KEYS[1], record, 'COUNT', 0)
+  if #places > 1 then removed = removed + call('LREM', KEYS[1], #places - 1, record) end
+end
+return {{removed, ran}}
+"""
+
+# Newest first, for what is looked for is most often there.
+_FIND = f"""{KEY_LOCKING}{_COUNTED}
+local length = call('LLEN', KEYS[1])
+for from = 0, length - 1, 500 do
+  for _, record in ipairs(call('LRANGE', KEYS[1], from, from + 499)) do
+    if string.find(record, ARGV[1], 1, true) then return {{1, ran}} end
+  end
+end
+return {{0, ran}}
+"""
+
+# By a script, for a plain read might be answered by a replica that lags.
+_EXISTS = f"""{KEY_LOCKING}
+return {{redis.call('EXISTS', KEYS[1]), 1}}
+"""
+
+
+class Guard(Protocol):
+    """What must hold for a script to append; where it does not, the script answers and ends.
+
+    Attributes:
+        lua: The test.
+        keys: The keys it takes.
+        arguments: The arguments it takes.
+    """
+
+    lua: ClassVar[str]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys it takes."""
+
+    @property
+    def arguments(self) -> tuple[Argument, ...]:
+        """The arguments it takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotThere:
+    """The newest of the records, unique by its id, is not in the conversation: they were not appended before."""
+
+    keys: tuple[str, ...] = ()
+    arguments: tuple[Argument, ...] = ()
+    lua: ClassVar[str] = """
+if call('LPOS', KEYS[1], ARGV[#ARGV]) then
+  local there = call('LLEN', KEYS[1])
+  return {2, there, ran, 1}
+end
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstUse:
+    """The marker of an idempotency key is not set yet; it is set in the same step, with `value`, for `ttl` seconds.
+
+    Where it is, its value is the detail.
+    """
+
+    marker: str
+    value: str
+    ttl: int
+    lua: ClassVar[str] = """
+marker = key()
+local value, marker_ttl = argument(), argument()
+local held = call('SET', marker, value, 'NX', 'GET', 'EX', marker_ttl)
+if held then
+  local there = call('LLEN', KEYS[1])
+  return {0, there, ran, held}
+end
+"""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The marker."""
+        return (self.marker,)
+
+    @property
+    def arguments(self) -> tuple[Argument, ...]:
+        """Its value and time to live."""
+        return (self.value, self.ttl)
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """The conversation has as many records as were read, and the newest is the one whose SHA-1 is given ("" for none).
+
+    Where it is not so, the detail is a list of the records that are new since, newest first; where that cannot be told,
+    of all records.
+    """
+
+    length: int
+    newest: str
+    lua: ClassVar[str] = """
+local known, digest = tonumber(argument()), argument()
+local function digest_at(index)
+  local record = call('LINDEX', KEYS[1], index)
+  return record and redis.sha1hex(record) or ''
+end
+local now = call('LLEN', KEYS[1])
+if now ~= known or digest_at(0) ~= digest then
+  local last = now - known - 1
+  if last < 0 or digest_at(last + 1) ~= digest then last = -1 end
+  local others = call('LRANGE', KEYS[1], 0, last)
+  return {0, now, ran, others}
+end
+"""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    @property
+    def arguments(self) -> tuple[Argument, ...]:
+        """The length and the digest."""
+        return (self.length, self.newest)
+
+
+def appending(guards: Sequence[Guard], key: str, records: Sequence[str], ttl: int | None) -> Command:
+    """Return the script call that appends records, oldest first, where all guards hold."""
+    arguments = (*_arguments(guards, ttl), *records)
+    return _call(guards, _FROM_ARGUMENTS, _keys(guards, key), arguments)
+
+
+def moving(guards: Sequence[Guard], key: str, staged: Sequence[str], newest: str, ttl: int | None) -> Command:
+    """Return the script call that appends the records of staged lists, where all guards hold, and deletes the lists.
+
+    Args:
+        guards: What must hold.
+        key: The conversation's key.
+        staged: The keys of lists that hold the records, oldest first throughout.
+        newest: The newest of the records.
+        ttl: Seconds until the conversation expires, or None.
+    """
+    arguments = (*_arguments(guards, ttl), newest)
+    return _call(guards, _FROM_STAGED, (*_keys(guards, key), *staged), arguments)
+
+
+def _call(guards: Sequence[Guard], source: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Command:
+    script = "".join((KEY_LOCKING, _COUNTED, _ARGUMENTS, *(guard.lua for guard in guards), _PUSH, source, _END))
+    return ("EVAL", script, len(keys), *keys, *arguments)
+
+
+def _keys(guards: Sequence[Guard], key: str) -> tuple[str, ...]:
+    return (key, *(name for guard in guards for name in guard.keys))
+
+
+def _arguments(guards: Sequence[Guard], ttl: int | None) -> tuple[Argument, ...]:
+    return ("" if ttl is None else ttl, *(value for guard in guards for value in guard.arguments))
+
+
+def clearing(key: str, marker: str, ttl: int) -> Command:
+    """Return the script call that deletes a conversation unless the marker says it was done.
+
+    Answers whether there was one, and how many commands it ran.
+
+    Args:
+        key: The conversation's key.
+        marker: The key that tells this clearing from any other.
+        ttl: Seconds for which it is kept.
+    """
+    return ("EVAL", _CLEAR, 2, key, marker, ttl)
+
+
+def removing_twins(key: str, records: Sequence[str]) -> Command:
+    """Return the script call that leaves only the oldest of equal records; answers how many went, and its commands."""
+    return ("EVAL", _REMOVE_TWINS, 1, key, *records)
+
+
+def finding(key: str, text: str) -> Command:
+    """Return the script call that tells whether a record contains a text; answers `[0 or 1, commands]`."""
+    return ("EVAL", _FIND, 1, key, text)
+
+
+def existing(key: str) -> Command:
+    """Return the script call that tells whether a key is there, as the leader knows it; answers as `finding` does."""
+    return ("EVAL", _EXISTS, 1, key)

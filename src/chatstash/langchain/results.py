@@ -1,0 +1,71 @@
+"""What reading a conversation through LangChain's interface gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from langchain_core.messages import BaseMessage
+
+from chatstash.errors import CorruptRecord, UnreadableRecord
+from chatstash.history.reads import Contents, kept_of, placeholder_record
+from chatstash.history.records import Record
+from chatstash.history.results import ReadResult
+from chatstash.history.session import Session
+from chatstash.langchain.messages import to_message
+
+
+@dataclass(frozen=True)
+class MessagesResult(ReadResult):
+    """Messages of a conversation, their records, and what reading them cost.
+
+    Attributes:
+        messages: The messages, oldest first; `records` holds the record of each, with its id and time.
+    """
+
+    messages: list[BaseMessage]
+
+
+@dataclass(frozen=True, slots=True)
+class _Both:
+    """A record and its message."""
+
+    record: Record
+    message: BaseMessage
+
+
+def messages_result(contents: Contents, session: Session) -> MessagesResult:
+    """Return the messages of what was read, with the session's `on_corrupt` applied.
+
+    Raises:
+        UnreadableRecord: A record is no message, and `on_corrupt` is `raise`; has the messages that can be read.
+    """
+    entries = [_both(entry, session.key, position) for position, entry in enumerate(contents.entries)]
+    try:
+        kept = kept_of(entries, session.options.on_corrupt, _placeholder)
+    except UnreadableRecord as error:
+        readable = [entry for entry in entries if isinstance(entry, _Both)]
+        error.records = [entry.record for entry in readable]
+        error.messages = [entry.message for entry in readable]
+        raise
+    return MessagesResult([both.record for both in kept], None, 0, contents.cost, [both.message for both in kept])
+
+
+def readable_messages(records: Sequence[Record], key: str) -> list[BaseMessage]:
+    """Return the messages of records, passing over those that are none."""
+    entries = [_both(record, key, position) for position, record in enumerate(records)]
+    return [entry.message for entry in entries if isinstance(entry, _Both)]
+
+
+def _both(entry: Record | UnreadableRecord, key: str, position: int) -> _Both | UnreadableRecord:
+    if isinstance(entry, UnreadableRecord):
+        return entry
+    try:
+        return _Both(entry, to_message(entry, key=key, position=position))
+    except CorruptRecord as error:
+        return error
+
+
+def _placeholder(error: UnreadableRecord) -> _Both:
+    record = placeholder_record(error)
+    return _Both(record, to_message(record))

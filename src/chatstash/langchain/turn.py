@@ -1,0 +1,72 @@
+"""A guarded turn of LangChain messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+
+from chatstash.errors import ConcurrentTurn
+from chatstash.history.reads import Contents
+from chatstash.history.records import Record
+from chatstash.history.turn import GuardedTurn
+from chatstash.langchain.messages import to_records
+from chatstash.langchain.results import MessagesResult, messages_result, readable_messages
+
+
+class MessagesTurn(GuardedTurn[BaseMessage, MessagesResult]):
+    """A guarded turn of a history, for `with` or `async with`; get one from `UpstashRedisChatMessageHistory.turn`.
+
+    Entering reads the conversation, with one request. Leaving adds what was given to `add_messages`, with one request,
+    if nobody else changed the conversation meanwhile; else it raises `ConcurrentTurn`, and nothing is added. Where the
+    block raises, nothing is added either. Used once.
+
+    Attributes:
+        result: What reading gave.
+        appended: What the append did, once the turn is left.
+
+    Raises:
+        ConcurrentTurn: On leaving: others added messages meanwhile, or cleared; has what they added.
+
+    Example:
+        ```python
+        from chatstash import UpstashRedisChatMessageHistory
+
+        history = UpstashRedisChatMessageHistory("user-42")
+        with history.turn() as turn:
+            turn.add_user_message("Hello")
+            turn.add_ai_message(f"That was message {len(turn.messages)}.")
+        ```
+    """
+
+    @property
+    def messages(self) -> list[BaseMessage]:
+        """The messages that were read, oldest first, and those added since."""
+        return [*self.result.messages, *self._added]
+
+    def add_messages(self, messages: Sequence[BaseMessage]) -> None:
+        """Add messages, to be stored on leaving; no request.
+
+        Raises:
+            UnstorableMessage: One is no message or holds what JSON cannot.
+        """
+        self._add(messages)
+
+    def add_user_message(self, message: HumanMessage | str) -> None:
+        """Add a message of the user, given as a message or its text."""
+        self._add([HumanMessage(content=message) if isinstance(message, str) else message])
+
+    def add_ai_message(self, message: AIMessage | str) -> None:
+        """Add a message of the AI, given as a message or its text."""
+        self._add([AIMessage(content=message) if isinstance(message, str) else message])
+
+    def _result_of(self, contents: Contents) -> MessagesResult:
+        return messages_result(contents, self._session)
+
+    def _records_of(self, items: list[BaseMessage]) -> list[Record]:
+        records = to_records(items)
+        self._session.prepared(records)
+        return records
+
+    def _explain(self, error: ConcurrentTurn) -> None:
+        error.messages = readable_messages(error.records, error.key)
