@@ -1,4 +1,4 @@
-"""The commands `serve` and `dev`."""
+"""The command line's commands; `serve` and `dev` are here."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from chatstash.cli.child import StopRequest, run_child
+from chatstash.cli.doctor import doctor
 from chatstash.cli.options import (
     DataOption,
     FaultOption,
@@ -37,7 +38,7 @@ from chatstash.local import EngineError, Fault, LocalUpstash, limits_of
 from chatstash.version import __version__
 
 app = typer.Typer(
-    help="Chat conversations in Upstash Redis; here, a local Upstash to work and test with.",
+    help="Chat conversations in Upstash Redis: a doctor for them, and a local Upstash to work and test with.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -163,6 +164,9 @@ def dev(
         except OSError as error:
             _fail(f"{shlex.join(command)} could not be started: {error.strerror}", code=127)
     raise typer.Exit(code)
+
+
+app.command()(doctor)
 
 
 @contextmanager

@@ -12,8 +12,10 @@ from typing import Any
 
 from langchain_core import messages as langchain_messages
 from langchain_core.messages import BaseMessage, messages_from_dict
+from pydantic import ValidationError
 
 from chatstash.errors import CorruptRecord, UnstorableMessage
+from chatstash.history.message_types import JS_CHAT
 from chatstash.history.records import Record
 
 _CLASSES: Mapping[str, type[BaseMessage]] = {
@@ -32,9 +34,6 @@ _CLASSES: Mapping[str, type[BaseMessage]] = {
     "ToolMessageChunk": langchain_messages.ToolMessageChunk,
 }
 """What `messages_from_dict` makes of each type; the defaults of these classes are the ones left out."""
-
-_JS_CHAT = "generic"
-"""What LangChain.js calls the type of a ChatMessage."""
 
 
 # Not Exception: a signal handler may raise anything at any moment (a soft time limit), and that is no corrupt record.
@@ -112,8 +111,28 @@ def to_message(record: Record, *, key: str = "", position: int = 0) -> BaseMessa
     return message
 
 
+def why_unreadable(record: Record) -> str | None:
+    """Return why LangChain can make no message of a record, without a word of what the record says; else None."""
+    try:
+        to_message(record)
+    except CorruptRecord as error:
+        return f"LangChain cannot make a message of it ({_what_is_wrong(error.__cause__, record)})"
+    return None
+
+
+def _what_is_wrong(error: BaseException | None, record: Record) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_input=False, include_context=False, include_url=False)[0]
+        known = _CLASSES[record.type].model_fields if record.type in _CLASSES else {}
+        field = next((part for part in first["loc"][:1] if part in known), None)
+        return first["type"] if field is None else f"{field}: {first['type']}"
+    if isinstance(error, KeyError) and error.args and error.args[0] in ("content", "tool_call_id"):
+        return f"{error.args[0]}: missing"
+    return type(error).__name__
+
+
 def _langchain_form(record: Record) -> dict[str, Any]:
-    if record.type != _JS_CHAT:
+    if record.type != JS_CHAT:
         return {"type": record.type, "data": dict(record.data)}
     return {"type": "chat", "data": {**record.data, "type": "chat"}}
 

@@ -1,0 +1,177 @@
+"""The doctor: finds the damages of a database's conversations and repairs them, one conversation at a time."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from chatstash.history import listing, repair
+from chatstash.history.diagnosis import (
+    DEFAULT_OLDER_THAN,
+    Damage,
+    Finding,
+    Repair,
+    Unreadable,
+    diagnose,
+    expiry_findings,
+)
+from chatstash.history.keys import checked_key, checked_ttl
+from chatstash.history.pages import stored_records
+from chatstash.history.store import Store
+from chatstash.rest.database import Database
+from chatstash.rest.limits import Budget
+from chatstash.rest.ops import Op
+
+T = TypeVar("T")
+
+_UNREADABLE = {Damage.UNDECODABLE, Damage.UNKNOWN_TYPE, Damage.UNREADABLE}
+_PASSES = 10
+_KEYS_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What was found in one conversation.
+
+    Attributes:
+        key: Its key.
+        stored: Its records as they were seen, oldest first.
+        findings: Its damages, oldest record first.
+    """
+
+    key: str
+    stored: Sequence[bytes]
+    findings: list[Finding]
+
+    @property
+    def holds_no_message(self) -> bool:
+        """Whether not one record can be read as a message, so that it may be another list altogether."""
+        unreadable = sum(finding.damage in _UNREADABLE for finding in self.findings)
+        return bool(self.stored) and unreadable == len(self.stored)
+
+
+class Doctor:
+    """Finds and repairs damage in the conversations of a store's database. Changes nothing but by `treat` and `expire`.
+
+    Args:
+        store: The store; its prefix and its options count.
+        unreadable: Says why no message can be made of a record.
+        older_than: Seconds after which a last turn that waits for a tool's result is taken for broken off.
+
+    Raises:
+        ValueError: `older_than` is no number of seconds from 0 on.
+    """
+
+    def __init__(self, store: Store, unreadable: Unreadable, *, older_than: float = DEFAULT_OLDER_THAN) -> None:
+        if not isinstance(older_than, (int, float)) or isinstance(older_than, bool) or not older_than >= 0:
+            raise ValueError(f"older_than must be a number of seconds, 0 or more, not {older_than!r}")
+        self._prefix = store.key_prefix
+        self._unreadable = unreadable
+        self._older_than = older_than
+        self._database = Database(store.endpoint)
+        self._options = store.options
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._database.close()
+
+    def listed(self) -> Iterator[bytes]:
+        """Yield the key of each list that begins with the store's prefix, once; one request for each 1000 or so.
+
+        Raises:
+            ReadOnlyToken: A read-only token may not list keys.
+        """
+        seen: set[bytes] = set()
+        cursor = "0"
+        while True:
+            cursor, found = self._run(listing.scan(self._prefix, cursor), "", self._reading)
+            fresh = [key for key in dict.fromkeys(found) if key not in seen]
+            seen.update(fresh)
+            yield from fresh
+            if cursor == "0":
+                return
+
+    def examine(self, key: str) -> Examination:
+        """Look for damage in one conversation; changes nothing. One request, or several where it is large.
+
+        Raises:
+            ValueError: The key is not that of a conversation.
+            WrongType: The key holds no list.
+        """
+        op = stored_records(checked_key(key), None, self._options.max_request_bytes)
+        stored = self._run(op, key, self._reading).records
+        return Examination(
+            key, stored, diagnose(stored, self._unreadable, now_ms=_now_ms(), older_than=self._older_than)
+        )
+
+    def treat(self, examination: Examination, repaired: Callable[[Finding], None]) -> list[Finding]:
+        """Repair a conversation; one request for each repair. May be interrupted at any time, and run again.
+
+        Args:
+            examination: What was found.
+            repaired: Told of each repair once it is done.
+
+        Returns:
+            What remains: what is left alone, and what others changed again and again meanwhile.
+        """
+        for _ in range(_PASSES):
+            steps = repair.steps(
+                examination.key, examination.stored, examination.findings,
+                now_ms=_now_ms(), randomness=secrets.token_bytes,
+            )  # fmt: skip
+            undone = [step for step in steps if not self._do(examination.key, step, repaired)]
+            if not undone:
+                return [finding for finding in examination.findings if finding.repair is Repair.NONE]
+            examination = self.examine(examination.key)
+        return examination.findings
+
+    def _do(self, key: str, step: repair.Step, repaired: Callable[[Finding], None]) -> bool:
+        done = self._run(repair.do(step), key, self._repairing)
+        if done:
+            repaired(step.finding)
+        return done
+
+    def without_expiry(self, keys: Collection[str], *, ttl: int | None = None) -> Mapping[str, Finding]:
+        """Return which of some conversations lack the expiry that the others have; a command for each.
+
+        Args:
+            keys: The conversations' keys.
+            ttl: Seconds that every one without an expiry is to get; None for the longest that is left to another.
+
+        Raises:
+            ValueError: The ttl cannot be one.
+        """
+        checked_ttl(ttl)
+        ordered, left = list(keys), dict[str, int | None]()
+        for begin in range(0, len(ordered), _KEYS_AT_ONCE):
+            some = ordered[begin : begin + _KEYS_AT_ONCE]
+            left |= self._run(listing.expiries(some), "", self._reading)
+        return expiry_findings(left, ttl=ttl)
+
+    def expire(self, key: str, finding: Finding) -> bool:
+        """Set the expiry that a conversation lacks; one request, one command.
+
+        Returns:
+            Whether it was set; False where it has one by now, or is gone.
+        """
+        if finding.expiry is None:
+            return False
+        return self._run(repair.set_expiry(key, finding.expiry), key, self._repairing)
+
+    @property
+    def _reading(self) -> Budget:
+        return self._options.retry_policy.read
+
+    @property
+    def _repairing(self) -> Budget:
+        return self._options.retry_policy.idempotent
+
+    def _run(self, op: Op[T], key: str, budget: Budget) -> T:
+        return self._database.run(op, key, budget)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,26 @@
+"""The types of message that a record may name. Pure.
+
+They are those that langchain-core's `messages_from_dict` reads, and LangChain.js's own name for a chat message. What
+is not among them makes a conversation unreadable to both.
+"""
+
+from __future__ import annotations
+
+AI_TYPES = frozenset({"ai", "AIMessageChunk"})
+"""What a model said, and with which tools it asked for."""
+
+TOOL_TYPES = frozenset({"tool", "ToolMessageChunk"})
+"""The results of tools."""
+
+JS_CHAT = "generic"
+"""What LangChain.js calls the type of a chat message."""
+
+KNOWN_TYPES = (
+    AI_TYPES
+    | TOOL_TYPES
+    | {
+        "human", "system", "chat", "function", "remove", "HumanMessageChunk", "SystemMessageChunk", "ChatMessageChunk",
+        "FunctionMessageChunk", JS_CHAT,
+    }
+)  # fmt: skip
+"""Every type that can be read as a message."""

@@ -1,0 +1,191 @@
+"""Repairs, as operations: each one atomic request that may be sent twice. Pure: no I/O of its own.
+
+A repair is done only where the records it rests on are still, byte for byte, where they were seen; so what others do
+meanwhile, an interruption or a second run do no harm. Positions are counted from the oldest record, which appends do
+not move, and the repairs of a conversation run from its newest record to its oldest, so none moves the next one's.
+
+Records are moved within the database, never sent: they need not be UTF-8. The scripts lock only the keys they name
+(https://upstash.com/docs/redis/features/key-locking).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from chatstash.errors import UnreadableRecord
+from chatstash.history.diagnosis import Finding, Repair
+from chatstash.history.keys import companion_key
+from chatstash.history.records import RANDOM_BYTES, Record, decode, encode, record_ids
+from chatstash.history.tool_calls import STAND_IN, Slot
+from chatstash.rest.commands import Argument, Batch, Command, Effect
+from chatstash.rest.ops import Op, send
+from chatstash.rest.protocol import KEY_LOCKING
+
+NO_RESULT = "No result of this tool call was recorded."
+"""What an inserted result says."""
+
+_AS_SEEN = """
+for at = 4, #ARGV, 2 do
+  local raw = redis.call('LINDEX', KEYS[1], ARGV[at])
+  if (raw and redis.sha1hex(raw) or '') ~= ARGV[at + 1] then return 0 end
+end
+"""
+
+# The copy is made before anything is taken out: a script that fails half-way is not undone.
+_MOVE = f"""{KEY_LOCKING}local index, placeholder, note = ARGV[1], ARGV[2], ARGV[3]
+if redis.call('LPOS', KEYS[2], note) then return 1 end
+{_AS_SEEN}
+redis.call('RPUSH', KEYS[2], note, redis.call('LINDEX', KEYS[1], index))
+redis.call('LSET', KEYS[1], index, placeholder)
+redis.call('LREM', KEYS[1], 1, placeholder)
+return 1
+"""
+
+# LINSERT looks for a value, which others may equal: for a moment the record has a value of its own.
+_INSERT = f"""{KEY_LOCKING}local index, placeholder, record = ARGV[1], ARGV[2], ARGV[3]
+if redis.call('LPOS', KEYS[1], record) then return 1 end
+{_AS_SEEN}
+local neighbour = redis.call('LINDEX', KEYS[1], index)
+redis.call('LSET', KEYS[1], index, placeholder)
+local done = redis.pcall('LINSERT', KEYS[1], 'BEFORE', placeholder, record)
+redis.call('LSET', KEYS[1], index, neighbour)
+return type(done) == 'table' and done or 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One repair of a conversation, ready to be sent.
+
+    Attributes:
+        finding: What it repairs.
+        command: The script and its arguments.
+    """
+
+    finding: Finding
+    command: Command = field(repr=False)
+
+
+def do(step: Step) -> Op[bool]:
+    """Do one repair; one request, of up to nine commands as billed.
+
+    Returns:
+        Whether it is done, now or by an earlier sending of the same; False where the conversation has changed.
+    """
+    replies = yield from send(Batch((step.command,), effect=Effect.IDEMPOTENT))
+    return replies.values[0] == 1
+
+
+def set_expiry(key: str, seconds: int) -> Op[bool]:
+    """Set an expiry where there is none; one request, one command. Returns whether it was set."""
+    replies = yield from send(Batch((("EXPIRE", key, seconds, "NX"),), effect=Effect.IDEMPOTENT))
+    return replies.values[0] == 1
+
+
+def steps(
+    key: str, stored: Sequence[bytes], findings: Iterable[Finding], *, now_ms: int, randomness: Callable[[int], bytes]
+) -> list[Step]:
+    """Return the repairs of a conversation, in the order in which they are to be done.
+
+    Args:
+        key: The conversation's key.
+        stored: Its records as they were seen, oldest first.
+        findings: What was found in them.
+        now_ms: Now, in milliseconds since the epoch.
+        randomness: Gives so many random bytes.
+    """
+    plan = _Plan(key, list(stored), now_ms, randomness)
+    return [plan.step(finding) for finding in _newest_first(findings)]
+
+
+def _newest_first(findings: Iterable[Finding]) -> list[Finding]:
+    # A result goes in after its neighbour; that neighbour, if at all, is taken out later. Of several that go to the
+    # same place the last goes in first.
+    concerned = [finding for finding in findings if finding.repair in (Repair.QUARANTINE, Repair.INSERT_RESULT)]
+    return sorted(concerned, key=_place)[::-1]
+
+
+def _place(finding: Finding) -> float:
+    if finding.missing is not None:
+        return finding.missing.after + 0.5
+    return finding.position if finding.position is not None else -1
+
+
+@dataclass(slots=True)
+class _Plan:
+    """The conversation as it will be after the steps planned so far."""
+
+    key: str
+    records: list[bytes]
+    now_ms: int
+    randomness: Callable[[int], bytes]
+
+    def step(self, finding: Finding) -> Step:
+        if finding.missing is not None:
+            return Step(finding, self._insertion(finding, finding.missing))
+        return Step(finding, self._move(finding, finding.position or 0))
+
+    def _move(self, finding: Finding, position: int) -> Command:
+        note = self._note(finding, position)
+        keys = (self.key, companion_key("quarantine", self.key))
+        command = self._script(_MOVE, keys, position, note, [position, *finding.evidence])
+        del self.records[position]
+        return command
+
+    def _insertion(self, finding: Finding, slot: Slot) -> Command:
+        record = self._stand_in(slot)
+        seen = [slot.after, slot.after + 1, *finding.evidence]
+        command = self._script(_INSERT, (self.key,), slot.after, record, seen)
+        self.records.insert(slot.after + 1, record.encode())
+        return command
+
+    def _script(self, script: str, keys: tuple[str, ...], position: int, what: str, seen: Iterable[int]) -> Command:
+        placeholder = f"chatstash:placeholder:{self.randomness(16).hex()}"
+        as_seen: list[Argument] = [word for at in seen for word in (_index(at), self._sha1(at))]
+        return ("EVAL", script, len(keys), *keys, _index(position), placeholder, what, *as_seen)
+
+    def _sha1(self, position: int) -> str:
+        if position >= len(self.records):
+            return ""
+        return hashlib.sha1(self.records[position], usedforsecurity=False).hexdigest()
+
+    def _note(self, finding: Finding, position: int) -> str:
+        """Return what stands in the quarantine before a record."""
+        fields = {
+            "key": self.key,
+            "position": position,
+            "damage": finding.damage,
+            "reason": finding.reason,
+            "rid": None if finding.rid is None else str(finding.rid),
+            "time_ms": self.now_ms,
+            "sha1": self._sha1(position),
+            "move": self.randomness(8).hex(),
+        }
+        return json.dumps(fields, separators=(",", ":"))
+
+    def _stand_in(self, slot: Slot) -> str:
+        data = {"content": NO_RESULT, "tool_call_id": slot.call.id, "status": "error"}
+        if slot.call.name is not None:
+            data["name"] = slot.call.name
+        time_ms = self._time_around(slot.after)
+        (rid,) = record_ids(1, time_ms=time_ms, randomness=self.randomness(RANDOM_BYTES))
+        return encode(Record("tool", data, rid, {STAND_IN: True}))
+
+    def _time_around(self, position: int) -> int:
+        """Return a time for a record after `position`: its neighbour's, so that times do not run backwards."""
+        times = [_time_of(raw) for raw in self.records[position : position + 2]]
+        return next((time for time in times if time is not None), self.now_ms)
+
+
+def _index(position: int) -> int:
+    return -1 - position
+
+
+def _time_of(raw: bytes) -> int | None:
+    try:
+        return decode(raw).time_ms
+    except UnreadableRecord:
+        return None
