@@ -34,6 +34,7 @@ anything is sent.
 from __future__ import annotations
 
 import enum
+import reprlib
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -269,7 +270,7 @@ class UnsupportedRecord(ChatstashError):
     def __str__(self) -> str:
         return (
             f"The record at position {self.position} (0 is the oldest) of key {self.key!r} is of form "
-            f"{self.version!r}, which this version of chatstash does not know. Nothing was changed. "
+            f"{reprlib.repr(self.version)}, which this version of chatstash does not know. Nothing was changed. "
             "A newer chatstash wrote it: upgrade this one."
         )
 

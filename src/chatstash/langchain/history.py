@@ -14,6 +14,7 @@ from chatstash.history.results import ReadResult
 from chatstash.history.session import Session
 from chatstash.history.store import SharedStore, Store
 from chatstash.langchain.messages import to_message, to_records
+from chatstash.rest.endpoint import veiled
 from chatstash.rest.limits import checked_retries, checked_timeout
 
 try:
@@ -84,6 +85,8 @@ class UpstashRedisChatMessageHistory(_Base):
         refresh_ttl_on_read: bool = False,
         store: Store | None = None,
     ) -> None:
+        # A traceback that shows arguments shows neither a token nor a password in the url.
+        url, token = veiled(url), veiled(token)
         if store is not None:
             if url or token:
                 raise ValueError("give either store= or url= and token=, not both: a store has its own")

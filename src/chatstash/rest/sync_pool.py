@@ -23,7 +23,7 @@ from urllib3.exceptions import TimeoutError as Urllib3TimeoutError
 from chatstash.errors import DatabaseError
 from chatstash.rest.deadline import CONNECT_TIMEOUT, MAX_IDLE, Deadline
 from chatstash.rest.endpoint import Endpoint
-from chatstash.rest.failures import bare, broken, timed_out
+from chatstash.rest.failures import bare, broken, drop_frames, timed_out
 from chatstash.rest.fork import begins_anew_after_fork
 from chatstash.rest.network import Proxy, proxy_for, tls_context
 from chatstash.rest.protocol import HttpReply, HttpRequest
@@ -81,6 +81,8 @@ class _DeadlineSocket:
 
 
 class _BoundedHTTP(HTTPConnection):
+    # Some set it on http.client's class, to see requests of theirs: it would print the token with ours.
+    debuglevel = 0
     _used_at = 0.0
 
     @property
@@ -218,9 +220,15 @@ class SyncPool:
                 redirect=False,
             )
         except (HTTPError, OSError) as error:
-            raise _converted(error) from bare(error)
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return HttpReply(response.status, headers, response.data)
+            failure, cause = _converted(error), bare(error, self._endpoint.token)
+        except BaseException as error:
+            drop_frames(error)
+            raise
+        else:
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return HttpReply(response.status, headers, response.data)
+        # Not raised where the library's error is handled, for it would come along as the context.
+        raise failure from cause
 
     def close(self) -> None:
         """Close the idle connections of this process; the pool opens new ones when it is used again."""
