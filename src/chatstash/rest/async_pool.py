@@ -129,7 +129,6 @@ class AsyncPool:
             # The pool was closed while this waited for one of its connections.
             failure, cause = broken(sent=sending.has_begun), bare(error, self._endpoint.token)
         except BaseException as error:
-            sending.abort()
             drop_frames(error)
             raise
         finally:

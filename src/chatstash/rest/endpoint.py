@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NoReturn, TypeVar
 from urllib.parse import urlsplit
 
@@ -52,12 +52,16 @@ class Endpoint:
     """
 
     url: str
-    token: str = field(repr=False)
+    token: str
 
     def __init__(self, url: str, token: str) -> None:
         url, token = veiled(url), veiled(token)
         object.__setattr__(self, "url", _checked_url(url))
         object.__setattr__(self, "token", _checked_token(token))
+
+    def __repr__(self) -> str:
+        # vars, for a traceback may show the locals of a constructor that is not done.
+        return f"Endpoint(url={vars(self).get('url')!r}, token='***')"
 
     @property
     def scheme(self) -> str:

@@ -19,6 +19,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 from urllib3.exceptions import TimeoutError as Urllib3TimeoutError
+from urllib3.util.response import assert_header_parsing
 
 from chatstash.errors import DatabaseError
 from chatstash.rest.deadline import CONNECT_TIMEOUT, MAX_IDLE, Deadline
@@ -78,6 +79,14 @@ class _DeadlineSocket:
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         return io.BufferedReader(_DeadlineReader(self._sock, self._deadline))
+
+
+class _StrictResponse(http.client.HTTPResponse):
+    """A reply whose header lines are all such; urllib3 takes others too, and logs what it cannot read, token or not."""
+
+    def begin(self) -> None:
+        super().begin()
+        assert_header_parsing(self.msg)
 
 
 class _BoundedHTTP(HTTPConnection):
@@ -145,7 +154,7 @@ class _BoundedHTTP(HTTPConnection):
         self, sock: Any, *args: Any, **kwargs: Any
     ) -> http.client.HTTPResponse:
         # http.client calls this to make a response, and uses of the socket no more than makefile.
-        return http.client.HTTPResponse(_DeadlineSocket(sock, _exchange.deadline), *args, **kwargs)  # type: ignore[arg-type]
+        return _StrictResponse(_DeadlineSocket(sock, _exchange.deadline), *args, **kwargs)  # type: ignore[arg-type]
 
 
 class _BoundedHTTPS(_BoundedHTTP, HTTPSConnection):
