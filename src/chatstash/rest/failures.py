@@ -5,6 +5,9 @@ from __future__ import annotations
 from chatstash.errors import Applied, ConnectionFailed, DatabaseError, RequestTimeout
 from chatstash.rest.protocol import without_token
 
+_SHORTEST_SECRET = 8
+"""Shorter tokens, as tests have them, stand in any text by chance."""
+
 
 def timed_out(*, sent: bool) -> DatabaseError:
     """Return the error for a request that had no whole reply in time; `sent` where it may have gone out whole."""
@@ -25,7 +28,8 @@ def bare(error: BaseException, token: str) -> BaseException | None:
     """
     error.__cause__ = error.__context__ = None
     words = f"{error!r} {error} {error.args!r}"
-    return error.with_traceback(None) if without_token(words, token) == words else None
+    shows_it = len(token) >= _SHORTEST_SECRET and without_token(words, token) != words
+    return None if shows_it else error.with_traceback(None)
 
 
 def drop_frames(error: BaseException) -> None:
