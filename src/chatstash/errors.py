@@ -69,6 +69,11 @@ __all__ = [
 ]
 
 
+def _one_line(text: str) -> str:
+    """Return a text that begins no second line in a log and steers no terminal, whatever stored text it names."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
+
+
 class Applied(enum.Enum):
     """What became of the request that failed."""
 
@@ -112,7 +117,7 @@ class DatabaseError(ChatstashError):
 
     def __str__(self) -> str:
         said = f" (the server said: {self.server_text})" if self.server_text else ""
-        return " ".join(filter(None, (f"{self.problem}{said}.", self.applied.value, self.advice)))
+        return _one_line(" ".join(filter(None, (f"{self.problem}{said}.", self.applied.value, self.advice))))
 
 
 class BadCredentials(DatabaseError):
@@ -246,7 +251,7 @@ class CorruptRecord(ChatstashError, ValueError):
         self.raw = raw
 
     def __str__(self) -> str:
-        return (
+        return _one_line(
             f"The record at position {self.position} (0 is the oldest) of key {self.key!r} cannot be read: "
             f"{self.reason}. Nothing was changed. Look at it with LINDEX and index {-1 - self.position}."
         )
@@ -291,7 +296,7 @@ class UnstorableMessage(ChatstashError, TypeError):
 
     def __str__(self) -> str:
         where = f" at {self.path}" if self.path else ""
-        return f"Message {self.index}{where}: {self.reason}. No message was sent or stored."
+        return _one_line(f"Message {self.index}{where}: {self.reason}. No message was sent or stored.")
 
 
 class StoreClosed(ChatstashError, RuntimeError):

@@ -215,6 +215,7 @@ def _json_name(value: Any) -> str:
 
 def _unstorable(data: Mapping[str, Any], error: Exception, index: int) -> UnstorableMessage:
     path, value = _first_unstorable(data)
+    path = path if len(path) <= _LONGEST_PATH else f"{path[:_LONGEST_PATH]}…"
     if isinstance(error, RecursionError):
         return UnstorableMessage("it is nested too deeply, or contains itself", index=index, path=path)
     if not path:
@@ -231,6 +232,7 @@ def _first_unstorable(data: Mapping[str, Any]) -> tuple[str, Any]:
 
 
 _DEEPEST_SEARCH = 200
+_LONGEST_PATH = 400
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
 
