@@ -166,7 +166,8 @@ def _from_resp2(batch: Batch, body: bytes) -> _Decoded:
         values = [value for _ in range(wanted) if (value := reader.gets()) is not False]
     except TypeError:
         raise ValueError("the RESP2 body has a map or a set that Python cannot hold") from None
-    if not all(isinstance(value, _RESP2_KINDS) and value is not True for value in values):
+    # By type, for True is an int, and a push of RESP3 a list.
+    if not all(type(value) in _RESP2_KINDS for value in values):
         raise ValueError("the RESP2 body has a reply that RESP2 does not know")
     if reader.has_data() or not values:
         raise ValueError("the RESP2 body is cut off or has too much in it")
@@ -178,7 +179,7 @@ def _from_resp2(batch: Batch, body: bytes) -> _Decoded:
 
 
 # Shorter counts make lists of a few megabytes at most.
-_HUGE_ARRAY = re.compile(rb"[*~>]\d{7,}\r\n")
+_HUGE_ARRAY = re.compile(rb"[*~>%|]\d{7,}\r\n")
 _SHORTEST_ELEMENT = len(b"+\r\n")
 
 
@@ -188,7 +189,7 @@ def _claims_too_much(body: bytes) -> bool:
     while (end := body.find(b"\r\n", at)) >= 0:
         kind, number = body[at : at + 1], body[at + 1 : end]
         at = end + 2
-        if kind in b"*~>" and int(number) > most:
+        if kind in b"*~>%|" and int(number) > most:
             return True
         if kind in b"$=":
             at += max(int(number), -2) + 2
