@@ -207,7 +207,7 @@ def _from_single_resp2(value: Any, wanted: int) -> _Decoded:
 
 def _from_json(batch: Batch, body: Any, *, asked_base64: bool) -> _Decoded:
     single = len(batch.commands) == 1
-    if isinstance(body, dict) and (single or "error" in body):
+    if isinstance(body, dict) and (single or isinstance(body.get("error"), str)):
         entries: Sequence[Any] = [body]
     elif isinstance(body, list) and len(body) == len(batch.commands) and not single:
         entries = body
