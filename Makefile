@@ -4,10 +4,11 @@
 PYTHON ?= python3
 VENV := .venv
 LOWEST := .venv-lowest
+AUDIT := .venv-audit
 BIN := $(VENV)/bin
 JS := tests/interop/js
 
-.PHONY: demo test test-long test-lowest lint types check bench-gateway lock clean
+.PHONY: demo test test-long test-lowest lint types check audit bench-gateway lock clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/installed
@@ -45,6 +46,11 @@ $(VENV)/installed: requirements/dev.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 
+$(AUDIT)/installed:
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet pip-audit
+	touch $@
+
 $(LOWEST)/installed: requirements/lowest.lock pyproject.toml
 	$(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet --require-hashes -r requirements/lowest.lock
@@ -57,6 +63,12 @@ $(JS)/node_modules/installed: $(JS)/package-lock.json
 	if command -v npm >/dev/null; then cd $(JS) && npm ci --silent --no-audit --no-fund; else echo "npm not found: the LangChain.js tests will skip"; fi
 	touch $@
 
+# Compares the locked versions with known advisories; needs the internet. --strict, for otherwise an index without
+# advisories passes for one without findings.
+audit: $(AUDIT)/installed
+	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/dev.lock
+	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/lowest.lock
+
 # Writes the lock files anew; needs uv.
 lock:
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --extra dev pyproject.toml requirements/build.in -o requirements/dev.lock
@@ -64,4 +76,4 @@ lock:
 	cd $(JS) && npm install --package-lock-only --silent --no-audit --no-fund
 
 clean:
-	rm -rf $(VENV) $(LOWEST) $(JS)/node_modules
+	rm -rf $(VENV) $(LOWEST) $(AUDIT) $(JS)/node_modules

@@ -39,6 +39,7 @@ anything is sent.
 from __future__ import annotations
 
 import enum
+import reprlib
 import time
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -78,6 +79,11 @@ __all__ = [
     "UnsupportedRecord",
     "WrongType",
 ]
+
+
+def _one_line(text: str) -> str:
+    """Return a text that begins no second line in a log and steers no terminal, whatever stored text it names."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
 
 
 class Applied(enum.Enum):
@@ -136,7 +142,7 @@ class DatabaseError(ChatstashError):
 
     def __str__(self) -> str:
         said = f" (the server said: {self.server_text})" if self.server_text else ""
-        return " ".join(filter(None, (f"{self.problem}{said}.", self.applied.value, self.advice)))
+        return _one_line(" ".join(filter(None, (f"{self.problem}{said}.", self.applied.value, self.advice))))
 
 
 class BadCredentials(DatabaseError):
@@ -333,7 +339,7 @@ class CorruptRecord(UnreadableRecord, ValueError):
         self.raw = raw
 
     def __str__(self) -> str:
-        return (
+        return _one_line(
             f"The record at position {self.position} (0 is the oldest) of key {self.key!r} cannot be read: "
             f"{self.reason}. Nothing was changed. Look at it with LINDEX and index {-1 - self.position}.{self._rest}"
         )
@@ -357,7 +363,7 @@ class UnsupportedRecord(UnreadableRecord):
     def __str__(self) -> str:
         return (
             f"The record at position {self.position} (0 is the oldest) of key {self.key!r} is of form "
-            f"{self.version!r}, which this version of chatstash does not know. Nothing was changed. "
+            f"{reprlib.repr(self.version)}, which this version of chatstash does not know. Nothing was changed. "
             f"A newer chatstash wrote it: upgrade this one.{self._rest}"
         )
 
@@ -378,7 +384,7 @@ class UnstorableMessage(ChatstashError, TypeError):
 
     def __str__(self) -> str:
         where = f" at {self.path}" if self.path else ""
-        return f"Message {self.index}{where}: {self.reason}. No message was sent or stored."
+        return _one_line(f"Message {self.index}{where}: {self.reason}. No message was sent or stored.")
 
 
 class RecordTooLarge(ChatstashError, ValueError):

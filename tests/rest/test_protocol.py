@@ -126,6 +126,12 @@ def test_the_token_is_taken_out_of_every_text() -> None:
     assert "hunter2" not in str(failure)
 
 
+@pytest.mark.parametrize("body", [b'{"result":1}', b'{"result":1,"error":null}', b'{"result":1,"error":7}'])
+def test_one_result_is_no_reply_to_two_commands(body: bytes) -> None:
+    with pytest.raises(ProtocolError, match="one reply for each command"):
+        _read(TWO, _reply(body))
+
+
 @pytest.mark.parametrize("batch", [GET, TWO, TRANSACTION])
 def test_one_error_object_refuses_the_whole_batch(batch: Batch) -> None:
     with pytest.raises(CommandRejected, match="discarded"):

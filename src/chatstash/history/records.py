@@ -15,6 +15,7 @@ import base64
 import datetime as dt
 import json
 import re
+import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -219,6 +220,7 @@ def _json_name(value: Any) -> str:
 
 def _unstorable(data: Mapping[str, Any], error: Exception, index: int) -> UnstorableMessage:
     path, value = _first_unstorable(data)
+    path = path if len(path) <= _LONGEST_PATH else f"{path[:_LONGEST_PATH]}…"
     if isinstance(error, RecursionError):
         return UnstorableMessage("it is nested too deeply, or contains itself", index=index, path=path)
     if not path:
@@ -229,12 +231,15 @@ def _unstorable(data: Mapping[str, Any], error: Exception, index: int) -> Unstor
 def _first_unstorable(data: Mapping[str, Any]) -> tuple[str, Any]:
     """Return path and value of the first leaf, or key, that JSON cannot hold; an empty path where there is none."""
     for name, value in data.items():
-        if found := _search(value, str(name), depth=0):
+        if found := _search(value, name if name.isidentifier() else _SHORT.repr(name), depth=0):
             return found
     return "", None
 
 
 _DEEPEST_SEARCH = 200
+_LONGEST_PATH = 400
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
 
 
 def _search(value: Any, path: str, depth: int) -> tuple[str, Any] | None:
@@ -244,8 +249,8 @@ def _search(value: Any, path: str, depth: int) -> tuple[str, Any] | None:
         return None if _is_storable(value) else (path, value)
     for step, child in _children(value):
         if isinstance(value, dict) and not _is_storable_key(step):
-            return f"{path}[{step!r}] (the key)", step
-        if found := _search(child, f"{path}[{step!r}]", depth + 1):
+            return f"{path}[{_SHORT.repr(step)}] (the key)", step
+        if found := _search(child, f"{path}[{_SHORT.repr(step)}]", depth + 1):
             return found
     return None
 

@@ -47,7 +47,10 @@ class Session:
         self._database = database
 
     def __repr__(self) -> str:
-        return f"Session(key={self.key!r}, ttl={self.ttl!r}, database={self._database!r})"
+        # vars, for a traceback may show the locals of a constructor that is not done.
+        known = vars(self)
+        ttl = getattr(known.get("options"), "ttl", None)
+        return f"Session(key={known.get('key')!r}, ttl={ttl!r}, database={known.get('_database')!r})"
 
     @property
     def ttl(self) -> int | None:

@@ -15,7 +15,7 @@ from chatstash.history.options import (
 )
 from chatstash.history.session import Session
 from chatstash.rest.database import Database, shared_database
-from chatstash.rest.endpoint import Endpoint, endpoint_from
+from chatstash.rest.endpoint import Endpoint, endpoint_from, veiled
 from chatstash.rest.limits import RetryPolicy
 
 
@@ -58,6 +58,8 @@ class Store:
         idempotency_ttl: int = DEFAULT_IDEMPOTENCY_TTL,
         on_corrupt: OnCorrupt = "raise",
     ) -> None:
+        # A traceback that shows arguments shows neither a token nor a password in the url.
+        url, token = veiled(url), veiled(token)
         if not isinstance(key_prefix, str):
             raise ValueError(f"key_prefix must be a string, not {key_prefix!r}")
         self.key_prefix = key_prefix

@@ -18,6 +18,7 @@ from chatstash.langchain.failed_writes import OnWriteError, checked_hook, write_
 from chatstash.langchain.guarded_turn import MessagesTurn
 from chatstash.langchain.messages import to_records
 from chatstash.langchain.results import MessagesResult, messages_result
+from chatstash.rest.endpoint import veiled
 
 try:
     from langchain_core.chat_history import BaseChatMessageHistory as _Base
@@ -88,6 +89,8 @@ class UpstashRedisChatMessageHistory(_Base):
         store: Store | None = None,
         on_write_error: OnWriteError | None = None,
     ) -> None:
+        # A traceback that shows arguments shows neither a token nor a password in the url.
+        url, token = veiled(url), veiled(token)
         if store is not None:
             if url or token:
                 raise ValueError("give either store= or url= and token=, not both: a store has its own")

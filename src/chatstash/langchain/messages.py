@@ -65,7 +65,7 @@ def _to_record(message: BaseMessage, index: int) -> Record:
     try:
         data = message.model_dump()
     except (ValueError, RecursionError) as error:
-        raise UnstorableMessage(f"LangChain cannot turn it into a dict ({error})", index=index) from None
+        raise UnstorableMessage(f"LangChain cannot turn it into a dict ({_first_line(error)})", index=index) from None
     defaults = _defaults(message.type)
     kept = {name: value for name, value in data.items() if not (name in defaults and _same(value, defaults[name]))}
     record = Record(message.type, kept)
@@ -107,7 +107,9 @@ def to_message(record: Record, *, key: str = "", position: int = 0) -> BaseMessa
     except _WHAT_VALIDATORS_RAISE as error:
         # Hostile data may make a validator stumble in many ways; all of them mean the same.
         reason = f"LangChain cannot make a message of it ({type(error).__name__}: {_first_line(error)})"
-        raise CorruptRecord(reason, key=key, position=position, raw=record.raw) from error
+        # A stored type or name stands in a bare ValueError as it is, line ends included; pydantic escapes them.
+        cause = error if isinstance(error, ValidationError) else None
+        raise CorruptRecord(reason, key=key, position=position, raw=record.raw) from cause
     return message
 
 
@@ -138,4 +140,5 @@ def _langchain_form(record: Record) -> dict[str, Any]:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0][:200]
+    line = (str(error).splitlines() or [""])[0][:200]
+    return "".join(char if char.isprintable() else " " for char in line)

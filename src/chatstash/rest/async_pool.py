@@ -21,7 +21,7 @@ from aiohttp.connector import Connection
 from chatstash.errors import DatabaseError
 from chatstash.rest.deadline import CONNECT_TIMEOUT, MAX_IDLE, Deadline
 from chatstash.rest.endpoint import Endpoint
-from chatstash.rest.failures import bare, broken, timed_out
+from chatstash.rest.failures import bare, broken, drop_frames, timed_out
 from chatstash.rest.fork import begins_anew_after_fork
 from chatstash.rest.network import Proxy, proxy_for, tls_context
 from chatstash.rest.protocol import HttpReply, HttpRequest
@@ -120,16 +120,22 @@ class AsyncPool:
             return await self._post(held.session, request, deadline)
         except (aiohttp.ClientError, OSError) as error:
             sending.abort()
-            raise _converted(error, sending) from bare(error)
+            failure, cause = _converted(error, sending), bare(error, self._endpoint.token)
         except asyncio.CancelledError as error:
             sending.abort()
             if _was_cancelled():
+                drop_frames(error)
                 raise
             # The pool was closed while this waited for one of its connections.
-            raise broken(sent=sending.has_begun) from bare(error)
+            failure, cause = broken(sent=sending.has_begun), bare(error, self._endpoint.token)
+        except BaseException as error:
+            drop_frames(error)
+            raise
         finally:
             held.in_flight -= 1
             await held.close_when_unused()
+        # Not raised where the library's error is handled, for it would come along as the context.
+        raise failure from cause
 
     async def aclose(self) -> None:
         """Close the running loop's session; the pool opens a new one when it is used again."""

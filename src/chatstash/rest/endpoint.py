@@ -5,35 +5,48 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from dataclasses import dataclass, field
-from typing import NoReturn
+from dataclasses import dataclass
+from typing import NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 URL_VARIABLE = "UPSTASH_REDIS_REST_URL"
 TOKEN_VARIABLE = "UPSTASH_REDIS_REST_TOKEN"  # noqa: S105 - a variable's name
 
+T = TypeVar("T")
+
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
 
 
 class Secret(str):
-    """A string that does not show itself in a repr, and so not in a traceback that prints local variables."""
+    """A string that does not show itself in a repr, and so not in a traceback that prints local variables.
+
+    It can be copied, for a copy stays in this process, but not pickled.
+    """
 
     __slots__ = ()
 
     def __repr__(self) -> str:
         return "'***'"
 
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("a token is not pickled: it comes from the environment, or is given anew")
-
     def __copy__(self) -> Secret:
         return self
 
-    def __deepcopy__(self, memo: dict[int, object]) -> Secret:
+    def __deepcopy__(self, memo: object) -> Secret:
         return self
 
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a token is not pickled: it comes from the environment, or is given anew")
 
-@dataclass(frozen=True)
+
+def veiled(value: T) -> T | Secret:
+    """Return a string as a `Secret`, anything else as it is.
+
+    For arguments that may hold a token or a password, before anything can fail: a traceback shows the arguments.
+    """
+    return Secret(value) if isinstance(value, str) else value
+
+
+@dataclass(frozen=True, init=False)
 class Endpoint:
     """One database: its REST URL without a trailing slash, and its token.
 
@@ -43,11 +56,16 @@ class Endpoint:
     """
 
     url: str
-    token: str = field(repr=False)
+    token: str
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "url", _checked_url(self.url))
-        object.__setattr__(self, "token", _checked_token(self.token))
+    def __init__(self, url: str, token: str) -> None:
+        url, token = veiled(url), veiled(token)
+        object.__setattr__(self, "url", _checked_url(url))
+        object.__setattr__(self, "token", _checked_token(token))
+
+    def __repr__(self) -> str:
+        # vars, for a traceback may show the locals of a constructor that is not done.
+        return f"Endpoint(url={vars(self).get('url')!r}, token='***')"
 
     @property
     def scheme(self) -> str:
@@ -72,8 +90,8 @@ def endpoint_from(url: str = "", token: str = "") -> Endpoint:
         ValueError: One is missing altogether, or cannot be right.
     """
     found = {
-        URL_VARIABLE: url if url != "" else os.environ.get(URL_VARIABLE, ""),
-        TOKEN_VARIABLE: token if token != "" else os.environ.get(TOKEN_VARIABLE, ""),
+        URL_VARIABLE: veiled(url if url != "" else os.environ.get(URL_VARIABLE, "")),
+        TOKEN_VARIABLE: veiled(token if token != "" else os.environ.get(TOKEN_VARIABLE, "")),
     }
     missing = [name for name, value in found.items() if value == ""]
     if missing:
@@ -98,23 +116,28 @@ def is_loopback(host: str) -> bool:
 def _checked_url(url: str) -> str:
     if not isinstance(url, str):
         raise ValueError(f"url must be a string, not {type(url).__name__}")
-    trimmed = url.strip().rstrip("/")
+    trimmed = Secret(url.strip().rstrip("/"))
+    if wrong := _what_is_wrong_with_url(trimmed):
+        raise ValueError(wrong)
+    return str(trimmed)
+
+
+def _what_is_wrong_with_url(url: str) -> str | None:
+    # Told and not raised: a traceback from here would show the parts of the url, a password among them.
     try:
-        parts = urlsplit(trimmed)
+        parts = urlsplit(str(url))
         host, _ = parts.hostname, parts.port
         # What no name server could be asked for: labels that are empty or over 63 characters.
         (host or "").encode("idna")
     except ValueError:
-        raise ValueError("url is not a URL; copy UPSTASH_REDIS_REST_URL from the Upstash console") from None
+        return "url is not a URL; copy UPSTASH_REDIS_REST_URL from the Upstash console"
     if parts.scheme not in ("http", "https") or not host:
-        raise ValueError(f"url {_shown(parts.scheme, host)} {_REST_URL_WANTED}")
-    if not _VISIBLE_ASCII.fullmatch(trimmed):
-        raise ValueError(
-            "url has spaces, control or non-ASCII characters; a host name of another script is written xn--…"
-        )
+        return f"url {_shown(parts.scheme, host)} {_REST_URL_WANTED}"
+    if not _VISIBLE_ASCII.fullmatch(url):
+        return "url has spaces, control or non-ASCII characters; a host name of another script is written xn--…"
     if parts.username is not None or parts.query or parts.fragment:
-        raise ValueError("url must not carry a user, a query or a fragment; give the token as token=")
-    return trimmed
+        return "url must not carry a user, a query or a fragment; give the token as token="
+    return None
 
 
 _REST_URL_WANTED = (
@@ -130,9 +153,9 @@ def _shown(scheme: str, host: str | None) -> str:
 def _checked_token(token: str) -> Secret:
     if not isinstance(token, str):
         raise ValueError(f"token must be a string, not {type(token).__name__}")
-    trimmed = token.strip()
+    trimmed = Secret(token.strip())
     if not _VISIBLE_ASCII.fullmatch(trimmed):
         raise ValueError(
             "token is empty, or has spaces, control or non-ASCII characters: it cannot be sent in a header"
         )
-    return Secret(trimmed)
+    return trimmed

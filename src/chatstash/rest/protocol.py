@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import html
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
+from urllib.parse import quote
 
 import hiredis
 import orjson
@@ -42,6 +45,8 @@ KEY_LOCKING = "#!lua flags=allow-key-locking\n"
 
 _SHOWN_TEXT = 200
 _LOOKED_AT = 4000
+_DECODED = 2**16
+_LONGEST_WAIT = 10.0**9
 _RESP2 = {"upstash-response-format": "resp2"}
 _BASE64 = {"upstash-encoding": "base64"}
 
@@ -60,7 +65,8 @@ class HttpReply:
     """A reply as it came; header names in lower case."""
 
     status: int
-    headers: Mapping[str, str]
+    # Neither is shown: a server may repeat the token in them.
+    headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
     @property
@@ -133,16 +139,26 @@ def replies_from(batch: Batch, request: HttpRequest, reply: HttpReply, *, token:
     Raises:
         DatabaseError: The batch was refused as a whole, or the reply is none of the REST API.
     """
+    outcome = _outcome(batch, request, reply, token)
+    # Raised here, where no local variable holds what the server said: it may have repeated the token.
+    if isinstance(outcome, DatabaseError):
+        raise outcome
+    return outcome
+
+
+def _outcome(batch: Batch, request: HttpRequest, reply: HttpReply, token: str) -> tuple[Reply, ...] | DatabaseError:
     if 300 <= reply.status < 400:
-        raise ProtocolError(f"The server redirects (status {reply.status}), which is not followed", status=reply.status)
+        return ProtocolError(
+            f"The server redirects (status {reply.status}), which is not followed", status=reply.status
+        )
     try:
         values = _decoded(batch, request, reply)
-    except ValueError as error:
-        raise _not_the_api(reply, str(error), token) from None
+    except (ValueError, RecursionError) as error:
+        return _not_the_api(reply, str(error), token)
     if isinstance(values, _Failure):
-        raise _refusal(values.text, reply, token)
+        return _refusal(values.text, reply, token)
     if reply.status != 200:
-        raise _not_the_api(reply, "the status does not go with the body", token)
+        return _not_the_api(reply, "the status does not go with the body", token)
     return tuple(_refusal(value.text, reply, token) if isinstance(value, _Failure) else value for value in values)
 
 
@@ -151,6 +167,9 @@ class _Failure:
     """An error as it is decoded; the text is the server's own."""
 
     text: str
+
+
+_RESP2_KINDS = (bytes, int, list, _Failure, type(None))
 
 
 _Decoded: TypeAlias = tuple[Any, ...] | _Failure
@@ -165,11 +184,19 @@ def _decoded(batch: Batch, request: HttpRequest, reply: HttpReply) -> _Decoded:
 
 
 def _from_resp2(batch: Batch, body: bytes) -> _Decoded:
+    if (_HUGE_COUNT.match(body) or _HUGE_COUNT_WITHIN.search(body)) and _claims_too_much(body):
+        raise ValueError("the RESP2 body claims more elements than it has room for")
     # hiredis takes any callable for replyError; its types say an exception class.
     reader = hiredis.Reader(protocolError=ValueError, replyError=_Failure)  # type: ignore[arg-type]
     reader.feed(body)
     wanted = len(batch.commands)
-    values = [value for _ in range(wanted) if (value := reader.gets()) is not False]
+    try:
+        values = [value for _ in range(wanted) if (value := reader.gets()) is not False]
+    except TypeError:
+        raise ValueError("the RESP2 body has a map or a set that Python cannot hold") from None
+    # By type, for True is an int, and a push of RESP3 a list.
+    if not all(type(value) in _RESP2_KINDS for value in values):
+        raise ValueError("the RESP2 body has a reply that RESP2 does not know")
     if reader.has_data() or not values:
         raise ValueError("the RESP2 body is cut off or has too much in it")
     if len(values) == wanted:
@@ -177,6 +204,26 @@ def _from_resp2(batch: Batch, body: bytes) -> _Decoded:
     if len(values) == 1:
         return _from_single_resp2(values[0], wanted)
     raise ValueError(f"the RESP2 body has {len(values)} replies to {wanted} commands")
+
+
+# Shorter counts make lists of a few megabytes at most. Two patterns, for one that begins with fixed bytes is
+# far faster.
+_HUGE_COUNT = re.compile(rb"[*~>%|]\d{7}")
+_HUGE_COUNT_WITHIN = re.compile(rb"\r\n[*~>%|]\d{7}")
+_SHORTEST_ELEMENT = len(b"+\r\n")
+
+
+def _claims_too_much(body: bytes) -> bool:
+    """Tell whether an array's header names more elements than could follow: hiredis would take memory for them."""
+    at, most = 0, len(body) // _SHORTEST_ELEMENT
+    while (end := body.find(b"\r\n", at)) >= 0:
+        kind, number = body[at : at + 1], body[at + 1 : end]
+        at = end + 2
+        if kind in b"*~>%|" and int(number) > most:
+            return True
+        if kind in b"$=":
+            at += max(int(number), -2) + 2
+    return False
 
 
 def _from_single_resp2(value: Any, wanted: int) -> _Decoded:
@@ -190,7 +237,7 @@ def _from_single_resp2(value: Any, wanted: int) -> _Decoded:
 
 def _from_json(batch: Batch, body: Any, *, asked_base64: bool) -> _Decoded:
     single = len(batch.commands) == 1
-    if isinstance(body, dict) and (single or "error" in body):
+    if isinstance(body, dict) and (single or isinstance(body.get("error"), str)):
         entries: Sequence[Any] = [body]
     elif isinstance(body, list) and len(body) == len(batch.commands) and not single:
         entries = body
@@ -231,7 +278,7 @@ def _as_bytes(value: Any, *, in_base64: bool) -> Any:
         return [_as_bytes(item, in_base64=in_base64) for item in value]
     if isinstance(value, float):
         return repr(value).encode()
-    if value is None or isinstance(value, (int, _Failure)):
+    if value is None or (isinstance(value, (int, _Failure)) and not isinstance(value, bool)):
         return value
     raise ValueError(f"a reply is a JSON {type(value).__name__}")
 
@@ -306,20 +353,32 @@ def _not_the_api(reply: HttpReply, reason: str, token: str) -> DatabaseError:
     return kind(
         problem,
         status=reply.status,
-        server_text=_shown(reply.body.decode("utf-8", "replace"), token),
+        server_text=_shown(reply.body[:_DECODED].decode("utf-8", "replace"), token),
         applied=Applied.NO if refused else Applied.UNKNOWN,
         retry_after=_retry_after(reply),
     )
 
 
 def _retry_after(reply: HttpReply) -> float | None:
-    """Return the seconds of a Retry-After header; its other form, a date, is left aside."""
+    """Return the seconds of a Retry-After header, at most 10^9; its other form, a date, is left aside."""
     value = reply.headers.get("retry-after", "")
-    return float(value) if value.isascii() and value.isdigit() else None
+    return min(float(value), _LONGEST_WAIT) if value.isascii() and value.isdigit() else None
 
 
 def _shown(text: str, token: str) -> str:
     """Return a server's text in a form fit for a message or a log line: short, on one line, without the token."""
-    clean = text.replace(token, "***") if token else text
+    clean = without_token(text, token)
     clean = " ".join("".join(char if char.isprintable() else " " for char in clean[:_LOOKED_AT]).split())
     return clean if len(clean) <= _SHOWN_TEXT else clean[:_SHOWN_TEXT] + "…"
+
+
+def without_token(text: str, token: str) -> str:
+    """Return `text` with `***` for the token, as it is or as JSON, HTML, a URL or base64 write it."""
+    if not token:
+        return text
+    in_json = token.replace("\\", "\\\\").replace('"', '\\"')
+    in_base64 = base64.b64encode(token.encode()).decode().rstrip("=")
+    forms = {token, in_json, in_json.replace("/", "\\/"), html.escape(token), quote(token, safe=""), in_base64}
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, "***")
+    return text

@@ -19,11 +19,12 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 from urllib3.exceptions import TimeoutError as Urllib3TimeoutError
+from urllib3.util.response import assert_header_parsing
 
 from chatstash.errors import DatabaseError
 from chatstash.rest.deadline import CONNECT_TIMEOUT, MAX_IDLE, Deadline
 from chatstash.rest.endpoint import Endpoint
-from chatstash.rest.failures import bare, broken, timed_out
+from chatstash.rest.failures import bare, broken, drop_frames, timed_out
 from chatstash.rest.fork import begins_anew_after_fork
 from chatstash.rest.network import Proxy, proxy_for, tls_context
 from chatstash.rest.protocol import HttpReply, HttpRequest
@@ -80,7 +81,17 @@ class _DeadlineSocket:
         return io.BufferedReader(_DeadlineReader(self._sock, self._deadline))
 
 
+class _StrictResponse(http.client.HTTPResponse):
+    """A reply whose header lines are all such; urllib3 takes others too, and logs what it cannot read, token or not."""
+
+    def begin(self) -> None:
+        super().begin()
+        assert_header_parsing(self.msg)
+
+
 class _BoundedHTTP(HTTPConnection):
+    # Some set it on http.client's class, to see requests of theirs: it would print the token with ours.
+    debuglevel = 0
     _used_at = 0.0
 
     @property
@@ -143,7 +154,7 @@ class _BoundedHTTP(HTTPConnection):
         self, sock: Any, *args: Any, **kwargs: Any
     ) -> http.client.HTTPResponse:
         # http.client calls this to make a response, and uses of the socket no more than makefile.
-        return http.client.HTTPResponse(_DeadlineSocket(sock, _exchange.deadline), *args, **kwargs)  # type: ignore[arg-type]
+        return _StrictResponse(_DeadlineSocket(sock, _exchange.deadline), *args, **kwargs)  # type: ignore[arg-type]
 
 
 class _BoundedHTTPS(_BoundedHTTP, HTTPSConnection):
@@ -218,9 +229,15 @@ class SyncPool:
                 redirect=False,
             )
         except (HTTPError, OSError) as error:
-            raise _converted(error) from bare(error)
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return HttpReply(response.status, headers, response.data)
+            failure, cause = _converted(error), bare(error, self._endpoint.token)
+        except BaseException as error:
+            drop_frames(error)
+            raise
+        else:
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return HttpReply(response.status, headers, response.data)
+        # Not raised where the library's error is handled, for it would come along as the context.
+        raise failure from cause
 
     def close(self) -> None:
         """Close the idle connections of this process; the pool opens new ones when it is used again."""
