@@ -12,7 +12,7 @@ import pytest
 from langchain_core.messages import AIMessage, ChatMessage, HumanMessage
 
 from chatstash import Record, Store, UpstashRedisChatMessageHistory, errors
-from chatstash.history import operations
+from chatstash.history import lists
 from chatstash.history.records import decode, encode
 from chatstash.langchain.messages import to_message, to_records
 from chatstash.local import LocalUpstash
@@ -94,8 +94,10 @@ def test_of_every_error_that_names_a_key_or_a_record() -> None:
     for error in (
         errors.CorruptRecord("bad", key=FORGED, raw=FORGED.encode("utf-8", "surrogatepass")),
         errors.UnsupportedRecord(FORGED, key=FORGED),
-        operations._wrong_type(FORGED, "Left", errors.WrongType("x")),
-        operations._expiry_refused(FORGED, errors.CommandRejected("x"), Batch((("GET", "k"),)).effect),
+        lists.wrong_type(FORGED, "Left", errors.WrongType("x")),
+        lists.expiry_refused(FORGED, errors.CommandRejected("x"), Batch((("GET", "k"),)).effect),
+        errors.IdempotencyConflict(FORGED, FORGED),
+        errors.ConcurrentTurn(FORGED),
     ):
         assert _is_one_line(error)
 
@@ -125,6 +127,15 @@ def test_of_a_record(upstash: LocalUpstash, call: Call, run: Call, record: dict[
     assert _is_one_line(error)
     assert error.__cause__ is None or "admin logged in\x1b" not in str(error.__cause__)
     assert not any(line.startswith("2026") for line in str(error.__cause__).splitlines())
+
+
+def test_of_a_record_that_is_passed_over(upstash: LocalUpstash, call: Call, run: Call, caplog: Any) -> None:
+    for on_corrupt in ("skip", "placeholder"):
+        history = UpstashRedisChatMessageHistory(STORED, upstash.url, upstash.token, on_corrupt=on_corrupt)
+        run("LPUSH", history.key, json.dumps({"type": STORED, "data": {"content": STORED}}), STORED)
+        call(history, "messages")
+    assert len(caplog.records) == 6
+    assert all(record.getMessage().isprintable() for record in caplog.records)
 
 
 @pytest.mark.parametrize("raw", [STORED.encode(), b"\xff\x1b[2J", b'{"type": "\x1b', b"{" + STORED.encode()])

@@ -120,7 +120,7 @@ def kept_of(
         errors[0].further = tuple(errors[1:])
         raise errors[0]
     for error in errors:
-        _log.warning("the record at position %d of %r cannot be read: %s", error.position, error.key, error.reason)
+        _log.warning("%s It is passed over.", error)
     kept: list[T] = []
     for entry in entries:
         if not isinstance(entry, UnreadableRecord):
