@@ -104,7 +104,7 @@ def _planned(chances: random.Random, writer: int, number: int, large: bool) -> A
 class Watch:
     """Which faults hit which append, as the server sees it: it looks over the shoulder of whoever picks them."""
 
-    requests: dict[tuple[int, int], list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
+    requests: dict[tuple[int, int], list[tuple[str, list[str]]]] = field(default_factory=lambda: defaultdict(list))
     others: Counter[str] = field(default_factory=Counter)
     copies_met: int = 0
 
@@ -119,7 +119,7 @@ class Watch:
             kinds = [_name(fault) for fault in picked]
             self.copies_met += _bytes(commands[0][0]) == b"EVAL" and b"LREM" in _bytes(commands[0][1])
             if found:
-                self.requests[int(found[1]), int(found[2])].append((_bytes(commands[0][0]).decode(), " ".join(kinds)))
+                self.requests[int(found[1]), int(found[2])].append((_bytes(commands[0][0]).decode(), kinds))
             else:
                 self.others.update(kinds)
             return picked
@@ -389,19 +389,17 @@ class Run:
             outcome = self._outcome(append, requests)
             self.report.outcomes[outcome] += 1
             for _, kinds in requests:
-                for kind in kinds.split(" ") if "applied" not in kinds else [kinds]:
-                    if kind:
-                        self.report.table[kind][outcome] += 1
+                for kind in kinds:
+                    self.report.table[kind][outcome] += 1
         for kind, count in self.watch.others.items():
             self.report.table[kind]["of a read or a part"] += count
 
-    def _outcome(self, append: Append, requests: list[tuple[str, str]]) -> str:
+    def _outcome(self, append: Append, requests: list[tuple[str, list[str]]]) -> str:
         if append.identity in self.unknown:
             return "unknown"
         if append.identity in self.refused:
             return "refused"
-        tried = [(name, kinds) for name, kinds in requests if kinds.strip() not in ("", "delay")]
-        if not tried:
+        if all(kind == "delay" for _, kinds in requests for kind in kinds):
             return "at once"
         settled = append.key is None and any(name == "EVAL" for name, _ in requests)
         return "settled" if settled else "sent again"

@@ -366,6 +366,30 @@ def test_a_turn_is_for_with_and_used_once(upstash: LocalUpstash) -> None:
         pass
 
 
+def test_a_turn_that_takes_out_a_late_copy_is_not_disturbed_by_that(upstash: LocalUpstash, run: Run) -> None:
+    history = _history(upstash)
+    _late(upstash)
+    history.add_messages(TURN)
+    history.add_user_message("after")
+    time.sleep(0.5)
+    assert run("LLEN", history.key) == 5
+    with history.turn() as turn:
+        turn.add_user_message("more")
+    assert _texts(history) == ["question", "answer", "after", "more"]
+
+
+def test_a_late_copy_that_could_not_be_taken_out_is_no_disturbance_either(upstash: LocalUpstash, run: Run) -> None:
+    history = _history(upstash, retries=0)
+    history.add_messages(TURN)
+    copies = run("LRANGE", history.key, 0, -1)[::-1]
+    run("LPUSH", history.key, *copies)
+    upstash.faults.next(None, "request_lost")
+    with history.turn() as turn:
+        turn.add_user_message("more")
+    assert run("LLEN", history.key) == 5
+    assert _texts(history) == ["question", "answer", "more"]
+
+
 def test_a_turn_of_asyncio(upstash: LocalUpstash) -> None:
     async def main() -> None:
         history = _history(upstash)
