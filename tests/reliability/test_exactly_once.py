@@ -11,11 +11,13 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
 from chatstash import (
+    Budget,
     ConcurrentTurn,
     IdempotencyConflict,
     Outcome,
     OutcomeUnknown,
     Record,
+    RetryPolicy,
     Store,
     UpstashRedisChatMessageHistory,
 )
@@ -293,6 +295,23 @@ def test_settling_a_clear(upstash: LocalUpstash, applied: bool) -> None:
         history.clear()
     upstash.faults.clear()
     assert history.settle(caught.value) is (Outcome.STORED if applied else Outcome.STILL_POSSIBLE)
+
+
+@pytest.mark.parametrize("name", ["add_messages", "clear"])
+def test_a_write_whose_store_is_closed_before_it_is_settled_is_unknown(
+    upstash: LocalUpstash, call: Call, name: str
+) -> None:
+    pausing = Budget(first_pause=0.3, jitter=lambda: 1.0)
+    store = Store(upstash.url, upstash.token, retry_policy=RetryPolicy(pausing, pausing, pausing))
+    history = UpstashRedisChatMessageHistory("s", store=store)
+    upstash.faults.next("reply_lost")
+    upstash.on_request(lambda _: store.close())
+    try:
+        with pytest.raises(OutcomeUnknown, match="the store was closed before") as caught:
+            call(history, name, *([TURN] if name == "add_messages" else []))
+    finally:
+        upstash.on_request(None)
+    assert _history(upstash).settle(caught.value) is Outcome.STORED
 
 
 def test_settling_asks_the_leader_and_not_a_replica_that_lags() -> None:
