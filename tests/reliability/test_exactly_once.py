@@ -11,11 +11,13 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
 from chatstash import (
+    Budget,
     ConcurrentTurn,
     IdempotencyConflict,
     Outcome,
     OutcomeUnknown,
     Record,
+    RetryPolicy,
     Store,
     UpstashRedisChatMessageHistory,
 )
@@ -295,6 +297,23 @@ def test_settling_a_clear(upstash: LocalUpstash, applied: bool) -> None:
     assert history.settle(caught.value) is (Outcome.STORED if applied else Outcome.STILL_POSSIBLE)
 
 
+@pytest.mark.parametrize("name", ["add_messages", "clear"])
+def test_a_write_whose_store_is_closed_before_it_is_settled_is_unknown(
+    upstash: LocalUpstash, call: Call, name: str
+) -> None:
+    pausing = Budget(first_pause=0.3, jitter=lambda: 1.0)
+    store = Store(upstash.url, upstash.token, retry_policy=RetryPolicy(pausing, pausing, pausing))
+    history = UpstashRedisChatMessageHistory("s", store=store)
+    upstash.faults.next("reply_lost")
+    upstash.on_request(lambda _: store.close())
+    try:
+        with pytest.raises(OutcomeUnknown, match="the store was closed before") as caught:
+            call(history, name, *([TURN] if name == "add_messages" else []))
+    finally:
+        upstash.on_request(None)
+    assert _history(upstash).settle(caught.value) is Outcome.STORED
+
+
 def test_settling_asks_the_leader_and_not_a_replica_that_lags() -> None:
     with LocalUpstash(replica_lag=60.0) as upstash:
         history = _history(upstash, retries=0)
@@ -364,6 +383,30 @@ def test_a_turn_is_for_with_and_used_once(upstash: LocalUpstash) -> None:
         pass
     with pytest.raises(RuntimeError, match="once"), turn:
         pass
+
+
+def test_a_turn_that_takes_out_a_late_copy_is_not_disturbed_by_that(upstash: LocalUpstash, run: Run) -> None:
+    history = _history(upstash)
+    _late(upstash)
+    history.add_messages(TURN)
+    history.add_user_message("after")
+    time.sleep(0.5)
+    assert run("LLEN", history.key) == 5
+    with history.turn() as turn:
+        turn.add_user_message("more")
+    assert _texts(history) == ["question", "answer", "after", "more"]
+
+
+def test_a_late_copy_that_could_not_be_taken_out_is_no_disturbance_either(upstash: LocalUpstash, run: Run) -> None:
+    history = _history(upstash, retries=0)
+    history.add_messages(TURN)
+    copies = run("LRANGE", history.key, 0, -1)[::-1]
+    run("LPUSH", history.key, *copies)
+    upstash.faults.next(None, "request_lost")
+    with history.turn() as turn:
+        turn.add_user_message("more")
+    assert run("LLEN", history.key) == 5
+    assert _texts(history) == ["question", "answer", "more"]
 
 
 def test_a_turn_of_asyncio(upstash: LocalUpstash) -> None:

@@ -27,7 +27,7 @@ class Contents:
 
     Attributes:
         entries: Each record, or the error of one that cannot be read, oldest first; each once.
-        length: How many records are stored.
+        length: How many records are stored, once later copies are taken out.
         newest: The newest of them as stored; empty where there is none.
         cost: Requests, commands and bytes.
     """
@@ -51,11 +51,13 @@ def read(key: str, options: Options) -> Op[Contents]:
     stored = yield from stored_records(key, refresh, options.max_request_bytes)
     entries = entries_of(stored.records, key)
     kept, twins = _without_twins(entries)
-    cost = stored.cost
+    left, cost = stored.records, stored.cost
     if twins:
-        cost += yield from _remove(key, twins)
-    newest = stored.records[-1] if stored.records else b""
-    return Contents(kept, len(stored.records), newest, cost)
+        spent = yield from _remove(key, twins)
+        if spent is not None:
+            # What a guarded turn is to find unchanged is what is stored from now on.
+            left, cost = _oldest_of_equals(left, twins), cost + spent
+    return Contents(kept, len(left), left[-1] if left else b"", cost)
 
 
 def entries_of(stored: Sequence[bytes], key: str) -> list[Record | UnreadableRecord]:
@@ -85,8 +87,20 @@ def _without_twins(
     return kept, list(twins)
 
 
-def _remove(key: str, twins: Sequence[str]) -> Op[Cost]:
-    """Take later copies out of storage. The reader has what it asked for: a failure is logged."""
+def _oldest_of_equals(stored: Sequence[bytes], twins: Sequence[str]) -> list[bytes]:
+    """Return the stored records without the later copies that were taken out."""
+    counted = {text.encode(): 0 for text in twins}
+    left = []
+    for raw in stored:
+        if raw in counted:
+            counted[raw] += 1
+        if counted.get(raw, 0) < 2:
+            left.append(raw)
+    return left
+
+
+def _remove(key: str, twins: Sequence[str]) -> Op[Cost | None]:
+    """Take later copies out of storage; None where that failed. The reader has what it asked for: it is logged."""
     try:
         answer, cost = yield from run_script(key, scripts.removing_twins(key, twins), Effect.IDEMPOTENT)
         _, ran = counts(answer, 2, Effect.IDEMPOTENT)
@@ -95,7 +109,7 @@ def _remove(key: str, twins: Sequence[str]) -> Op[Cost]:
         _log.log(
             level, "copies of %d records of %r could not be removed, and are passed over: %s", len(twins), key, error
         )
-        return Cost()
+        return None
     return cost + Cost(commands=ran)
 
 

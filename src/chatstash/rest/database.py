@@ -86,7 +86,7 @@ class Database:
                 return stop.value  # type: ignore[no-any-return]
             try:
                 resume = partial(driven.send, self._do(wanted, sync_token, deadline))
-            except DatabaseError as error:
+            except (DatabaseError, StoreClosed) as error:
                 resume = partial(driven.throw, error)
 
     async def arun(self, op: Op[T], key: str, budget: Budget) -> T:
@@ -102,7 +102,7 @@ class Database:
                 return stop.value  # type: ignore[no-any-return]
             try:
                 resume = partial(driven.send, await self._ado(wanted, sync_token, deadline))
-            except DatabaseError as error:
+            except (DatabaseError, StoreClosed) as error:
                 resume = partial(driven.throw, error)
 
     def sync_token_of(self, key: str) -> str | None:

@@ -27,6 +27,7 @@ from chatstash.errors import (
     ProtocolError,
     RequestTimeout,
     ServerError,
+    StoreClosed,
     WrongType,
 )
 from chatstash.rest.commands import Batch, Cost, Effect, Replies
@@ -69,7 +70,7 @@ def retrying(op: Op[T], budget: Budget) -> DrivenOp[T]:
             return stop.value  # type: ignore[no-any-return]
         try:
             resume = partial(op.send, (yield from _attempts(batch, budget)))
-        except DatabaseError as error:
+        except (DatabaseError, StoreClosed) as error:
             resume = partial(op.throw, error)
 
 
@@ -86,6 +87,10 @@ def _attempts(batch: Batch, budget: Budget) -> DrivenOp[Replies]:
             if type(error) in refused:
                 raise _as_known(error, lost, batch.effect) from None
             refused.add(type(error))
+        except StoreClosed:
+            if lost is None:
+                raise
+            raise _closed_meanwhile(lost) from lost.__cause__
         except DatabaseError as error:
             if sent.settlement is not None and error.applied is Applied.UNKNOWN:
                 sent, lost = sent.settlement, error
@@ -128,6 +133,13 @@ def _unsettled(error: DatabaseError, lost: DatabaseError) -> DatabaseError:
     if error is not lost:
         unknown.problem += f"; asking again failed as well: {error.problem}"
         unknown.server_text = error.server_text or lost.server_text
+    return unknown
+
+
+def _closed_meanwhile(lost: DatabaseError) -> OutcomeUnknown:
+    """Return the error for a write that could not be settled because the store was closed after it was sent."""
+    unknown = _unknown_outcome(lost)
+    unknown.problem += "; the store was closed before it could be asked again"
     return unknown
 
 
