@@ -116,6 +116,13 @@ def test_every_option_of_the_command_line_is_in_its_page(command: str, name: str
     assert [option for option in options if option not in page] == []
 
 
+def test_the_tests_that_hold_a_guarantee_exist() -> None:
+    named = re.findall(r"`([a-z_/]+\.py)(?:::(\w+))?`", (ROOT / "docs" / "reliability.md").read_text())
+    assert len(named) >= 15
+    for file, test in named:
+        assert f"def {test or 'test_'}" in (ROOT / "tests" / file).read_text(), (file, test)
+
+
 def test_links_lead_somewhere() -> None:
     for page in [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):

@@ -36,6 +36,7 @@ _NO_NOISE = ("LangChainDeprecationWarning", "Executing <")
     [
         "async_conversations.py",
         "threads.py",
+        "processes.py",
         "ten_loops.py",
         "fork.py",
         "fork_async.py",

@@ -142,6 +142,16 @@ def test_without_the_extra_it_says_what_to_install() -> None:
     assert done.stderr.strip() == "chatstash: the package typer is missing: pip install 'chatstash[local]'"
 
 
+@pytest.mark.parametrize("command", [["serve", "--port", "0"], ["dev", "--", "true"]])
+def test_without_the_local_servers_packages_only_its_commands_are_missing(command: list[str]) -> None:
+    code = "import sys; sys.modules['httptools'] = None; from chatstash.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip() == "chatstash: the package httptools is missing: pip install 'chatstash[local]'"
+    done = subprocess.run([sys.executable, "-c", code, "doctor", "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+
+
 def test_an_option_dev_does_not_know_is_a_usage_error() -> None:
     done = chatstash("dev", "--prot", "5", "--", "true")
     assert done.returncode == 2

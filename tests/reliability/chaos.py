@@ -487,7 +487,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Count what is lost and doubled under faults of every kind.")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--appends", type=int, default=10_000)
-    parser.add_argument("--peer", action="store_true", help="also langchain-community's class, with 400 appends at most")
+    parser.add_argument(
+        "--peer", action="store_true", help="also langchain-community's class, with 400 appends at most"
+    )
     options = parser.parse_args()
     report = run_chaos(options.seed, options.appends)
     print(report)

@@ -1,4 +1,4 @@
-"""The command line, `chatstash`. Needs the extra `chatstash[local]`."""
+"""The command line, `chatstash`. Needs the extra `chatstash[cli]`; `serve` and `dev` need `chatstash[local]`."""
 
 import sys
 
