@@ -23,7 +23,7 @@ from chatstash.errors import (
     RequestTooLarge,
     WrongType,
 )
-from chatstash.history import appends, clears, outcomes, pages, reads, staging
+from chatstash.history import appends, clears, outcomes, pages, reads, sizes, unreadable
 from chatstash.history.keys import companion_key
 from chatstash.history.options import Options
 from chatstash.history.records import record_ids
@@ -145,7 +145,7 @@ def test_read_with_refresh_is_not_a_write_that_must_not_be_repeated() -> None:
 def test_a_corrupt_record_is_counted_from_the_oldest() -> None:
     contents, _ = play(reads.read("k", Options()), [_replies([OTHER, b"bad", RECORD, RECORD])])
     with pytest.raises(CorruptRecord) as caught:
-        reads.kept_of(contents.entries, "raise", reads.placeholder_record)
+        unreadable.kept_of(contents.entries, "raise", unreadable.placeholder_record)
     assert (caught.value.key, caught.value.position, caught.value.raw) == ("k", 2, b"bad")
 
 
@@ -317,9 +317,9 @@ def test_a_record_over_the_limit_is_refused_before_anything_is_sent() -> None:
 
 
 def test_what_escaping_makes_of_a_record_counts() -> None:
-    assert staging.fits("k", ["x" * 80_000], LIMIT)
+    assert sizes.fits("k", ["x" * 80_000], LIMIT)
     with pytest.raises(RecordTooLarge):
-        staging.fits("k", ["\x01" * 20_000], LIMIT)
+        sizes.fits("k", ["\x01" * 20_000], LIMIT)
 
 
 class _List:
@@ -401,3 +401,13 @@ def test_a_record_that_no_page_can_hold_is_named() -> None:
     stored = _List([*_numbered(0, 3), b"x" * 5000, *_numbered(3, 3)], 1000)
     with pytest.raises(RequestTooLarge, match="position 3 "):
         _read_all(stored)
+
+
+def test_many_large_copies_are_removed_in_parts() -> None:
+    stored = [_twin(number, "x" * 30_000) for number in range(6)]
+    replies = [_replies(stored + stored), _replies([3, 6]), _replies([3, 6])]
+    contents, asked = play(reads.read("k", Options(max_request_bytes=LIMIT)), replies)
+    removed = [text for batch in asked[1:] for text in batch.commands[0][4:]]
+    assert [len(batch.commands[0]) - 4 for batch in asked[1:]] == [3, 3]
+    assert sorted(removed) == sorted(raw.decode() for raw in stored)
+    assert (len(contents.entries), contents.length) == (6, 6)

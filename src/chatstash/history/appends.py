@@ -32,6 +32,7 @@ from chatstash.history.reads import Contents, entries_of
 from chatstash.history.records import Record, RecordId, record_ids_of
 from chatstash.history.results import AppendResult
 from chatstash.history.scripts import Guard
+from chatstash.history.sizes import fits
 from chatstash.rest.commands import Command, Cost, Effect, Reply
 from chatstash.rest.ops import Op
 
@@ -137,7 +138,7 @@ def expect_stored(done: AppendResult | Refusal) -> AppendResult:
 def _append(wanted: Append, guards: _Guards) -> Op[AppendResult | Refusal]:
     limit = wanted.options.max_request_bytes
     try:
-        if staging.fits(wanted.key, wanted.texts, limit):
+        if fits(wanted.key, wanted.texts, limit):
             try:
                 return (yield from _append_at_once(wanted, guards))
             except RequestTooLarge as error:

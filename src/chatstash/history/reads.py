@@ -1,24 +1,17 @@
-"""Reading a conversation, as an operation: every record once, oldest first, whatever is stored. Pure, but for a log."""
+"""Reading a conversation, as an operation: every record once, oldest first, whatever is stored. Pure."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
-from chatstash.errors import DatabaseError, ReadOnlyToken, UnreadableRecord
-from chatstash.history import scripts
-from chatstash.history.lists import counts, run_script
-from chatstash.history.options import OnCorrupt, Options
+from chatstash.errors import UnreadableRecord
+from chatstash.history.options import Options
 from chatstash.history.pages import stored_records
-from chatstash.history.records import Record, RecordId, decode
-from chatstash.rest.commands import Cost, Effect
+from chatstash.history.records import Record, decode
+from chatstash.history.twins import take_out, without_twins
+from chatstash.rest.commands import Cost
 from chatstash.rest.ops import Op
-
-T = TypeVar("T")
-
-_log = logging.getLogger("chatstash")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +35,21 @@ def read(key: str, options: Options) -> Op[Contents]:
     """Read a whole conversation; one request, one command, or two where the ttl is refreshed.
 
     More requests only where the reply would be over the server's limit, or where a record was stored twice, by a
-    request that came late: the oldest copy stays, and the others are taken out of storage with one more request.
+    request that came late: the oldest copy stays, and the others are taken out of storage.
 
     Raises:
         WrongType: The key holds something else, which was left as it was.
+        RequestTooLarge: One record alone is over the server's limit.
+        ConversationChanged: It was read in pages, and others trimmed or cleared it again and again meanwhile.
     """
     refresh = options.ttl if options.refresh_ttl_on_read else None
     stored = yield from stored_records(key, refresh, options.max_request_bytes)
-    entries = entries_of(stored.records, key)
-    kept, twins = _without_twins(entries)
+    entries, twins = without_twins(entries_of(stored.records, key))
     left, cost = stored.records, stored.cost
     if twins:
-        spent = yield from _remove(key, twins)
-        if spent is not None:
-            # What a guarded turn is to find unchanged is what is stored from now on.
-            left, cost = _oldest_of_equals(left, twins), cost + spent
-    return Contents(kept, len(left), left[-1] if left else b"", cost)
+        left, spent = yield from take_out(key, left, twins, options.max_request_bytes)
+        cost += spent
+    return Contents(entries, len(left), left[-1] if left else b"", cost)
 
 
 def entries_of(stored: Sequence[bytes], key: str) -> list[Record | UnreadableRecord]:
@@ -70,83 +62,3 @@ def _entry(raw: bytes, key: str, position: int) -> Record | UnreadableRecord:
         return decode(raw, key=key, position=position)
     except UnreadableRecord as error:
         return error
-
-
-def _without_twins(
-    entries: Sequence[Record | UnreadableRecord],
-) -> tuple[Sequence[Record | UnreadableRecord], list[str]]:
-    """Return the entries without later copies of a record, and the stored form of those that are equal to it."""
-    oldest: dict[RecordId, Record] = {}
-    kept: list[Record | UnreadableRecord] = []
-    twins: dict[str, None] = {}
-    for entry in entries:
-        if not isinstance(entry, Record) or entry.rid is None or oldest.setdefault(entry.rid, entry) is entry:
-            kept.append(entry)
-        elif oldest[entry.rid].raw == entry.raw:
-            twins[entry.raw.decode()] = None
-    return kept, list(twins)
-
-
-def _oldest_of_equals(stored: Sequence[bytes], twins: Sequence[str]) -> list[bytes]:
-    """Return the stored records without the later copies that were taken out."""
-    counted = {text.encode(): 0 for text in twins}
-    left = []
-    for raw in stored:
-        if raw in counted:
-            counted[raw] += 1
-        if counted.get(raw, 0) < 2:
-            left.append(raw)
-    return left
-
-
-def _remove(key: str, twins: Sequence[str]) -> Op[Cost | None]:
-    """Take later copies out of storage; None where that failed. The reader has what it asked for: it is logged."""
-    try:
-        answer, cost = yield from run_script(key, scripts.removing_twins(key, twins), Effect.IDEMPOTENT)
-        _, ran = counts(answer, 2, Effect.IDEMPOTENT)
-    except DatabaseError as error:
-        level = logging.DEBUG if isinstance(error, ReadOnlyToken) else logging.WARNING
-        _log.log(
-            level, "copies of %d records of %r could not be removed, and are passed over: %s", len(twins), key, error
-        )
-        return None
-    return cost + Cost(commands=ran)
-
-
-def kept_of(
-    entries: Sequence[T | UnreadableRecord], on_corrupt: OnCorrupt, placeholder: Callable[[UnreadableRecord], T]
-) -> list[T]:
-    """Return what can be read, and what stands in for what cannot, or raise.
-
-    Args:
-        entries: What was read, and the errors of what could not be.
-        on_corrupt: `raise` the first error, with all that can be read; `skip` with a warning in the log; or put a
-            `placeholder` in its place, with the same warning.
-        placeholder: Makes what stands in for a record.
-
-    Raises:
-        UnreadableRecord: With `raise`, where there is one.
-    """
-    errors = [entry for entry in entries if isinstance(entry, UnreadableRecord)]
-    if not errors:
-        return list(entries)  # type: ignore[arg-type] # all are T then
-    if on_corrupt == "raise":
-        errors[0].further = tuple(errors[1:])
-        raise errors[0]
-    for error in errors:
-        _log.warning("%s It is passed over.", error)
-    kept: list[T] = []
-    for entry in entries:
-        if not isinstance(entry, UnreadableRecord):
-            kept.append(entry)
-        elif on_corrupt == "placeholder":
-            kept.append(placeholder(entry))
-    return kept
-
-
-PLACEHOLDER_TEXT = "[A message that could not be read.]"
-
-
-def placeholder_record(error: UnreadableRecord) -> Record:
-    """Return the record that stands in for one that cannot be read: a system message that says so."""
-    return Record("system", {"content": PLACEHOLDER_TEXT}, other={"unreadable": error.reason}, raw=error.raw)

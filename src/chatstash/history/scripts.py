@@ -100,8 +100,8 @@ return {{removed, ran}}
 # Newest first, for what is looked for is most often there.
 _FIND = f"""{KEY_LOCKING}{_COUNTED}
 local length = call('LLEN', KEYS[1])
-for from = 0, length - 1, 500 do
-  for _, record in ipairs(call('LRANGE', KEYS[1], from, from + 499)) do
+for from = 0, length - 1, 100 do
+  for _, record in ipairs(call('LRANGE', KEYS[1], from, from + 99)) do
     if string.find(record, ARGV[1], 1, true) then return {{1, ran}} end
   end
 end

@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import TypeVar
 
 from chatstash.errors import Outcome, OutcomeUnknown, UnreadableRecord
-from chatstash.history import appends, clears, outcomes, reads
+from chatstash.history import appends, clears, outcomes, reads, unreadable
 from chatstash.history.keys import checked_idempotency_key, checked_key
 from chatstash.history.options import Options
 from chatstash.history.records import RANDOM_BYTES, Record, encode, record_ids
@@ -133,7 +133,7 @@ class Session:
     def result_of(self, contents: reads.Contents) -> ReadResult:
         """Return the result of a read, with `on_corrupt` applied; raises as `read` does. No request."""
         try:
-            records = reads.kept_of(contents.entries, self.options.on_corrupt, reads.placeholder_record)
+            records = unreadable.kept_of(contents.entries, self.options.on_corrupt, unreadable.placeholder_record)
         except UnreadableRecord as error:
             error.records = [entry for entry in contents.entries if isinstance(entry, Record)]
             raise

@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-import orjson
-
-from chatstash.errors import Applied, DatabaseError, RecordTooLarge, RequestTooLarge
+from chatstash.errors import Applied, DatabaseError, RequestTooLarge
 from chatstash.history.keys import companion_key
+from chatstash.history.sizes import parts
 from chatstash.rest.commands import Batch, Cost, Effect
 from chatstash.rest.ops import Op, send
 
 TTL = 3600
 """Seconds for which parts are kept that were never moved."""
 
-_MOST_BYTES_OF_A_CHARACTER = 6
-_SCRIPT_ROOM = 8192
 _LIMIT_IN_WORDS = re.compile(r"Limit: (\d{1,18}) bytes")
-
-
-def fits(key: str, texts: Sequence[str], limit: int) -> bool:
-    """Tell whether an append, or the script that settles it, is within the size of a request.
-
-    Raises:
-        RecordTooLarge: One record alone is not.
-    """
-    room = limit - _room_besides(key)
-    if sum(map(len, texts)) * _MOST_BYTES_OF_A_CHARACTER <= room:
-        return True
-    sizes = list(map(_size, texts))
-    for index, size in enumerate(sizes):
-        if size > room:
-            raise RecordTooLarge(index, size + _room_besides(key), limit)
-    return sum(sizes) <= room
 
 
 def lower_limit(error: RequestTooLarge, limit: int, count: int) -> int:
@@ -69,7 +50,7 @@ def stage(key: str, batch: str, texts: Sequence[str], limit: int) -> Op[tuple[li
     """
     staged: list[str] = []
     cost = Cost()
-    for part in _parts(key, texts, limit):
+    for part in parts(key, texts, limit):
         name = companion_key("staging", key, batch, str(len(staged)))
         cost += yield from _put(name, part)
         staged.append(name)
@@ -88,26 +69,3 @@ def _put(name: str, part: Sequence[str]) -> Op[Cost]:
         error.applied = Applied.NO
         raise
     return replies.cost
-
-
-def _parts(key: str, texts: Sequence[str], limit: int) -> Iterator[Sequence[str]]:
-    room = limit - _room_besides(key)
-    first = used = 0
-    for index, size in enumerate(map(_size, texts)):
-        if size > room:
-            raise RecordTooLarge(index, size + _room_besides(key), limit)
-        if used + size > room:
-            yield texts[first:index]
-            first, used = index, 0
-        used += size
-    yield texts[first:]
-
-
-def _room_besides(key: str) -> int:
-    """Return what a request has besides its records: the script, and the key up to three times."""
-    return _SCRIPT_ROOM + 3 * _size(key)
-
-
-def _size(text: str) -> int:
-    """Return how many bytes a text takes in a request, with the comma after it."""
-    return len(orjson.dumps(text)) + 1

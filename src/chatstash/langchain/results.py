@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from langchain_core.messages import BaseMessage
 
 from chatstash.errors import CorruptRecord, UnreadableRecord
-from chatstash.history.reads import Contents, kept_of, placeholder_record
+from chatstash.history.reads import Contents
 from chatstash.history.records import Record
 from chatstash.history.results import ReadResult
 from chatstash.history.session import Session
+from chatstash.history.unreadable import kept_of, placeholder_record
 from chatstash.langchain.messages import to_message
 
 
