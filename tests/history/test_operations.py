@@ -34,7 +34,10 @@ from tests.rest.test_ops import play
 
 COST = Cost(1, 1, 20, 20)
 NO_RETRY = Budget(retries=0)
-LOST = RequestTimeout("lost", applied=Applied.UNKNOWN)
+
+
+def _lost() -> RequestTimeout:
+    return RequestTimeout("lost", applied=Applied.UNKNOWN)
 
 
 def _replies(*values: object) -> Replies:
@@ -65,7 +68,7 @@ def test_append_sets_the_expiry_in_the_same_transaction() -> None:
 @pytest.mark.parametrize(("status", "commands"), [(1, 4), (2, 3)])
 def test_an_append_whose_reply_was_lost_is_settled(status: int, commands: int) -> None:
     driven = retrying(appends.append(_append(["old", "new"], 60)), Budget(retries=1, jitter=lambda: 0.0))
-    result, asked = play(driven, [LOST, _replies([status, 9, commands - 1, 1])])
+    result, asked = play(driven, [_lost(), _replies([status, 9, commands - 1, 1])])
     settlement = asked[2].commands[0]
     assert [asked[1], asked[2].effect] == [Pause(0.0), Effect.IDEMPOTENT]
     assert (settlement[0], settlement[2:]) == ("EVAL", (1, "k", 60, "old", "new"))
@@ -75,13 +78,13 @@ def test_an_append_whose_reply_was_lost_is_settled(status: int, commands: int) -
 def test_a_settlement_that_could_not_set_the_expiry_says_so() -> None:
     driven = retrying(appends.append(_append(["a"], 60)), Budget(retries=1, jitter=lambda: 0.0))
     with pytest.raises(Exception, match=r"were stored, but the expiry .* NOPERM") as caught:
-        play(driven, [LOST, _replies([1, 1, 3, b"NOPERM\nno"])])
+        play(driven, [_lost(), _replies([1, 1, 3, b"NOPERM\nno"])])
     assert caught.value.applied is Applied.PARTLY  # type: ignore[attr-defined]
 
 
 def test_a_wrong_type_found_when_settling_takes_the_expiry_off_again() -> None:
     driven = retrying(appends.append(_append(["a"], 60)), Budget(retries=1, jitter=lambda: 0.0))
-    asked = [next(driven), driven.throw(LOST), driven.send(True)]
+    asked = [next(driven), driven.throw(_lost()), driven.send(True)]
     last = driven.throw(WrongType("x"))
     assert last.batch == Batch((("PERSIST", "k"),), effect=Effect.IDEMPOTENT)  # type: ignore[union-attr]
     with pytest.raises(WrongType, match="expiry"):
@@ -244,7 +247,7 @@ def test_an_unknown_outcome_names_key_records_and_marker() -> None:
         (clears.clear("k", "name"), (), companion_key("clear", "k", "name")),
     ):
         with pytest.raises(OutcomeUnknownAfterTimeout) as caught:
-            play(retrying(op, NO_RETRY), [LOST])
+            play(retrying(op, NO_RETRY), [_lost()])
         assert (caught.value.key, caught.value.rids, caught.value.marker) == ("k", rids, marker)
 
 
@@ -285,7 +288,7 @@ def test_a_large_append_is_staged_and_moved() -> None:
 
 
 def test_a_part_that_cannot_be_staged_leaves_the_conversation_as_it_was() -> None:
-    for failure in (LOST, _replies(0, ReadOnlyToken("x"), 0)):
+    for failure in (_lost(), _replies(0, ReadOnlyToken("x"), 0)):
         with pytest.raises(Exception, match=r"x|lost") as caught:
             play(appends.append(_large(7)), [failure])
         assert caught.value.applied is Applied.NO  # type: ignore[attr-defined]
@@ -301,7 +304,11 @@ def test_where_the_server_permits_less_smaller_parts_are_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [(1, "ERR max request size exceeded"), (2, "ERR max single record size exceeded")]
+    ("count", "text"),
+    [
+        (2, "ERR max request size exceeded. Limit: 20000 bytes, Actual: 60000 bytes."),
+        (2, "ERR max single record size exceeded"),
+    ],
 )
 def test_where_smaller_parts_would_not_help_the_refusal_stands(count: int, text: str) -> None:
     with pytest.raises(RequestTooLarge):
@@ -411,3 +418,28 @@ def test_many_large_copies_are_removed_in_parts() -> None:
     assert [len(batch.commands[0]) - 4 for batch in asked[1:]] == [3, 3]
     assert sorted(removed) == sorted(raw.decode() for raw in stored)
     assert (len(contents.entries), contents.length) == (6, 6)
+
+
+def test_where_the_server_does_not_say_how_much_it_permits_parts_are_halved_until_no_smaller_ones_are_left() -> None:
+    wanted = _large(4, 10_000)
+    refused = RequestTooLarge("x", status=413)
+    done = [_replies(0, 1, 1)] * 4 + [_replies([1, 4, 8, 1])]
+    _, asked = play(appends.append(wanted), [refused, refused, *done])
+    assert [len(batch.commands) for batch in asked] == [2, 3, 3, 3, 3, 3, 1]
+    with pytest.raises(RequestTooLarge):
+        play(appends.append(wanted), [refused] * 10)
+
+
+@pytest.mark.parametrize("answer", [[0, 3, 3], [7, 3, 3, 1], [-1, 3, 3, 1]])
+def test_a_settlement_answered_with_what_it_cannot_answer_leaves_the_outcome_unknown(answer: list[int]) -> None:
+    driven = retrying(appends.append(_append(["a"])), Budget(retries=1, jitter=lambda: 0.0))
+    with pytest.raises(OutcomeUnknown) as caught:
+        play(driven, [_lost(), _replies(answer)])
+    assert caught.value.key == "k"
+
+
+def test_an_error_within_a_scripts_reply_shows_its_code_only() -> None:
+    driven = retrying(appends.append(_append(["a"], 60)), Budget(retries=1, jitter=lambda: 0.0))
+    with pytest.raises(Exception, match="EXPIRE") as caught:
+        play(driven, [_lost(), _replies([1, 1, 3, b"ERR s3cr3t-token"])])
+    assert "s3cr3t" not in str(caught.value)

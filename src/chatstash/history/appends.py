@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha1, sha256
+from typing import TypeVar
 
 from chatstash.errors import (
     CommandRejected,
@@ -26,7 +27,7 @@ from chatstash.errors import (
 )
 from chatstash.history import scripts, staging
 from chatstash.history.keys import companion_key
-from chatstash.history.lists import counts, expect, expiry_refused, on_list, run_script
+from chatstash.history.lists import counts, expect, expiry_refused, not_understood, on_list, run_script
 from chatstash.history.options import Options
 from chatstash.history.reads import Contents, entries_of
 from chatstash.history.records import Record, RecordId, record_ids_of
@@ -35,6 +36,8 @@ from chatstash.history.scripts import Guard
 from chatstash.history.sizes import fits
 from chatstash.rest.commands import Command, Cost, Effect, Reply
 from chatstash.rest.ops import Op
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +100,15 @@ def append(wanted: Append) -> Op[AppendResult]:
         RecordTooLarge: One record alone is over the size of a request; nothing was sent.
         OutcomeUnknown: The reply was lost, and asking again failed until the budget was used up.
     """
-    if wanted.marker is None:
-        return expect_stored((yield from _append(wanted, _Guards())))
-    first_use = (scripts.FirstUse(wanted.marker, _marker_value(wanted), wanted.options.idempotency_ttl),)
-    done = yield from _append(wanted, _Guards(first_use, first_use))
+    return (yield from _named(wanted, _append_once(wanted)))
+
+
+def _append_once(wanted: Append) -> Op[AppendResult]:
+    guards = _Guards()
+    if wanted.marker is not None:
+        first_use = (scripts.FirstUse(wanted.marker, _marker_value(wanted), wanted.options.idempotency_ttl),)
+        guards = _Guards(first_use, first_use)
+    done = yield from _append(wanted, guards)
     return _known_before(wanted, done) if isinstance(done, Refusal) else done
 
 
@@ -111,6 +119,10 @@ def append_unless_changed(wanted: Append, read: Contents) -> Op[AppendResult]:
         ConcurrentTurn: Somebody did; has the records that are new. Nothing was appended.
         WrongType, RecordTooLarge, OutcomeUnknown: As `append`.
     """
+    return (yield from _named(wanted, _append_if_unchanged(wanted, read)))
+
+
+def _append_if_unchanged(wanted: Append, read: Contents) -> Op[AppendResult]:
     unchanged = scripts.Unchanged(read.length, _script_digest(read.newest) if read.length else "")
     done = yield from _append(wanted, _Guards((unchanged,), (scripts.NotThere(), unchanged)))
     if isinstance(done, Refusal):
@@ -128,26 +140,26 @@ def _new_since(read: Contents, key: str, refusal: Refusal) -> list[Record]:
     return [record for record in found if record.raw not in known]
 
 
-def expect_stored(done: AppendResult | Refusal) -> AppendResult:
-    """Return what an append without a guard of its own did."""
-    if isinstance(done, Refusal):
-        raise AssertionError("a script without a guard refused")
-    return done
+def _named(wanted: Append, op: Op[T]) -> Op[T]:
+    """Run `op`; an outcome that is not known names the append it is of."""
+    try:
+        return (yield from op)
+    except OutcomeUnknown as error:
+        error.key, error.rids, error.marker = wanted.key, tuple(wanted.rids), wanted.marker
+        raise
 
 
 def _append(wanted: Append, guards: _Guards) -> Op[AppendResult | Refusal]:
     limit = wanted.options.max_request_bytes
-    try:
-        if fits(wanted.key, wanted.texts, limit):
-            try:
+    at_once = fits(wanted.key, wanted.texts, limit)
+    while True:
+        try:
+            if at_once:
                 return (yield from _append_at_once(wanted, guards))
-            except RequestTooLarge as error:
-                # The server permits less than it was thought to.
-                limit = staging.lower_limit(error, limit, len(wanted.texts))
-        return (yield from _append_in_parts(wanted, guards, limit))
-    except OutcomeUnknown as error:
-        error.key, error.rids, error.marker = wanted.key, tuple(wanted.rids), wanted.marker
-        raise
+            return (yield from _append_in_parts(wanted, guards, limit))
+        except RequestTooLarge as error:
+            # The server permits less than it was thought to.
+            limit, at_once = staging.lower_limit(error, limit, wanted.key, wanted.texts), False
 
 
 def _append_at_once(wanted: Append, guards: _Guards) -> Op[AppendResult | Refusal]:
@@ -184,14 +196,20 @@ def _script_result(wanted: Append, answer: Sequence[Reply], cost: Cost) -> Appen
     whole = cost + Cost(commands=ran)
     if status == scripts.REFUSED:
         return Refusal(length, detail, whole)
+    if status not in (scripts.STORED, scripts.BEFORE):
+        raise not_understood(f"a script answered with status {status}")
     if isinstance(detail, bytes):
         raise expiry_refused(wanted.key, _refused_with(detail), Effect.WRITE)
     return AppendResult(length, list(wanted.rids), whole)
 
 
+# Only the code is shown: further words of a server are not known to be fit for an error.
+_CODES = {b"NOPERM", b"OOM", b"READONLY", b"MISCONF"}
+
+
 def _refused_with(text: bytes) -> DatabaseError:
-    shown = "".join(char if char.isprintable() else " " for char in text.decode("utf-8", "replace")[:200])
-    return CommandRejected("The database refused the command", server_text=shown)
+    code = (text.split() or [b""])[0]
+    return CommandRejected("The database refused EXPIRE", server_text=code.decode() if code in _CODES else None)
 
 
 def _known_before(wanted: Append, refusal: Refusal) -> AppendResult:

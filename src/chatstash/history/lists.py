@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from chatstash.errors import Applied, DatabaseError, OutcomeUnknownAfterBadReply, ProtocolError, WrongType
+from chatstash.errors import (
+    Applied,
+    DatabaseError,
+    OutcomeUnknown,
+    OutcomeUnknownAfterBadReply,
+    ProtocolError,
+    WrongType,
+)
 from chatstash.rest.commands import Batch, Command, Cost, Effect, Replies, Reply
 from chatstash.rest.ops import Op, send
 
@@ -114,9 +121,12 @@ def expect(kind: type[ReplyT], reply: Reply, effect: Effect) -> ReplyT:
     if isinstance(reply, kind):
         return reply
     problem = f"The database answered with {type(reply).__name__} where {kind.__name__} was due"
-    if effect is Effect.WRITE:
-        raise OutcomeUnknownAfterBadReply(problem, applied=Applied.UNKNOWN)
-    raise ProtocolError(problem)
+    raise not_understood(problem) if effect is Effect.WRITE else ProtocolError(problem)
+
+
+def not_understood(problem: str) -> OutcomeUnknown:
+    """Return the error for a write whose reply is none that it can have."""
+    return OutcomeUnknownAfterBadReply(problem, applied=Applied.UNKNOWN)
 
 
 def counts(replies: Sequence[Reply], wanted: int, effect: Effect) -> list[int]:

@@ -53,6 +53,11 @@ def parts(key: str, texts: Sequence[str], limit: int) -> Iterator[Sequence[str]]
     yield texts[first:]
 
 
+def largest_request(key: str, texts: Sequence[str]) -> int:
+    """Return the bytes of the largest request that a part of one record makes."""
+    return max(map(_size, texts)) + _besides(key)
+
+
 def _besides(key: str) -> int:
     """Return what a request has besides its records: the script, and the key up to three times."""
     return _SCRIPT_ROOM + 3 * _size(key)

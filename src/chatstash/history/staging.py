@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from chatstash.errors import Applied, DatabaseError, RequestTooLarge
 from chatstash.history.keys import companion_key
-from chatstash.history.sizes import parts
+from chatstash.history.sizes import largest_request, parts
 from chatstash.rest.commands import Batch, Cost, Effect
 from chatstash.rest.ops import Op, send
 
@@ -17,19 +17,21 @@ TTL = 3600
 _LIMIT_IN_WORDS = re.compile(r"Limit: (\d{1,18}) bytes")
 
 
-def lower_limit(error: RequestTooLarge, limit: int, count: int) -> int:
-    """Return the limit to try next after a refusal, or raise it where smaller requests would not help.
+def lower_limit(error: RequestTooLarge, limit: int, key: str, texts: Sequence[str]) -> int:
+    """Return the limit to try next after a refusal, or raise that where smaller requests would not help.
 
     Args:
         error: The refusal.
         limit: The limit that was thought right, in bytes.
-        count: How many records there are to append.
+        key: The conversation's key.
+        texts: The records to append.
     """
     text = error.server_text or ""
-    if count == 1 or "record size" in text or "key size" in text:
-        raise error
     named = _LIMIT_IN_WORDS.search(text)
-    return min(int(named[1]), limit) if named else limit // 2
+    lower = min(int(named[1]), limit - 1) if named else limit // 2
+    if "record size" in text or "key size" in text or largest_request(key, texts) > lower:
+        raise error
+    return lower
 
 
 def stage(key: str, batch: str, texts: Sequence[str], limit: int) -> Op[tuple[list[str], Cost]]:
