@@ -11,11 +11,16 @@ from langchain_core.runnables import Runnable
 
 from chatstash import (
     AppendResult,
+    Budget,
     Cost,
     MessagesResult,
+    OnCorrupt,
+    OptionChanges,
+    Outcome,
     OutcomeUnknown,
     Record,
     RequestTimeout,
+    RetryPolicy,
     Store,
     UpstashRedisChatMessageHistory,
     with_history,
@@ -53,3 +58,16 @@ def chain(error_seen: list[Exception]) -> Runnable[str, str]:
     with_history(model, UpstashRedisChatMessageHistory, keep_partial=False)
     with_history(model, lambda session_id: UpstashRedisChatMessageHistory(session_id, ttl=60))
     return with_history(model, lambda: theirs, input_messages_key="question") | str
+
+
+def options(*, strict: bool) -> None:
+    on_corrupt: OnCorrupt = "raise" if strict else "skip"
+    changes: OptionChanges = {"ttl": 60, "on_corrupt": on_corrupt}
+    with Store(on_corrupt=on_corrupt, retry_policy=RetryPolicy(append=Budget(timeout=5))) as store:
+        session = store.session("s", **changes)
+        appended: AppendResult = session.append([Record("human", {})], idempotency_key="evt")
+        outcome: Outcome = session.settle("evt")
+        token: str | None = session.sync_token
+        with session.turn() as turn:
+            turn.append(turn.records)
+    print(appended.repeated, outcome, token)

@@ -14,6 +14,9 @@ from chatstash.history import (
     ClearResult,
     Cost,
     Cursor,
+    OnCorrupt,
+    OptionChanges,
+    Options,
     ReadResult,
     Record,
     RecordId,
@@ -25,7 +28,13 @@ from chatstash.history import (
 from chatstash.version import __version__
 
 if TYPE_CHECKING:
-    from chatstash.langchain import MessagesResult, MessagesTurn, UpstashRedisChatMessageHistory, with_history
+    from chatstash.langchain import (
+        MessagesResult,
+        MessagesTurn,
+        OnWriteError,
+        UpstashRedisChatMessageHistory,
+        with_history,
+    )
 
 __all__ = [  # noqa: PLE0604 - _errors is a list of strings
     "AppendResult",
@@ -35,6 +44,10 @@ __all__ = [  # noqa: PLE0604 - _errors is a list of strings
     "Cursor",
     "MessagesResult",
     "MessagesTurn",
+    "OnCorrupt",
+    "OnWriteError",
+    "OptionChanges",
+    "Options",
     "ReadResult",
     "Record",
     "RecordId",
@@ -48,7 +61,7 @@ __all__ = [  # noqa: PLE0604 - _errors is a list of strings
     *_errors,
 ]
 
-_LANGCHAIN = ("MessagesResult", "MessagesTurn", "UpstashRedisChatMessageHistory", "with_history")
+_LANGCHAIN = ("MessagesResult", "MessagesTurn", "OnWriteError", "UpstashRedisChatMessageHistory", "with_history")
 
 
 def __getattr__(name: str) -> Any:

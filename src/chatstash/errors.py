@@ -160,7 +160,10 @@ class ReadOnlyToken(DatabaseError):
 class RequestTooLarge(DatabaseError):
     """The request, its reply, a record or a key is over the plan's size limit."""
 
-    advice = "Send less at once, or see the limits of your plan: https://upstash.com/docs/redis/troubleshooting/max_request_size_exceeded"
+    advice = (
+        "Shorten or clear the conversation, keep large contents elsewhere, or take a plan with larger limits: "
+        "https://upstash.com/docs/redis/troubleshooting/max_request_size_exceeded"
+    )
 
 
 class QuotaExceeded(DatabaseError):
@@ -299,7 +302,7 @@ class UnreadableRecord(ChatstashError):
         reason: What is wrong with it.
         records: The records of the conversation that can be read, oldest first.
         messages: Their messages, where they were read through LangChain's interface.
-        unreadable: The errors of all records that cannot be read, this one included, oldest first.
+        further: The errors of the other records that cannot be read, oldest first.
     """
 
     key: str = ""
@@ -308,13 +311,12 @@ class UnreadableRecord(ChatstashError):
     reason: str = ""
     records: Sequence[Any] = ()
     messages: Sequence[Any] = ()
+    further: Sequence[UnreadableRecord] = ()
 
     @property
     def unreadable(self) -> Sequence[UnreadableRecord]:
         """The errors of all records that cannot be read, this one included, oldest first."""
         return (self, *self.further)
-
-    further: Sequence[UnreadableRecord] = ()
 
     @property
     def _rest(self) -> str:
@@ -341,7 +343,7 @@ class CorruptRecord(UnreadableRecord, ValueError):
     def __str__(self) -> str:
         return _one_line(
             f"The record at position {self.position} (0 is the oldest) of key {self.key!r} cannot be read: "
-            f"{self.reason}. Nothing was changed. Look at it with LINDEX and index {-1 - self.position}.{self._rest}"
+            f"{self.reason}. It is still stored; `chatstash doctor` shows it and repairs the conversation.{self._rest}"
         )
 
 

@@ -142,7 +142,7 @@ def test_without_the_extra_it_says_what_to_install() -> None:
     assert done.stderr.strip() == "chatstash: the package typer is missing: pip install 'chatstash[local]'"
 
 
-@pytest.mark.parametrize("command", [["serve", "--port", "0"], ["dev", "--", "true"]])
+@pytest.mark.parametrize("command", [["serve", "--port", "0"], ["dev", "--plan", "free", "--", "true"]])
 def test_without_the_local_servers_packages_only_its_commands_are_missing(command: list[str]) -> None:
     code = "import sys; sys.modules['httptools'] = None; from chatstash.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=False)

@@ -21,8 +21,8 @@ from chatstash.errors import (
     ScriptFlagsRefused,
     WrongType,
 )
-from chatstash.rest.commands import Batch, Effect
-from chatstash.rest.protocol import KEY_LOCKING, Forms, HttpReply, replies_from, request_for
+from chatstash.rest.commands import KEY_LOCKING, Batch, Effect
+from chatstash.rest.protocol import Forms, HttpReply, replies_from, request_for
 
 GET = Batch((("GET", "k"),))
 TWO = Batch((("GET", "k"), ("INCR", "n")))

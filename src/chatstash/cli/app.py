@@ -34,15 +34,18 @@ def _root(
     pass
 
 
-def _serving() -> tuple[Callable[..., None], Callable[..., None]]:
-    """Return `serve` and `dev`, or what says why they cannot be run: the doctor needs none of their packages."""
+def _add_local_commands() -> None:
+    """Add `serve` and `dev`, or what says why they cannot be run: the doctor needs none of their packages."""
     try:
         from chatstash.cli.serving import dev, serve  # noqa: PLC0415 - optional packages
     except ModuleNotFoundError as error:
-        if error.name and error.name.startswith("chatstash"):
+        if error.name is None or error.name.startswith("chatstash"):
             raise
-        return _missing(str(error.name)), _missing(str(error.name))
-    return serve, dev
+        for name in ("serve", "dev"):
+            app.command(name, context_settings={"ignore_unknown_options": True})(_missing(error.name))
+        return
+    app.command()(serve)
+    app.command(context_settings={"allow_interspersed_args": False})(dev)
 
 
 def _missing(package: str) -> Callable[..., None]:
@@ -55,7 +58,5 @@ def _missing(package: str) -> Callable[..., None]:
     return say
 
 
-_serve, _dev = _serving()
-app.command("serve", context_settings={"ignore_unknown_options": _serve.__name__ == "say"})(_serve)
-app.command("dev", context_settings={"allow_interspersed_args": False})(_dev)
-app.command("doctor")(doctor)
+_add_local_commands()
+app.command()(doctor)

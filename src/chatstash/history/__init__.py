@@ -1,10 +1,10 @@
 """What a stored conversation is: records, keys, operations, sessions and stores. Knows nothing of HTTP or LangChain."""
 
+from chatstash.history.options import OnCorrupt, OptionChanges, Options
 from chatstash.history.records import Record, RecordId
 from chatstash.history.results import AppendResult, ClearResult, Cursor, ReadResult
-from chatstash.history.session import Session
+from chatstash.history.session import Session, Turn
 from chatstash.history.store import Store
-from chatstash.history.turn import Turn
 from chatstash.rest.commands import Cost
 from chatstash.rest.limits import Budget, RetryPolicy
 
@@ -14,6 +14,9 @@ __all__ = [
     "ClearResult",
     "Cost",
     "Cursor",
+    "OnCorrupt",
+    "OptionChanges",
+    "Options",
     "ReadResult",
     "Record",
     "RecordId",

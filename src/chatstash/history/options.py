@@ -25,6 +25,7 @@ class OptionChanges(TypedDict, total=False):
 
     ttl: int | None
     refresh_ttl_on_read: bool | None
+    retry_policy: RetryPolicy | None
     timeout: float | None
     retries: int | None
     max_request_bytes: int | None
@@ -59,6 +60,8 @@ class Options:
         checked_ttl(self.ttl)
         if not isinstance(self.retry_policy, RetryPolicy):
             raise ValueError(f"retry_policy must be a RetryPolicy, not {self.retry_policy!r}")
+        if not isinstance(self.refresh_ttl_on_read, bool):
+            raise ValueError(f"refresh_ttl_on_read must be True or False, not {self.refresh_ttl_on_read!r}")
         _check_whole("max_request_bytes", self.max_request_bytes, _LEAST_REQUEST_BYTES, 2**40)
         _check_whole("idempotency_ttl", self.idempotency_ttl, 1, MAX_TTL)
         if self.on_corrupt not in get_args(OnCorrupt):
@@ -74,7 +77,7 @@ class Options:
         given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
         budget = {name: given.pop(name) for name in ("timeout", "retries") if name in given}
         if budget:
-            policy = self.retry_policy
+            policy = given.get("retry_policy", self.retry_policy)
             given["retry_policy"] = RetryPolicy(
                 *(replace(part, **budget) for part in (policy.read, policy.idempotent, policy.append))
             )

@@ -20,9 +20,8 @@ from chatstash.history.diagnosis import Finding, Repair
 from chatstash.history.keys import companion_key
 from chatstash.history.records import RANDOM_BYTES, Record, decode, encode, record_ids
 from chatstash.history.tool_calls import STAND_IN, Slot
-from chatstash.rest.commands import Argument, Batch, Command, Effect
+from chatstash.rest.commands import KEY_LOCKING, Argument, Batch, Command, Effect
 from chatstash.rest.ops import Op, send
-from chatstash.rest.protocol import KEY_LOCKING
 
 NO_RESULT = "No result of this tool call was recorded."
 """What an inserted result says."""

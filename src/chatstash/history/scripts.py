@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from chatstash.rest.commands import Argument, Command
-from chatstash.rest.protocol import KEY_LOCKING
+from chatstash.rest.commands import KEY_LOCKING, Argument, Command
 
 REFUSED, STORED, BEFORE = 0, 1, 2
 

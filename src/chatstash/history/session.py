@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import secrets
-import time
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from hashlib import sha256
-from typing import TypeVar
+from collections.abc import Iterable
 
 from chatstash.errors import Outcome, OutcomeUnknown, UnreadableRecord
-from chatstash.history import appends, clears, outcomes, reads, unreadable
-from chatstash.history.keys import checked_idempotency_key, checked_key
-from chatstash.history.options import Options
-from chatstash.history.records import RANDOM_BYTES, Record, encode, record_ids
+from chatstash.history.conversation import LONGEST_ON_ITS_WAY, Conversation
+from chatstash.history.guarded_turn import GuardedTurn
+from chatstash.history.reads import Contents
+from chatstash.history.records import Record
 from chatstash.history.results import AppendResult, ClearResult, ReadResult
-from chatstash.history.turn import Turn
-from chatstash.rest.commands import Cost
-from chatstash.rest.database import Database
-from chatstash.rest.limits import Budget, RetryPolicy
-from chatstash.rest.ops import Op
-
-T = TypeVar("T")
-
-LONGEST_ON_ITS_WAY = 60.0
-"""Seconds after which a request that has not shown its effect is taken to be lost."""
+from chatstash.history.unreadable import kept_of, placeholder_record
 
 
 class Session:
@@ -33,29 +19,25 @@ class Session:
     Get one from `Store.session`. Safe to share between threads and event loops.
 
     Args:
-        database: The database it is in.
-        key: The conversation's key.
-        options: How it is read and written.
-
-    Raises:
-        ValueError: The key cannot be one.
+        conversation: What it shows; for adapters to other frameworks, which may decide otherwise what becomes of
+            records that cannot be read.
     """
 
-    def __init__(self, database: Database, key: str, options: Options | None = None) -> None:
-        self.key = checked_key(key)
-        self.options = options or Options()
-        self._database = database
+    def __init__(self, conversation: Conversation) -> None:
+        self.conversation = conversation
 
     def __repr__(self) -> str:
-        # vars, for a traceback may show the locals of a constructor that is not done.
-        known = vars(self)
-        ttl = getattr(known.get("options"), "ttl", None)
-        return f"Session(key={known.get('key')!r}, ttl={ttl!r}, database={known.get('_database')!r})"
+        return f"Session(key={self.key!r}, ttl={self.ttl!r}, database={self.conversation.database!r})"
+
+    @property
+    def key(self) -> str:
+        """The conversation's key."""
+        return self.conversation.key
 
     @property
     def ttl(self) -> int | None:
         """Seconds until the conversation expires, set anew at every append; None leaves the expiry as it is."""
-        return self.options.ttl
+        return self.conversation.options.ttl
 
     @property
     def sync_token(self) -> str | None:
@@ -65,11 +47,11 @@ class Session:
         first read: https://upstash.com/docs/redis/howto/readyourwrites. It goes with requests of this conversation
         only. Setting None forgets it; setting what cannot be a header's value is a ValueError.
         """
-        return self._database.sync_token_of(self.key)
+        return self.conversation.sync_token
 
     @sync_token.setter
     def sync_token(self, token: str | None) -> None:
-        self._database.set_sync_token(self.key, token)
+        self.conversation.sync_token = token
 
     def append(self, records: Iterable[Record], *, idempotency_key: str | None = None) -> AppendResult:
         """Append records in their order, all or none, and once, whatever is lost on the way.
@@ -95,15 +77,11 @@ class Session:
             OutcomeUnknown: The reply was lost, and so were the attempts to find out; ask `settle` later.
             DatabaseError: Anything else that went wrong; its `applied` says what became of the records.
         """
-        wanted = self.prepared(records, idempotency_key)
-        return self._run(appends.append(wanted), self._policy.append) if wanted.texts else _nothing_appended()
+        return self.conversation.append(records, idempotency_key)
 
     async def aappend(self, records: Iterable[Record], *, idempotency_key: str | None = None) -> AppendResult:
         """Append as `append` does, without blocking the event loop."""
-        wanted = self.prepared(records, idempotency_key)
-        if not wanted.texts:
-            return _nothing_appended()
-        return await self._arun(appends.append(wanted), self._policy.append)
+        return await self.conversation.aappend(records, idempotency_key)
 
     def read(self) -> ReadResult:
         """Read the whole conversation, oldest record first, each record once.
@@ -116,28 +94,11 @@ class Session:
             WrongType: The key holds something else, which was left as it was.
             DatabaseError: Anything else that went wrong.
         """
-        return self.result_of(self.contents())
+        return read_result(self.conversation, self.conversation.read())
 
     async def aread(self) -> ReadResult:
         """Read as `read` does, without blocking the event loop."""
-        return self.result_of(await self.acontents())
-
-    def contents(self) -> reads.Contents:
-        """Read as `read` does, but leave it to the caller what becomes of records that cannot be read."""
-        return self._run(reads.read(self.key, self.options), self._policy.read)
-
-    async def acontents(self) -> reads.Contents:
-        """Read as `contents` does, without blocking the event loop."""
-        return await self._arun(reads.read(self.key, self.options), self._policy.read)
-
-    def result_of(self, contents: reads.Contents) -> ReadResult:
-        """Return the result of a read, with `on_corrupt` applied; raises as `read` does. No request."""
-        try:
-            records = unreadable.kept_of(contents.entries, self.options.on_corrupt, unreadable.placeholder_record)
-        except UnreadableRecord as error:
-            error.records = [entry for entry in contents.entries if isinstance(entry, Record)]
-            raise
-        return ReadResult(records, cursor=None, omitted=0, cost=contents.cost)
+        return read_result(self.conversation, await self.conversation.aread())
 
     def records(self) -> list[Record]:
         """Return all records, oldest first, each with its id and time; costs what `read` costs."""
@@ -152,28 +113,7 @@ class Session:
 
         For `with` and `async with`; see `Turn`.
         """
-        return Turn(self)
-
-    def append_unless_changed(self, records: Iterable[Record], contents: reads.Contents) -> AppendResult:
-        """Append records if nobody changed the conversation since `contents` were read.
-
-        One request and four commands, or five with a ttl; no request where there are no records.
-
-        Raises:
-            ConcurrentTurn: Somebody did; has the records that are new. Nothing was appended.
-            UnstorableMessage, RecordTooLarge, WrongType, OutcomeUnknown, DatabaseError: As `append`.
-        """
-        wanted = self.prepared(records)
-        if not wanted.texts:
-            return _nothing_appended()
-        return self._run(appends.append_unless_changed(wanted, contents), self._policy.append)
-
-    async def aappend_unless_changed(self, records: Iterable[Record], contents: reads.Contents) -> AppendResult:
-        """Append as `append_unless_changed` does, without blocking the event loop."""
-        wanted = self.prepared(records)
-        if not wanted.texts:
-            return _nothing_appended()
-        return await self._arun(appends.append_unless_changed(wanted, contents), self._policy.append)
+        return Turn(self.conversation)
 
     def clear(self) -> ClearResult:
         """Delete the conversation, once, whatever is lost on the way; one request and three or four commands.
@@ -182,11 +122,11 @@ class Session:
             OutcomeUnknown: The reply was lost, and so were the attempts to find out; ask `settle` later.
             DatabaseError: Anything else that went wrong; nothing was deleted.
         """
-        return self._run(clears.clear(self.key, secrets.token_hex(12)), self._policy.idempotent)
+        return self.conversation.clear()
 
     async def aclear(self) -> ClearResult:
         """Delete the conversation as `clear` does, without blocking the event loop."""
-        return await self._arun(clears.clear(self.key, secrets.token_hex(12)), self._policy.idempotent)
+        return await self.conversation.aclear()
 
     def settle(self, lost: OutcomeUnknown | str, *, on_its_way: float = LONGEST_ON_ITS_WAY) -> Outcome:
         """Tell what became of a write whose reply was lost; one request, two commands or a few more.
@@ -204,52 +144,57 @@ class Session:
             ValueError: The error is of another conversation, or the idempotency key is no text.
             DatabaseError: It could not be asked.
         """
-        return self._run(self._settle_op(lost, on_its_way), self._policy.idempotent)
+        return self.conversation.settle(lost, on_its_way)
 
     async def asettle(self, lost: OutcomeUnknown | str, *, on_its_way: float = LONGEST_ON_ITS_WAY) -> Outcome:
         """Tell what became of a write as `settle` does, without blocking the event loop."""
-        return await self._arun(self._settle_op(lost, on_its_way), self._policy.idempotent)
+        return await self.conversation.asettle(lost, on_its_way)
+
+
+def read_result(conversation: Conversation, contents: Contents) -> ReadResult:
+    """Return the result of a read, with the conversation's `on_corrupt` applied.
+
+    Raises:
+        UnreadableRecord: A record cannot be read, and `on_corrupt` is `raise`.
+    """
+    try:
+        records = kept_of(contents.entries, conversation.options.on_corrupt, placeholder_record)
+    except UnreadableRecord as error:
+        error.records = [entry for entry in contents.entries if isinstance(entry, Record)]
+        raise
+    return ReadResult(records, cursor=None, omitted=0, cost=contents.cost)
+
+
+class Turn(GuardedTurn[Record, ReadResult]):
+    """A guarded turn of a session, for `with` or `async with`; get one from `Session.turn`.
+
+    Entering reads the conversation, with one request. Leaving appends what was added, with one request, if nobody else
+    changed the conversation meanwhile; else it raises `ConcurrentTurn`, and nothing is appended. Where the block
+    raises, nothing is appended either. Used once.
+
+    Attributes:
+        result: What reading gave.
+        appended: What the append did, once the turn is left.
+
+    Raises:
+        ConcurrentTurn: On leaving: others appended meanwhile, or cleared; has what they appended.
+    """
 
     @property
-    def _policy(self) -> RetryPolicy:
-        return self.options.retry_policy
+    def records(self) -> list[Record]:
+        """The records that were read, oldest first, and those added since."""
+        return [*self.result.records, *self._items]
 
-    def _run(self, op: Op[T], budget: Budget) -> T:
-        return self._database.run(op, self.key, budget)
+    def append(self, records: Iterable[Record]) -> None:
+        """Add records, to be appended on leaving; no request.
 
-    async def _arun(self, op: Op[T], budget: Budget) -> T:
-        return await self._database.arun(op, self.key, budget)
+        Raises:
+            UnstorableMessage: One is no record that could be read back.
+        """
+        self._add(records)
 
-    def _settle_op(self, lost: OutcomeUnknown | str, on_its_way: float) -> Op[Outcome]:
-        if isinstance(lost, str):
-            marker = appends.marker_key(self.key, checked_idempotency_key(lost))
-            return outcomes.settle(self.key, (), marker, on_its_way=on_its_way > 0)
-        if not isinstance(lost, OutcomeUnknown) or lost.key != self.key:
-            raise ValueError(
-                f"settle takes an idempotency key or an OutcomeUnknown of this conversation, {self.key!r}, not {lost!r}"
-            )
-        age = time.time() - lost.time_ms / 1000
-        return outcomes.settle(self.key, lost.rids, lost.marker, on_its_way=age < on_its_way)
+    def _result_of(self, contents: Contents) -> ReadResult:
+        return read_result(self._conversation, contents)
 
-    def prepared(self, records: Iterable[Record], idempotency_key: str | None = None) -> appends.Append:
-        """Return records ready to be appended, each with a new id; raises as `append` does before it sends anything."""
-        kept = list(records)
-        rids = record_ids(len(kept), time_ms=time.time_ns() // 1_000_000, randomness=secrets.token_bytes(RANDOM_BYTES))
-        texts = [
-            encode(replace(record, rid=rid) if isinstance(record, Record) else record, index=index)
-            for index, (record, rid) in enumerate(zip(kept, rids, strict=True))
-        ]
-        if idempotency_key is None:
-            return appends.Append(self.key, texts, rids, self.options)
-        return appends.Append(
-            self.key, texts, rids, self.options, checked_idempotency_key(idempotency_key), _digest(kept)
-        )
-
-
-def _nothing_appended() -> AppendResult:
-    return AppendResult(length=None, rids=[], cost=Cost())
-
-
-def _digest(records: Sequence[Record]) -> str:
-    """Return what two appends of the same records share: their stored form without ids."""
-    return sha256("\n".join(encode(replace(record, rid=None)) for record in records).encode()).hexdigest()
+    def _records_of(self, items: list[Record]) -> list[Record]:
+        return items

@@ -28,7 +28,7 @@ def lower_limit(error: RequestTooLarge, limit: int, key: str, texts: Sequence[st
     """
     text = error.server_text or ""
     named = _LIMIT_IN_WORDS.search(text)
-    lower = min(int(named[1]), limit - 1) if named else limit // 2
+    lower = int(named[1]) if named and int(named[1]) < limit else limit // 2
     if "record size" in text or "key size" in text or largest_request(key, texts) > lower:
         raise error
     return lower

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self, Unpack
 
+from chatstash.history.conversation import Conversation
 from chatstash.history.keys import DEFAULT_PREFIX, conversation_key
 from chatstash.history.options import (
     DEFAULT_IDEMPOTENCY_TTL,
@@ -30,8 +31,10 @@ class Store:
         token: Its token; empty for that of `UPSTASH_REDIS_REST_TOKEN`.
         key_prefix: What the keys of its conversations begin with.
         ttl: Seconds until a conversation expires, 1 to 10^9, set anew at every append; None leaves expiries alone.
-        timeout: Seconds that an operation may take in all, retries included; None for 30. Connecting may take 5 of it.
-        retries: How often a request is sent again, or what settles it where it may have been applied; None for 3.
+        timeout: Seconds that an operation may take in all, retries included; None for what the retry policy says, else
+            30. Connecting may take 5 of it.
+        retries: How often a request is sent again, or what settles it where it may have been applied; None for what the
+            retry policy says, else 3.
         refresh_ttl_on_read: Whether reading sets the expiry anew too, in the same request.
         retry_policy: A budget for each class of operation; `timeout` and `retries` go before it.
         max_request_bytes: What a request or reply may have, in bytes: larger appends are staged, larger reads paged.
@@ -102,7 +105,8 @@ class Store:
         Args:
             session_id: Any non-empty string; the key is the store's prefix and this.
             changes: Options of this conversation that depart from the store's: `ttl`, `refresh_ttl_on_read`,
-                `timeout`, `retries`, `max_request_bytes`, `idempotency_ttl`, `on_corrupt`; None keeps the store's.
+                `retry_policy`, `timeout`, `retries`, `max_request_bytes`, `idempotency_ttl`, `on_corrupt`; None keeps the
+                store's.
 
         Raises:
             ValueError: The session id or an option cannot be right.
@@ -122,7 +126,7 @@ class Store:
             ValueError: The key or an option cannot be right.
             TypeError: There is no such option.
         """
-        return Session(self._database, key, (options or self.options).changed(changes))
+        return Session(Conversation(self._database, key, (options or self.options).changed(changes)))
 
     def close(self) -> None:
         """Close the store and its connections for blocking callers. Closing twice does no harm."""
@@ -155,3 +159,9 @@ class SharedStore(Store):
     @staticmethod
     def _database_of(endpoint: Endpoint) -> Database:
         return shared_database(endpoint)
+
+    def close(self) -> None:
+        """Leave the connections open: others use them."""
+
+    async def aclose(self) -> None:
+        """Leave the connections open: others use them."""

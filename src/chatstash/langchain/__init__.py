@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from chatstash.langchain.failed_writes import OnWriteError
 from chatstash.langchain.guarded_turn import MessagesTurn
 from chatstash.langchain.history import UpstashRedisChatMessageHistory
 from chatstash.langchain.results import MessagesResult
@@ -9,7 +10,7 @@ from chatstash.langchain.results import MessagesResult
 if TYPE_CHECKING:
     from chatstash.langchain.runner import with_history
 
-__all__ = ["MessagesResult", "MessagesTurn", "UpstashRedisChatMessageHistory", "with_history"]
+__all__ = ["MessagesResult", "MessagesTurn", "OnWriteError", "UpstashRedisChatMessageHistory", "with_history"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from chatstash.errors import DatabaseError, StoreClosed, UnstorableMessage
+from chatstash.errors import ConcurrentTurn, DatabaseError, IdempotencyConflict, StoreClosed, UnstorableMessage
 
 OnWriteError = Callable[[Exception], None]
 
@@ -38,6 +38,8 @@ def write_watched(key: str, hook: OnWriteError | None) -> Iterator[None]:
     """
     try:
         yield
+    except ConcurrentTurn:
+        raise  # an answer, and no failure
     except Exception as error:
         _log.error("Adding messages to %r failed: %s. %s", key, _kind(error), _outcome(error))
         if hook is not None:
@@ -55,6 +57,8 @@ def _outcome(error: Exception) -> str:
         return f"{error.applied.value} {error.advice}".rstrip()
     if isinstance(error, UnstorableMessage):
         return f"Message {error.index} cannot be stored; no message was sent or stored."
+    if isinstance(error, IdempotencyConflict):
+        return "Nothing was stored by this call."
     if isinstance(error, (StoreClosed, ValueError)):
         return "Nothing was sent."
     return "Whether anything was stored is not known."

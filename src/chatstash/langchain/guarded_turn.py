@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from chatstash.errors import ConcurrentTurn
+from chatstash.history.conversation import Conversation
+from chatstash.history.guarded_turn import GuardedTurn
 from chatstash.history.reads import Contents
 from chatstash.history.records import Record
-from chatstash.history.turn import GuardedTurn
+from chatstash.langchain.failed_writes import OnWriteError, write_watched
 from chatstash.langchain.messages import to_records
 from chatstash.langchain.results import MessagesResult, messages_result, readable_messages
 
@@ -39,10 +42,14 @@ class MessagesTurn(GuardedTurn[BaseMessage, MessagesResult]):
         ```
     """
 
+    def __init__(self, conversation: Conversation, on_write_error: OnWriteError | None = None) -> None:
+        super().__init__(conversation)
+        self._on_write_error = on_write_error
+
     @property
     def messages(self) -> list[BaseMessage]:
         """The messages that were read, oldest first, and those added since."""
-        return [*self.result.messages, *self._added]
+        return [*self.result.messages, *self._items]
 
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:
         """Add messages, to be stored on leaving; no request.
@@ -61,12 +68,16 @@ class MessagesTurn(GuardedTurn[BaseMessage, MessagesResult]):
         self._add([AIMessage(content=message) if isinstance(message, str) else message])
 
     def _result_of(self, contents: Contents) -> MessagesResult:
-        return messages_result(contents, self._session)
+        return messages_result(self._conversation, contents)
 
     def _records_of(self, items: list[BaseMessage]) -> list[Record]:
-        records = to_records(items)
-        self._session.prepared(records)
-        return records
+        return to_records(items)
 
-    def _explain(self, error: ConcurrentTurn) -> None:
-        error.messages = readable_messages(error.records, error.key)
+    @contextmanager
+    def _appending(self) -> Iterator[None]:
+        try:
+            with write_watched(self._conversation.key, self._on_write_error):
+                yield
+        except ConcurrentTurn as error:
+            error.messages = readable_messages(error.records, error.key)
+            raise

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, get_buffer_string
 
 from chatstash.errors import Outcome, OutcomeUnknown
+from chatstash.history.conversation import LONGEST_ON_ITS_WAY, Conversation
 from chatstash.history.keys import DEFAULT_PREFIX, conversation_key
 from chatstash.history.options import OnCorrupt
 from chatstash.history.records import Record
-from chatstash.history.session import LONGEST_ON_ITS_WAY, Session
+from chatstash.history.session import Session
 from chatstash.history.store import SharedStore, Store
 from chatstash.langchain.failed_writes import OnWriteError, checked_hook, write_watched
 from chatstash.langchain.guarded_turn import MessagesTurn
 from chatstash.langchain.messages import to_records
 from chatstash.langchain.results import MessagesResult, messages_result
 from chatstash.rest.endpoint import veiled
+from chatstash.rest.limits import RetryPolicy
 
 try:
     from langchain_core.chat_history import BaseChatMessageHistory as _Base
@@ -44,11 +46,13 @@ class UpstashRedisChatMessageHistory(_Base):
         url: The database's REST URL; empty for that of `UPSTASH_REDIS_REST_URL`.
         token: Its token; empty for that of `UPSTASH_REDIS_REST_TOKEN`.
         key_prefix: What the key begins with; the session id follows.
-        ttl: Seconds until the conversation expires, 1 to 10^9, set anew with every message added; None for never.
+        ttl: Seconds until the conversation expires, 1 to 10^9, set anew with every message added; None for the
+            store's, and without one to leave the expiry as it is.
         timeout: Seconds that an operation may take in all, retries included; None for the store's, else 30.
         retries: How often a request is sent again, or what settles it where it may have been applied; None for the
             store's, else 3.
-        refresh_ttl_on_read: Whether reading sets the expiry anew too, in the same request.
+        refresh_ttl_on_read: Whether reading sets the expiry anew too, in the same request; None for the store's.
+        retry_policy: A budget for each class of operation; `timeout` and `retries` go before it; None for the store's.
         max_request_bytes: What a request or reply may have, in bytes: larger appends are staged, larger reads come in
             pages; None for the store's, else 10^7.
         idempotency_ttl: Seconds for which an idempotency key is remembered; None for the store's, else 86400.
@@ -83,6 +87,7 @@ class UpstashRedisChatMessageHistory(_Base):
         timeout: float | None = None,
         retries: int | None = None,
         refresh_ttl_on_read: bool | None = None,
+        retry_policy: RetryPolicy | None = None,
         max_request_bytes: int | None = None,
         idempotency_ttl: int | None = None,
         on_corrupt: OnCorrupt | None = None,
@@ -104,6 +109,7 @@ class UpstashRedisChatMessageHistory(_Base):
             {
                 "ttl": ttl,
                 "refresh_ttl_on_read": refresh_ttl_on_read,
+                "retry_policy": retry_policy,
                 "timeout": timeout,
                 "retries": retries,
                 "max_request_bytes": max_request_bytes,
@@ -182,13 +188,13 @@ class UpstashRedisChatMessageHistory(_Base):
             WrongType: The key holds something else, which was left as it was.
             DatabaseError: Anything else that went wrong.
         """
-        session = self._session()
-        return messages_result(session.contents(), session)
+        conversation = self._conversation()
+        return messages_result(conversation, conversation.read())
 
     async def aread(self) -> MessagesResult:
         """Read as `read` does, without blocking the event loop."""
-        session = self._session()
-        return messages_result(await session.acontents(), session)
+        conversation = self._conversation()
+        return messages_result(conversation, await conversation.aread())
 
     def records(self) -> list[Record]:
         """Return all records, oldest first, each with its time and id; one request."""
@@ -243,7 +249,7 @@ class UpstashRedisChatMessageHistory(_Base):
 
         For `with` and `async with`; see `MessagesTurn`. One request each to read and to add.
         """
-        return MessagesTurn(self._session())
+        return MessagesTurn(self._conversation(), self.on_write_error)
 
     def settle(self, lost: OutcomeUnknown | str, *, on_its_way: float = LONGEST_ON_ITS_WAY) -> Outcome:
         """Tell what became of a write whose reply was lost; one request, two commands or a few more.
@@ -275,6 +281,9 @@ class UpstashRedisChatMessageHistory(_Base):
         # Made anew each time, for the old class lets its users set session_id, key_prefix and ttl, or override key.
         options = replace(self._options, ttl=self.ttl, refresh_ttl_on_read=self.refresh_ttl_on_read)
         return self._store.session_at(self.key, options=options)
+
+    def _conversation(self) -> Conversation:
+        return self._session().conversation
 
     def __getstate__(self) -> dict[str, Any]:
         # The SDK's client holds the token.

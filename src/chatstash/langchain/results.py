@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from langchain_core.messages import BaseMessage
 
 from chatstash.errors import CorruptRecord, UnreadableRecord
+from chatstash.history.conversation import Conversation
 from chatstash.history.reads import Contents
 from chatstash.history.records import Record
 from chatstash.history.results import ReadResult
-from chatstash.history.session import Session
 from chatstash.history.unreadable import kept_of, placeholder_record
 from chatstash.langchain.messages import to_message
 
@@ -35,15 +35,15 @@ class _Both:
     message: BaseMessage
 
 
-def messages_result(contents: Contents, session: Session) -> MessagesResult:
-    """Return the messages of what was read, with the session's `on_corrupt` applied.
+def messages_result(conversation: Conversation, contents: Contents) -> MessagesResult:
+    """Return the messages of what was read, with the conversation's `on_corrupt` applied.
 
     Raises:
         UnreadableRecord: A record is no message, and `on_corrupt` is `raise`; has the messages that can be read.
     """
-    entries = [_both(entry, session.key, position) for position, entry in enumerate(contents.entries)]
+    entries = [_both(entry, conversation.key, position) for position, entry in enumerate(contents.entries)]
     try:
-        kept = kept_of(entries, session.options.on_corrupt, _placeholder)
+        kept = kept_of(entries, conversation.options.on_corrupt, _placeholder)
     except UnreadableRecord as error:
         readable = [entry for entry in entries if isinstance(entry, _Both)]
         error.records = [entry.record for entry in readable]

@@ -14,9 +14,9 @@ from langchain_core.runnables.base import RunnableLike, coerce_to_runnable
 from langchain_core.runnables.config import ensure_config, patch_config
 from langchain_core.runnables.utils import get_unique_config_specs
 
+from chatstash.langchain.exchange import Exchange, Question, Reply
 from chatstash.langchain.lookup import HistoryLookup, MessageHistory
 from chatstash.langchain.shapes import Keys
-from chatstash.langchain.turns import Question, Reply, Turn
 
 _log = logging.getLogger("chatstash")
 
@@ -165,7 +165,7 @@ class RunnableWithHistory(Runnable[Any, Any]):
         # RunnableWithMessageHistory shows it there too, to whatever runs within.
         return history, patch_config(config, configurable={"message_history": history})
 
-    def _kept(self, turn: Turn, reply: Reply) -> list[BaseMessage]:
+    def _kept(self, turn: Exchange, reply: Reply) -> list[BaseMessage]:
         return turn.stopped(reply.output) if self._keep_partial else []
 
 

@@ -24,6 +24,11 @@ class Effect(enum.Enum):
     WRITE = "the second time may change more: it must not be sent again where the first may have been applied"
 
 
+KEY_LOCKING = "#!lua flags=allow-key-locking\n"
+"""The first line of a script that locks only the keys it declares; without it Upstash locks the whole database
+(https://upstash.com/docs/redis/sdks/ts/commands/scripts/eval). Only Upstash knows the flag."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Commands that travel in one HTTP request.
@@ -53,7 +58,8 @@ class Cost:
 
     Attributes:
         requests: HTTP requests, those that failed and were sent again included.
-        commands: Commands that ran, as Upstash bills them: https://upstash.com/docs/redis/overall/pricing
+        commands: Commands of the requests that were answered, and what ran within scripts, as Upstash bills them
+            (https://upstash.com/docs/redis/overall/pricing). What a request ran whose reply was lost is not known.
         bytes_sent: Bytes of the HTTP bodies of the requests that were carried out.
         bytes_received: Bytes of the HTTP bodies of their replies.
     """

@@ -98,16 +98,6 @@ class RetryPolicy:
     idempotent: Budget = field(default_factory=Budget)
     append: Budget = field(default_factory=Budget)
 
-    @classmethod
-    def uniform(cls, timeout: float = DEFAULT_TIMEOUT, retries: int = DEFAULT_RETRIES) -> RetryPolicy:
-        """Return the policy in which every operation has the same seconds and retries.
-
-        Raises:
-            ValueError: One of them cannot be right.
-        """
-        budget = Budget(timeout, retries)
-        return cls(budget, budget, budget)
-
 
 def _passes_by_itself(error: DatabaseError) -> bool:
     if isinstance(error, ProtocolError) and error.applied is Applied.UNKNOWN:

@@ -35,13 +35,10 @@ from chatstash.errors import (
     ServerError,
     WrongType,
 )
-from chatstash.rest.commands import Batch, Command, Reply
+from chatstash.rest.commands import KEY_LOCKING, Batch, Command, Reply
+from chatstash.rest.sync_token import is_sync_token
 
 _SYNC_TOKEN_HEADER = "upstash-sync-token"  # noqa: S105 - a header's name
-
-KEY_LOCKING = "#!lua flags=allow-key-locking\n"
-"""The first line of a script that locks only the keys it declares; without it Upstash locks the whole database
-(https://upstash.com/docs/redis/sdks/ts/commands/scripts/eval). Only Upstash knows the flag."""
 
 _SHOWN_TEXT = 200
 _LOOKED_AT = 4000
@@ -124,7 +121,7 @@ def _path_of(batch: Batch) -> str:
 def sync_token_of(reply: HttpReply) -> str | None:
     """Return a reply's sync token; None where there is none that could be sent back as it is."""
     token = reply.headers.get(_SYNC_TOKEN_HEADER, "")
-    return token if token and token.isascii() and token.isprintable() else None
+    return token if is_sync_token(token) else None
 
 
 def replies_from(batch: Batch, request: HttpRequest, reply: HttpReply, *, token: str = "") -> tuple[Reply, ...]:

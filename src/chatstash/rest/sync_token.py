@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from chatstash.rest.fork import begins_anew_after_fork
 
-_VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,4096}", re.ASCII)
+_SYNC_TOKEN = re.compile(r"[\x21-\x7e]{1,4096}", re.ASCII)
 
 
 class _Lock:
@@ -97,9 +97,14 @@ class SyncToken:
             self._token, self._write_sent = token, ticket.sent
 
 
+def is_sync_token(token: object) -> bool:
+    """Tell whether a value could be a sync token: what can be sent in a header, and is not enormous."""
+    return isinstance(token, str) and _SYNC_TOKEN.fullmatch(token) is not None
+
+
 def checked_sync_token(token: str) -> str:
-    """Return a sync token that came from elsewhere, or raise ValueError where it cannot be sent in a header."""
-    if not isinstance(token, str) or not _VISIBLE_ASCII.fullmatch(token):
+    """Return a sync token that came from elsewhere, or raise ValueError where it can be none."""
+    if not is_sync_token(token):
         raise ValueError("a sync token is 1 to 4096 printable ASCII characters without spaces, or None")
     return token
 

@@ -47,14 +47,14 @@ class Question:
             )
         return cls(keys, value, input_messages(value))
 
-    def after(self, history: Sequence[BaseMessage]) -> Turn:
+    def after(self, history: Sequence[BaseMessage]) -> Exchange:
         """Return the turn in which this is asked after a conversation.
 
         An input that repeats the whole conversation and goes on asks only what follows it.
         """
         repeats = len(self.messages) > len(history)
         asked = without_prefix(history, self.messages) if repeats else self.messages
-        return Turn(self.keys, self._given(history, asked), list(history), asked)
+        return Exchange(self.keys, self._given(history, asked), list(history), asked)
 
     def _given(self, history: Sequence[BaseMessage], asked: list[BaseMessage]) -> Any:
         if self.keys.history:
@@ -66,7 +66,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Exchange:
     """A question asked after a conversation.
 
     Attributes:

@@ -1,0 +1,153 @@
+"""One conversation as adapters build on it: every operation, and nothing decided that a framework may decide."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from typing import TypeVar
+
+from chatstash.errors import Outcome, OutcomeUnknown
+from chatstash.history import appends, clears, outcomes, reads
+from chatstash.history.keys import checked_idempotency_key, checked_key
+from chatstash.history.options import Options
+from chatstash.history.records import RANDOM_BYTES, Record, encode, record_ids
+from chatstash.history.results import AppendResult, ClearResult
+from chatstash.rest.commands import Cost
+from chatstash.rest.database import Database
+from chatstash.rest.limits import Budget
+from chatstash.rest.ops import Op
+
+T = TypeVar("T")
+
+LONGEST_ON_ITS_WAY = 60.0
+"""Seconds after which a request that has not shown its effect is taken to be lost."""
+
+
+class Conversation:
+    """One conversation at one key. What `Session`, and the classes of other frameworks, show to their callers.
+
+    What each method does, costs and raises is said there. Holds no connection of its own; safe to share between threads
+    and event loops.
+
+    Args:
+        database: The database it is in.
+        key: Its key.
+        options: How it is read and written.
+
+    Raises:
+        ValueError: The key cannot be one.
+    """
+
+    def __init__(self, database: Database, key: str, options: Options) -> None:
+        self.key = checked_key(key)
+        self.options = options
+        self.database = database
+
+    @property
+    def sync_token(self) -> str | None:
+        """What makes a read see the writes before it; can be set."""
+        return self.database.sync_token_of(self.key)
+
+    @sync_token.setter
+    def sync_token(self, token: str | None) -> None:
+        self.database.set_sync_token(self.key, token)
+
+    def read(self) -> reads.Contents:
+        """Read it, and leave it to the caller what becomes of records that cannot be read."""
+        return self._run(reads.read(self.key, self.options), self.options.retry_policy.read)
+
+    async def aread(self) -> reads.Contents:
+        """Read as `read` does, without blocking the event loop."""
+        return await self._arun(reads.read(self.key, self.options), self.options.retry_policy.read)
+
+    def append(self, records: Iterable[Record], idempotency_key: str | None = None) -> AppendResult:
+        """Append records, all or none, and once."""
+        wanted = self.prepared(records, idempotency_key)
+        return self._run(_unless_empty(wanted, appends.append(wanted)), self.options.retry_policy.append)
+
+    async def aappend(self, records: Iterable[Record], idempotency_key: str | None = None) -> AppendResult:
+        """Append as `append` does, without blocking the event loop."""
+        wanted = self.prepared(records, idempotency_key)
+        return await self._arun(_unless_empty(wanted, appends.append(wanted)), self.options.retry_policy.append)
+
+    def append_unless_changed(self, records: Iterable[Record], read: reads.Contents) -> AppendResult:
+        """Append records if nobody changed it since it was read; else raises `ConcurrentTurn`."""
+        wanted = self.prepared(records)
+        op = _unless_empty(wanted, appends.append_unless_changed(wanted, read))
+        return self._run(op, self.options.retry_policy.append)
+
+    async def aappend_unless_changed(self, records: Iterable[Record], read: reads.Contents) -> AppendResult:
+        """Append as `append_unless_changed` does, without blocking the event loop."""
+        wanted = self.prepared(records)
+        op = _unless_empty(wanted, appends.append_unless_changed(wanted, read))
+        return await self._arun(op, self.options.retry_policy.append)
+
+    def clear(self) -> ClearResult:
+        """Delete it, once."""
+        return self._run(clears.clear(self.key, secrets.token_hex(12)), self.options.retry_policy.idempotent)
+
+    async def aclear(self) -> ClearResult:
+        """Delete it as `clear` does, without blocking the event loop."""
+        return await self._arun(clears.clear(self.key, secrets.token_hex(12)), self.options.retry_policy.idempotent)
+
+    def settle(self, lost: OutcomeUnknown | str, on_its_way: float) -> Outcome:
+        """Tell what became of a write whose reply was lost."""
+        return self._run(self._settling(lost, on_its_way), self.options.retry_policy.idempotent)
+
+    async def asettle(self, lost: OutcomeUnknown | str, on_its_way: float) -> Outcome:
+        """Tell what became of a write as `settle` does, without blocking the event loop."""
+        return await self._arun(self._settling(lost, on_its_way), self.options.retry_policy.idempotent)
+
+    def prepared(self, records: Iterable[Record], idempotency_key: str | None = None) -> appends.Append:
+        """Return records ready to be appended, each with a new id; raises what can be before anything is sent."""
+        kept = list(records)
+        rids = record_ids(len(kept), time_ms=time.time_ns() // 1_000_000, randomness=secrets.token_bytes(RANDOM_BYTES))
+        texts = [
+            encode(replace(record, rid=rid) if isinstance(record, Record) else record, index=index)
+            for index, (record, rid) in enumerate(zip(kept, rids, strict=True))
+        ]
+        if idempotency_key is None:
+            return appends.Append(self.key, texts, rids, self.options)
+        return appends.Append(
+            self.key, texts, rids, self.options, checked_idempotency_key(idempotency_key), _digest(kept)
+        )
+
+    def _run(self, op: Op[T], budget: Budget) -> T:
+        return self.database.run(op, self.key, budget)
+
+    async def _arun(self, op: Op[T], budget: Budget) -> T:
+        return await self.database.arun(op, self.key, budget)
+
+    def _settling(self, lost: OutcomeUnknown | str, on_its_way: float) -> Op[Outcome]:
+        longest = _checked_seconds(on_its_way)
+        if isinstance(lost, str):
+            marker = appends.marker_key(self.key, checked_idempotency_key(lost))
+            return outcomes.settle(self.key, (), marker, on_its_way=longest > 0)
+        if not isinstance(lost, OutcomeUnknown) or lost.key != self.key:
+            raise ValueError(
+                f"settle takes an idempotency key or an OutcomeUnknown of this conversation, {self.key!r}, not {lost!r}"
+            )
+        age = time.time() - lost.time_ms / 1000
+        return outcomes.settle(self.key, lost.rids, lost.marker, on_its_way=age < longest)
+
+
+def _unless_empty(wanted: appends.Append, op: Op[AppendResult]) -> Op[AppendResult]:
+    """Run `op` if there is something to append; else nothing is asked."""
+    if not wanted.texts:
+        return AppendResult(length=None, rids=[], cost=Cost())
+    return (yield from op)
+
+
+def _digest(records: Sequence[Record]) -> str:
+    """Return what two appends of the same records share: their stored form without ids."""
+    return sha256("\n".join(encode(replace(record, rid=None)) for record in records).encode()).hexdigest()
+
+
+def _checked_seconds(on_its_way: float) -> float:
+    number = isinstance(on_its_way, (int, float)) and not isinstance(on_its_way, bool)
+    if not number or not on_its_way >= 0:
+        raise ValueError(f"on_its_way must be a number of seconds, 0 or more, not {on_its_way!r}")
+    return on_its_way
