@@ -159,13 +159,16 @@ class Report:
     note: str = ""
 
     def __str__(self) -> str:
+        contents = (
+            f"lost {len(self.lost)}, doubled {len(self.doubled)}, out of order {len(self.disordered)}, "
+            f"torn apart {len(self.torn)}, other {len(self.wrong)}; "
+            f"reads that met a late copy {self.copies_met}, copies left in storage {self.copies_left}"
+        )
         lines = [
             f"{self.name}: seed {self.seed}, {self.appends} appends by {WRITERS} writers, {self.repeats} of them "
             f"repeated by another writer, {self.reads} reads meanwhile ({self.reads_failed} failed), "
             f"{self.seconds:.1f} s{self.note}",
-            f"lost {len(self.lost)}, doubled {len(self.doubled)}, out of order {len(self.disordered)}, "
-            f"torn apart {len(self.torn)}, other {len(self.wrong)}; "
-            f"reads that met a late copy {self.copies_met}, copies left in storage {self.copies_left}",
+            contents,
             "outcomes of appends: " + ", ".join(f"{name} {count}" for name, count in sorted(self.outcomes.items())),
             *_table(self.table),
         ]
@@ -354,7 +357,7 @@ class Run:
         for append in self._all():
             self.report.appends += 1
             there = stored[append.session]
-            counts = {there_count for there_count in (self._count(stored, append, text) for text in append.texts)}
+            counts = {self._count(stored, append, text) for text in append.texts}
             is_expected = append.texts[0] in self.acknowledged[append.session]
             if is_expected and 0 in counts:
                 self.report.lost.append(f"{append.identity} in {append.session}")
