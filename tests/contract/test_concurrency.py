@@ -41,8 +41,11 @@ _NO_NOISE = ("LangChainDeprecationWarning", "Executing <")
         "fork.py",
         "fork_async.py",
         "fork_in_loop.py",
+        "fork_under_way.py",
         "exit_at_once.py",
+        "exit_under_way.py",
         "cancelled.py",
+        "cancelled_everywhere.py",
         "closed_under_way.py",
     ],
 )
@@ -52,7 +55,8 @@ def test_in_a_process_of_its_own(upstash: LocalUpstash, script: str) -> None:
     assert (done.returncode, done.stdout.strip(), noise) == (0, "ok", [])
 
 
-def test_interruptions_at_any_moment(upstash: LocalUpstash) -> None:
+@pytest.mark.parametrize("script", ["interrupted.py", "interrupted_appends.py"])
+def test_interruptions_at_any_moment(upstash: LocalUpstash, script: str) -> None:
     # Without -X dev: what is interrupted between two steps may leave a socket to the garbage collector.
-    done = _run("interrupted.py", upstash)
+    done = _run(script, upstash)
     assert (done.returncode, done.stdout.strip()) == (0, "ok"), done.stderr
