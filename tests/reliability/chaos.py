@@ -164,10 +164,13 @@ class Report:
             f"torn apart {len(self.torn)}, other {len(self.wrong)}; "
             f"reads that met a late copy {self.copies_met}, copies left in storage {self.copies_left}"
         )
-        lines = [
+        work = (
             f"{self.name}: seed {self.seed}, {self.appends} appends by {WRITERS} writers, {self.repeats} of them "
             f"repeated by another writer, {self.reads} reads meanwhile ({self.reads_failed} failed), "
-            f"{self.seconds:.1f} s{self.note}",
+            f"{self.seconds:.1f} s{self.note}"
+        )
+        lines = [
+            work,
             contents,
             "outcomes of appends: " + ", ".join(f"{name} {count}" for name, count in sorted(self.outcomes.items())),
             *_table(self.table),

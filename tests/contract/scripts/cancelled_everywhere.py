@@ -1,6 +1,7 @@
 """Each async operation cancelled at each of its awaits, before it ends and just as it ends: nothing is left behind.
 
-Whatever was cancelled, the next operation works; by its idempotency key an append is decided, and made once.
+Its server permits replies of 130 kB, so that reading takes several requests. Whatever was cancelled, the next operation
+works; by its idempotency key an append is decided, and made once.
 """
 
 import asyncio
@@ -12,7 +13,6 @@ from typing import Any
 from langchain_core.messages import HumanMessage
 
 from chatstash import Outcome, Store, UpstashRedisChatMessageHistory
-from chatstash.local import LocalUpstash, limits_of
 
 ONE = [HumanMessage("one"), HumanMessage("two")]
 LARGE = [HumanMessage(str(number) + "x" * 12_000) for number in range(12)]
@@ -100,10 +100,10 @@ async def check(history: UpstashRedisChatMessageHistory) -> None:
 
         return after
 
-    assert await at_every_step(lambda: history.aadd_messages(ONE), plain_is_stored_once_at_most) > 3
-    assert await at_every_step(lambda: history.aadd_messages(LARGE), plain_is_stored_once_at_most) > 10
-    assert await at_every_step(keyed, decided(ONE)) > 3
-    assert await at_every_step(keyed_large, decided(LARGE)) > 10
+    assert await at_every_step(lambda: history.aadd_messages(ONE), plain_is_stored_once_at_most) > 1
+    assert await at_every_step(lambda: history.aadd_messages(LARGE), plain_is_stored_once_at_most) > 5
+    assert await at_every_step(keyed, decided(ONE)) > 1
+    assert await at_every_step(keyed_large, decided(LARGE)) > 5
     await reading_and_turning(history)
 
 
@@ -134,12 +134,12 @@ async def reading_and_turning(history: UpstashRedisChatMessageHistory) -> None:
 
     before = (await history.aread()).cost.requests
     assert before > 5, "read in pages"
-    assert await at_every_step(history.aget_messages, is_whole) > 10
-    assert await at_every_step(turn, has_whole_turns) > 10
+    assert await at_every_step(history.aget_messages, is_whole) > 5
+    assert await at_every_step(turn, has_whole_turns) > 5
     await history.aclear()
     await history.aadd_messages(ONE)
     whole = len(ONE)
-    assert await at_every_step(history.aclear, clear_and_fill) > 3
+    assert await at_every_step(history.aclear, clear_and_fill) > 1
 
 
 async def within_timeouts(history: UpstashRedisChatMessageHistory) -> None:
@@ -157,25 +157,17 @@ async def within_timeouts(history: UpstashRedisChatMessageHistory) -> None:
 async def main() -> None:
     problems: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
-    with LocalUpstash(plan=limits_of("payg", max_request_bytes=130_000)) as upstash:
-        async with Store(upstash.url, upstash.token, timeout=20, max_request_bytes=100_000) as store:
-            # Each loop has its connections once something was asked.
-            await UpstashRedisChatMessageHistory("first", store=store).aget_messages()
-        await settled_down()
-        descriptors = len(os.listdir("/proc/self/fd"))
-        async with Store(upstash.url, upstash.token, timeout=20, max_request_bytes=100_000) as store:
-            await check(UpstashRedisChatMessageHistory("everywhere", store=store, ttl=60))
-            await within_timeouts(UpstashRedisChatMessageHistory("timeouts", store=store))
-        await settled_down()
-        assert len(os.listdir("/proc/self/fd")) <= descriptors
+    async with Store(timeout=20, max_request_bytes=100_000) as store:
+        await UpstashRedisChatMessageHistory("first", store=store).aget_messages()
+    descriptors = len(os.listdir("/proc/self/fd"))
+    async with Store(timeout=20, max_request_bytes=100_000) as store:
+        await check(UpstashRedisChatMessageHistory("everywhere", store=store, ttl=60))
+        await within_timeouts(UpstashRedisChatMessageHistory("timeouts", store=store))
+    gc.collect()
+    await asyncio.sleep(0)
+    assert len(os.listdir("/proc/self/fd")) == descriptors
     assert asyncio.all_tasks() == {asyncio.current_task()}
     assert problems == [], problems
-
-
-async def settled_down() -> None:
-    """Wait until the server has closed its ends."""
-    gc.collect()
-    await asyncio.sleep(0.5)
 
 
 asyncio.run(main())
