@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from langchain_core.messages import HumanMessage
 
-from chatstash import Outcome, OutcomeUnknown, UpstashRedisChatMessageHistory
+from chatstash import ConcurrentTurn, Outcome, OutcomeUnknown, Store, UpstashRedisChatMessageHistory
 from chatstash.local import LocalUpstash
 from tests.conftest import Call
 
@@ -85,8 +87,6 @@ def test_what_gave_up_and_comes_late_stands_behind_what_was_written_since(upstas
 
 
 def test_a_turn_that_a_late_copy_disturbs_is_refused_though_nobody_wrote(upstash: LocalUpstash, run: Run) -> None:
-    from chatstash import ConcurrentTurn
-
     history = _history(upstash)
     upstash.faults.next("applied_late", seconds=LATE)
     history.add_user_message("late")
@@ -96,7 +96,25 @@ def test_a_turn_that_a_late_copy_disturbs_is_refused_though_nobody_wrote(upstash
     assert _texts(history) == ["late"]
 
 
-def _messages(text: str) -> list[Any]:
-    from langchain_core.messages import HumanMessage
+def test_of_two_writes_under_way_at_once_a_lagging_replica_may_show_one(call: Call) -> None:
+    # Their sync tokens cannot be compared: that of the write sent later is kept, though it was the first to be applied.
+    with (
+        LocalUpstash(replica_lag=60) as upstash,
+        Store(upstash.url, upstash.token) as store,
+        ThreadPoolExecutor() as threads,
+    ):
+        history = UpstashRedisChatMessageHistory("s", store=store)
+        upstash.faults.next("delay", seconds=LATE)
+        sent_first = threads.submit(history.add_user_message, "sent first")
+        while upstash.faults.to_json()["next"]:
+            time.sleep(0.001)
+        history.add_user_message("sent second")
+        sent_first.result()
+        assert [message.content for message in call(history, "messages")] == ["sent second"]
+        call(history, "add_messages", _messages("later"))
+        found = [message.content for message in call(history, "messages")]
+        assert found == ["sent second", "sent first", "later"]
 
+
+def _messages(text: str) -> list[Any]:
     return [HumanMessage(text)]
