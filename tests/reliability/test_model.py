@@ -43,6 +43,7 @@ STORED = {"reply_lost", "reset", "truncated", "unavailable"}
 colours = st.sampled_from([call_sync, call_async])
 sizes = st.integers(1, 4)
 keys = st.sampled_from(["one", "two", "three"])
+faults = st.lists(st.sampled_from([None, *MENDED]), max_size=3)
 
 
 class Conversation(RuleBasedStateMachine):
@@ -54,7 +55,7 @@ class Conversation(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         type(self).number += 1
-        at_once = Budget(retries=4, first_pause=0.0)
+        at_once = Budget(retries=12, first_pause=0.0)
         policy = RetryPolicy(at_once, at_once, at_once)
         self.stores = [
             Store(
@@ -75,9 +76,11 @@ class Conversation(RuleBasedStateMachine):
         self.late_until = 0.0
 
     def teardown(self) -> None:
-        self.upstash.faults.clear()
+        self.let_late_ones_land()
+        found = _texts(self.ours.messages)
         for store in self.stores:
             store.close()
+        assert found == self.expected
 
     def fresh(self, size: int, filler: str = "") -> list[str]:
         self.written += size
@@ -89,30 +92,34 @@ class Conversation(RuleBasedStateMachine):
         while (left := self.late_until - time.monotonic()) > 0:
             time.sleep(left)
 
-    @rule(kinds=st.lists(st.sampled_from([None, *MENDED]), min_size=1, max_size=3))
-    def plan_faults(self, kinds: list[str | None]) -> None:
+    def plan(self, kinds: list[str | None]) -> None:
+        """Plan faults of the next requests; those that are left over meet whatever comes then."""
         for kind in kinds:
             self.upstash.faults.next(kind, **MENDED.get(kind or "", {}))  # type: ignore[arg-type]
-        self.late_until = time.monotonic() + 3600 if "applied_late" in kinds else self.late_until
+        if "applied_late" in kinds:
+            self.late_until = time.monotonic() + 3600
 
     def _late_ones_began(self) -> None:
         # What is late has begun by now, at the latest.
         self.late_until = min(self.late_until, time.monotonic() + 2 * LATE + 0.05)
 
-    @rule(call=colours, size=sizes)
-    def append(self, call: Call, size: int) -> None:
+    @rule(call=colours, size=sizes, kinds=faults)
+    def append(self, call: Call, size: int, kinds: list[str | None]) -> None:
         texts = self.fresh(size)
+        self.plan(kinds)
         call(self.ours, "add_messages", _messages(texts))
         self.expected += texts
 
-    @rule(call=colours)
-    def append_large(self, call: Call) -> None:
+    @rule(call=colours, kinds=faults)
+    def append_large(self, call: Call, kinds: list[str | None]) -> None:
         texts = self.fresh(3, "." * 45_000)
+        self.plan(kinds)
         call(self.ours, "add_messages", _messages(texts))
         self.expected += texts
 
-    @rule(call=colours, size=sizes, key=keys)
-    def append_with_key(self, call: Call, size: int, key: str) -> None:
+    @rule(call=colours, size=sizes, key=keys, kinds=faults)
+    def append_with_key(self, call: Call, size: int, key: str, kinds: list[str | None]) -> None:
+        self.plan(kinds)
         texts = self.used.get(key)
         if texts is None:
             texts = self.used[key] = self.fresh(size)
@@ -202,8 +209,9 @@ class Conversation(RuleBasedStateMachine):
         assert call(self.others, "settle", "never used") is Outcome.STILL_POSSIBLE
         assert call(self.others, "settle", "never used", on_its_way=0) is Outcome.NOT_STORED
 
-    @rule(call=colours)
-    def read(self, call: Call) -> None:
+    @rule(call=colours, kinds=faults)
+    def read(self, call: Call, kinds: list[str | None]) -> None:
+        self.plan(kinds)
         assert _texts(call(self.ours, "messages")) == self.expected
 
     @rule(call=colours)
@@ -231,7 +239,7 @@ def test_a_conversation_is_the_list_it_should_be() -> None:
         run_state_machine_as_test(
             Conversation,
             settings=settings(
-                max_examples=50,
+                max_examples=35,
                 stateful_step_count=25,
                 derandomize=True,
                 deadline=None,
