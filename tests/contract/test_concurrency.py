@@ -5,21 +5,23 @@ What counts warnings or descriptors runs in a process of its own, with the serve
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from chatstash.local import LocalUpstash
+from chatstash.local import LocalUpstash, limits_of
 
 SCRIPTS = Path(__file__).parent / "scripts"
+_PLACES = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
 
 
 def _run(script: str, upstash: LocalUpstash, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *options, str(SCRIPTS / script)],
-        env={"PATH": "/usr/bin:/bin", **upstash.environment},
+        env={"PATH": "/usr/bin:/bin", **_PLACES, **upstash.environment},
         capture_output=True,
         text=True,
         timeout=110,
@@ -41,18 +43,30 @@ _NO_NOISE = ("LangChainDeprecationWarning", "Executing <")
         "fork.py",
         "fork_async.py",
         "fork_in_loop.py",
+        "fork_under_way.py",
         "exit_at_once.py",
+        "exit_under_way.py",
         "cancelled.py",
         "closed_under_way.py",
     ],
 )
 def test_in_a_process_of_its_own(upstash: LocalUpstash, script: str) -> None:
+    _check(upstash, script)
+
+
+def test_cancelled_at_each_await() -> None:
+    with LocalUpstash(plan=limits_of("payg", max_request_bytes=130_000)) as upstash:
+        _check(upstash, "cancelled_everywhere.py")
+
+
+def _check(upstash: LocalUpstash, script: str) -> None:
     done = _run(script, upstash, "-X", "dev", "-W", "error::ResourceWarning", "-W", "error::RuntimeWarning")
     noise = [line for line in done.stderr.splitlines() if line and not any(word in line for word in _NO_NOISE)]
     assert (done.returncode, done.stdout.strip(), noise) == (0, "ok", [])
 
 
-def test_interruptions_at_any_moment(upstash: LocalUpstash) -> None:
+@pytest.mark.parametrize("script", ["interrupted.py", "interrupted_appends.py"])
+def test_interruptions_at_any_moment(upstash: LocalUpstash, script: str) -> None:
     # Without -X dev: what is interrupted between two steps may leave a socket to the garbage collector.
-    done = _run("interrupted.py", upstash)
+    done = _run(script, upstash)
     assert (done.returncode, done.stdout.strip()) == (0, "ok"), done.stderr

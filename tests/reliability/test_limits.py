@@ -1,0 +1,120 @@
+"""Where the guarantees end, as docs/reliability.md says: each limit shown, so that nobody takes it for more."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from langchain_core.messages import HumanMessage
+
+from chatstash import ConcurrentTurn, Outcome, OutcomeUnknown, Store, UpstashRedisChatMessageHistory
+from chatstash.local import LocalUpstash
+from tests.conftest import Call
+
+Run = Callable[..., Any]
+LATE = 0.3
+
+
+def _history(upstash: LocalUpstash, **options: Any) -> UpstashRedisChatMessageHistory:
+    return UpstashRedisChatMessageHistory("s", upstash.url, upstash.token, **options)
+
+
+def _texts(history: UpstashRedisChatMessageHistory) -> list[str]:
+    return [str(message.content) for message in history.messages]
+
+
+def _until_there_are(run: Run, key: str, length: int) -> None:
+    end = time.monotonic() + 10
+    while run("LLEN", key) != length and time.monotonic() < end:
+        time.sleep(0.01)
+    assert run("LLEN", key) == length
+
+
+def test_a_late_append_that_lands_after_a_clear_brings_its_message_back(upstash: LocalUpstash, run: Run) -> None:
+    history = _history(upstash)
+    upstash.faults.next("applied_late", seconds=LATE)
+    history.add_user_message("late")
+    history.clear()
+    assert _texts(history) == []
+    _until_there_are(run, history.key, 1)
+    assert _texts(history) == ["late"]
+
+
+def test_with_an_idempotency_key_it_does_not_come_back(upstash: LocalUpstash, call: Call) -> None:
+    history = _history(upstash)
+    upstash.faults.next("applied_late", seconds=LATE)
+    call(history, "add_messages", _messages("late"), idempotency_key="evt")
+    call(history, "clear")
+    time.sleep(2 * LATE)
+    assert call(history, "messages") == []
+
+
+def test_a_late_append_whose_twin_was_trimmed_meanwhile_comes_back(upstash: LocalUpstash, run: Run) -> None:
+    history = _history(upstash)
+    upstash.faults.next("applied_late", seconds=LATE)
+    history.add_user_message("late")
+    history.add_user_message("newest")
+    run("LTRIM", history.key, 0, 0)
+    assert _texts(history) == ["newest"]
+    _until_there_are(run, history.key, 2)
+    assert _texts(history) == ["newest", "late"]
+
+
+def test_what_may_still_arrive_is_possible_for_a_minute(upstash: LocalUpstash, call: Call) -> None:
+    history = _history(upstash, retries=0)
+    upstash.faults.next("request_lost")
+    with pytest.raises(OutcomeUnknown) as caught:
+        call(history, "add_messages", _messages("lost"))
+    assert call(history, "settle", caught.value) is Outcome.STILL_POSSIBLE
+    caught.value.time_ms -= 59_000
+    assert call(history, "settle", caught.value) is Outcome.STILL_POSSIBLE
+    caught.value.time_ms -= 2_000
+    assert call(history, "settle", caught.value) is Outcome.NOT_STORED
+
+
+def test_what_gave_up_and_comes_late_stands_behind_what_was_written_since(upstash: LocalUpstash, run: Run) -> None:
+    history = _history(upstash, retries=0)
+    upstash.faults.next("applied_late", seconds=LATE)
+    with pytest.raises(OutcomeUnknown) as caught:
+        history.add_user_message("first")
+    history.add_user_message("second")
+    _until_there_are(run, history.key, 2)
+    assert _texts(history) == ["second", "first"]
+    assert history.settle(caught.value) is Outcome.STORED
+
+
+def test_a_turn_that_a_late_copy_disturbs_is_refused_though_nobody_wrote(upstash: LocalUpstash, run: Run) -> None:
+    history = _history(upstash)
+    upstash.faults.next("applied_late", seconds=LATE)
+    history.add_user_message("late")
+    with pytest.raises(ConcurrentTurn), history.turn() as turn:
+        turn.add_user_message("answer")
+        _until_there_are(run, history.key, 2)
+    assert _texts(history) == ["late"]
+
+
+def test_of_two_writes_under_way_at_once_a_lagging_replica_may_show_one(call: Call) -> None:
+    # Their sync tokens cannot be compared: that of the write sent later is kept, though it was the first to be applied.
+    with (
+        LocalUpstash(replica_lag=60) as upstash,
+        Store(upstash.url, upstash.token) as store,
+        ThreadPoolExecutor() as threads,
+    ):
+        history = UpstashRedisChatMessageHistory("s", store=store)
+        upstash.faults.next("delay", seconds=LATE)
+        sent_first = threads.submit(history.add_user_message, "sent first")
+        while upstash.faults.to_json()["next"]:
+            time.sleep(0.001)
+        history.add_user_message("sent second")
+        sent_first.result()
+        assert [message.content for message in call(history, "messages")] == ["sent second"]
+        call(history, "add_messages", _messages("later"))
+        found = [message.content for message in call(history, "messages")]
+        assert found == ["sent second", "sent first", "later"]
+
+
+def _messages(text: str) -> list[Any]:
+    return [HumanMessage(text)]
