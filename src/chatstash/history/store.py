@@ -105,8 +105,8 @@ class Store:
         Args:
             session_id: Any non-empty string; the key is the store's prefix and this.
             changes: Options of this conversation that depart from the store's: `ttl`, `refresh_ttl_on_read`,
-                `retry_policy`, `timeout`, `retries`, `max_request_bytes`, `idempotency_ttl`, `on_corrupt`; None keeps the
-                store's.
+                `retry_policy`, `timeout`, `retries`, `max_request_bytes`, `idempotency_ttl`, `on_corrupt`; None keeps
+                the store's.
 
         Raises:
             ValueError: The session id or an option cannot be right.
