@@ -110,7 +110,7 @@ def test_an_idempotency_key_used_before_gives_the_first_ids_or_a_conflict() -> N
 
 
 def _contents(*raws: bytes) -> reads.Contents:
-    return reads.Contents(reads.entries_of(raws, "k"), len(raws), raws[-1] if raws else b"", COST)
+    return reads.Contents(reads.entries_of(raws, "k"), len(raws), raws[-1:], COST)
 
 
 RECORD = b'{"type":"human","data":{}}'
@@ -119,14 +119,14 @@ OTHER = b'{"type":"ai","data":{}}'
 
 def test_a_guarded_append_says_what_is_new() -> None:
     with pytest.raises(ConcurrentTurn) as caught:
-        play(appends.append_unless_changed(_append(["a"]), _contents(RECORD)), [_replies([0, 2, 4, [OTHER]])])
+        play(appends.append_unless_changed(_append(["a"]), _contents(RECORD)), [_replies([0, 2, 4, [1, OTHER]])])
     assert [record.type for record in caught.value.records] == ["ai"]
 
 
 def test_a_guarded_append_after_a_clear_says_what_was_not_read() -> None:
     op = appends.append_unless_changed(_append(["a"]), _contents(RECORD, RECORD))
     with pytest.raises(ConcurrentTurn) as caught:
-        play(op, [_replies([0, 2, 4, [OTHER, RECORD]])])
+        play(op, [_replies([0, 2, 4, [0, OTHER, RECORD]])])
     assert [record.type for record in caught.value.records] == ["ai"]
 
 
@@ -134,7 +134,7 @@ def test_read_turns_the_list_round() -> None:
     contents, asked = play(reads.read("k", Options()), [_replies([OTHER, RECORD])])
     assert asked == [Batch((("LRANGE", "k", 0, -1),))]
     assert [entry.type for entry in contents.entries] == ["human", "ai"]
-    assert (contents.length, contents.newest) == (2, OTHER)
+    assert (contents.length, contents.newest) == (2, [OTHER, RECORD])
 
 
 def test_read_with_refresh_is_not_a_write_that_must_not_be_repeated() -> None:

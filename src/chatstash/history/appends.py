@@ -35,6 +35,9 @@ from chatstash.history.scripts import Guard
 from chatstash.rest.commands import Command, Cost, Effect, Reply
 from chatstash.rest.ops import Op
 
+_MOST_TOLD = 1_000_000
+"""Of how many bytes of others' records a turn is told: a reply over the server's limit would tell of none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Append:
@@ -110,7 +113,8 @@ def append_unless_changed(wanted: Append, read: Contents) -> Op[AppendResult]:
         ConcurrentTurn: Somebody did; has the records that are new. Nothing was appended.
         WrongType, RecordTooLarge, OutcomeUnknown: As `append`.
     """
-    unchanged = scripts.Unchanged(read.length, _script_digest(read.newest) if read.length else "")
+    most_told = min(_MOST_TOLD, wanted.options.max_request_bytes // 2)
+    unchanged = scripts.Unchanged(read.length, len(read.newest), _script_digest(read.newest), most_told)
     done = yield from _append(wanted, _Guards((unchanged,), (scripts.NotThere(), unchanged)))
     if isinstance(done, Refusal):
         raise ConcurrentTurn(wanted.key, _new_since(read, wanted.key, done))
@@ -118,11 +122,12 @@ def append_unless_changed(wanted: Append, read: Contents) -> Op[AppendResult]:
 
 
 def _new_since(read: Contents, key: str, refusal: Refusal) -> list[Record]:
-    stored = [expect(bytes, raw, Effect.READ) for raw in reversed(expect(list, refusal.detail, Effect.READ))]
+    only_new, *newest_first = expect(list, refusal.detail, Effect.READ) or [None]
+    stored = [expect(bytes, raw, Effect.READ) for raw in reversed(newest_first)]
     found = [entry for entry in entries_of(stored, key) if isinstance(entry, Record)]
-    if len(stored) < refusal.length:
+    if only_new:
         return found
-    # The script could not tell which are new, and gave all there are.
+    # The script could not tell which are new.
     known = {entry.raw for entry in read.entries}
     return [record for record in found if record.raw not in known]
 
@@ -207,6 +212,6 @@ def _marker_value(wanted: Append) -> str:
     return f"{wanted.digest}:{wanted.rids[0].batch}"
 
 
-def _script_digest(raw: bytes) -> str:
-    # SHA-1 is what Redis offers within scripts; it stands for the record and protects nothing.
-    return sha1(raw, usedforsecurity=False).hexdigest()
+def _script_digest(records: Sequence[bytes]) -> str:
+    # SHA-1 is what Redis offers within scripts; it stands for the records and protects nothing.
+    return sha1(b"\n".join(records), usedforsecurity=False).hexdigest()

@@ -20,6 +20,9 @@ T = TypeVar("T")
 
 _log = logging.getLogger("chatstash")
 
+_MOST_COMPARED = 10
+"""How many records without an id, as old libraries write them, tell a conversation from another of the same length."""
+
 
 @dataclass(frozen=True, slots=True)
 class Contents:
@@ -28,13 +31,13 @@ class Contents:
     Attributes:
         entries: Each record, or the error of one that cannot be read, oldest first; each once.
         length: How many records are stored.
-        newest: The newest of them as stored; empty where there is none.
+        newest: The newest of them as stored, newest first: back to one whose id tells it from any other, ten at most.
         cost: Requests, commands and bytes.
     """
 
     entries: Sequence[Record | UnreadableRecord]
     length: int
-    newest: bytes
+    newest: Sequence[bytes]
     cost: Cost
 
 
@@ -49,13 +52,43 @@ def read(key: str, options: Options) -> Op[Contents]:
     """
     refresh = options.ttl if options.refresh_ttl_on_read else None
     stored = yield from stored_records(key, refresh, options.max_request_bytes)
-    entries = entries_of(stored.records, key)
-    kept, twins = _without_twins(entries)
-    cost = stored.cost
-    if twins:
-        cost += yield from _remove(key, twins)
-    newest = stored.records[-1] if stored.records else b""
-    return Contents(kept, len(stored.records), newest, cost)
+    kept, twins = _without_twins(entries_of(stored.records, key))
+    if not twins:
+        return _contents(kept, stored.records, stored.cost)
+    spent = yield from _remove(key, twins)
+    if spent is None:
+        return _contents(kept, stored.records, stored.cost)
+    left = _without_copies(stored.records, twins)
+    # Read anew from their bytes, for their places are others now.
+    kept, _ = _without_twins(entries_of(left, key))
+    return _contents(kept, left, stored.cost + spent)
+
+
+def _contents(entries: Sequence[Record | UnreadableRecord], stored: Sequence[bytes], cost: Cost) -> Contents:
+    return Contents(entries, len(stored), _newest(stored), cost)
+
+
+def _newest(stored: Sequence[bytes]) -> list[bytes]:
+    newest: list[bytes] = []
+    for raw in stored[: -_MOST_COMPARED - 1 : -1]:
+        newest.append(raw)
+        entry = _entry(raw, "", 0)
+        if isinstance(entry, Record) and entry.rid is not None:
+            break
+    return newest
+
+
+def _without_copies(stored: Sequence[bytes], twins: Sequence[str]) -> list[bytes]:
+    """Return what is stored once all copies of `twins` but the oldest are gone."""
+    copied = {twin.encode() for twin in twins}
+    seen: set[bytes] = set()
+    left: list[bytes] = []
+    for raw in stored:
+        if raw not in seen:
+            left.append(raw)
+        if raw in copied:
+            seen.add(raw)
+    return left
 
 
 def entries_of(stored: Sequence[bytes], key: str) -> list[Record | UnreadableRecord]:
@@ -85,8 +118,8 @@ def _without_twins(
     return kept, list(twins)
 
 
-def _remove(key: str, twins: Sequence[str]) -> Op[Cost]:
-    """Take later copies out of storage. The reader has what it asked for: a failure is logged."""
+def _remove(key: str, twins: Sequence[str]) -> Op[Cost | None]:
+    """Take later copies out of storage. The reader has what it asked for: a failure is logged, and answered by None."""
     try:
         answer, cost = yield from run_script(key, scripts.removing_twins(key, twins), Effect.IDEMPOTENT)
         _, ran = counts(answer, 2, Effect.IDEMPOTENT)
@@ -95,7 +128,7 @@ def _remove(key: str, twins: Sequence[str]) -> Op[Cost]:
         _log.log(
             level, "copies of %d records of %r could not be removed, and are passed over: %s", len(twins), key, error
         )
-        return Cost()
+        return None
     return cost + Cost(commands=ran)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Sequence
 
 import orjson
 
-from chatstash.errors import Applied, DatabaseError, RecordTooLarge, RequestTooLarge
+from chatstash.errors import Applied, DatabaseError, QuotaExceeded, RecordTooLarge, RequestTooLarge
 from chatstash.history.keys import companion_key
 from chatstash.rest.commands import Batch, Cost, Effect
 from chatstash.rest.ops import Op, send
@@ -69,11 +70,21 @@ def stage(key: str, batch: str, texts: Sequence[str], limit: int) -> Op[tuple[li
     """
     staged: list[str] = []
     cost = Cost()
-    for part in _parts(key, texts, limit):
-        name = companion_key("staging", key, batch, str(len(staged)))
-        cost += yield from _put(name, part)
-        staged.append(name)
+    # All of them before the first is put, for a record over the limit is an error that promises nothing was sent.
+    for part in list(_parts(key, texts, limit)):
+        staged.append(companion_key("staging", key, batch, str(len(staged))))
+        try:
+            cost += yield from _put(staged[-1], part)
+        except (QuotaExceeded, RequestTooLarge):
+            # It answers, and may be short of room: so often as this is tried, so many parts would wait for their end.
+            yield from _discard(staged)
+            raise
     return staged, cost
+
+
+def _discard(staged: Sequence[str]) -> Op[None]:
+    with contextlib.suppress(DatabaseError):  # they expire by themselves
+        yield from send(Batch((("DEL", *staged),), effect=Effect.IDEMPOTENT))
 
 
 def _put(name: str, part: Sequence[str]) -> Op[Cost]:
