@@ -193,8 +193,9 @@ def test_clear_tells_whether_there_was_something() -> None:
 )
 def test_settling(found: int, on_its_way: bool, outcome: Outcome) -> None:
     rids = record_ids(2, time_ms=1, randomness=b"x" * 6)
-    for marker, asked_for in ((None, ("k", f'"{rids[1]}"')), ("m", ("m",))):
-        op = outcomes.settle("k", rids, marker, on_its_way=on_its_way)
+    text = f'"rid":"{rids[1]}"'
+    for marker, asked_for in ((None, ("k", text)), ("m", ("k", "m", text))):
+        op = outcomes.settle("k", rids, marker, "", on_its_way=on_its_way)
         result, asked = play(op, [_replies([found, 1])])
         assert (result, asked[0].commands[0][3:]) == (outcome, asked_for)
 

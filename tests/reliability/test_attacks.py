@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import itertools
 import json
+import pickle
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
 
-from chatstash import ConcurrentTurn, CorruptRecord, QuotaExceeded, RecordTooLarge, UpstashRedisChatMessageHistory
+from chatstash import (
+    Budget,
+    ConcurrentTurn,
+    CorruptRecord,
+    IdempotencyConflict,
+    Outcome,
+    OutcomeUnknown,
+    QuotaExceeded,
+    RecordTooLarge,
+    RetryPolicy,
+    UpstashRedisChatMessageHistory,
+)
 from chatstash.local import Limits, LocalUpstash, LoggedRequest
 from tests.conftest import Call, command
 
@@ -169,3 +181,81 @@ def test_a_record_over_the_servers_limit_is_found_before_any_part_is_put(small: 
         call(_history(small), "add_messages", [*_large(2, 150_000), HumanMessage("x" * 250_000)])
     assert caught.value.index == 2
     assert command(small, "KEYS", "*") == []
+
+
+def _lost(upstash: LocalUpstash, fault: Any, text: str, **options: Any) -> OutcomeUnknown:
+    """Return the error of an append whose reply was lost."""
+    upstash.faults.next(fault)
+    with pytest.raises(OutcomeUnknown) as caught:
+        _history(upstash, retries=0, **options).add_messages([HumanMessage(text)], idempotency_key="evt")
+    return caught.value
+
+
+@pytest.mark.parametrize("on_its_way", [0, 60])
+def test_settling_knows_that_a_key_had_been_used_for_other_messages(
+    upstash: LocalUpstash, call: Call, on_its_way: float
+) -> None:
+    history = _history(upstash)
+    history.add_messages([HumanMessage("A")], idempotency_key="evt")
+    lost = _lost(upstash, "reply_lost", "B")
+    assert call(history, "settle", lost, on_its_way=on_its_way) is Outcome.NOT_STORED
+    with pytest.raises(IdempotencyConflict):
+        history.add_messages([HumanMessage("B")], idempotency_key="evt")
+    again = _lost(upstash, "reply_lost", "A")
+    assert call(history, "settle", again, on_its_way=on_its_way) is Outcome.STORED
+    assert _texts(history) == ["A"]
+
+
+@pytest.mark.parametrize(("fault", "outcome"), [("reply_lost", Outcome.STORED), ("request_lost", Outcome.NOT_STORED)])
+def test_settling_when_the_key_is_no_longer_remembered(
+    upstash: LocalUpstash, call: Call, run: Run, fault: Any, outcome: Outcome
+) -> None:
+    lost = _lost(upstash, fault, "A")
+    run("DEL", lost.marker)
+    assert call(_history(upstash), "settle", lost, on_its_way=0) is outcome
+
+
+def test_settling_is_not_deceived_by_a_message_that_names_the_record(upstash: LocalUpstash, call: Call) -> None:
+    history = _history(upstash, retries=0)
+    upstash.faults.next("request_lost")
+    with pytest.raises(OutcomeUnknown) as caught:
+        call(history, "add_messages", [HumanMessage("A")])
+    rid = str(caught.value.rids[-1])
+    history.add_messages([HumanMessage(f'"rid":"{rid}"', additional_kwargs={"lost": rid})])
+    assert call(history, "settle", caught.value, on_its_way=0) is Outcome.NOT_STORED
+
+
+@pytest.mark.parametrize("wrong", ["60", None, -1, float("nan"), True])
+@pytest.mark.parametrize("by_key", [True, False])
+def test_what_is_no_time_on_the_way(upstash: LocalUpstash, call: Call, wrong: Any, by_key: bool) -> None:
+    lost = "evt" if by_key else _lost(upstash, "reply_lost", "A")
+    with pytest.raises(ValueError, match="on_its_way"):
+        call(_history(upstash), "settle", lost, on_its_way=wrong)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [({"a": 1, "b": {"c": 1, "d": 2}}, {"b": {"d": 2, "c": 1}, "a": 1}), ({1: 2, "x": 3},) * 2]
+)
+def test_equal_messages_are_no_conflict(
+    upstash: LocalUpstash, call: Call, first: dict[Any, Any], second: dict[Any, Any]
+) -> None:
+    history = _history(upstash)
+    for kwargs in (first, second):
+        call(history, "add_messages", [AIMessage("x", additional_kwargs=kwargs)], idempotency_key="evt")
+    assert _texts(history) == ["x"]
+    with pytest.raises(IdempotencyConflict):
+        call(history, "add_messages", [AIMessage("x", additional_kwargs={"a": 1})], idempotency_key="evt")
+
+
+def test_copies_in_other_processes_do_not_all_pause_for_the_same_time(upstash_environment: LocalUpstash) -> None:
+    pickled = pickle.dumps(RetryPolicy())
+    assert pickle.loads(pickled).read.jitter() != pickle.loads(pickled).read.jitter()
+    assert len(pickle.dumps(UpstashRedisChatMessageHistory("s"))) < 2000
+
+
+@pytest.mark.parametrize("wrong", [{"read": 5}, {"append": None}, {"idempotent": "x"}])
+def test_what_is_no_retry_policy(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must be a Budget"):
+        RetryPolicy(**wrong)
+    with pytest.raises(ValueError, match="jitter"):
+        Budget(jitter=0.5)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ a turn is half stored or a key lacks its expiry. Every append is stored once, wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha1, sha256
 
@@ -29,7 +29,7 @@ from chatstash.history.keys import companion_key
 from chatstash.history.lists import counts, expect, expiry_refused, on_list, run_script
 from chatstash.history.options import Options
 from chatstash.history.reads import Contents, entries_of
-from chatstash.history.records import Record, RecordId, record_ids_of
+from chatstash.history.records import Record, RecordId, encode_sorted, record_ids_of
 from chatstash.history.results import AppendResult
 from chatstash.history.scripts import Guard
 from chatstash.rest.commands import Command, Cost, Effect, Reply
@@ -49,7 +49,7 @@ class Append:
         rids: Their ids.
         options: How the conversation is written.
         idempotency_key: The caller's name for this append, or None.
-        digest: SHA-256 of the records without their ids, hexadecimal; only with an idempotency key.
+        digest: SHA-256 of the records without their ids (`digest_of`); only with an idempotency key.
     """
 
     key: str
@@ -150,7 +150,8 @@ def _append(wanted: Append, guards: _Guards) -> Op[AppendResult | Refusal]:
                 limit = staging.lower_limit(error, limit, len(wanted.texts))
         return (yield from _append_in_parts(wanted, guards, limit))
     except OutcomeUnknown as error:
-        error.key, error.rids, error.marker = wanted.key, tuple(wanted.rids), wanted.marker
+        error.key, error.rids = wanted.key, tuple(wanted.rids)
+        error.marker, error.digest = wanted.marker, wanted.digest
         raise
 
 
@@ -206,6 +207,11 @@ def _known_before(wanted: Append, refusal: Refusal) -> AppendResult:
         raise IdempotencyConflict(wanted.key, wanted.idempotency_key or "")
     rids = record_ids_of(batch, len(wanted.texts))
     return AppendResult(refusal.length, rids, refusal.cost, repeated=rids != list(wanted.rids))
+
+
+def digest_of(records: Iterable[Record]) -> str:
+    """Return what two appends of equal records share, in whatever order their fields are."""
+    return sha256("\n".join(encode_sorted(replace(record, rid=None)) for record in records).encode()).hexdigest()
 
 
 def _marker_value(wanted: Append) -> str:

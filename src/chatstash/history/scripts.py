@@ -106,8 +106,12 @@ end
 return {{removed, ran}}
 """
 
-# Newest first, for what is looked for is most often there.
+# By a script, for a plain read might be answered by a replica that lags. Newest first, for what is looked for is most
+# often there.
 _FIND = f"""{KEY_LOCKING}{_COUNTED}
+local held = KEYS[2] and call('GET', KEYS[2])
+if held then return {{1, ran, held}} end
+if ARGV[1] == '' then return {{0, ran}} end
 local length = call('LLEN', KEYS[1])
 for from = 0, length - 1, 500 do
   for _, record in ipairs(call('LRANGE', KEYS[1], from, from + 499)) do
@@ -115,11 +119,6 @@ for from = 0, length - 1, 500 do
   end
 end
 return {{0, ran}}
-"""
-
-# By a script, for a plain read might be answered by a replica that lags.
-_EXISTS = f"""{KEY_LOCKING}
-return {{redis.call('EXISTS', KEYS[1]), 1}}
 """
 
 
@@ -290,11 +289,15 @@ def removing_twins(key: str, records: Sequence[str]) -> Command:
     return ("EVAL", _REMOVE_TWINS, 1, key, *records)
 
 
-def finding(key: str, text: str) -> Command:
-    """Return the script call that tells whether a record contains a text; answers `[0 or 1, commands]`."""
-    return ("EVAL", _FIND, 1, key, text)
+def finding(key: str, marker: str | None, text: str) -> Command:
+    """Return the script call that tells whether a marker is set or else a record contains a text.
 
+    Answers `[0 or 1, commands]`, and the marker's value where it is set.
 
-def existing(key: str) -> Command:
-    """Return the script call that tells whether a key is there, as the leader knows it; answers as `finding` does."""
-    return ("EVAL", _EXISTS, 1, key)
+    Args:
+        key: The conversation's key.
+        marker: The marker's key, or None.
+        text: The text; empty to look at the marker alone.
+    """
+    keys = (key,) if marker is None else (key, marker)
+    return ("EVAL", _FIND, len(keys), *keys, text)

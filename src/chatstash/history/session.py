@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
-from hashlib import sha256
 from typing import TypeVar
 
 from chatstash.errors import Outcome, OutcomeUnknown, UnreadableRecord
@@ -18,7 +17,7 @@ from chatstash.history.results import AppendResult, ClearResult, ReadResult
 from chatstash.history.turn import Turn
 from chatstash.rest.commands import Cost
 from chatstash.rest.database import Database
-from chatstash.rest.limits import Budget, RetryPolicy
+from chatstash.rest.limits import Budget, RetryPolicy, is_number
 from chatstash.rest.ops import Op
 
 T = TypeVar("T")
@@ -198,10 +197,12 @@ class Session:
 
         Returns:
             `STORED`, `NOT_STORED` or `STILL_POSSIBLE`. What was stored and then cleared or trimmed by others counts as
-            not stored, except with an idempotency key.
+            not stored, except with an idempotency key that is still remembered. An append whose idempotency key
+            had been used for other messages is not stored. That a conversation was cleared is remembered for an hour.
 
         Raises:
-            ValueError: The error is of another conversation, or the idempotency key is no text.
+            ValueError: The error is of another conversation, the idempotency key is no text, or `on_its_way` is no
+                number from 0 on.
             DatabaseError: It could not be asked.
         """
         return self._run(self._settle_op(lost, on_its_way), self._policy.idempotent)
@@ -221,15 +222,17 @@ class Session:
         return await self._database.arun(op, self.key, budget)
 
     def _settle_op(self, lost: OutcomeUnknown | str, on_its_way: float) -> Op[Outcome]:
+        if not is_number(on_its_way) or not on_its_way >= 0:
+            raise ValueError(f"on_its_way must be a number of seconds, 0 or more, not {on_its_way!r}")
         if isinstance(lost, str):
             marker = appends.marker_key(self.key, checked_idempotency_key(lost))
-            return outcomes.settle(self.key, (), marker, on_its_way=on_its_way > 0)
+            return outcomes.settle(self.key, (), marker, "", on_its_way=on_its_way > 0)
         if not isinstance(lost, OutcomeUnknown) or lost.key != self.key:
             raise ValueError(
                 f"settle takes an idempotency key or an OutcomeUnknown of this conversation, {self.key!r}, not {lost!r}"
             )
         age = time.time() - lost.time_ms / 1000
-        return outcomes.settle(self.key, lost.rids, lost.marker, on_its_way=age < on_its_way)
+        return outcomes.settle(self.key, lost.rids, lost.marker, lost.digest, on_its_way=age < on_its_way)
 
     def prepared(self, records: Iterable[Record], idempotency_key: str | None = None) -> appends.Append:
         """Return records ready to be appended, each with a new id; raises as `append` does before it sends anything."""
@@ -242,14 +245,9 @@ class Session:
         if idempotency_key is None:
             return appends.Append(self.key, texts, rids, self.options)
         return appends.Append(
-            self.key, texts, rids, self.options, checked_idempotency_key(idempotency_key), _digest(kept)
+            self.key, texts, rids, self.options, checked_idempotency_key(idempotency_key), appends.digest_of(kept)
         )
 
 
 def _nothing_appended() -> AppendResult:
     return AppendResult(length=None, rids=[], cost=Cost())
-
-
-def _digest(records: Sequence[Record]) -> str:
-    """Return what two appends of the same records share: their stored form without ids."""
-    return sha256("\n".join(encode(replace(record, rid=None)) for record in records).encode()).hexdigest()
