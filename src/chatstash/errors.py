@@ -250,12 +250,14 @@ class OutcomeUnknown(DatabaseError):
         rids: The ids of the records that an append would have stored; empty for any other write.
         marker: The key that the write sets in the same step, where it is one with an idempotency key or a clear; None
             for any other.
+        digest: With an idempotency key, what tells these records from others: the key may have been used for those.
         time_ms: When it was raised, in milliseconds since the epoch.
     """
 
     key: str | None = None
     rids: Sequence[object] = ()
     marker: str | None = None
+    digest: str = ""
 
     advice = "Ask settle(error) what became of it before writing the same again."
 

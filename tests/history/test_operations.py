@@ -113,7 +113,7 @@ def test_an_idempotency_key_used_before_gives_the_first_ids_or_a_conflict() -> N
 
 
 def _contents(*raws: bytes) -> reads.Contents:
-    return reads.Contents(reads.entries_of(raws, "k"), len(raws), raws[-1] if raws else b"", COST)
+    return reads.Contents(reads.entries_of(raws, "k"), len(raws), raws[-1:], COST)
 
 
 RECORD = b'{"type":"human","data":{}}'
@@ -122,14 +122,14 @@ OTHER = b'{"type":"ai","data":{}}'
 
 def test_a_guarded_append_says_what_is_new() -> None:
     with pytest.raises(ConcurrentTurn) as caught:
-        play(appends.append_unless_changed(_append(["a"]), _contents(RECORD)), [_replies([0, 2, 4, [OTHER]])])
+        play(appends.append_unless_changed(_append(["a"]), _contents(RECORD)), [_replies([0, 2, 4, [1, OTHER]])])
     assert [record.type for record in caught.value.records] == ["ai"]
 
 
 def test_a_guarded_append_after_a_clear_says_what_was_not_read() -> None:
     op = appends.append_unless_changed(_append(["a"]), _contents(RECORD, RECORD))
     with pytest.raises(ConcurrentTurn) as caught:
-        play(op, [_replies([0, 2, 4, [OTHER, RECORD]])])
+        play(op, [_replies([0, 2, 4, [0, OTHER, RECORD]])])
     assert [record.type for record in caught.value.records] == ["ai"]
 
 
@@ -137,7 +137,7 @@ def test_read_turns_the_list_round() -> None:
     contents, asked = play(reads.read("k", Options()), [_replies([OTHER, RECORD])])
     assert asked == [Batch((("LRANGE", "k", 0, -1),))]
     assert [entry.type for entry in contents.entries] == ["human", "ai"]
-    assert (contents.length, contents.newest) == (2, OTHER)
+    assert (contents.length, contents.newest) == (2, [OTHER, RECORD])
 
 
 def test_read_with_refresh_is_not_a_write_that_must_not_be_repeated() -> None:
@@ -196,8 +196,9 @@ def test_clear_tells_whether_there_was_something() -> None:
 )
 def test_settling(found: int, on_its_way: bool, outcome: Outcome) -> None:
     rids = record_ids(2, time_ms=1, randomness=b"x" * 6)
-    for marker, asked_for in ((None, ("k", f'"{rids[1]}"')), ("m", ("m",))):
-        op = outcomes.settle("k", rids, marker, on_its_way=on_its_way)
+    text = f'"rid":"{rids[1]}"'
+    for marker, asked_for in ((None, ("k", text)), ("m", ("k", "m", text))):
+        op = outcomes.settle("k", rids, marker, "", on_its_way=on_its_way)
         result, asked = play(op, [_replies([found, 1])])
         assert (result, asked[0].commands[0][3:]) == (outcome, asked_for)
 
@@ -306,7 +307,6 @@ def test_where_the_server_permits_less_smaller_parts_are_sent() -> None:
 @pytest.mark.parametrize(
     ("count", "text"),
     [
-        (2, "ERR max request size exceeded. Limit: 20000 bytes, Actual: 60000 bytes."),
         (2, "ERR max single record size exceeded"),
     ],
 )
@@ -424,8 +424,14 @@ def test_where_the_server_does_not_say_how_much_it_permits_parts_are_halved_unti
     wanted = _large(4, 10_000)
     refused = RequestTooLarge("x", status=413)
     done = [_replies(0, 1, 1)] * 4 + [_replies([1, 4, 8, 1])]
-    _, asked = play(appends.append(wanted), [refused, refused, *done])
-    assert [len(batch.commands) for batch in asked] == [2, 3, 3, 3, 3, 3, 1]
+    _, asked = play(appends.append(wanted), [refused, refused, _replies(0), *done])
+    assert [[command[0] for command in batch.commands][:2] for batch in asked] == [
+        ["LPUSH", "EXPIRE"],
+        ["DEL", "RPUSH"],
+        ["DEL"],
+        *[["DEL", "RPUSH"]] * 4,
+        ["EVAL"],
+    ]
     with pytest.raises(RequestTooLarge):
         play(appends.append(wanted), [refused] * 10)
 
@@ -443,3 +449,12 @@ def test_an_error_within_a_scripts_reply_shows_its_code_only() -> None:
     with pytest.raises(Exception, match="EXPIRE") as caught:
         play(driven, [_lost(), _replies([1, 1, 3, b"ERR s3cr3t-token"])])
     assert "s3cr3t" not in str(caught.value)
+
+
+def test_a_record_over_the_limit_that_the_server_names_is_named_too() -> None:
+    refused = RequestTooLarge(
+        "x", server_text="ERR max request size exceeded. Limit: 20000 bytes, Actual: 60000 bytes."
+    )
+    with pytest.raises(RecordTooLarge) as caught:
+        play(appends.append(_large(2)), [refused])
+    assert (caught.value.index, caught.value.limit) == (0, 20_000)

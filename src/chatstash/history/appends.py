@@ -12,7 +12,7 @@ a turn is half stored or a key lacks its expiry. Every append is stored once, wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha1, sha256
 from typing import TypeVar
@@ -30,7 +30,7 @@ from chatstash.history.keys import companion_key
 from chatstash.history.lists import counts, expect, expiry_refused, not_understood, on_list, run_script
 from chatstash.history.options import Options
 from chatstash.history.reads import Contents, entries_of
-from chatstash.history.records import Record, RecordId, record_ids_of
+from chatstash.history.records import Record, RecordId, encode_sorted, record_ids_of
 from chatstash.history.results import AppendResult
 from chatstash.history.scripts import Guard
 from chatstash.history.sizes import fits
@@ -38,6 +38,9 @@ from chatstash.rest.commands import Command, Cost, Effect, Reply
 from chatstash.rest.ops import Op
 
 T = TypeVar("T")
+
+_MOST_TOLD = 1_000_000
+"""Of how many bytes of others' records a turn is told: a reply over the server's limit would tell of none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Append:
         rids: Their ids.
         options: How the conversation is written.
         idempotency_key: The caller's name for this append, or None.
-        digest: SHA-256 of the records without their ids, hexadecimal; only with an idempotency key.
+        digest: SHA-256 of the records without their ids (`digest_of`); only with an idempotency key.
     """
 
     key: str
@@ -123,7 +126,8 @@ def append_unless_changed(wanted: Append, read: Contents) -> Op[AppendResult]:
 
 
 def _append_if_unchanged(wanted: Append, read: Contents) -> Op[AppendResult]:
-    unchanged = scripts.Unchanged(read.length, _script_digest(read.newest) if read.length else "")
+    most_told = min(_MOST_TOLD, wanted.options.max_request_bytes // 2)
+    unchanged = scripts.Unchanged(read.length, len(read.newest), _script_digest(read.newest), most_told)
     done = yield from _append(wanted, _Guards((unchanged,), (scripts.NotThere(), unchanged)))
     if isinstance(done, Refusal):
         raise ConcurrentTurn(wanted.key, _new_since(read, wanted.key, done))
@@ -131,11 +135,12 @@ def _append_if_unchanged(wanted: Append, read: Contents) -> Op[AppendResult]:
 
 
 def _new_since(read: Contents, key: str, refusal: Refusal) -> list[Record]:
-    stored = [expect(bytes, raw, Effect.READ) for raw in reversed(expect(list, refusal.detail, Effect.READ))]
+    only_new, *newest_first = expect(list, refusal.detail, Effect.READ) or [None]
+    stored = [expect(bytes, raw, Effect.READ) for raw in reversed(newest_first)]
     found = [entry for entry in entries_of(stored, key) if isinstance(entry, Record)]
-    if len(stored) < refusal.length:
+    if only_new:
         return found
-    # The script could not tell which are new, and gave all there are.
+    # The script could not tell which are new.
     known = {entry.raw for entry in read.entries}
     return [record for record in found if record.raw not in known]
 
@@ -145,7 +150,8 @@ def _named(wanted: Append, op: Op[T]) -> Op[T]:
     try:
         return (yield from op)
     except OutcomeUnknown as error:
-        error.key, error.rids, error.marker = wanted.key, tuple(wanted.rids), wanted.marker
+        error.key, error.rids = wanted.key, tuple(wanted.rids)
+        error.marker, error.digest = wanted.marker, wanted.digest
         raise
 
 
@@ -222,10 +228,15 @@ def _known_before(wanted: Append, refusal: Refusal) -> AppendResult:
     return AppendResult(refusal.length, rids, refusal.cost, repeated=rids != list(wanted.rids))
 
 
+def digest_of(records: Iterable[Record]) -> str:
+    """Return what two appends of equal records share, in whatever order their fields are."""
+    return sha256("\n".join(encode_sorted(replace(record, rid=None)) for record in records).encode()).hexdigest()
+
+
 def _marker_value(wanted: Append) -> str:
     return f"{wanted.digest}:{wanted.rids[0].batch}"
 
 
-def _script_digest(raw: bytes) -> str:
-    # SHA-1 is what Redis offers within scripts; it stands for the record and protects nothing.
-    return sha1(raw, usedforsecurity=False).hexdigest()
+def _script_digest(records: Sequence[bytes]) -> str:
+    # SHA-1 is what Redis offers within scripts; it stands for the records and protects nothing.
+    return sha1(b"\n".join(records), usedforsecurity=False).hexdigest()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
-from hashlib import sha256
 from typing import TypeVar
 
 from chatstash.errors import Outcome, OutcomeUnknown
@@ -17,7 +16,7 @@ from chatstash.history.records import RANDOM_BYTES, Record, encode, record_ids
 from chatstash.history.results import AppendResult, ClearResult
 from chatstash.rest.commands import Cost
 from chatstash.rest.database import Database
-from chatstash.rest.limits import Budget
+from chatstash.rest.limits import Budget, is_number
 from chatstash.rest.ops import Op
 
 T = TypeVar("T")
@@ -112,7 +111,7 @@ class Conversation:
         if idempotency_key is None:
             return appends.Append(self.key, texts, rids, self.options)
         return appends.Append(
-            self.key, texts, rids, self.options, checked_idempotency_key(idempotency_key), _digest(kept)
+            self.key, texts, rids, self.options, checked_idempotency_key(idempotency_key), appends.digest_of(kept)
         )
 
     def _run(self, op: Op[T], budget: Budget) -> T:
@@ -125,13 +124,13 @@ class Conversation:
         longest = _checked_seconds(on_its_way)
         if isinstance(lost, str):
             marker = appends.marker_key(self.key, checked_idempotency_key(lost))
-            return outcomes.settle(self.key, (), marker, on_its_way=longest > 0)
+            return outcomes.settle(self.key, (), marker, "", on_its_way=longest > 0)
         if not isinstance(lost, OutcomeUnknown) or lost.key != self.key:
             raise ValueError(
                 f"settle takes an idempotency key or an OutcomeUnknown of this conversation, {self.key!r}, not {lost!r}"
             )
         age = time.time() - lost.time_ms / 1000
-        return outcomes.settle(self.key, lost.rids, lost.marker, on_its_way=age < longest)
+        return outcomes.settle(self.key, lost.rids, lost.marker, lost.digest, on_its_way=age < longest)
 
 
 def _unless_empty(wanted: appends.Append, op: Op[AppendResult]) -> Op[AppendResult]:
@@ -141,13 +140,7 @@ def _unless_empty(wanted: appends.Append, op: Op[AppendResult]) -> Op[AppendResu
     return (yield from op)
 
 
-def _digest(records: Sequence[Record]) -> str:
-    """Return what two appends of the same records share: their stored form without ids."""
-    return sha256("\n".join(encode(replace(record, rid=None)) for record in records).encode()).hexdigest()
-
-
 def _checked_seconds(on_its_way: float) -> float:
-    number = isinstance(on_its_way, (int, float)) and not isinstance(on_its_way, bool)
-    if not number or not on_its_way >= 0:
+    if not is_number(on_its_way) or not on_its_way >= 0:
         raise ValueError(f"on_its_way must be a number of seconds, 0 or more, not {on_its_way!r}")
     return on_its_way

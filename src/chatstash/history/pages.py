@@ -3,7 +3,7 @@
 A conversation is asked for whole. Where its reply would be over the size the server permits, it is read in pages, from
 the oldest record on: counted from that end, places do not move while others append. Each page repeats the newest record
 of the one before it, which shows whether it joins; where it does not, for others trimmed or cleared meanwhile, reading
-begins again.
+begins again. A page of one large record has no room for that: the record before it is asked for again after it.
 """
 
 from __future__ import annotations
@@ -118,9 +118,18 @@ def _next_page(key: str, page: _Page, records: list[bytes]) -> Op[tuple[bool, bo
         return True, True, Cost(requests=1, commands=1)
     found = _oldest_first(replies.values[0])
     page.adapt(len(found), replies.cost.bytes_received)
-    joined = found[:overlap] == records[first:]
+    joined, cost = found[:overlap] == records[first:], replies.cost
+    if records and not overlap:
+        joined, spent = yield from _is_in_place(key, records)
+        cost += spent
     records.extend(found[overlap:])
-    return joined, len(found) == asked, replies.cost
+    return joined, len(found) == asked, cost
+
+
+def _is_in_place(key: str, records: Sequence[bytes]) -> Op[tuple[bool, Cost]]:
+    """Tell whether the newest record that was read is still where it was, and the cost of asking."""
+    replies = yield from send(Batch((("LRANGE", key, -len(records), -len(records)),)))
+    return _oldest_first(replies.values[0]) == [records[-1]], replies.cost
 
 
 def _oldest_first(reply: object) -> list[bytes]:

@@ -13,6 +13,9 @@ from chatstash.history.twins import take_out, without_twins
 from chatstash.rest.commands import Cost
 from chatstash.rest.ops import Op
 
+_MOST_COMPARED = 10
+"""How many records without an id, as old libraries write them, tell a conversation from another of the same length."""
+
 
 @dataclass(frozen=True, slots=True)
 class Contents:
@@ -21,13 +24,13 @@ class Contents:
     Attributes:
         entries: Each record, or the error of one that cannot be read, oldest first; each once.
         length: How many records are stored, once later copies are taken out.
-        newest: The newest of them as stored; empty where there is none.
+        newest: The newest of them as stored, newest first: back to one whose id tells it from any other, ten at most.
         cost: Requests, commands and bytes.
     """
 
     entries: Sequence[Record | UnreadableRecord]
     length: int
-    newest: bytes
+    newest: Sequence[bytes]
     cost: Cost
 
 
@@ -49,7 +52,19 @@ def read(key: str, options: Options) -> Op[Contents]:
     if twins:
         left, spent = yield from take_out(key, left, twins, options.max_request_bytes)
         cost += spent
-    return Contents(entries, len(left), left[-1] if left else b"", cost)
+        # Read anew from their bytes, for their places are others now.
+        entries, _ = without_twins(entries_of(left, key))
+    return Contents(entries, len(left), _newest(left), cost)
+
+
+def _newest(stored: Sequence[bytes]) -> list[bytes]:
+    newest: list[bytes] = []
+    for raw in stored[: -_MOST_COMPARED - 1 : -1]:
+        newest.append(raw)
+        entry = _entry(raw, "", 0)
+        if isinstance(entry, Record) and entry.rid is not None:
+            break
+    return newest
 
 
 def entries_of(stored: Sequence[bytes], key: str) -> list[Record | UnreadableRecord]:

@@ -32,6 +32,16 @@ local ttl = argument()
 local marker
 """
 
+_NOTHING_STAGED = """
+local function discard() end
+"""
+
+# The parts are of no more use, whatever becomes of the append.
+_STAGED = """
+local staged = {{unpack(KEYS, {first})}}
+local function discard() call('DEL', unpack(staged)) end
+"""
+
 # Lua takes at most 8000 values from a table at once.
 _PUSH = """
 local pushed, length = 0, 0
@@ -51,7 +61,6 @@ local failure = push(ARGV, argument_at + 1, #ARGV)
 
 _FROM_STAGED = """
 local failure
-local staged = {unpack(KEYS, key_at + 1)}
 if call('EXISTS', unpack(staged)) < #staged then
   failure = redis.error_reply('ERR a staged part of this append has expired')
 end
@@ -61,7 +70,7 @@ for _, part in ipairs(staged) do
     failure = push(records, 1, #records)
   end
 end
-if not failure then call('DEL', unpack(staged)) end
+discard()
 """
 
 # All or nothing: what a refused push has left is taken off again before anybody can see it.
@@ -96,8 +105,12 @@ end
 return {{removed, ran}}
 """
 
-# Newest first, for what is looked for is most often there.
+# By a script, for a plain read might be answered by a replica that lags. Newest first, for what is looked for is most
+# often there.
 _FIND = f"""{KEY_LOCKING}{_COUNTED}
+local held = KEYS[2] and call('GET', KEYS[2])
+if held then return {{1, ran, held}} end
+if ARGV[1] == '' then return {{0, ran}} end
 local length = call('LLEN', KEYS[1])
 for from = 0, length - 1, 100 do
   for _, record in ipairs(call('LRANGE', KEYS[1], from, from + 99)) do
@@ -105,11 +118,6 @@ for from = 0, length - 1, 100 do
   end
 end
 return {{0, ran}}
-"""
-
-# By a script, for a plain read might be answered by a replica that lags.
-_EXISTS = f"""{KEY_LOCKING}
-return {{redis.call('EXISTS', KEYS[1]), 1}}
 """
 
 
@@ -142,6 +150,7 @@ class NotThere:
     lua: ClassVar[str] = """
 if call('LPOS', KEYS[1], ARGV[#ARGV]) then
   local there = call('LLEN', KEYS[1])
+  discard()
   return {2, there, ran, 1}
 end
 """
@@ -163,6 +172,7 @@ local value, marker_ttl = argument(), argument()
 local held = call('SET', marker, value, 'NX', 'GET', 'EX', marker_ttl)
 if held then
   local there = call('LLEN', KEYS[1])
+  discard()
   return {0, there, ran, held}
 end
 """
@@ -180,25 +190,34 @@ end
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """The conversation has as many records as were read, and the newest is the one whose SHA-1 is given ("" for none).
+    """The conversation has as many records as were read, and the newest are those whose SHA-1 is given.
 
-    Where it is not so, the detail is a list of the records that are new since, newest first; where that cannot be told,
-    of all records.
+    Where it is not so, the detail is a list: 1 and the records that are new since, newest first, or 0 and all records
+    where it cannot be told which are new. Of more than `most_told` bytes, the newest.
     """
 
     length: int
-    newest: str
+    compared: int
+    digest: str
+    most_told: int
     lua: ClassVar[str] = """
-local known, digest = tonumber(argument()), argument()
-local function digest_at(index)
-  local record = call('LINDEX', KEYS[1], index)
-  return record and redis.sha1hex(record) or ''
+local known, compared, digest = tonumber(argument()), tonumber(argument()), argument()
+local room = tonumber(argument())
+local function same_at(index)
+  local records = compared > 0 and call('LRANGE', KEYS[1], index, index + compared - 1) or {}
+  return redis.sha1hex(table.concat(records, '\\n')) == digest
 end
 local now = call('LLEN', KEYS[1])
-if now ~= known or digest_at(0) ~= digest then
+if now ~= known or not same_at(0) then
   local last = now - known - 1
-  if last < 0 or digest_at(last + 1) ~= digest then last = -1 end
-  local others = call('LRANGE', KEYS[1], 0, last)
+  local only_new = last >= 0 and same_at(last + 1)
+  local others = {only_new and 1 or 0}
+  for _, record in ipairs(call('LRANGE', KEYS[1], 0, only_new and last or -1)) do
+    room = room - #record
+    if room < 0 then break end
+    others[#others + 1] = record
+  end
+  discard()
   return {0, now, ran, others}
 end
 """
@@ -210,18 +229,18 @@ end
 
     @property
     def arguments(self) -> tuple[Argument, ...]:
-        """The length and the digest."""
-        return (self.length, self.newest)
+        """What was read, and how much to tell."""
+        return (self.length, self.compared, self.digest, self.most_told)
 
 
 def appending(guards: Sequence[Guard], key: str, records: Sequence[str], ttl: int | None) -> Command:
     """Return the script call that appends records, oldest first, where all guards hold."""
     arguments = (*_arguments(guards, ttl), *records)
-    return _call(guards, _FROM_ARGUMENTS, _keys(guards, key), arguments)
+    return _call(guards, _NOTHING_STAGED, _FROM_ARGUMENTS, _keys(guards, key), arguments)
 
 
 def moving(guards: Sequence[Guard], key: str, staged: Sequence[str], newest: str, ttl: int | None) -> Command:
-    """Return the script call that appends the records of staged lists, where all guards hold, and deletes the lists.
+    """Return the script call that appends the records of staged lists, where all guards hold; deletes the lists anyway.
 
     Args:
         guards: What must hold.
@@ -231,11 +250,15 @@ def moving(guards: Sequence[Guard], key: str, staged: Sequence[str], newest: str
         ttl: Seconds until the conversation expires, or None.
     """
     arguments = (*_arguments(guards, ttl), newest)
-    return _call(guards, _FROM_STAGED, (*_keys(guards, key), *staged), arguments)
+    keys = _keys(guards, key)
+    return _call(guards, _STAGED.format(first=len(keys) + 1), _FROM_STAGED, (*keys, *staged), arguments)
 
 
-def _call(guards: Sequence[Guard], source: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Command:
-    script = "".join((KEY_LOCKING, _COUNTED, _ARGUMENTS, *(guard.lua for guard in guards), _PUSH, source, _END))
+def _call(
+    guards: Sequence[Guard], beginning: str, source: str, keys: Sequence[str], arguments: Sequence[Argument]
+) -> Command:
+    tests = "".join(guard.lua for guard in guards)
+    script = f"{KEY_LOCKING}{_COUNTED}{_ARGUMENTS}{beginning}{tests}{_PUSH}{source}{_END}"
     return ("EVAL", script, len(keys), *keys, *arguments)
 
 
@@ -265,11 +288,15 @@ def removing_twins(key: str, records: Sequence[str]) -> Command:
     return ("EVAL", _REMOVE_TWINS, 1, key, *records)
 
 
-def finding(key: str, text: str) -> Command:
-    """Return the script call that tells whether a record contains a text; answers `[0 or 1, commands]`."""
-    return ("EVAL", _FIND, 1, key, text)
+def finding(key: str, marker: str | None, text: str) -> Command:
+    """Return the script call that tells whether a marker is set or else a record contains a text.
 
+    Answers `[0 or 1, commands]`, and the marker's value where it is set.
 
-def existing(key: str) -> Command:
-    """Return the script call that tells whether a key is there, as the leader knows it; answers as `finding` does."""
-    return ("EVAL", _EXISTS, 1, key)
+    Args:
+        key: The conversation's key.
+        marker: The marker's key, or None.
+        text: The text; empty to look at the marker alone.
+    """
+    keys = (key,) if marker is None else (key, marker)
+    return ("EVAL", _FIND, len(keys), *keys, text)

@@ -138,10 +138,12 @@ class Session:
 
         Returns:
             `STORED`, `NOT_STORED` or `STILL_POSSIBLE`. What was stored and then cleared or trimmed by others counts as
-            not stored, except with an idempotency key.
+            not stored, except with an idempotency key that is still remembered. An append whose idempotency key
+            had been used for other messages is not stored. That a conversation was cleared is remembered for an hour.
 
         Raises:
-            ValueError: The error is of another conversation, or the idempotency key is no text.
+            ValueError: The error is of another conversation, the idempotency key is no text, or `on_its_way` is no
+                number from 0 on.
             DatabaseError: It could not be asked.
         """
         return self.conversation.settle(lost, on_its_way)

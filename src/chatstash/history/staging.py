@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 
-from chatstash.errors import Applied, DatabaseError, RequestTooLarge
+from chatstash.errors import Applied, DatabaseError, QuotaExceeded, RequestTooLarge
 from chatstash.history.keys import companion_key
 from chatstash.history.sizes import largest_request, parts
 from chatstash.rest.commands import Batch, Cost, Effect
@@ -27,11 +28,14 @@ def lower_limit(error: RequestTooLarge, limit: int, key: str, texts: Sequence[st
         texts: The records to append.
     """
     text = error.server_text or ""
-    named = _LIMIT_IN_WORDS.search(text)
-    lower = int(named[1]) if named and int(named[1]) < limit else limit // 2
-    if "record size" in text or "key size" in text or largest_request(key, texts) > lower:
+    if "record size" in text or "key size" in text:
         raise error
-    return lower
+    named = _LIMIT_IN_WORDS.search(text)
+    if named and int(named[1]) < limit:
+        return int(named[1])
+    if largest_request(key, texts) > limit // 2:
+        raise error
+    return limit // 2
 
 
 def stage(key: str, batch: str, texts: Sequence[str], limit: int) -> Op[tuple[list[str], Cost]]:
@@ -53,10 +57,19 @@ def stage(key: str, batch: str, texts: Sequence[str], limit: int) -> Op[tuple[li
     staged: list[str] = []
     cost = Cost()
     for part in parts(key, texts, limit):
-        name = companion_key("staging", key, batch, str(len(staged)))
-        cost += yield from _put(name, part)
-        staged.append(name)
+        staged.append(companion_key("staging", key, batch, str(len(staged))))
+        try:
+            cost += yield from _put(staged[-1], part)
+        except (QuotaExceeded, RequestTooLarge):
+            # It answers, and may be short of room: so often as this is tried, so many parts would wait for their end.
+            yield from _discard(staged)
+            raise
     return staged, cost
+
+
+def _discard(staged: Sequence[str]) -> Op[None]:
+    with contextlib.suppress(DatabaseError):  # they expire by themselves
+        yield from send(Batch((("DEL", *staged),), effect=Effect.IDEMPOTENT))
 
 
 def _put(name: str, part: Sequence[str]) -> Op[Cost]:

@@ -260,7 +260,8 @@ class UpstashRedisChatMessageHistory(_Base):
                 which it is not known when it was used, what is not stored is still possible unless this is 0.
 
         Raises:
-            ValueError: The error is of another conversation, or the idempotency key is no text.
+            ValueError: The error is of another conversation, the idempotency key is no text, or `on_its_way` is no
+                number from 0 on.
             DatabaseError: It could not be asked.
         """
         return self._session().settle(lost, on_its_way=on_its_way)

@@ -40,6 +40,11 @@ DEFAULT_RETRIES = 3
 MAX_TIMEOUT = 10**6
 
 
+def _random() -> float:
+    # random.random itself is pickled with its state: all who unpickle would pause for the same times.
+    return random.random()  # noqa: S311 - no secret
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
     """How long one operation may take, and how often its requests are sent again.
@@ -59,13 +64,15 @@ class Budget:
     retries: int = DEFAULT_RETRIES
     first_pause: float = 0.1
     longest_pause: float = 2.0
-    jitter: Callable[[], float] = random.random
+    jitter: Callable[[], float] = _random
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "timeout", checked_timeout(self.timeout))
         checked_retries(self.retries)
+        if not callable(self.jitter):
+            raise ValueError(f"jitter must be a function that gives a number from 0 to 1, not {self.jitter!r}")
         for name in ("first_pause", "longest_pause"):
-            if not _is_number(getattr(self, name)) or not 0 <= getattr(self, name) <= MAX_TIMEOUT:
+            if not is_number(getattr(self, name)) or not 0 <= getattr(self, name) <= MAX_TIMEOUT:
                 raise ValueError(f"{name} must be a number of seconds from 0 to {MAX_TIMEOUT}")
 
     def pause_after(self, attempt: int, error: DatabaseError, effect: Effect) -> float | None:
@@ -92,11 +99,19 @@ class RetryPolicy:
         read: Of reads.
         idempotent: Of writes that may be repeated: clearing, settling, repairing.
         append: Of appends.
+
+    Raises:
+        ValueError: One of them is no Budget.
     """
 
     read: Budget = field(default_factory=Budget)
     idempotent: Budget = field(default_factory=Budget)
     append: Budget = field(default_factory=Budget)
+
+    def __post_init__(self) -> None:
+        for name in ("read", "idempotent", "append"):
+            if not isinstance(getattr(self, name), Budget):
+                raise ValueError(f"{name} must be a Budget, not {getattr(self, name)!r}")
 
 
 def _passes_by_itself(error: DatabaseError) -> bool:
@@ -105,13 +120,14 @@ def _passes_by_itself(error: DatabaseError) -> bool:
     return isinstance(error, (ConnectionFailed, RequestTimeout, ServerError, RateLimited))
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Tell whether a value is a number, which True is not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def checked_timeout(timeout: float) -> float:
     """Return `timeout`, in seconds, or raise ValueError where it is not a positive number up to 10^6."""
-    if not _is_number(timeout) or not 0 < timeout <= MAX_TIMEOUT:
+    if not is_number(timeout) or not 0 < timeout <= MAX_TIMEOUT:
         raise ValueError(f"timeout must be a positive number of seconds, at most {MAX_TIMEOUT}")
     return float(timeout)
 
