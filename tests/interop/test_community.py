@@ -63,7 +63,7 @@ def test_all_kinds_in_one_conversation(pair: Pair) -> None:
     assert equal(theirs.messages, EVERY_KIND * 2)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(given_messages=messages())
 def test_any_sequence(pair: Pair, given_messages: list[BaseMessage]) -> None:
     """Whatever the old class reads back equal: its codec is the yardstick, the real one in both directions."""
