@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage
 
-from chatstash import ConcurrentTurn, Outcome, OutcomeUnknown, Store, UpstashRedisChatMessageHistory
+from chatstash import (
+    Budget,
+    ConcurrentTurn,
+    Outcome,
+    OutcomeUnknown,
+    RetryPolicy,
+    Store,
+    UpstashRedisChatMessageHistory,
+)
 from chatstash.local import LocalUpstash
 from tests.conftest import Call
 
@@ -33,7 +41,7 @@ def _until_there_are(run: Run, key: str, length: int) -> None:
     assert run("LLEN", key) == length
 
 
-def test_a_late_append_that_lands_after_a_clear_brings_its_message_back(upstash: LocalUpstash, run: Run) -> None:
+def test_a_late_plain_append_after_a_clear_brings_its_messages_back(upstash: LocalUpstash, run: Run) -> None:
     history = _history(upstash)
     upstash.faults.next("applied_late", seconds=LATE)
     history.add_user_message("late")
@@ -52,7 +60,7 @@ def test_with_an_idempotency_key_it_does_not_come_back(upstash: LocalUpstash, ca
     assert call(history, "messages") == []
 
 
-def test_a_late_append_whose_twin_was_trimmed_meanwhile_comes_back(upstash: LocalUpstash, run: Run) -> None:
+def test_a_late_plain_append_after_its_twin_was_trimmed_comes_back(upstash: LocalUpstash, run: Run) -> None:
     history = _history(upstash)
     upstash.faults.next("applied_late", seconds=LATE)
     history.add_user_message("late")
@@ -61,6 +69,33 @@ def test_a_late_append_whose_twin_was_trimmed_meanwhile_comes_back(upstash: Loca
     assert _texts(history) == ["newest"]
     _until_there_are(run, history.key, 2)
     assert _texts(history) == ["newest", "late"]
+
+
+def test_a_clear_between_an_append_and_its_settlement(upstash: LocalUpstash) -> None:
+    pausing = Budget(first_pause=0.5, jitter=lambda: 1.0)
+    with (
+        Store(upstash.url, upstash.token, retry_policy=RetryPolicy(append=pausing)) as store,
+        ThreadPoolExecutor() as threads,
+    ):
+        history = UpstashRedisChatMessageHistory("s", store=store)
+        upstash.faults.next("reply_lost")
+        appending = threads.submit(history.add_user_message, "x")
+        while not upstash.log:
+            time.sleep(0.001)
+        _history(upstash).clear()
+        appending.result()
+    assert _texts(_history(upstash)) == ["x"]
+
+
+def test_another_library_sees_a_late_copy_until_it_is_taken_out(upstash: LocalUpstash, run: Run) -> None:
+    history = _history(upstash)
+    upstash.faults.next("applied_late", seconds=LATE)
+    history.add_user_message("late")
+    _until_there_are(run, history.key, 2)
+    first, second = run("LRANGE", history.key, 0, -1)
+    assert first == second
+    assert _texts(history) == ["late"]
+    assert run("LRANGE", history.key, 0, -1) == [first]
 
 
 def test_what_may_still_arrive_is_possible_for_a_minute(upstash: LocalUpstash, call: Call) -> None:

@@ -232,6 +232,7 @@ def _texts(messages: list[BaseMessage]) -> list[str]:
     return [str(message.content) for message in messages]
 
 
+@pytest.mark.timeout(600)  # what fails is made smaller first, which takes its time
 def test_a_conversation_is_the_list_it_should_be() -> None:
     # Replies over 300 kB are refused, so that larger conversations are read in pages.
     with LocalUpstash(plan=limits_of("payg", max_request_bytes=300_000)) as upstash:
