@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
@@ -66,6 +67,18 @@ class GuardedTurn(Generic[ItemT, ResultT]):
     def _explain(self, error: ConcurrentTurn) -> None:
         """Add to an error what the interface knows of it."""
 
+    def _watched(self) -> AbstractContextManager[None]:
+        """Return what the append runs within, to tell of its errors."""
+        return nullcontext()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except ConcurrentTurn as error:
+            self._explain(error)
+            raise
+
     def __enter__(self) -> Self:
         self._begin(self._session.contents())
         return self
@@ -78,21 +91,15 @@ class GuardedTurn(Generic[ItemT, ResultT]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if kind is None:
-            try:
+            with self._watched(), self._explained():
                 self.appended = self._session.append_unless_changed(self._records_of(self._added), self._read())
-            except ConcurrentTurn as concurrent:
-                self._explain(concurrent)
-                raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if kind is None:
-            try:
+            with self._watched(), self._explained():
                 self.appended = await self._session.aappend_unless_changed(self._records_of(self._added), self._read())
-            except ConcurrentTurn as concurrent:
-                self._explain(concurrent)
-                raise
 
 
 class Turn(GuardedTurn[Record, ReadResult]):

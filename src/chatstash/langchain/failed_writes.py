@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from chatstash.errors import DatabaseError, StoreClosed, UnstorableMessage
+from chatstash.errors import ConcurrentTurn, DatabaseError, IdempotencyConflict, StoreClosed, UnstorableMessage
 
 OnWriteError = Callable[[Exception], None]
 
@@ -55,6 +55,8 @@ def _outcome(error: Exception) -> str:
         return f"{error.applied.value} {error.advice}".rstrip()
     if isinstance(error, UnstorableMessage):
         return f"Message {error.index} cannot be stored; no message was sent or stored."
+    if isinstance(error, (ConcurrentTurn, IdempotencyConflict)):
+        return "Nothing was stored."
     if isinstance(error, (StoreClosed, ValueError)):
         return "Nothing was sent."
     return "Whether anything was stored is not known."

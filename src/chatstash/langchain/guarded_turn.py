@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from chatstash.errors import ConcurrentTurn
 from chatstash.history.reads import Contents
 from chatstash.history.records import Record
+from chatstash.history.session import Session
 from chatstash.history.turn import GuardedTurn
+from chatstash.langchain.failed_writes import OnWriteError, write_watched
 from chatstash.langchain.messages import to_records
 from chatstash.langchain.results import MessagesResult, messages_result, readable_messages
 
@@ -20,6 +23,10 @@ class MessagesTurn(GuardedTurn[BaseMessage, MessagesResult]):
     Entering reads the conversation, with one request. Leaving adds what was given to `add_messages`, with one request,
     if nobody else changed the conversation meanwhile; else it raises `ConcurrentTurn`, and nothing is added. Where the
     block raises, nothing is added either. Used once.
+
+    Args:
+        session: The conversation.
+        on_write_error: Called with the error of an append, as the history's own; see there.
 
     Attributes:
         result: What reading gave.
@@ -38,6 +45,10 @@ class MessagesTurn(GuardedTurn[BaseMessage, MessagesResult]):
             turn.add_ai_message(f"That was message {len(turn.messages)}.")
         ```
     """
+
+    def __init__(self, session: Session, on_write_error: OnWriteError | None = None) -> None:
+        super().__init__(session)
+        self._on_write_error = on_write_error
 
     @property
     def messages(self) -> list[BaseMessage]:
@@ -67,6 +78,9 @@ class MessagesTurn(GuardedTurn[BaseMessage, MessagesResult]):
         records = to_records(items)
         self._session.prepared(records)
         return records
+
+    def _watched(self) -> AbstractContextManager[None]:
+        return write_watched(self._session.key, self._on_write_error)
 
     def _explain(self, error: ConcurrentTurn) -> None:
         error.messages = readable_messages(error.records, error.key)
