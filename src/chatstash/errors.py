@@ -392,7 +392,7 @@ class UnstorableMessage(ChatstashError, TypeError):
 
 
 class RecordTooLarge(ChatstashError, ValueError):
-    """One message alone is over the size of a request. Nothing was sent.
+    """One message alone is over the size of a request. Nothing was stored.
 
     Attributes:
         index: The message's index in the sequence given.
@@ -409,7 +409,7 @@ class RecordTooLarge(ChatstashError, ValueError):
     def __str__(self) -> str:
         return (
             f"Message {self.index} alone makes a request of {self.size} bytes; the limit is {self.limit}. No message "
-            "was sent or stored. Keep large contents elsewhere and store a reference, or give max_request_bytes= if "
+            "was stored. Keep large contents elsewhere and store a reference, or give max_request_bytes= if "
             "your plan permits more."
         )
 

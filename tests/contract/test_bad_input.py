@@ -17,7 +17,6 @@ from chatstash import (
     CorruptRecord,
     InsecureConnectionWarning,
     RecordTooLarge,
-    RequestTooLarge,
     Store,
     UnstorableMessage,
     UnsupportedRecord,
@@ -343,14 +342,15 @@ def test_a_record_of_a_newer_form(upstash: LocalUpstash, call: Call, run: Call) 
 
 def test_a_message_over_the_servers_limit(upstash: LocalUpstash, call: Call) -> None:
     history = _history(upstash, ttl=60, max_request_bytes=50_000_000)
-    with pytest.raises(RequestTooLarge, match="max request size"):
-        call(history, "add_messages", [HumanMessage("x" * 12_000_000)])
+    with pytest.raises(RecordTooLarge) as caught:
+        call(history, "add_messages", [HumanMessage("x"), HumanMessage("x" * 12_000_000)])
+    assert (caught.value.index, caught.value.limit) == (1, 10 * 1024 * 1024)
     assert history.messages == []
 
 
 def test_a_message_over_the_limit_is_not_sent(upstash: LocalUpstash, call: Call) -> None:
     before = upstash.stats
-    with pytest.raises(RecordTooLarge, match=r"Message 1 alone .* No message was sent") as caught:
+    with pytest.raises(RecordTooLarge, match=r"Message 1 alone .* No message was stored") as caught:
         call(_history(upstash), "add_messages", [HumanMessage("x"), HumanMessage("x" * 12_000_000)])
     assert upstash.stats == before
     assert (caught.value.index, caught.value.limit) == (1, 10_000_000)

@@ -8,6 +8,7 @@ import pytest
 
 from chatstash.errors import (
     Applied,
+    CommandRejected,
     ConcurrentTurn,
     ConnectionFailed,
     ConversationChanged,
@@ -458,3 +459,14 @@ def test_a_record_over_the_limit_that_the_server_names_is_named_too() -> None:
     with pytest.raises(RecordTooLarge) as caught:
         play(appends.append(_large(2)), [refused])
     assert (caught.value.index, caught.value.limit) == (0, 20_000)
+
+
+@pytest.mark.parametrize("refusal", [CommandRejected("no EVAL"), ReadOnlyToken("no EVAL")])
+def test_where_no_scripts_can_be_run_clearing_is_a_command(refusal: Exception) -> None:
+    result, asked = play(clears.clear("k", "name"), [refusal, _replies(1)])
+    assert asked[1] == Batch((("DEL", "k"),), effect=Effect.WRITE)
+    assert result.existed
+    with pytest.raises(OutcomeUnknown) as caught:
+        play(retrying(clears.clear("k", "name"), Budget(retries=3)), [refusal, _lost()])
+    assert (caught.value.key, caught.value.marker) == ("k", None)
+    assert play(outcomes.settle("k", (), None, "", on_its_way=False), [])[0] is Outcome.STILL_POSSIBLE

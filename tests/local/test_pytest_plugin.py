@@ -75,7 +75,7 @@ def test_environment_is_as_before():
     assert "UPSTASH_REDIS_REST_TOKEN" not in os.environ
 """
     )
-    for arguments, count in (((), 32), (("-n", "2"), 32), (("-n", "3", "--dist", "each"), 96)):
+    for arguments, count in (((), 12), (("-n", "2"), 12), (("-n", "3", "--dist", "each"), 36)):
         assert f"{count} passed" in run_pytest(tmp_path, *arguments)
 
 

@@ -20,8 +20,11 @@ from chatstash import (
     Outcome,
     OutcomeUnknown,
     QuotaExceeded,
+    Record,
     RecordTooLarge,
     RetryPolicy,
+    Store,
+    UnstorableMessage,
     UpstashRedisChatMessageHistory,
 )
 from chatstash.local import Limits, LocalUpstash, LoggedRequest
@@ -259,3 +262,56 @@ def test_what_is_no_retry_policy(wrong: dict[str, Any]) -> None:
         RetryPolicy(**wrong)
     with pytest.raises(ValueError, match="jitter"):
         Budget(jitter=0.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", ["", None, 7, "\ud800"])
+def test_a_session_id_that_is_set_later_is_looked_at_too(
+    upstash: LocalUpstash, call: Call, run: Run, wrong: Any
+) -> None:
+    history = _history(upstash)
+    history.session_id = wrong
+    for name, arguments in (("add_messages", [[HumanMessage("x")]]), ("messages", []), ("clear", [])):
+        with pytest.raises(ValueError, match="session_id"):
+            call(history, name, *arguments)
+    assert run("DBSIZE") == 0
+
+
+@pytest.mark.parametrize("wrong", [None, 7, Record("human", {"content": "x"})])
+def test_what_is_no_sequence(upstash: LocalUpstash, call: Call, wrong: Any) -> None:
+    with pytest.raises(UnstorableMessage):
+        call(_history(upstash), "add_messages", wrong)
+    with Store(upstash.url, upstash.token) as store, pytest.raises(UnstorableMessage, match="records are wanted"):
+        call(store.session("s"), "append", wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"store": "https://x.upstash.io"}, {"refresh_ttl_on_read": "false"}])
+def test_options_of_another_kind(monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any]) -> None:
+    monkeypatch.setenv("UPSTASH_REDIS_REST_URL", "https://x.upstash.io")
+    monkeypatch.setenv("UPSTASH_REDIS_REST_TOKEN", "t")
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        UpstashRedisChatMessageHistory("s", **wrong)
+
+
+def test_a_turn_that_could_not_be_stored_is_told_of_too(
+    upstash: LocalUpstash, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[Exception] = []
+    history = _history(upstash, on_write_error=seen.append, retries=0)
+    with pytest.raises(OutcomeUnknown) as caught, history.turn() as turn:
+        turn.add_user_message("mine")
+        upstash.faults.next("reply_lost")
+    assert seen == [caught.value]
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "chatstash"]
+    assert "is not known" in line
+
+
+def test_a_turn_that_others_disturbed_is_an_answer_and_no_failure(
+    upstash: LocalUpstash, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[Exception] = []
+    history = _history(upstash, on_write_error=seen.append)
+    with pytest.raises(ConcurrentTurn) as caught, history.turn() as turn:
+        turn.add_user_message("mine")
+        _history(upstash).add_user_message("theirs")
+    assert [message.content for message in caught.value.messages] == ["theirs"]
+    assert (seen, caplog.records) == ([], [])

@@ -42,8 +42,8 @@ def play(driven: DrivenOp[Any], script: list[Any]) -> tuple[Any, list[Any]]:
     """Run an operation against a script of answers and errors; returns its result and what it asked for."""
     asked: list[Any] = []
     answers = iter(script)
-    wanted = next(driven)
     try:
+        wanted = next(driven)
         while True:
             asked.append(wanted.batch if isinstance(wanted, Attempt) else wanted)
             answer = True if isinstance(wanted, Pause) else next(answers)

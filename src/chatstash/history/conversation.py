@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TypeVar
 
-from chatstash.errors import Outcome, OutcomeUnknown
+from chatstash.errors import Outcome, OutcomeUnknown, UnstorableMessage
 from chatstash.history import appends, clears, outcomes, reads
 from chatstash.history.keys import checked_idempotency_key, checked_key
 from chatstash.history.options import Options
@@ -102,6 +102,8 @@ class Conversation:
 
     def prepared(self, records: Iterable[Record], idempotency_key: str | None = None) -> appends.Append:
         """Return records ready to be appended, each with a new id; raises what can be before anything is sent."""
+        if isinstance(records, Record) or not isinstance(records, Iterable):
+            raise UnstorableMessage(f"records are wanted, in a list or the like, not a {type(records).__name__}")
         kept = list(records)
         rids = record_ids(len(kept), time_ms=time.time_ns() // 1_000_000, randomness=secrets.token_bytes(RANDOM_BYTES))
         texts = [

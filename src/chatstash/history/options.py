@@ -58,6 +58,8 @@ class Options:
 
     def __post_init__(self) -> None:
         checked_ttl(self.ttl)
+        if not isinstance(self.refresh_ttl_on_read, bool):
+            raise ValueError(f"refresh_ttl_on_read must be True or False, not {self.refresh_ttl_on_read!r}")
         if not isinstance(self.retry_policy, RetryPolicy):
             raise ValueError(f"retry_policy must be a RetryPolicy, not {self.retry_policy!r}")
         if not isinstance(self.refresh_ttl_on_read, bool):

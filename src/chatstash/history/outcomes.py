@@ -24,6 +24,9 @@ def settle(key: str, rids: Sequence[object], marker: str | None, digest: str, *,
         digest: What that key's value begins with where it was set for these records; empty where it does not matter.
         on_its_way: Whether its request may still arrive.
     """
+    if marker is None and not rids:
+        # A clear without a marker leaves nothing to look for.
+        return Outcome.STILL_POSSIBLE
     # With its name and quotation marks: within a message's text they would be escaped.
     text = f'"rid":"{rids[-1]}"' if rids else ""
     answer, _ = yield from run_script(key, scripts.finding(key, marker, text), Effect.IDEMPOTENT)

@@ -66,9 +66,8 @@ class Store:
         if not isinstance(key_prefix, str):
             raise ValueError(f"key_prefix must be a string, not {key_prefix!r}")
         self.key_prefix = key_prefix
-        options = Options(
-            ttl, refresh_ttl_on_read, retry_policy or RetryPolicy(), max_request_bytes, idempotency_ttl, on_corrupt
-        )
+        policy = RetryPolicy() if retry_policy is None else retry_policy
+        options = Options(ttl, refresh_ttl_on_read, policy, max_request_bytes, idempotency_ttl, on_corrupt)
         self.options = options.changed({"timeout": timeout, "retries": retries})
         self._database = self._database_of(endpoint_from(url, token))
 

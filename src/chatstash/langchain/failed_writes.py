@@ -7,7 +7,14 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from chatstash.errors import ConcurrentTurn, DatabaseError, IdempotencyConflict, StoreClosed, UnstorableMessage
+from chatstash.errors import (
+    ConcurrentTurn,
+    DatabaseError,
+    IdempotencyConflict,
+    RecordTooLarge,
+    StoreClosed,
+    UnstorableMessage,
+)
 
 OnWriteError = Callable[[Exception], None]
 
@@ -57,7 +64,7 @@ def _outcome(error: Exception) -> str:
         return f"{error.applied.value} {error.advice}".rstrip()
     if isinstance(error, UnstorableMessage):
         return f"Message {error.index} cannot be stored; no message was sent or stored."
-    if isinstance(error, IdempotencyConflict):
+    if isinstance(error, (IdempotencyConflict, RecordTooLarge)):
         return "Nothing was stored by this call."
     if isinstance(error, (StoreClosed, ValueError)):
         return "Nothing was sent."

@@ -24,6 +24,10 @@ class MessagesTurn(GuardedTurn[BaseMessage, MessagesResult]):
     if nobody else changed the conversation meanwhile; else it raises `ConcurrentTurn`, and nothing is added. Where the
     block raises, nothing is added either. Used once.
 
+    Args:
+        session: The conversation.
+        on_write_error: Called with the error of an append, as the history's own; see there.
+
     Attributes:
         result: What reading gave.
         appended: What the append did, once the turn is left.

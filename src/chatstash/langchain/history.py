@@ -97,6 +97,8 @@ class UpstashRedisChatMessageHistory(_Base):
         # A traceback that shows arguments shows neither a token nor a password in the url.
         url, token = veiled(url), veiled(token)
         if store is not None:
+            if not isinstance(store, Store):
+                raise ValueError(f"store must be a Store, not a {type(store).__name__}")
             if url or token:
                 raise ValueError("give either store= or url= and token=, not both: a store has its own")
             key_prefix = store.key_prefix if key_prefix is _PREFIX_NOT_GIVEN else key_prefix
@@ -132,8 +134,12 @@ class UpstashRedisChatMessageHistory(_Base):
 
     @property
     def key(self) -> str:
-        """The key the conversation is stored at."""
-        return self.key_prefix + self.session_id
+        """The key the conversation is stored at.
+
+        Raises:
+            ValueError: `session_id` or `key_prefix` was set to what cannot be one.
+        """
+        return conversation_key(self.session_id, self.key_prefix)
 
     @property
     def redis_client(self) -> Redis:

@@ -46,7 +46,7 @@ def to_records(messages: Iterable[BaseMessage]) -> list[Record]:
     Raises:
         UnstorableMessage: One is no message, or of a type that LangChain cannot read back; says which.
     """
-    if isinstance(messages, (str, bytes, dict, BaseMessage)):
+    if isinstance(messages, (str, bytes, dict, BaseMessage)) or not isinstance(messages, Iterable):
         raise UnstorableMessage(
             f"a sequence of messages is wanted, not a {type(messages).__name__}; add_message takes a single one"
         )
