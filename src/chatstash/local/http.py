@@ -414,6 +414,10 @@ class HttpConnection(asyncio.Protocol):
 
     async def _stream(self, transport: asyncio.Transport, response: HttpResponse) -> None:
         assert response.events is not None
+        if self._ends:
+            # The client has hung up already; nothing would tell of it later.
+            self._close(transport)
+            return
         chunked = self._parser.get_http_version() == "1.1"
         transport.write(_head(response, keep=False, chunked=chunked))
         self._waits_for_client = True
