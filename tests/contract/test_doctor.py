@@ -373,7 +373,8 @@ def test_fix_repairs_and_says_so(upstash_environment: LocalUpstash, run: Call) -
     assert "12 findings repaired, nothing deleted in 1 of 1 conversation." in shown.stdout
     assert QUARANTINE in shown.stdout
     again = chatstash("--fix")
-    assert (again.exit_code, again.stdout) == (0, "1 conversation examined, nothing found.\n")
+    # rich before 14 ends its progress with an empty line, too.
+    assert (again.exit_code, again.stdout.strip()) == (0, "1 conversation examined, nothing found.")
 
 
 def test_each_finding_is_printed_once(upstash_environment: LocalUpstash) -> None:

@@ -183,6 +183,9 @@ def _decoded(batch: Batch, request: HttpRequest, reply: HttpReply) -> _Decoded:
 def _from_resp2(batch: Batch, body: bytes) -> _Decoded:
     if (_HUGE_COUNT.match(body) or _HUGE_COUNT_WITHIN.search(body)) and _claims_too_much(body):
         raise ValueError("the RESP2 body claims more elements than it has room for")
+    if _DEEPLY_NESTED.search(body):
+        # hiredis before 3.5 nests as deeply as it is told to.
+        raise ValueError("the RESP2 body is nested too deeply")
     # hiredis takes any callable for replyError; its types say an exception class.
     reader = hiredis.Reader(protocolError=ValueError, replyError=_Failure)  # type: ignore[arg-type]
     reader.feed(body)
@@ -207,6 +210,7 @@ def _from_resp2(batch: Batch, body: bytes) -> _Decoded:
 # far faster.
 _HUGE_COUNT = re.compile(rb"[*~>%|]\d{7}")
 _HUGE_COUNT_WITHIN = re.compile(rb"\r\n[*~>%|]\d{7}")
+_DEEPLY_NESTED = re.compile(rb"(?:\*[1-9]\d{0,9}\r\n){16}")
 _SHORTEST_ELEMENT = len(b"+\r\n")
 
 
