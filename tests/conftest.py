@@ -10,9 +10,16 @@ from typing import Any
 
 import pytest
 import urllib3
+from hypothesis import HealthCheck, settings
 
 from chatstash.local import LocalUpstash
 from tests.faulty import FaultyServer, serve_faulty
+
+# A busy machine is no failure; and what is searched for anew each time is searched for by hand, with --hypothesis-seed.
+settings.register_profile(
+    "chatstash", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("chatstash")
 
 _numbers = itertools.count()
 

@@ -72,7 +72,7 @@ def test_an_append_whose_reply_was_lost_is_settled(status: int, commands: int) -
     result, asked = play(driven, [_lost(), _replies([status, 9, commands - 1, 1])])
     settlement = asked[2].commands[0]
     assert [asked[1], asked[2].effect] == [Pause(0.0), Effect.IDEMPOTENT]
-    assert (settlement[0], settlement[2:]) == ("EVAL", (1, "k", 60, "old", "new"))
+    assert (settlement[0], settlement[2:]) == ("EVAL", (1, "k", 60, "", "old", "new"))
     assert (result.length, result.cost.commands, result.cost.requests) == (9, commands, 2)
 
 
@@ -284,7 +284,7 @@ def test_a_large_append_is_staged_and_moved() -> None:
     assert all(part.effect is Effect.IDEMPOTENT for part in parts)
     assert all([command[0] for command in part.commands] == ["DEL", "RPUSH", "EXPIRE"] for part in parts)
     staged = tuple(part.commands[0][1] for part in parts)
-    assert move.commands[0][2:] == (4, "k", *staged, 60, wanted.texts[-1])
+    assert move.commands[0][2:] == (4, "k", *staged, 60, "", wanted.texts[-1])
     assert move.settlement is not None
     assert (result.length, result.cost) == (7, Cost(4, 12, 80, 80))
 

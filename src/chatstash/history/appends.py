@@ -64,6 +64,11 @@ class Append:
     digest: str = ""
 
     @property
+    def kept(self) -> scripts.Kept:
+        """How long and how much of the conversation is kept."""
+        return scripts.Kept(self.options.ttl, self.options.max_stored_messages)
+
+    @property
     def marker(self) -> str | None:
         """The key of the idempotency key's marker, or None."""
         return None if self.idempotency_key is None else marker_key(self.key, self.idempotency_key)
@@ -169,24 +174,26 @@ def _append(wanted: Append, guards: _Guards) -> Op[AppendResult | Refusal]:
 
 
 def _append_at_once(wanted: Append, guards: _Guards) -> Op[AppendResult | Refusal]:
-    key, texts, ttl = wanted.key, wanted.texts, wanted.options.ttl
-    settlement = scripts.appending(guards.settling, key, texts, ttl)
+    key, texts, kept = wanted.key, wanted.texts, wanted.kept
+    settlement = scripts.appending(guards.settling, key, texts, kept)
     if guards.first:
-        return (yield from _by_script(wanted, scripts.appending(guards.first, key, texts, ttl), settlement))
-    replies = yield from on_list(key, ("LPUSH", key, *texts), ttl, Effect.WRITE, settlement)
+        return (yield from _by_script(wanted, scripts.appending(guards.first, key, texts, kept), settlement))
+    trim: tuple[Command, ...] = () if kept.most is None else (("LTRIM", key, 0, kept.most - 1),)
+    replies = yield from on_list(key, ("LPUSH", key, *texts), kept.ttl, Effect.WRITE, settlement=settlement, more=trim)
     if replies.settled:
         return _script_result(wanted, expect(list, replies.values[0], Effect.WRITE), replies.cost)
-    return AppendResult(expect(int, replies.values[0], Effect.WRITE), list(wanted.rids), replies.cost)
+    length = expect(int, replies.values[0], Effect.WRITE)
+    return AppendResult(min(length, kept.most or length), list(wanted.rids), replies.cost)
 
 
 def _append_in_parts(wanted: Append, guards: _Guards, limit: int) -> Op[AppendResult | Refusal]:
     batch = wanted.rids[0].batch
     staged, cost = yield from staging.stage(wanted.key, batch, wanted.texts, limit)
-    newest, ttl = wanted.texts[-1], wanted.options.ttl
+    newest, kept = wanted.texts[-1], wanted.kept
     done = yield from _by_script(
         wanted,
-        scripts.moving(guards.first, wanted.key, staged, newest, ttl),
-        scripts.moving(guards.settling, wanted.key, staged, newest, ttl),
+        scripts.moving(guards.first, wanted.key, staged, newest, kept),
+        scripts.moving(guards.settling, wanted.key, staged, newest, kept),
     )
     return replace(done, cost=cost + done.cost)
 

@@ -9,11 +9,13 @@ from dataclasses import replace
 from typing import TypeVar
 
 from chatstash.errors import Outcome, OutcomeUnknown, UnstorableMessage
-from chatstash.history import appends, clears, outcomes, reads
+from chatstash.history import appends, clears, outcomes, reads, windows
 from chatstash.history.keys import checked_idempotency_key, checked_key
 from chatstash.history.options import Options
+from chatstash.history.reads import Contents
 from chatstash.history.records import RANDOM_BYTES, Record, encode, record_ids
 from chatstash.history.results import AppendResult, ClearResult
+from chatstash.history.selection import Page, Selection, Window
 from chatstash.rest.commands import Cost
 from chatstash.rest.database import Database
 from chatstash.rest.limits import Budget, is_number
@@ -54,13 +56,21 @@ class Conversation:
     def sync_token(self, token: str | None) -> None:
         self.database.set_sync_token(self.key, token)
 
-    def read(self) -> reads.Contents:
+    def read(self, wanted: Selection = None) -> Contents:
         """Read it, and leave it to the caller what becomes of records that cannot be read."""
-        return self._run(reads.read(self.key, self.options), self.options.retry_policy.read)
+        return self._run(self._reading(wanted), self.options.retry_policy.read)
 
-    async def aread(self) -> reads.Contents:
+    async def aread(self, wanted: Selection = None) -> Contents:
         """Read as `read` does, without blocking the event loop."""
-        return await self._arun(reads.read(self.key, self.options), self.options.retry_policy.read)
+        return await self._arun(self._reading(wanted), self.options.retry_policy.read)
+
+    def count(self) -> int:
+        """Count its records."""
+        return self._run(windows.count(self.key), self.options.retry_policy.read)[0]
+
+    async def acount(self) -> int:
+        """Count as `count` does, without blocking the event loop."""
+        return (await self._arun(windows.count(self.key), self.options.retry_policy.read))[0]
 
     def append(self, records: Iterable[Record], idempotency_key: str | None = None) -> AppendResult:
         """Append records, all or none, and once."""
@@ -72,13 +82,13 @@ class Conversation:
         wanted = self.prepared(records, idempotency_key)
         return await self._arun(_unless_empty(wanted, appends.append(wanted)), self.options.retry_policy.append)
 
-    def append_unless_changed(self, records: Iterable[Record], read: reads.Contents) -> AppendResult:
+    def append_unless_changed(self, records: Iterable[Record], read: Contents) -> AppendResult:
         """Append records if nobody changed it since it was read; else raises `ConcurrentTurn`."""
         wanted = self.prepared(records)
         op = _unless_empty(wanted, appends.append_unless_changed(wanted, read))
         return self._run(op, self.options.retry_policy.append)
 
-    async def aappend_unless_changed(self, records: Iterable[Record], read: reads.Contents) -> AppendResult:
+    async def aappend_unless_changed(self, records: Iterable[Record], read: Contents) -> AppendResult:
         """Append as `append_unless_changed` does, without blocking the event loop."""
         wanted = self.prepared(records)
         op = _unless_empty(wanted, appends.append_unless_changed(wanted, read))
@@ -105,6 +115,9 @@ class Conversation:
         if isinstance(records, Record) or not isinstance(records, Iterable):
             raise UnstorableMessage(f"records are wanted, in a list or the like, not a {type(records).__name__}")
         kept = list(records)
+        most = self.options.max_stored_messages
+        if most is not None and len(kept) > most:
+            raise ValueError(f"an append of {len(kept)} messages is over max_stored_messages, {most}; nothing was sent")
         rids = record_ids(len(kept), time_ms=time.time_ns() // 1_000_000, randomness=secrets.token_bytes(RANDOM_BYTES))
         texts = [
             encode(replace(record, rid=rid) if isinstance(record, Record) else record, index=index)
@@ -121,6 +134,19 @@ class Conversation:
 
     async def _arun(self, op: Op[T], budget: Budget) -> T:
         return await self.database.arun(op, self.key, budget)
+
+    def _reading(self, wanted: Selection) -> Op[Contents]:
+        match wanted or self._default_window():
+            case Page() as page:
+                return windows.read_before(self.key, page, self.options)
+            case Window() as window:
+                return windows.read_window(self.key, window, self.options)
+        return reads.read(self.key, self.options)
+
+    def _default_window(self) -> Window | None:
+        """A conversation whose storage is bounded may begin in the middle of a tool's call, as a window may."""
+        most = self.options.max_messages or self.options.max_stored_messages
+        return None if most is None else Window(most, self.options.keep_system)
 
     def _settling(self, lost: OutcomeUnknown | str, on_its_way: float) -> Op[Outcome]:
         longest = _checked_seconds(on_its_way)

@@ -20,7 +20,13 @@ ReplyT = TypeVar("ReplyT", bytes, int, list)  # type: ignore[type-arg]
 
 
 def on_list(
-    key: str, command: Command, ttl: int | None, effect: Effect, settlement: Command | None = None
+    key: str,
+    command: Command,
+    ttl: int | None,
+    effect: Effect,
+    *,
+    settlement: Command | None = None,
+    more: tuple[Command, ...] = (),
 ) -> Op[Replies]:
     """Run a list command, with EXPIRE beside it where there is a ttl.
 
@@ -33,8 +39,10 @@ def on_list(
         ttl: Seconds until it expires, set anew; None leaves it as it is.
         effect: What sending both twice would do.
         settlement: What to send instead where it is not known whether they were applied.
+        more: Further commands that only read the list; they fail where the first does.
     """
-    commands = (command,) if ttl is None else (command, ("EXPIRE", key, ttl))
+    expire: tuple[Command, ...] = () if ttl is None else (("EXPIRE", key, ttl),)
+    commands = (command, *more, *expire)
     settling = Batch((settlement,), effect=Effect.IDEMPOTENT) if settlement else None
     try:
         replies = yield from send(Batch(commands, effect is Effect.WRITE, effect, settling))
@@ -43,7 +51,7 @@ def on_list(
         raise (yield from _list_command_failed(key, error, expiry_set=maybe_set)) from error.__cause__
     if replies.settled:
         return replies
-    first, *expiry = replies.values
+    first, expiry = replies.values[0], list(replies.values[1 + len(more) :])
     if isinstance(first, DatabaseError):
         raise (yield from _list_command_failed(key, first, expiry_set=expiry == [1]))
     if expiry and isinstance(expiry[0], DatabaseError):

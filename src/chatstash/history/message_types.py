@@ -12,15 +12,16 @@ AI_TYPES = frozenset({"ai", "AIMessageChunk"})
 TOOL_TYPES = frozenset({"tool", "ToolMessageChunk"})
 """The results of tools."""
 
+SYSTEM_TYPES = frozenset({"system", "SystemMessageChunk"})
+"""What a model is told to be."""
+
 JS_CHAT = "generic"
 """What LangChain.js calls the type of a chat message."""
 
 KNOWN_TYPES = (
     AI_TYPES
     | TOOL_TYPES
-    | {
-        "human", "system", "chat", "function", "remove", "HumanMessageChunk", "SystemMessageChunk", "ChatMessageChunk",
-        "FunctionMessageChunk", JS_CHAT,
-    }
+    | SYSTEM_TYPES
+    | {"human", "chat", "function", "remove", "HumanMessageChunk", "ChatMessageChunk", "FunctionMessageChunk", JS_CHAT}
 )  # fmt: skip
 """Every type that can be read as a message."""

@@ -16,6 +16,8 @@ https://upstash.com/docs/redis/troubleshooting/max_request_size_exceeded"""
 
 DEFAULT_IDEMPOTENCY_TTL = 86_400
 
+MOST_MESSAGES = 10**6
+
 _LEAST_REQUEST_BYTES = 100_000
 """Below it there would be no room beside a key of 32 KB, whose quotes and control characters grow in JSON."""
 
@@ -31,6 +33,9 @@ class OptionChanges(TypedDict, total=False):
     max_request_bytes: int | None
     idempotency_ttl: int | None
     on_corrupt: OnCorrupt | None
+    max_messages: int | None
+    keep_system: bool | None
+    max_stored_messages: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,9 @@ class Options:
         max_request_bytes: What a request may have; larger appends are staged, larger reads come in pages.
         idempotency_ttl: Seconds for which an idempotency key is remembered.
         on_corrupt: What reading does with a record that cannot be read.
+        max_messages: How many of the newest messages reading gives, at most; None for all.
+        keep_system: Whether such a window has the conversation's first message as well, where it is a system message.
+        max_stored_messages: How many messages are kept; appending trims the oldest in the same step. None for all.
 
     Raises:
         ValueError: One of them cannot be right.
@@ -55,19 +63,33 @@ class Options:
     max_request_bytes: int = DEFAULT_MAX_REQUEST_BYTES
     idempotency_ttl: int = DEFAULT_IDEMPOTENCY_TTL
     on_corrupt: OnCorrupt = "raise"
+    max_messages: int | None = None
+    keep_system: bool = False
+    max_stored_messages: int | None = None
 
     def __post_init__(self) -> None:
         checked_ttl(self.ttl)
-        if not isinstance(self.refresh_ttl_on_read, bool):
-            raise ValueError(f"refresh_ttl_on_read must be True or False, not {self.refresh_ttl_on_read!r}")
+        self._check_bounds()
+        for name in ("refresh_ttl_on_read", "keep_system"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be True or False, not {getattr(self, name)!r}")
         if not isinstance(self.retry_policy, RetryPolicy):
             raise ValueError(f"retry_policy must be a RetryPolicy, not {self.retry_policy!r}")
-        if not isinstance(self.refresh_ttl_on_read, bool):
-            raise ValueError(f"refresh_ttl_on_read must be True or False, not {self.refresh_ttl_on_read!r}")
-        _check_whole("max_request_bytes", self.max_request_bytes, _LEAST_REQUEST_BYTES, 2**40)
-        _check_whole("idempotency_ttl", self.idempotency_ttl, 1, MAX_TTL)
+        for name in ("refresh_ttl_on_read", "keep_system"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be True or False, not {getattr(self, name)!r}")
+        for name in ("max_messages", "max_stored_messages"):
+            if getattr(self, name) is not None:
+                check_whole(name, getattr(self, name), 1, MOST_MESSAGES)
+        check_whole("max_request_bytes", self.max_request_bytes, _LEAST_REQUEST_BYTES, 2**40)
+        check_whole("idempotency_ttl", self.idempotency_ttl, 1, MAX_TTL)
         if self.on_corrupt not in get_args(OnCorrupt):
             raise ValueError(f"on_corrupt must be one of {', '.join(get_args(OnCorrupt))}, not {self.on_corrupt!r}")
+
+    def _check_bounds(self) -> None:
+        for name in ("max_messages", "max_stored_messages"):
+            if getattr(self, name) is not None:
+                check_whole(name, getattr(self, name), 1, MOST_MESSAGES)
 
     def changed(self, changes: OptionChanges) -> Options:
         """Return these options with some changed; None keeps what is. `timeout` and `retries` are for all operations.
@@ -86,6 +108,8 @@ class Options:
         return replace(self, **given)
 
 
-def _check_whole(name: str, value: object, least: int, most: int) -> None:
+def check_whole(name: str, value: object, least: int, most: int) -> int:
+    """Return a whole number, or raise ValueError where it is none, or not between the bounds."""
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise ValueError(f"{name} must be a whole number from {least} to {most}, not {value!r}")
+    return value

@@ -50,15 +50,35 @@ def stored_records(key: str, refresh_ttl: int | None, max_bytes: int) -> Op[Stor
     try:
         replies = yield from on_list(key, ("LRANGE", key, 0, -1), refresh_ttl, effect)
     except RequestTooLarge as error:
-        return (yield from _paged(key, _page_of(error, max_bytes)))
-    return Stored(_oldest_first(replies.values[0]), replies.cost)
+        return (yield from paged(key, error, max_bytes))
+    return Stored(oldest_first(replies.values[0]), replies.cost)
+
+
+def paged(key: str, error: RequestTooLarge, max_bytes: int, newest: int | None = None) -> Op[Stored]:
+    """Read stored records in pages, oldest first, after a request for all of them at once was refused.
+
+    Args:
+        key: The conversation's key.
+        error: The refusal.
+        max_bytes: What a reply may have.
+        newest: How many of the newest records to read; None for all.
+    """
+    # The request that was refused, and the one for the length.
+    replies = yield from send(Batch((("LLEN", key),)))
+    length = expect(int, replies.values[0], Effect.READ)
+    wanted = length if newest is None else min(newest, length)
+    page = _page_of(error, max_bytes, length - wanted)
+    page.choose_from(wanted)
+    found = yield from _all_pages(key, page)
+    return Stored(found.records, found.cost + replies.cost + Cost(requests=1, commands=1))
 
 
 @dataclass(slots=True)
 class _Page:
-    """How large a page may be."""
+    """How large a page may be, and how many of the oldest records are left out."""
 
     limit: float
+    skip: int = 0
     size: int = _FIRST_SIZE
     share: float | None = None
 
@@ -76,19 +96,16 @@ class _Page:
             self.size = max(1, min(4 * self.size, int(_FILL * self.limit * count / max(received, 1))))
 
 
-def _page_of(error: RequestTooLarge, max_bytes: int) -> _Page:
+def _page_of(error: RequestTooLarge, max_bytes: int, skip: int) -> _Page:
     named = _SIZES_IN_WORDS.search(error.server_text or "")
     if named is None:
-        return _Page(max_bytes)
+        return _Page(max_bytes, skip)
     limit, actual = int(named[1]), max(int(named[2]), 1)
-    return _Page(min(limit, max_bytes), share=_FILL * limit / actual)
+    return _Page(min(limit, max_bytes), skip, share=_FILL * limit / actual)
 
 
-def _paged(key: str, page: _Page) -> Op[Stored]:
-    # The request that was refused, and the one for the length.
-    replies = yield from send(Batch((("LLEN", key),)))
-    page.choose_from(expect(int, replies.values[0], Effect.READ))
-    cost = replies.cost + Cost(requests=1, commands=1)
+def _all_pages(key: str, page: _Page) -> Op[Stored]:
+    cost = Cost()
     for _ in range(_MOST_BEGINNINGS):
         records: list[bytes] = []
         joined = more = True
@@ -106,32 +123,33 @@ def _next_page(key: str, page: _Page, records: list[bytes]) -> Op[tuple[bool, bo
     overlap = 1 if records and page.size > 1 else 0
     first = len(records) - overlap
     asked = page.size + overlap
+    newer = page.skip + first
     try:
-        replies = yield from send(Batch((("LRANGE", key, -first - asked, -first - 1),)))
+        replies = yield from send(Batch((("LRANGE", key, -newer - asked, -newer - 1),)))
     except RequestTooLarge as error:
         if page.size == 1:
-            error.problem = (
-                f"The record at position {len(records)} (0 is the oldest) of {key!r} is too large to be read"
-            )
+            position = page.skip + len(records)
+            error.problem = f"The record at position {position} (0 is the oldest) of {key!r} is too large to be read"
             raise
         page.shrink()
         return True, True, Cost(requests=1, commands=1)
-    found = _oldest_first(replies.values[0])
+    found = oldest_first(replies.values[0])
     page.adapt(len(found), replies.cost.bytes_received)
     joined, cost = found[:overlap] == records[first:], replies.cost
     if records and not overlap:
-        joined, spent = yield from _is_in_place(key, records)
+        joined, spent = yield from _is_in_place(key, page.skip + len(records), records[-1])
         cost += spent
     records.extend(found[overlap:])
     return joined, len(found) == asked, cost
 
 
-def _is_in_place(key: str, records: Sequence[bytes]) -> Op[tuple[bool, Cost]]:
-    """Tell whether the newest record that was read is still where it was, and the cost of asking."""
-    replies = yield from send(Batch((("LRANGE", key, -len(records), -len(records)),)))
-    return _oldest_first(replies.values[0]) == [records[-1]], replies.cost
+def _is_in_place(key: str, place: int, record: bytes) -> Op[tuple[bool, Cost]]:
+    """Tell whether a record is still where it was, counted from the oldest, and the cost of asking."""
+    replies = yield from send(Batch((("LRANGE", key, -place, -place),)))
+    return oldest_first(replies.values[0]) == [record], replies.cost
 
 
-def _oldest_first(reply: object) -> list[bytes]:
+def oldest_first(reply: object) -> list[bytes]:
+    """Return the stored records of a reply to LRANGE, oldest first."""
     listed = expect(list, reply, Effect.READ)  # type: ignore[arg-type]
     return [expect(bytes, raw, Effect.READ) for raw in reversed(listed)]

@@ -9,6 +9,7 @@ from chatstash.errors import UnreadableRecord
 from chatstash.history.options import Options
 from chatstash.history.pages import stored_records
 from chatstash.history.records import Record, decode
+from chatstash.history.results import Cursor
 from chatstash.history.twins import take_out, without_twins
 from chatstash.rest.commands import Cost
 from chatstash.rest.ops import Op
@@ -26,12 +27,16 @@ class Contents:
         length: How many records are stored, once later copies are taken out.
         newest: The newest of them as stored, newest first: back to one whose id tells it from any other, ten at most.
         cost: Requests, commands and bytes.
+        omitted: How many records of the conversation were left out.
+        cursor: Where reading further back goes on; None where there is nothing older.
     """
 
     entries: Sequence[Record | UnreadableRecord]
     length: int
     newest: Sequence[bytes]
     cost: Cost
+    omitted: int = 0
+    cursor: Cursor | None = None
 
 
 def read(key: str, options: Options) -> Op[Contents]:
@@ -50,14 +55,15 @@ def read(key: str, options: Options) -> Op[Contents]:
     entries, twins = without_twins(entries_of(stored.records, key))
     left, cost = stored.records, stored.cost
     if twins:
-        left, spent = yield from take_out(key, left, twins, options.max_request_bytes)
-        cost += spent
+        taken = yield from take_out(key, left, twins, options.max_request_bytes)
+        left, cost = taken.stored, cost + taken.cost
         # Read anew from their bytes, for their places are others now.
         entries, _ = without_twins(entries_of(left, key))
-    return Contents(entries, len(left), _newest(left), cost)
+    return Contents(entries, len(left), newest_of(left), cost)
 
 
-def _newest(stored: Sequence[bytes]) -> list[bytes]:
+def newest_of(stored: Sequence[bytes]) -> list[bytes]:
+    """Return what tells the end of a conversation from any other, newest first; see `Contents.newest`."""
     newest: list[bytes] = []
     for raw in stored[: -_MOST_COMPARED - 1 : -1]:
         newest.append(raw)
@@ -67,9 +73,15 @@ def _newest(stored: Sequence[bytes]) -> list[bytes]:
     return newest
 
 
-def entries_of(stored: Sequence[bytes], key: str) -> list[Record | UnreadableRecord]:
-    """Return the record of each stored form, oldest first, or the error of one that cannot be read."""
-    return [_entry(raw, key, position) for position, raw in enumerate(stored)]
+def entries_of(stored: Sequence[bytes], key: str, first: int = 0) -> list[Record | UnreadableRecord]:
+    """Return the record of each stored form, oldest first, or the error of one that cannot be read.
+
+    Args:
+        stored: The stored forms.
+        key: The conversation's key, for errors.
+        first: The place of the first in the conversation, for errors.
+    """
+    return [_entry(raw, key, position) for position, raw in enumerate(stored, first)]
 
 
 def _entry(raw: bytes, key: str, position: int) -> Record | UnreadableRecord:

@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from chatstash.history.records import Record, RecordId
 from chatstash.rest.commands import Cost
 
+_CURSOR = re.compile(r"(\d{1,9})-([0-9a-f]{40})", re.ASCII)
+
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where reading further back would go on: before the oldest record read.
+    """Where reading further back goes on: before the oldest record read. Stays right while others append and trim.
+
+    As text, for a web page to send back: `str(cursor)` and `Cursor.parse`.
 
     Attributes:
-        rid: That record's id, or None where another library wrote it.
-        index: Its place in the stored list, 0 for the newest record.
+        index: That record's place in the stored list when it was read, 0 for the newest record.
+        digest: SHA-1 of its stored form, hexadecimal.
+        rid: Its id, or None where another library wrote it, or where the cursor came as text.
     """
 
-    rid: RecordId | None
     index: int
+    digest: str
+    rid: RecordId | None = None
+
+    def __str__(self) -> str:
+        return f"{self.index}-{self.digest}"
+
+    @classmethod
+    def parse(cls, text: str) -> Cursor:
+        """Return the cursor that a text stands for.
+
+        Raises:
+            ValueError: It stands for none.
+        """
+        match = _CURSOR.fullmatch(text) if isinstance(text, str) else None
+        if match is None:
+            raise ValueError(f"not a cursor: {text!r}")
+        return cls(int(match[1]), match[2])
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """The Lua scripts, put together of guards, a source of records and a push; each runs in one step, alone. Pure.
 
 Used only where one command or transaction will not do: they are billed by the command within, and each names all its
-keys, so that Upstash locks only those (`KEY_LOCKING`). A script is given the time to live first ("" for none), then
-what its guards need, then the records, oldest first; its first key is the conversation.
+keys, so that Upstash locks only those (`KEY_LOCKING`). One that appends is given the time to live and the most records
+to keep first ("" for no bound), then what its guards need, then the records, oldest first; its first key is the
+conversation.
 
 A script that appends answers `[status, length, commands, detail]`: `REFUSED` by a guard, whose words are the detail;
 `STORED` now, or stored `BEFORE`, where the detail is EXPIRE's reply or its error's text. `commands` is how many it ran.
@@ -28,7 +29,7 @@ _ARGUMENTS = """
 local argument_at, key_at = 0, 1
 local function argument() argument_at = argument_at + 1; return ARGV[argument_at] end
 local function key() key_at = key_at + 1; return KEYS[key_at] end
-local ttl = argument()
+local ttl, most = argument(), argument()
 local marker
 """
 
@@ -80,6 +81,10 @@ if failure then
   if marker then call('DEL', marker) end
   return failure
 end
+if most ~= '' and length > tonumber(most) then
+  call('LTRIM', KEYS[1], 0, most - 1)
+  length = tonumber(most)
+end
 local expiry = 1
 if ttl ~= '' then
   expiry = try('EXPIRE', KEYS[1], ttl)
@@ -118,6 +123,47 @@ for from = 0, length - 1, 100 do
   end
 end
 return {{0, ran}}
+"""
+
+
+_PAGE = f"""{KEY_LOCKING}{_COUNTED}
+local length, limit = call('LLEN', KEYS[1]), tonumber(ARGV[2])
+for from = 0, length - 1, 100 do
+  for place, record in ipairs(call('LRANGE', KEYS[1], from, from + 99)) do
+    if redis.sha1hex(record) == ARGV[1] then
+      local index = from + place - 1
+      local page = call('LRANGE', KEYS[1], index + 1, index + limit)
+      return {{index, length, ran, page}}
+    end
+  end
+end
+return {{-1, length, ran, {{}}}}
+"""
+
+# A copy came after its older neighbour and was written before it (its batch's first eight characters are the time), or
+# its batch begins anew.
+_COUNT = f"""{KEY_LOCKING}{_COUNTED}
+local order = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+local function time_of(batch)
+  local time = 0
+  for at = 1, 8 do time = time * 64 + string.find(order, string.sub(batch, at, at), 1, true) - 1 end
+  return time
+end
+local length, copies = call('LLEN', KEYS[1]), 0
+local newest = call('LRANGE', KEYS[1], 0, 99)
+local older, older_batch, older_position, late = 0, nil, 0, nil
+for place = #newest, 1, -1 do
+  local record = newest[place]
+  local batch, position = string.match(record, '"rid":"([%w_-]+)%.(%d+)/%d+"}}$')
+  if batch and #batch == 16 then
+    local time = time_of(batch)
+    if time < older or batch == older_batch and tonumber(position) <= older_position then late = batch end
+    if batch == late and #call('LPOS', KEYS[1], record, 'COUNT', 2) > 1 then copies = copies + 1 end
+    if batch ~= late then older = time end
+    older_batch, older_position = batch, tonumber(position)
+  end
+end
+return {{length - copies, ran}}
 """
 
 
@@ -233,13 +279,21 @@ end
         return (self.length, self.compared, self.digest, self.most_told)
 
 
-def appending(guards: Sequence[Guard], key: str, records: Sequence[str], ttl: int | None) -> Command:
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How long and how much is kept: seconds until the conversation expires, and records; None for no bound."""
+
+    ttl: int | None
+    most: int | None
+
+
+def appending(guards: Sequence[Guard], key: str, records: Sequence[str], kept: Kept) -> Command:
     """Return the script call that appends records, oldest first, where all guards hold."""
-    arguments = (*_arguments(guards, ttl), *records)
+    arguments = (*_arguments(guards, kept), *records)
     return _call(guards, _NOTHING_STAGED, _FROM_ARGUMENTS, _keys(guards, key), arguments)
 
 
-def moving(guards: Sequence[Guard], key: str, staged: Sequence[str], newest: str, ttl: int | None) -> Command:
+def moving(guards: Sequence[Guard], key: str, staged: Sequence[str], newest: str, kept: Kept) -> Command:
     """Return the script call that appends the records of staged lists, where all guards hold; deletes the lists anyway.
 
     Args:
@@ -247,9 +301,9 @@ def moving(guards: Sequence[Guard], key: str, staged: Sequence[str], newest: str
         key: The conversation's key.
         staged: The keys of lists that hold the records, oldest first throughout.
         newest: The newest of the records.
-        ttl: Seconds until the conversation expires, or None.
+        kept: How long and how much is kept.
     """
-    arguments = (*_arguments(guards, ttl), newest)
+    arguments = (*_arguments(guards, kept), newest)
     keys = _keys(guards, key)
     return _call(guards, _STAGED.format(first=len(keys) + 1), _FROM_STAGED, (*keys, *staged), arguments)
 
@@ -266,8 +320,9 @@ def _keys(guards: Sequence[Guard], key: str) -> tuple[str, ...]:
     return (key, *(name for guard in guards for name in guard.keys))
 
 
-def _arguments(guards: Sequence[Guard], ttl: int | None) -> tuple[Argument, ...]:
-    return ("" if ttl is None else ttl, *(value for guard in guards for value in guard.arguments))
+def _arguments(guards: Sequence[Guard], kept: Kept) -> tuple[Argument, ...]:
+    bounds = ("" if bound is None else bound for bound in (kept.ttl, kept.most))
+    return (*bounds, *(value for guard in guards for value in guard.arguments))
 
 
 def clearing(key: str, marker: str, ttl: int) -> Command:
@@ -300,3 +355,17 @@ def finding(key: str, marker: str | None, text: str) -> Command:
     """
     keys = (key,) if marker is None else (key, marker)
     return ("EVAL", _FIND, len(keys), *keys, text)
+
+
+def paging(key: str, digest: str, limit: int) -> Command:
+    """Return the script call that reads the records older than the one with a SHA-1.
+
+    Answers its place, the conversation's length, how many commands it ran, and the records, newest first; the place is
+    -1 where there is none.
+    """
+    return ("EVAL", _PAGE, 1, key, digest, limit)
+
+
+def counting(key: str) -> Command:
+    """Return the script call that counts records, late copies among the newest hundred left out; and its commands."""
+    return ("EVAL", _COUNT, 1, key)

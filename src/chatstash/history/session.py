@@ -9,7 +9,8 @@ from chatstash.history.conversation import LONGEST_ON_ITS_WAY, Conversation
 from chatstash.history.guarded_turn import GuardedTurn
 from chatstash.history.reads import Contents
 from chatstash.history.records import Record
-from chatstash.history.results import AppendResult, ClearResult, ReadResult
+from chatstash.history.results import AppendResult, ClearResult, Cursor, ReadResult
+from chatstash.history.selection import Selection, selection_of
 from chatstash.history.unreadable import kept_of, placeholder_record
 
 
@@ -83,22 +84,63 @@ class Session:
         """Append as `append` does, without blocking the event loop."""
         return await self.conversation.aappend(records, idempotency_key)
 
-    def read(self) -> ReadResult:
-        """Read the whole conversation, oldest record first, each record once.
+    def read(
+        self,
+        *,
+        last: int | None = None,
+        before: Cursor | str | None = None,
+        limit: int | None = None,
+        keep_system: bool | None = None,
+    ) -> ReadResult:
+        """Read the conversation, oldest record first, each record once: all of it, the newest, or a page further back.
 
-        One request and one command, or two commands where the ttl is refreshed on reading; more requests where the
-        reply would be over the server's limit, or where a record was stored twice: the copy is then taken out.
+        All: one request and one command. The newest, or a page: one request and two commands, one more with
+        `keep_system`. One command more where the ttl is refreshed on reading. More requests where the reply would be
+        over the server's limit, where a record may have been stored twice (a copy is then taken out), or where others
+        appended since the cursor was made.
+
+        Args:
+            last: How many of the newest records, at most; never begins with a tool's result whose call is left out.
+                None for the options' `max_messages`, else all.
+            before: The `cursor` of a result, or its text: the records before it.
+            limit: How many of those, at most; None for 50.
+            keep_system: Whether a window has the conversation's first record too, where it is a system message; None
+                for the options'.
 
         Raises:
+            ValueError: The arguments contradict each other, or one cannot be right.
             UnreadableRecord: A record cannot be read, and `on_corrupt` is `raise`; has the records that can be read.
             WrongType: The key holds something else, which was left as it was.
             DatabaseError: Anything else that went wrong.
         """
-        return read_result(self.conversation, self.conversation.read())
+        wanted = self._selection(last, before, limit, keep_system)
+        return read_result(self.conversation, self.conversation.read(wanted))
 
-    async def aread(self) -> ReadResult:
+    async def aread(
+        self,
+        *,
+        last: int | None = None,
+        before: Cursor | str | None = None,
+        limit: int | None = None,
+        keep_system: bool | None = None,
+    ) -> ReadResult:
         """Read as `read` does, without blocking the event loop."""
-        return read_result(self.conversation, await self.conversation.aread())
+        wanted = self._selection(last, before, limit, keep_system)
+        return read_result(self.conversation, await self.conversation.aread(wanted))
+
+    def count(self) -> int:
+        """Count the records; one request, three commands. Late copies among the newest hundred do not count."""
+        return self.conversation.count()
+
+    async def acount(self) -> int:
+        """Count as `count` does, without blocking the event loop."""
+        return await self.conversation.acount()
+
+    def _selection(
+        self, last: int | None, before: Cursor | str | None, limit: int | None, keep_system: bool | None
+    ) -> Selection:
+        keeps = self.conversation.options.keep_system if keep_system is None else keep_system
+        return selection_of(last, before, limit, keep_system=keeps)
 
     def records(self) -> list[Record]:
         """Return all records, oldest first, each with its id and time; costs what `read` costs."""
@@ -164,7 +206,7 @@ def read_result(conversation: Conversation, contents: Contents) -> ReadResult:
     except UnreadableRecord as error:
         error.records = [entry for entry in contents.entries if isinstance(entry, Record)]
         raise
-    return ReadResult(records, cursor=None, omitted=0, cost=contents.cost)
+    return ReadResult(records, contents.cursor, contents.omitted, contents.cost)
 
 
 class Turn(GuardedTurn[Record, ReadResult]):

@@ -41,6 +41,9 @@ class Store:
         idempotency_ttl: Seconds for which an idempotency key is remembered.
         on_corrupt: What reading does with a record that cannot be read: `raise` an error that has all the others,
             `skip` it, or put a `placeholder` in its place.
+        max_messages: How many of the newest messages reading gives, at most; None for all.
+        keep_system: Whether such a window has the conversation's first message too, where it is a system message.
+        max_stored_messages: How many messages are kept; appending trims the oldest in the same step. None for all.
 
     Raises:
         ValueError: An argument cannot be right, or url or token is missing altogether.
@@ -60,6 +63,9 @@ class Store:
         max_request_bytes: int = DEFAULT_MAX_REQUEST_BYTES,
         idempotency_ttl: int = DEFAULT_IDEMPOTENCY_TTL,
         on_corrupt: OnCorrupt = "raise",
+        max_messages: int | None = None,
+        keep_system: bool = False,
+        max_stored_messages: int | None = None,
     ) -> None:
         # A traceback that shows arguments shows neither a token nor a password in the url.
         url, token = veiled(url), veiled(token)
@@ -67,7 +73,17 @@ class Store:
             raise ValueError(f"key_prefix must be a string, not {key_prefix!r}")
         self.key_prefix = key_prefix
         policy = RetryPolicy() if retry_policy is None else retry_policy
-        options = Options(ttl, refresh_ttl_on_read, policy, max_request_bytes, idempotency_ttl, on_corrupt)
+        options = Options(
+            ttl,
+            refresh_ttl_on_read,
+            policy,
+            max_request_bytes,
+            idempotency_ttl,
+            on_corrupt,
+            max_messages,
+            keep_system,
+            max_stored_messages,
+        )
         self.options = options.changed({"timeout": timeout, "retries": retries})
         self._database = self._database_of(endpoint_from(url, token))
 
@@ -104,8 +120,8 @@ class Store:
         Args:
             session_id: Any non-empty string; the key is the store's prefix and this.
             changes: Options of this conversation that depart from the store's: `ttl`, `refresh_ttl_on_read`,
-                `retry_policy`, `timeout`, `retries`, `max_request_bytes`, `idempotency_ttl`, `on_corrupt`; None keeps
-                the store's.
+                `retry_policy`, `timeout`, `retries`, `max_request_bytes`, `idempotency_ttl`, `on_corrupt`,
+                `max_messages`, `keep_system`, `max_stored_messages`; None keeps the store's.
 
         Raises:
             ValueError: The session id or an option cannot be right.

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 from chatstash.errors import ChatstashError, ReadOnlyToken, UnreadableRecord
 from chatstash.history import scripts
@@ -36,7 +38,33 @@ def without_twins(
     return kept, list(twins)
 
 
-def take_out(key: str, stored: Sequence[bytes], twins: Sequence[bytes], limit: int) -> Op[tuple[Sequence[bytes], Cost]]:
+def suspects(entries: Sequence[Record | UnreadableRecord]) -> list[bytes]:
+    """Return the stored form of records that may be copies of older ones, which `entries` need not hold.
+
+    A copy was written before its older neighbour, but came after it; or its append begins anew. Writers' clocks differ,
+    so it may be none.
+    """
+    known = [(entry.rid, entry.raw) for entry in entries if isinstance(entry, Record) and entry.rid is not None]
+    late = {newer.batch for (older, _), (newer, _) in pairwise(known) if _comes_late(older, newer)}
+    return [raw for rid, raw in known if rid.batch in late]
+
+
+def _comes_late(older: RecordId, newer: RecordId) -> bool:
+    if older.batch == newer.batch:
+        return newer.position <= older.position
+    return newer.time_ms < older.time_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What taking copies out did: the records that are left, how many went, and the cost."""
+
+    stored: Sequence[bytes]
+    removed: int
+    cost: Cost
+
+
+def take_out(key: str, stored: Sequence[bytes], twins: Sequence[bytes], limit: int) -> Op[Taken]:
     """Take later copies out of storage; one request, or a few where they are large.
 
     The reader has what it asked for: a failure is logged, and the copies are left to the next reader.
@@ -48,19 +76,20 @@ def take_out(key: str, stored: Sequence[bytes], twins: Sequence[bytes], limit: i
         limit: What a request may have, in bytes.
 
     Returns:
-        What is stored from now on, and the cost.
+        What is stored from now on, as far as it was given; how many copies were taken out; and the cost.
     """
-    cost = Cost()
+    removed, cost = 0, Cost()
     try:
         for part in parts(key, [raw.decode() for raw in twins], limit):
             answer, spent = yield from run_script(key, scripts.removing_twins(key, part), Effect.IDEMPOTENT)
-            _, ran = counts(answer, 2, Effect.IDEMPOTENT)
+            gone, ran = counts(answer, 2, Effect.IDEMPOTENT)
+            removed += gone
             cost += spent + Cost(commands=ran)
             stored = _oldest_of_equals(stored, part)
     except ChatstashError as error:
         level = logging.DEBUG if isinstance(error, ReadOnlyToken) else logging.WARNING
         _log.log(level, "copies of records of %r could not be taken out, and are passed over: %s", key, error)
-    return stored, cost
+    return Taken(stored, removed, cost)
 
 
 def _oldest_of_equals(stored: Sequence[bytes], twins: Sequence[str]) -> list[bytes]:

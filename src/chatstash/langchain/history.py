@@ -13,6 +13,8 @@ from chatstash.history.conversation import LONGEST_ON_ITS_WAY, Conversation
 from chatstash.history.keys import DEFAULT_PREFIX, conversation_key
 from chatstash.history.options import OnCorrupt
 from chatstash.history.records import Record
+from chatstash.history.results import Cursor
+from chatstash.history.selection import Selection, selection_of
 from chatstash.history.session import Session
 from chatstash.history.store import SharedStore, Store
 from chatstash.langchain.failed_writes import OnWriteError, checked_hook, write_watched
@@ -58,6 +60,11 @@ class UpstashRedisChatMessageHistory(_Base):
         idempotency_ttl: Seconds for which an idempotency key is remembered; None for the store's, else 86400.
         on_corrupt: What reading does with a record that cannot be read: `raise` an error that has all the others,
             `skip` it, or put a `placeholder` in its place; None for the store's, else `raise`.
+        max_messages: How many of the newest messages reading gives, at most; None for the store's, else all.
+        keep_system: Whether such a window has the conversation's first message too, where it is a system message;
+            None for the store's, else not.
+        max_stored_messages: How many messages are kept; adding trims the oldest in the same step. None for the
+            store's, else all.
         store: A `Store` to share; its url and token are used, and its options where none are given here.
         on_write_error: A plain function called with the error when messages could not be added, before it is raised.
             The error is logged too, by the logger `chatstash`. For callers that swallow errors.
@@ -91,6 +98,9 @@ class UpstashRedisChatMessageHistory(_Base):
         max_request_bytes: int | None = None,
         idempotency_ttl: int | None = None,
         on_corrupt: OnCorrupt | None = None,
+        max_messages: int | None = None,
+        keep_system: bool | None = None,
+        max_stored_messages: int | None = None,
         store: Store | None = None,
         on_write_error: OnWriteError | None = None,
     ) -> None:
@@ -117,6 +127,9 @@ class UpstashRedisChatMessageHistory(_Base):
                 "max_request_bytes": max_request_bytes,
                 "idempotency_ttl": idempotency_ttl,
                 "on_corrupt": on_corrupt,
+                "max_messages": max_messages,
+                "keep_system": keep_system,
+                "max_stored_messages": max_stored_messages,
             }
         )
         self.ttl = self._options.ttl
@@ -183,24 +196,58 @@ class UpstashRedisChatMessageHistory(_Base):
     def sync_token(self, token: str | None) -> None:
         self._session().sync_token = token
 
-    def read(self) -> MessagesResult:
-        """Return all messages, each once, with their records and what reading them cost.
+    def read(
+        self,
+        *,
+        last: int | None = None,
+        before: Cursor | str | None = None,
+        limit: int | None = None,
+        keep_system: bool | None = None,
+    ) -> MessagesResult:
+        """Return messages, each once, with their records and what reading them cost: all, the newest, or a page.
 
-        One request and one command, or two commands where the ttl is refreshed on reading; more requests where the
-        reply would be over the server's limit, or where a message was stored twice: the copy is then taken out.
+        All: one request and one command. The newest, or a page: one request and two commands, one more with
+        `keep_system`. One command more where the ttl is refreshed on reading. More requests where the reply would be
+        over the server's limit, where a message may have been stored twice (a copy is then taken out), or where others
+        added messages since the cursor was made.
+
+        Args:
+            last: How many of the newest messages, at most; never begins with a tool's result whose call is left out.
+                None for `max_messages`, else all.
+            before: The `cursor` of a result, or its text: the messages before it.
+            limit: How many of those, at most; None for 50.
+            keep_system: Whether a window has the conversation's first message too, where it is a system message; None
+                for the history's.
 
         Raises:
+            ValueError: The arguments contradict each other, or one cannot be right.
             UnreadableRecord: A record is no message, and `on_corrupt` is `raise`; has all messages that can be read.
             WrongType: The key holds something else, which was left as it was.
             DatabaseError: Anything else that went wrong.
         """
         conversation = self._conversation()
-        return messages_result(conversation, conversation.read())
+        return messages_result(conversation, conversation.read(self._selection(last, before, limit, keep_system)))
 
-    async def aread(self) -> MessagesResult:
+    async def aread(
+        self,
+        *,
+        last: int | None = None,
+        before: Cursor | str | None = None,
+        limit: int | None = None,
+        keep_system: bool | None = None,
+    ) -> MessagesResult:
         """Read as `read` does, without blocking the event loop."""
         conversation = self._conversation()
-        return messages_result(conversation, await conversation.aread())
+        wanted = self._selection(last, before, limit, keep_system)
+        return messages_result(conversation, await conversation.aread(wanted))
+
+    def count(self) -> int:
+        """Count the messages; one request, three commands. Late copies among the newest hundred do not count."""
+        return self._conversation().count()
+
+    async def acount(self) -> int:
+        """Count as `count` does, without blocking the event loop."""
+        return await self._conversation().acount()
 
     def records(self) -> list[Record]:
         """Return all records, oldest first, each with its time and id; one request."""
@@ -295,3 +342,9 @@ class UpstashRedisChatMessageHistory(_Base):
     def __getstate__(self) -> dict[str, Any]:
         # The SDK's client holds the token.
         return {**vars(self), "_redis_client": None}
+
+    def _selection(
+        self, last: int | None, before: Cursor | str | None, limit: int | None, keep_system: bool | None
+    ) -> Selection:
+        keeps = self._options.keep_system if keep_system is None else keep_system
+        return selection_of(last, before, limit, keep_system=keeps)

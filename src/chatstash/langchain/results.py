@@ -49,7 +49,13 @@ def messages_result(conversation: Conversation, contents: Contents) -> MessagesR
         error.records = [entry.record for entry in readable]
         error.messages = [entry.message for entry in readable]
         raise
-    return MessagesResult([both.record for both in kept], None, 0, contents.cost, [both.message for both in kept])
+    return MessagesResult(
+        [both.record for both in kept],
+        contents.cursor,
+        contents.omitted,
+        contents.cost,
+        [both.message for both in kept],
+    )
 
 
 def readable_messages(records: Sequence[Record], key: str) -> list[BaseMessage]:

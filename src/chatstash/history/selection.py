@@ -1,0 +1,60 @@
+"""Which records of a conversation to read. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from chatstash.history.options import MOST_MESSAGES, check_whole
+from chatstash.history.results import Cursor
+
+DEFAULT_PAGE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a model is given.
+
+    Attributes:
+        last: How many of the newest records, at most.
+        keep_system: Whether the conversation's first record is given as well, before them, where it is a system
+            message.
+    """
+
+    last: int
+    keep_system: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a person is shown who looks further back.
+
+    Attributes:
+        before: Where the last page ended.
+        limit: How many records, at most.
+    """
+
+    before: Cursor
+    limit: int
+
+
+Selection: TypeAlias = Window | Page | None
+"""None is what the conversation's options say: its `max_messages`, or all."""
+
+
+def selection_of(last: int | None, before: Cursor | str | None, limit: int | None, *, keep_system: bool) -> Selection:
+    """Return what the arguments of `read` ask for.
+
+    Raises:
+        ValueError: They contradict each other, or one of them cannot be right.
+    """
+    if before is None:
+        if limit is not None:
+            raise ValueError("limit= goes with before=; use last= for the newest messages")
+        return None if last is None else Window(check_whole("last", last, 1, MOST_MESSAGES), keep_system)
+    if last is not None:
+        raise ValueError("give either last= or before=, not both")
+    size = DEFAULT_PAGE if limit is None else check_whole("limit", limit, 1, MOST_MESSAGES)
+    if isinstance(before, Cursor):
+        return Page(before, size)
+    return Page(Cursor.parse(before), size)

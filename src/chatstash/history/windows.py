@@ -1,0 +1,197 @@
+"""Reading the newest records, or those before a cursor, as operations. Pure.
+
+What they cost depends on what they return, and not on what is stored.
+
+A window is what a model is given: it never begins with a tool's result whose call is cut off. A page is what a person
+is shown: just the records before a cursor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha1
+from itertools import dropwhile
+
+from chatstash.errors import RequestTooLarge, UnreadableRecord
+from chatstash.history import scripts
+from chatstash.history.lists import counts, expect, on_list, run_script
+from chatstash.history.message_types import SYSTEM_TYPES, TOOL_TYPES
+from chatstash.history.options import Options
+from chatstash.history.pages import oldest_first, paged
+from chatstash.history.reads import Contents, entries_of, newest_of
+from chatstash.history.records import Record
+from chatstash.history.results import Cursor
+from chatstash.history.selection import Page, Window
+from chatstash.history.twins import suspects, take_out, without_twins
+from chatstash.rest.commands import Batch, Command, Cost, Effect
+from chatstash.rest.ops import Op, send
+
+_Entries = Sequence[Record | UnreadableRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Records as they are stored, oldest first; how many there are in all; the very first; and what asking cost."""
+
+    stored: Sequence[bytes]
+    length: int
+    first: bytes | None
+    cost: Cost
+
+
+def read_window(key: str, window: Window, options: Options) -> Op[Contents]:
+    """Read the newest records; one request, two commands, one more to keep the system message and to refresh the ttl.
+
+    More requests only where the reply would be over the server's limit, or where a record may be a late copy: its
+    oldest copy may be outside the window.
+
+    Raises:
+        WrongType: The key holds something else, which was left as it was.
+        RequestTooLarge: One record alone is over the server's limit.
+    """
+    # One more than wanted: by its older neighbour a late copy is known.
+    found = yield from _find(key, window, options)
+    spent = yield from _clean(key, found.stored, options)
+    if spent is not None:
+        before = found.cost + spent
+        found = yield from _find(key, window, options)
+        found = replace(found, cost=before + found.cost)
+    return _contents(key, window, found)
+
+
+def _find(key: str, window: Window, options: Options) -> Op[_Found]:
+    ttl = options.ttl if options.refresh_ttl_on_read else None
+    more: tuple[Command, ...] = (("LLEN", key), *((("LINDEX", key, -1),) if window.keep_system else ()))
+    effect = Effect.READ if ttl is None else Effect.IDEMPOTENT
+    try:
+        replies = yield from on_list(key, ("LRANGE", key, 0, window.last), ttl, effect, more=more)
+    except RequestTooLarge as error:
+        pages = yield from paged(key, error, options.max_request_bytes, window.last + 1)
+        replies = yield from send(Batch((("LLEN", key), *more)))
+        stored, cost = pages.records, pages.cost + replies.cost
+    else:
+        stored, cost = oldest_first(replies.values[0]), replies.cost
+    length = expect(int, replies.values[1], effect)
+    first = expect(bytes, replies.values[2], effect) if window.keep_system and stored else None
+    return _Found(stored, max(length, len(stored)), first, cost)
+
+
+def _clean(key: str, stored: Sequence[bytes], options: Options) -> Op[Cost | None]:
+    """Take out what is a late copy; the cost, or None where there was none."""
+    entries = entries_of(stored, key)
+    twins = list(dict.fromkeys([*without_twins(entries)[1], *suspects(entries)]))
+    if not twins:
+        return None
+    taken = yield from take_out(key, stored, twins, options.max_request_bytes)
+    return taken.cost if taken.removed else None
+
+
+def _contents(key: str, window: Window, found: _Found) -> Contents:
+    first = found.length - len(found.stored)
+    entries, _ = without_twins(entries_of(found.stored, key, first))
+    cut = max(0, len(found.stored) - window.last)
+    kept = list(dropwhile(_is_tool_result, entries[cut:]))
+    omitted = found.length - len(kept)
+    cursor = _cursor_of(kept) if omitted else None
+    if omitted and found.first is not None:
+        (system,) = entries_of([found.first], key)
+        if isinstance(system, Record) and system.type in SYSTEM_TYPES:
+            kept, omitted = [system, *kept], omitted - 1
+    return Contents(kept, found.length, newest_of(found.stored), found.cost, omitted, cursor)
+
+
+def _is_tool_result(entry: Record | UnreadableRecord) -> bool:
+    return isinstance(entry, Record) and entry.type in TOOL_TYPES
+
+
+def _cursor_of(kept: _Entries) -> Cursor | None:
+    """Return the cursor before the oldest of the newest records."""
+    return cursor_at(kept[0], len(kept) - 1) if kept else None
+
+
+def cursor_at(entry: Record | UnreadableRecord, index: int) -> Cursor:
+    """Return the cursor before a record at a place, 0 for the newest."""
+    return Cursor(index, digest_of(entry.raw), entry.rid if isinstance(entry, Record) else None)
+
+
+def digest_of(raw: bytes) -> str:
+    """Return what names a record in a cursor: SHA-1, which scripts have. It protects nothing."""
+    return sha1(raw, usedforsecurity=False).hexdigest()
+
+
+def read_before(key: str, page: Page, options: Options) -> Op[Contents]:
+    """Read the records before a cursor; one request and two commands, and another where others appended meanwhile.
+
+    Where the cursor's record is gone, for others trimmed or cleared, nothing older is there either: the page is empty.
+    One more request where a record may be a late copy, and where it was one, the page is read again.
+
+    Raises:
+        WrongType: The key holds something else, which was left as it was.
+        RequestTooLarge: The page is over the server's limit; ask for fewer.
+    """
+    found = yield from _find_page(key, page)
+    spent = yield from _clean(key, found.with_neighbour, options)
+    if spent is not None:
+        before = found.cost + spent
+        found = yield from _find_page(key, page)
+        found = replace(found, cost=before + found.cost)
+    return _page_contents(key, found)
+
+
+@dataclass(frozen=True, slots=True)
+class _FoundPage:
+    """Records as they are stored, oldest first, without the older neighbour of the oldest and without the cursor's.
+
+    `index` is the place of the newest of them, 0 for the newest of all; `length` how many there are in all.
+    """
+
+    neighbour: Sequence[bytes]
+    stored: Sequence[bytes]
+    index: int
+    length: int
+    cost: Cost
+
+    @property
+    def with_neighbour(self) -> Sequence[bytes]:
+        """All of them that show whether one is a late copy."""
+        return [*self.neighbour, *self.stored]
+
+
+def _find_page(key: str, page: Page) -> Op[_FoundPage]:
+    cursor, limit = page.before, page.limit + 1
+    asked = ("LRANGE", key, cursor.index, cursor.index + limit)
+    replies = yield from on_list(key, asked, None, Effect.READ, more=(("LLEN", key),))
+    *older, at_cursor = oldest_first(replies.values[0]) or [b""]
+    if digest_of(at_cursor) == cursor.digest:
+        length = expect(int, replies.values[1], Effect.READ)
+        return _cut(older, page.limit, cursor.index + 1, length, replies.cost)
+    answer, cost = yield from run_script(key, scripts.paging(key, cursor.digest, limit), Effect.READ)
+    index, length, ran = counts(answer, 3, Effect.READ)
+    cost += replies.cost + Cost(commands=ran)
+    if index < 0:
+        return _FoundPage([], [], 0, 0, cost)
+    return _cut(oldest_first(answer[3]), page.limit, index + 1, length, cost)
+
+
+def _cut(older: Sequence[bytes], limit: int, index: int, length: int, cost: Cost) -> _FoundPage:
+    cut = max(0, len(older) - limit)
+    return _FoundPage(older[:cut], older[cut:], index, max(length, index + len(older)), cost)
+
+
+def _page_contents(key: str, found: _FoundPage) -> Contents:
+    omitted = found.length - found.index - len(found.stored)
+    entries, _ = without_twins(entries_of(found.stored, key, omitted))
+    cursor = cursor_at(entries[0], found.index + len(found.stored) - 1) if omitted and entries else None
+    return Contents(entries, found.length, [], found.cost, omitted, cursor)
+
+
+def count(key: str) -> Op[tuple[int, Cost]]:
+    """Count the records of a conversation, but not late copies among the newest hundred; one request, 3 commands.
+
+    Raises:
+        WrongType: The key holds something else, which was left as it was.
+    """
+    answer, cost = yield from run_script(key, scripts.counting(key), Effect.READ)
+    length, ran = counts(answer, 2, Effect.READ)
+    return length, cost + Cost(commands=ran)
