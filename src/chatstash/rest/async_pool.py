@@ -232,12 +232,13 @@ def _timeout(deadline: Deadline) -> aiohttp.ClientTimeout:
     )
 
 
-# Raised before a request is begun. The last is of a proxy that refuses the tunnel.
-_NOT_SENT = (
+# Raised before a request is begun, or at any time. The last but one is of a proxy that refuses the tunnel.
+_MAYBE_NOT_SENT = (
     aiohttp.ClientConnectorError,
     aiohttp.ClientProxyConnectionError,
     aiohttp.ConnectionTimeoutError,
     aiohttp.ClientHttpProxyError,
+    TimeoutError,
 )
 
 
@@ -246,5 +247,5 @@ def _converted(error: Exception, sending: _Sending) -> DatabaseError:
 
     Not sent is only what both say was not: the error's kind, and that writing had not begun.
     """
-    sent = sending.has_begun or not isinstance(error, _NOT_SENT)
+    sent = sending.has_begun or not isinstance(error, _MAYBE_NOT_SENT)
     return timed_out(sent=sent) if isinstance(error, TimeoutError) else broken(sent=sent)
