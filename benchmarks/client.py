@@ -1,4 +1,4 @@
-"""What reading and appending cost the client: `make bench-client`, or `python -m benchmarks.client --json results.json`.
+"""What the client spends on reads and appends: `make bench-client`, `python -m benchmarks.client --json FILE`.
 
 CPU of this process, bytes on the wire and wall time of chatstash's class, beside langchain-community's on the same
 local server, which is another process. Both take turns, and of each the median counts. The floor is what LangChain

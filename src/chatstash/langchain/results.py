@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from langchain_core.messages import BaseMessage
 
@@ -27,8 +28,7 @@ class MessagesResult(ReadResult):
     messages: list[BaseMessage]
 
 
-@dataclass(frozen=True, slots=True)
-class _Both:
+class _Both(NamedTuple):
     """A record and its message."""
 
     record: Record
