@@ -32,6 +32,7 @@ _LONG_NUMBER = re.compile(rb"\d{19}")
 _TIME_BYTES = 6
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _LAST_MS = 253_402_300_799_999  # the last millisecond of the year 9999
+_new_tuple = tuple.__new__
 RANDOM_BYTES = 6
 """How many random bytes the id of a batch holds."""
 
@@ -66,7 +67,7 @@ class RecordId(NamedTuple):
             return None
         batch, position, size = match.groups()
         # A conversation has one for every record: the constructor of a named tuple takes twice as long as tuple's.
-        return tuple.__new__(cls, (batch, int(position), int(size)))
+        return _new_tuple(cls, (batch, int(position), int(size)))
 
 
 def record_ids(count: int, *, time_ms: int, randomness: bytes) -> list[RecordId]:
@@ -205,8 +206,8 @@ def decode(raw: bytes, *, key: str = "", position: int = 0) -> Record:
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else f"it is not JSON ({error})"
         raise CorruptRecord(reason, key=key, position=position, raw=raw) from None
-    if wrong := _what_is_wrong(fields):
-        raise CorruptRecord(wrong, key=key, position=position, raw=raw)
+    if type(fields) is not dict or type(fields.get("type")) is not str or type(fields.get("data")) is not dict:
+        raise CorruptRecord(_what_is_wrong(fields), key=key, position=position, raw=raw)
     if "v" in fields:
         raise UnsupportedRecord(fields["v"], key=key, position=position, raw=raw)
     return _record_of(fields, raw)
@@ -239,16 +240,14 @@ def _may_hold_a_long_number(raw: bytes) -> bool:
     return bool(_DIGIT.search(raw[18::19])) and bool(_LONG_NUMBER.search(raw))
 
 
-def _what_is_wrong(fields: Any) -> str | None:
+def _what_is_wrong(fields: Any) -> str:
     if not isinstance(fields, dict):
         return f"it is a JSON {_json_name(fields)}, not an object"
     if "type" not in fields or "data" not in fields:
         return f"it has no {'data' if 'type' in fields else 'type'}"
     if not isinstance(fields["type"], str):
         return f"its type is a JSON {_json_name(fields['type'])}, not a string"
-    if not isinstance(fields["data"], dict):
-        return f"its data is a JSON {_json_name(fields['data'])}, not an object"
-    return None
+    return f"its data is a JSON {_json_name(fields['data'])}, not an object"
 
 
 def _record_of(fields: dict[str, Any], raw: bytes) -> Record:

@@ -39,8 +39,9 @@ class Fill:
             self._learn()
         if self._validate is None or "content" not in data or not self._taken.isdisjoint(data):
             return None
+        kind = self._kind
         try:
-            return self._validate(dict(data), self_instance=self._kind.__new__(self._kind))
+            return self._validate(dict(data), self_instance=kind.__new__(kind))
         except WHAT_VALIDATORS_RAISE:
             return None
 
