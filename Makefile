@@ -8,7 +8,7 @@ AUDIT := .venv-audit
 BIN := $(VENV)/bin
 JS := tests/interop/js
 
-.PHONY: demo test test-long test-lowest lint types check audit bench-gateway lock clean
+.PHONY: demo test test-long test-lowest lint types check audit bench-gateway bench-client lock clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/installed
@@ -24,6 +24,9 @@ test-long: $(VENV)/installed $(JS)/node_modules/installed
 # Measures, and asserts nothing.
 bench-gateway: $(VENV)/installed
 	$(BIN)/python -m benchmarks.gateway --json benchmarks/results/gateway.json
+
+bench-client: $(VENV)/installed
+	$(BIN)/python -m benchmarks.client --json benchmarks/results/client.json
 
 # The same tests with the oldest versions that pyproject.toml allows of what users bring themselves.
 test-lowest: $(LOWEST)/installed $(JS)/node_modules/installed

@@ -49,6 +49,29 @@ def test_what_json_writes_is_read_as_json_reads_it(data: dict[str, Any]) -> None
         assert equal(decode(raw).data, json.loads(text)["data"])
 
 
+@given(st.dictionaries(st.text(max_size=8), st.text(alphabet=st.characters(), max_size=20), max_size=3))
+def test_text_alone_is_written_as_json_writes_it(data: dict[str, str]) -> None:
+    (rid,) = record_ids(1, time_ms=1_790_000_000_000, randomness=b"abcdef")
+    fields = {"type": "human", "data": data, "rid": str(rid)}
+    text = encode(Record("human", data, rid))
+    assert text == json.dumps(fields, ensure_ascii=not _is_utf8(data), separators=(",", ":"))
+
+
+def test_control_characters_are_written_as_json_writes_them() -> None:
+    data = {"content": "".join(map(chr, range(0x100))) + "\u2028\u2029\ufeff\U0001f600"}
+    assert encode(Record("human", data)) == json.dumps(
+        {"type": "human", "data": data}, ensure_ascii=False, separators=(",", ":")
+    )
+
+
+def _is_utf8(data: dict[str, str]) -> bool:
+    try:
+        "".join([*data, *data.values()]).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def test_it_is_compact_and_in_utf8() -> None:
     (rid,) = record_ids(1, time_ms=1_790_000_000_000, randomness=b"abcdef")
     text = encode(Record("human", {"content": "naïve 😀"}, rid))

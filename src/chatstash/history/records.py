@@ -5,8 +5,9 @@ writes; `rid` is the record's id. Old readers ignore what they do not know, and 
 libraries, are first-class. Further top-level fields are kept as they are.
 
 Written by the standard library's json, as langchain-community writes: orjson and pydantic silently turn NaN into
-null, a UUID or a set into something else, and so on. Read by orjson, which is several times faster, except where it
-would silently change a value (an integer beyond 64 bits) or refuses one that json reads (NaN, half a surrogate pair).
+null, a UUID or a set into something else, and so on; orjson writes what is text alone, several times faster. Read by
+orjson, except where it would silently change a value (an integer beyond 64 bits) or refuses one that json reads (NaN,
+half a surrogate pair).
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ import orjson
 from chatstash.errors import CorruptRecord, UnstorableMessage, UnsupportedRecord
 
 _RECORD_ID = re.compile(r"([A-Za-z0-9_-]{16})\.(\d{1,9})/(\d{1,9})", re.ASCII)
+_NO_FLOATS = frozenset((str, int, bool))
 _DIGIT = re.compile(rb"\d")
 _LONG_NUMBER = re.compile(rb"\d{19}")
 _TIME_BYTES = 6
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _LAST_MS = 253_402_300_799_999  # the last millisecond of the year 9999
+_new_tuple = tuple.__new__
 RANDOM_BYTES = 6
 """How many random bytes the id of a batch holds."""
 
@@ -60,7 +63,11 @@ class RecordId(NamedTuple):
     def parse(cls, text: str) -> RecordId | None:
         """Return the id that `text` stands for, or None where it is none of chatstash's."""
         match = _RECORD_ID.fullmatch(text)
-        return cls(match[1], int(match[2]), int(match[3])) if match else None
+        if match is None:
+            return None
+        batch, position, size = match.groups()
+        # A conversation has one for every record: the constructor of a named tuple takes twice as long as tuple's.
+        return _new_tuple(cls, (batch, int(position), int(size)))
 
 
 def record_ids(count: int, *, time_ms: int, randomness: bytes) -> list[RecordId]:
@@ -80,9 +87,10 @@ def record_ids_of(batch: str, count: int) -> list[RecordId]:
     return [RecordId(batch, position, count) for position in range(count)]
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: a conversation has one for every message, and a frozen one takes four times as long to make.
+@dataclass(slots=True)
 class Record:
-    """One stored message.
+    """One stored message. It is not meant to be changed; `dataclasses.replace` makes another.
 
     Attributes:
         type: The message's type, such as `human` or `ai`.
@@ -132,13 +140,24 @@ def encode(record: Record, *, index: int = 0) -> str:
     fields: dict[str, Any] = {"type": record.type, "data": record.data}
     if record.rid is not None:
         fields["rid"] = str(record.rid)
-    fields |= {name: value for name, value in record.other.items() if name not in fields}
+    if record.other:
+        fields |= {name: value for name, value in record.other.items() if name not in fields}
+    elif _is_text(record.data):
+        try:
+            return orjson.dumps(fields).decode()
+        except TypeError:
+            pass  # half a surrogate pair, or a string of a class of its own
     try:
         text = _COMPACT.encode(fields)
     except (TypeError, ValueError, RecursionError) as error:
         raise _unstorable({**record.other, **record.data}, error, index) from None
     # Half a surrogate pair has no UTF-8 form, but an escaped one in JSON.
     return text if text.isascii() or _is_utf8(text) else _ASCII.encode(fields)
+
+
+def _is_text(data: Mapping[str, Any]) -> bool:
+    """Tell whether all is plain strings: what any JSON library writes alike."""
+    return type(data) is dict and set(map(type, data)) == set(map(type, data.values())) == {str}
 
 
 def encode_sorted(record: Record) -> str:
@@ -187,33 +206,48 @@ def decode(raw: bytes, *, key: str = "", position: int = 0) -> Record:
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else f"it is not JSON ({error})"
         raise CorruptRecord(reason, key=key, position=position, raw=raw) from None
-    if wrong := _what_is_wrong(fields):
-        raise CorruptRecord(wrong, key=key, position=position, raw=raw)
+    if type(fields) is not dict or type(fields.get("type")) is not str or type(fields.get("data")) is not dict:
+        raise CorruptRecord(_what_is_wrong(fields), key=key, position=position, raw=raw)
     if "v" in fields:
         raise UnsupportedRecord(fields["v"], key=key, position=position, raw=raw)
     return _record_of(fields, raw)
 
 
 def _loads(raw: bytes) -> Any:
+    try:
+        fields = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return json.loads(raw.decode())
+    return fields if _is_plain(fields) or not _may_hold_a_long_number(raw) else json.loads(raw.decode())
+
+
+def _is_plain(fields: Any) -> bool:
+    """Tell at a glance that nothing in it was a long number, which orjson makes a float; False where it is not sure."""
+    if type(fields) is not dict:
+        return False
+    for value in fields.values():
+        if type(value) is dict:
+            for inner in value.values():
+                if inner and type(inner) not in _NO_FLOATS:
+                    return False
+        elif type(value) is not str:
+            return False
+    return True
+
+
+def _may_hold_a_long_number(raw: bytes) -> bool:
     # A run of 19 digits covers one of every 19 places: mostly it is enough to look at those.
-    if not _DIGIT.search(raw[18::19]) or not _LONG_NUMBER.search(raw):
-        try:
-            return orjson.loads(raw)
-        except orjson.JSONDecodeError:
-            pass
-    return json.loads(raw.decode())
+    return bool(_DIGIT.search(raw[18::19])) and bool(_LONG_NUMBER.search(raw))
 
 
-def _what_is_wrong(fields: Any) -> str | None:
+def _what_is_wrong(fields: Any) -> str:
     if not isinstance(fields, dict):
         return f"it is a JSON {_json_name(fields)}, not an object"
     if "type" not in fields or "data" not in fields:
         return f"it has no {'data' if 'type' in fields else 'type'}"
     if not isinstance(fields["type"], str):
         return f"its type is a JSON {_json_name(fields['type'])}, not a string"
-    if not isinstance(fields["data"], dict):
-        return f"its data is a JSON {_json_name(fields['data'])}, not an object"
-    return None
+    return f"its data is a JSON {_json_name(fields['data'])}, not an object"
 
 
 def _record_of(fields: dict[str, Any], raw: bytes) -> Record:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from chatstash.errors import CorruptRecord, UnstorableMessage
 from chatstash.history.message_types import JS_CHAT
 from chatstash.history.records import Record
+from chatstash.langchain.filling import WHAT_VALIDATORS_RAISE, Fill
 
 _CLASSES: Mapping[str, type[BaseMessage]] = {
     "human": langchain_messages.HumanMessage,
@@ -36,8 +37,9 @@ _CLASSES: Mapping[str, type[BaseMessage]] = {
 """What `messages_from_dict` makes of each type; the defaults of these classes are the ones left out."""
 
 
-# Not Exception: a signal handler may raise anything at any moment (a soft time limit), and that is no corrupt record.
-_WHAT_VALIDATORS_RAISE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+_FILLS: Mapping[str, Fill] = {name: Fill(kind) for name, kind in _CLASSES.items()}
+_OF_TEXT_ALONE = frozenset(("human", "ai", "system"))
+_TEXT_FIELDS = frozenset(("content", "id", "name"))
 
 
 def to_records(messages: Iterable[BaseMessage]) -> list[Record]:
@@ -56,7 +58,7 @@ def to_records(messages: Iterable[BaseMessage]) -> list[Record]:
 def _to_record(message: BaseMessage, index: int) -> Record:
     if not isinstance(message, BaseMessage):
         raise UnstorableMessage(f"it is a {type(message).__name__}, not a LangChain message", index=index)
-    if message.type not in _CLASSES:
+    if not isinstance(message.type, str) or message.type not in _CLASSES:
         raise UnstorableMessage(
             f"its type {message.type!r} is none that LangChain reads back; use one of {', '.join(_CLASSES)}",
             index=index,
@@ -69,12 +71,25 @@ def _to_record(message: BaseMessage, index: int) -> Record:
     defaults = _defaults(message.type)
     kept = {name: value for name, value in data.items() if not (name in defaults and _same(value, defaults[name]))}
     record = Record(message.type, kept)
+    if _is_surely_readable(record):
+        return record
     try:
         to_message(record)
     except CorruptRecord as error:
         # A field was set to what its class would refuse: stored, it would make the whole conversation unreadable.
         raise UnstorableMessage(f"it could not be read back: {error.reason}", index=index) from error
     return record
+
+
+def _is_surely_readable(record: Record) -> bool:
+    """Tell at a glance that LangChain takes a record: nothing but short of a few texts; False where it is not sure."""
+    if record.type not in _OF_TEXT_ALONE or "content" not in record.data:
+        return False
+    for name, value in record.data.items():
+        # pydantic refuses half a surrogate pair, which is not ASCII.
+        if name not in _TEXT_FIELDS or type(value) is not str or not value.isascii():
+            return False
+    return True
 
 
 @lru_cache
@@ -102,9 +117,12 @@ def to_message(record: Record, *, key: str = "", position: int = 0) -> BaseMessa
     Raises:
         CorruptRecord: LangChain cannot make a message of it: an unknown type, or fields that are wrong.
     """
+    fill = _FILLS.get(record.type)
+    if fill is not None and (filled := fill(record.data)) is not None:
+        return filled
     try:
         (message,) = messages_from_dict([_langchain_form(record)])
-    except _WHAT_VALIDATORS_RAISE as error:
+    except WHAT_VALIDATORS_RAISE as error:
         # Hostile data may make a validator stumble in many ways; all of them mean the same.
         reason = f"LangChain cannot make a message of it ({type(error).__name__}: {_first_line(error)})"
         # A stored type or name stands in a bare ValueError as it is, line ends included; pydantic escapes them.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from langchain_core.messages import BaseMessage
 
@@ -27,8 +28,7 @@ class MessagesResult(ReadResult):
     messages: list[BaseMessage]
 
 
-@dataclass(frozen=True, slots=True)
-class _Both:
+class _Both(NamedTuple):
     """A record and its message."""
 
     record: Record
@@ -41,6 +41,9 @@ def messages_result(conversation: Conversation, contents: Contents) -> MessagesR
     Raises:
         UnreadableRecord: A record is no message, and `on_corrupt` is `raise`; has the messages that can be read.
     """
+    messages = _all_messages(contents.entries)
+    if messages is not None:
+        return MessagesResult(list(contents.entries), None, 0, contents.cost, messages)  # type: ignore[arg-type] # all Record
     entries = [_both(entry, conversation.key, position) for position, entry in enumerate(contents.entries)]
     try:
         kept = kept_of(entries, conversation.options.on_corrupt, _placeholder)
@@ -56,6 +59,15 @@ def messages_result(conversation: Conversation, contents: Contents) -> MessagesR
         contents.cost,
         [both.message for both in kept],
     )
+
+
+def _all_messages(entries: Sequence[Record | UnreadableRecord]) -> list[BaseMessage] | None:
+    """Return the messages of all, or None where one cannot be read: what to make of that is for a closer look."""
+    try:
+        messages = [to_message(entry) for entry in entries if isinstance(entry, Record)]
+    except CorruptRecord:
+        return None
+    return messages if len(messages) == len(entries) else None
 
 
 def readable_messages(records: Sequence[Record], key: str) -> list[BaseMessage]:
