@@ -43,7 +43,8 @@ def messages_result(conversation: Conversation, contents: Contents) -> MessagesR
     """
     messages = _all_messages(contents.entries)
     if messages is not None:
-        return MessagesResult(list(contents.entries), None, 0, contents.cost, messages)  # type: ignore[arg-type] # all Record
+        records = [entry for entry in contents.entries if isinstance(entry, Record)]
+        return MessagesResult(records, contents.cursor, contents.omitted, contents.cost, messages)
     entries = [_both(entry, conversation.key, position) for position, entry in enumerate(contents.entries)]
     try:
         kept = kept_of(entries, conversation.options.on_corrupt, _placeholder)
