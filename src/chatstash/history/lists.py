@@ -13,6 +13,7 @@ from chatstash.errors import (
     ProtocolError,
     WrongType,
 )
+from chatstash.history.scripts import APPEND_RAN_AT, RAN_AT
 from chatstash.rest.commands import Batch, Command, Cost, Effect, Replies, Reply
 from chatstash.rest.ops import Op, send
 
@@ -35,7 +36,7 @@ def on_list(
         settlement: What to send instead where it is not known whether they were applied.
     """
     commands = (command,) if ttl is None else (command, ("EXPIRE", key, ttl))
-    settling = Batch((settlement,), effect=Effect.IDEMPOTENT) if settlement else None
+    settling = Batch((settlement,), effect=Effect.IDEMPOTENT, ran_at=APPEND_RAN_AT) if settlement else None
     try:
         replies = yield from send(Batch(commands, effect is Effect.WRITE, effect, settling))
     except WrongType as error:
@@ -52,18 +53,19 @@ def on_list(
 
 
 def run_script(
-    key: str, script: Command, effect: Effect, settlement: Command | None = None
+    key: str, script: Command, effect: Effect, settlement: Command | None = None, *, ran_at: int = RAN_AT
 ) -> Op[tuple[list[Reply], Cost]]:
-    """Run a script that answers a list; returns it, and the cost without what it ran within.
+    """Run a script that answers a list; returns it, and the cost with what it ran within.
 
     Args:
         key: The conversation's key, for errors.
         script: The call.
         effect: What sending it twice would do.
         settlement: The call to send instead where it is not known whether the first was applied.
+        ran_at: The place in the list at which the script says how many commands it ran.
     """
-    settling = Batch((settlement,), effect=Effect.IDEMPOTENT) if settlement else None
-    batch = Batch((script,), effect=effect, settlement=settling)
+    settling = Batch((settlement,), effect=Effect.IDEMPOTENT, ran_at=ran_at) if settlement else None
+    batch = Batch((script,), effect=effect, settlement=settling, ran_at=ran_at)
     try:
         replies = yield from send(batch)
     except WrongType as error:

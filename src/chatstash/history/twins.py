@@ -54,8 +54,8 @@ def take_out(key: str, stored: Sequence[bytes], twins: Sequence[bytes], limit: i
     try:
         for part in parts(key, [raw.decode() for raw in twins], limit):
             answer, spent = yield from run_script(key, scripts.removing_twins(key, part), Effect.IDEMPOTENT)
-            _, ran = counts(answer, 2, Effect.IDEMPOTENT)
-            cost += spent + Cost(commands=ran)
+            counts(answer, 2, Effect.IDEMPOTENT)
+            cost += spent
             stored = _oldest_of_equals(stored, part)
     except ChatstashError as error:
         level = logging.DEBUG if isinstance(error, ReadOnlyToken) else logging.WARNING
