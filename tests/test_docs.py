@@ -105,7 +105,9 @@ def test_every_parameter_is_in_the_api_page() -> None:
             assert name == "self" or f"`{name}`" in page or f"{name}: " in page, name
 
 
-@pytest.mark.parametrize(("command", "name"), [("serve", "local.md"), ("dev", "local.md"), ("doctor", "doctor.md")])
+@pytest.mark.parametrize(
+    ("command", "name"), [("serve", "local.md"), ("dev", "local.md"), ("doctor", "doctor.md"), ("cost", "cost.md")]
+)
 def test_every_option_of_the_command_line_is_in_its_page(command: str, name: str) -> None:
     page = (ROOT / "docs" / name).read_text()
     done = subprocess.run(

@@ -15,6 +15,8 @@ from chatstash.history import (
     Cost,
     Cursor,
     OnCorrupt,
+    OnOperation,
+    Operation,
     OptionChanges,
     Options,
     ReadResult,
@@ -23,7 +25,9 @@ from chatstash.history import (
     RetryPolicy,
     Session,
     Store,
+    StoreStats,
     Turn,
+    stats,
 )
 from chatstash.version import __version__
 
@@ -45,7 +49,9 @@ __all__ = [  # noqa: PLE0604 - _errors is a list of strings
     "MessagesResult",
     "MessagesTurn",
     "OnCorrupt",
+    "OnOperation",
     "OnWriteError",
+    "Operation",
     "OptionChanges",
     "Options",
     "ReadResult",
@@ -54,9 +60,11 @@ __all__ = [  # noqa: PLE0604 - _errors is a list of strings
     "RetryPolicy",
     "Session",
     "Store",
+    "StoreStats",
     "Turn",
     "UpstashRedisChatMessageHistory",
     "__version__",
+    "stats",
     "with_history",
     *_errors,
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -47,9 +48,17 @@ def play(driven: DrivenOp[Any], script: list[Any]) -> tuple[Any, list[Any]]:
         while True:
             asked.append(wanted.batch if isinstance(wanted, Attempt) else wanted)
             answer = True if isinstance(wanted, Pause) else next(answers)
+            if isinstance(answer, Replies):
+                answer = _billed(answer, asked[-1])
             wanted = driven.throw(answer) if isinstance(answer, Exception) else driven.send(answer)
     except StopIteration as stop:
         return stop.value, asked
+
+
+def _billed(replies: Replies, batch: Batch) -> Replies:
+    """Return replies that cost what their script says it ran, as the driver counts it."""
+    within = Cost(commands=batch.ran(replies.values) - len(batch.commands))
+    return dataclasses.replace(replies, cost=replies.cost + within)
 
 
 OK = Replies((b"v",), Cost(1, 1, 10, 10))

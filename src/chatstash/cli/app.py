@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from chatstash.cli.cost import cost
 from chatstash.cli.doctor import doctor
 from chatstash.version import __version__
 
 app = typer.Typer(
-    help="Chat conversations in Upstash Redis: a doctor for them, and a local Upstash to work and test with.",
+    help="Chat conversations in Upstash Redis: a doctor for them, an estimate of what they cost, "
+    "and a local Upstash to work and test with.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -60,3 +62,4 @@ def _missing(package: str) -> Callable[..., None]:
 
 _add_local_commands()
 app.command()(doctor)
+app.command()(cost)

@@ -4,9 +4,10 @@ from chatstash.history.options import OnCorrupt, OptionChanges, Options
 from chatstash.history.records import Record, RecordId
 from chatstash.history.results import AppendResult, ClearResult, Cursor, ReadResult
 from chatstash.history.session import Session, Turn
-from chatstash.history.store import Store
+from chatstash.history.store import Store, stats
 from chatstash.rest.commands import Cost
 from chatstash.rest.limits import Budget, RetryPolicy
+from chatstash.rest.measures import OnOperation, Operation, StoreStats
 
 __all__ = [
     "AppendResult",
@@ -15,6 +16,8 @@ __all__ = [
     "Cost",
     "Cursor",
     "OnCorrupt",
+    "OnOperation",
+    "Operation",
     "OptionChanges",
     "Options",
     "ReadResult",
@@ -23,5 +26,7 @@ __all__ = [
     "RetryPolicy",
     "Session",
     "Store",
+    "StoreStats",
     "Turn",
+    "stats",
 ]

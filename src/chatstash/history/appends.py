@@ -199,21 +199,20 @@ def _append_in_parts(wanted: Append, guards: _Guards, limit: int) -> Op[AppendRe
 
 
 def _by_script(wanted: Append, script: Command, settlement: Command) -> Op[AppendResult | Refusal]:
-    answer, cost = yield from run_script(wanted.key, script, Effect.WRITE, settlement)
+    answer, cost = yield from run_script(wanted.key, script, Effect.WRITE, settlement, ran_at=scripts.APPEND_RAN_AT)
     return _script_result(wanted, answer, cost)
 
 
 def _script_result(wanted: Append, answer: Sequence[Reply], cost: Cost) -> AppendResult | Refusal:
-    status, length, ran = counts(answer, 3, Effect.WRITE)
+    status, length, _ = counts(answer, 3, Effect.WRITE)
     detail = answer[3] if len(answer) > 3 else None
-    whole = cost + Cost(commands=ran)
     if status == scripts.REFUSED:
-        return Refusal(length, detail, whole)
+        return Refusal(length, detail, cost)
     if status not in (scripts.STORED, scripts.BEFORE):
         raise not_understood(f"a script answered with status {status}")
     if isinstance(detail, bytes):
         raise expiry_refused(wanted.key, _refused_with(detail), Effect.WRITE)
-    return AppendResult(length, list(wanted.rids), whole)
+    return AppendResult(length, list(wanted.rids), cost)
 
 
 # Only the code is shown: further words of a server are not known to be fit for an error.

@@ -7,7 +7,7 @@ from chatstash.history import scripts
 from chatstash.history.keys import companion_key
 from chatstash.history.lists import counts, expect, run_script
 from chatstash.history.results import ClearResult
-from chatstash.rest.commands import Batch, Cost, Effect
+from chatstash.rest.commands import Batch, Effect
 from chatstash.rest.ops import Op, send
 
 MARKER_TTL = 3600
@@ -41,8 +41,8 @@ def clear(key: str, name: str) -> Op[ClearResult]:
 def _clear_by_script(key: str, marker: str) -> Op[ClearResult]:
     script = scripts.clearing(key, marker, MARKER_TTL)
     answer, cost = yield from run_script(key, script, Effect.WRITE, script)
-    existed, ran = counts(answer, 2, Effect.WRITE)
-    return ClearResult(existed > 0, cost + Cost(commands=ran))
+    existed, _ = counts(answer, 2, Effect.WRITE)
+    return ClearResult(existed > 0, cost)
 
 
 def _clear_by_command(key: str) -> Op[ClearResult]:

@@ -58,57 +58,61 @@ class Conversation:
 
     def read(self, wanted: Selection = None) -> Contents:
         """Read it, and leave it to the caller what becomes of records that cannot be read."""
-        return self._run(self._reading(wanted), self.options.retry_policy.read)
+        return self._run("read", self._reading(wanted), self.options.retry_policy.read)
 
     async def aread(self, wanted: Selection = None) -> Contents:
         """Read as `read` does, without blocking the event loop."""
-        return await self._arun(self._reading(wanted), self.options.retry_policy.read)
+        return await self._arun("read", self._reading(wanted), self.options.retry_policy.read)
 
     def count(self) -> int:
         """Count its records."""
-        return self._run(windows.count(self.key), self.options.retry_policy.read)[0]
+        return self._run("count", windows.count(self.key), self.options.retry_policy.read)[0]
 
     async def acount(self) -> int:
         """Count as `count` does, without blocking the event loop."""
-        return (await self._arun(windows.count(self.key), self.options.retry_policy.read))[0]
+        return (await self._arun("count", windows.count(self.key), self.options.retry_policy.read))[0]
 
     def append(self, records: Iterable[Record], idempotency_key: str | None = None) -> AppendResult:
         """Append records, all or none, and once."""
         wanted = self.prepared(records, idempotency_key)
-        return self._run(_unless_empty(wanted, appends.append(wanted)), self.options.retry_policy.append)
+        return self._run("append", _unless_empty(wanted, appends.append(wanted)), self.options.retry_policy.append)
 
     async def aappend(self, records: Iterable[Record], idempotency_key: str | None = None) -> AppendResult:
         """Append as `append` does, without blocking the event loop."""
         wanted = self.prepared(records, idempotency_key)
-        return await self._arun(_unless_empty(wanted, appends.append(wanted)), self.options.retry_policy.append)
+        return await self._arun(
+            "append", _unless_empty(wanted, appends.append(wanted)), self.options.retry_policy.append
+        )
 
     def append_unless_changed(self, records: Iterable[Record], read: Contents) -> AppendResult:
         """Append records if nobody changed it since it was read; else raises `ConcurrentTurn`."""
         wanted = self.prepared(records)
         op = _unless_empty(wanted, appends.append_unless_changed(wanted, read))
-        return self._run(op, self.options.retry_policy.append)
+        return self._run("guarded_append", op, self.options.retry_policy.append)
 
     async def aappend_unless_changed(self, records: Iterable[Record], read: Contents) -> AppendResult:
         """Append as `append_unless_changed` does, without blocking the event loop."""
         wanted = self.prepared(records)
         op = _unless_empty(wanted, appends.append_unless_changed(wanted, read))
-        return await self._arun(op, self.options.retry_policy.append)
+        return await self._arun("guarded_append", op, self.options.retry_policy.append)
 
     def clear(self) -> ClearResult:
         """Delete it, once."""
-        return self._run(clears.clear(self.key, secrets.token_hex(12)), self.options.retry_policy.idempotent)
+        return self._run("clear", clears.clear(self.key, secrets.token_hex(12)), self.options.retry_policy.idempotent)
 
     async def aclear(self) -> ClearResult:
         """Delete it as `clear` does, without blocking the event loop."""
-        return await self._arun(clears.clear(self.key, secrets.token_hex(12)), self.options.retry_policy.idempotent)
+        return await self._arun(
+            "clear", clears.clear(self.key, secrets.token_hex(12)), self.options.retry_policy.idempotent
+        )
 
     def settle(self, lost: OutcomeUnknown | str, on_its_way: float) -> Outcome:
         """Tell what became of a write whose reply was lost."""
-        return self._run(self._settling(lost, on_its_way), self.options.retry_policy.idempotent)
+        return self._run("settle", self._settling(lost, on_its_way), self.options.retry_policy.idempotent)
 
     async def asettle(self, lost: OutcomeUnknown | str, on_its_way: float) -> Outcome:
         """Tell what became of a write as `settle` does, without blocking the event loop."""
-        return await self._arun(self._settling(lost, on_its_way), self.options.retry_policy.idempotent)
+        return await self._arun("settle", self._settling(lost, on_its_way), self.options.retry_policy.idempotent)
 
     def prepared(self, records: Iterable[Record], idempotency_key: str | None = None) -> appends.Append:
         """Return records ready to be appended, each with a new id; raises what can be before anything is sent."""
@@ -129,11 +133,11 @@ class Conversation:
             self.key, texts, rids, self.options, checked_idempotency_key(idempotency_key), appends.digest_of(kept)
         )
 
-    def _run(self, op: Op[T], budget: Budget) -> T:
-        return self.database.run(op, self.key, budget)
+    def _run(self, name: str, op: Op[T], budget: Budget) -> T:
+        return self.database.run(name, op, self.key, budget)
 
-    async def _arun(self, op: Op[T], budget: Budget) -> T:
-        return await self.database.arun(op, self.key, budget)
+    async def _arun(self, name: str, op: Op[T], budget: Budget) -> T:
+        return await self.database.arun(name, op, self.key, budget)
 
     def _reading(self, wanted: Selection) -> Op[Contents]:
         match wanted or self._default_window():

@@ -87,7 +87,7 @@ class Doctor:
         seen: set[bytes] = set()
         cursor = "0"
         while True:
-            cursor, found = self._run(listing.scan(self._prefix, cursor), "", self._reading)
+            cursor, found = self._run("list", listing.scan(self._prefix, cursor), "", self._reading)
             fresh = [key for key in dict.fromkeys(found) if key not in seen]
             seen.update(fresh)
             yield from fresh
@@ -102,7 +102,7 @@ class Doctor:
             WrongType: The key holds no list.
         """
         op = stored_records(checked_key(key), None, self._options.max_request_bytes)
-        stored = self._run(op, key, self._reading).records
+        stored = self._run("examine", op, key, self._reading).records
         return Examination(
             key, stored, diagnose(stored, self._unreadable, now_ms=_now_ms(), older_than=self._older_than)
         )
@@ -129,7 +129,7 @@ class Doctor:
         return examination.findings
 
     def _do(self, key: str, step: repair.Step, repaired: Callable[[Finding], None]) -> bool:
-        done = self._run(repair.do(step), key, self._repairing)
+        done = self._run("repair", repair.do(step), key, self._repairing)
         if done:
             repaired(step.finding)
         return done
@@ -148,7 +148,7 @@ class Doctor:
         ordered, left = list(keys), dict[str, int | None]()
         for begin in range(0, len(ordered), _KEYS_AT_ONCE):
             some = ordered[begin : begin + _KEYS_AT_ONCE]
-            left |= self._run(listing.expiries(some), "", self._reading)
+            left |= self._run("expiries", listing.expiries(some), "", self._reading)
         return expiry_findings(left, ttl=ttl)
 
     def expire(self, key: str, finding: Finding) -> bool:
@@ -159,7 +159,7 @@ class Doctor:
         """
         if finding.expiry is None:
             return False
-        return self._run(repair.set_expiry(key, finding.expiry), key, self._repairing)
+        return self._run("expire", repair.set_expiry(key, finding.expiry), key, self._repairing)
 
     @property
     def _reading(self) -> Budget:
@@ -169,8 +169,8 @@ class Doctor:
     def _repairing(self) -> Budget:
         return self._options.retry_policy.idempotent
 
-    def _run(self, op: Op[T], key: str, budget: Budget) -> T:
-        return self._database.run(op, key, budget)
+    def _run(self, name: str, op: Op[T], key: str, budget: Budget) -> T:
+        return self._database.run(name, op, key, budget)
 
 
 def _now_ms() -> int:

@@ -13,6 +13,7 @@ from chatstash.errors import (
     ProtocolError,
     WrongType,
 )
+from chatstash.history.scripts import APPEND_RAN_AT, RAN_AT
 from chatstash.rest.commands import Batch, Command, Cost, Effect, Replies, Reply
 from chatstash.rest.ops import Op, send
 
@@ -39,11 +40,11 @@ def on_list(
         ttl: Seconds until it expires, set anew; None leaves it as it is.
         effect: What sending both twice would do.
         settlement: What to send instead where it is not known whether they were applied.
-        more: Further commands that only read the list; they fail where the first does.
+        more: Further commands on the list; what refuses the first for its type refuses them.
     """
     expire: tuple[Command, ...] = () if ttl is None else (("EXPIRE", key, ttl),)
     commands = (command, *more, *expire)
-    settling = Batch((settlement,), effect=Effect.IDEMPOTENT) if settlement else None
+    settling = Batch((settlement,), effect=Effect.IDEMPOTENT, ran_at=APPEND_RAN_AT) if settlement else None
     try:
         replies = yield from send(Batch(commands, effect is Effect.WRITE, effect, settling))
     except WrongType as error:
@@ -56,22 +57,26 @@ def on_list(
         raise (yield from _list_command_failed(key, first, expiry_set=expiry == [1]))
     if expiry and isinstance(expiry[0], DatabaseError):
         raise expiry_refused(key, expiry[0], effect)
+    for reply in replies.values[1 : 1 + len(more)]:
+        if isinstance(reply, DatabaseError):
+            raise _refused_beside(key, reply, effect)
     return replies
 
 
 def run_script(
-    key: str, script: Command, effect: Effect, settlement: Command | None = None
+    key: str, script: Command, effect: Effect, settlement: Command | None = None, *, ran_at: int = RAN_AT
 ) -> Op[tuple[list[Reply], Cost]]:
-    """Run a script that answers a list; returns it, and the cost without what it ran within.
+    """Run a script that answers a list; returns it, and the cost with what it ran within.
 
     Args:
         key: The conversation's key, for errors.
         script: The call.
         effect: What sending it twice would do.
         settlement: The call to send instead where it is not known whether the first was applied.
+        ran_at: The place in the list at which the script says how many commands it ran.
     """
-    settling = Batch((settlement,), effect=Effect.IDEMPOTENT) if settlement else None
-    batch = Batch((script,), effect=effect, settlement=settling)
+    settling = Batch((settlement,), effect=Effect.IDEMPOTENT, ran_at=ran_at) if settlement else None
+    batch = Batch((script,), effect=effect, settlement=settling, ran_at=ran_at)
     try:
         replies = yield from send(batch)
     except WrongType as error:
@@ -121,6 +126,14 @@ def expiry_refused(key: str, error: DatabaseError, effect: Effect) -> DatabaseEr
     done = "The messages were stored" if effect is Effect.WRITE else "The messages could be read"
     error.problem = f"{done}, but the expiry of key {key!r} could not be set. {error.problem}"
     error.applied = Applied.PARTLY
+    return error
+
+
+def _refused_beside(key: str, error: DatabaseError, effect: Effect) -> DatabaseError:
+    """Return the error for a command that was refused beside one that was carried out."""
+    if effect is Effect.WRITE:
+        error.problem = f"The messages were stored, but key {key!r} could not be trimmed. {error.problem}"
+        error.applied = Applied.PARTLY
     return error
 
 

@@ -19,6 +19,9 @@ from chatstash.rest.commands import KEY_LOCKING, Argument, Command
 
 REFUSED, STORED, BEFORE = 0, 1, 2
 
+APPEND_RAN_AT, RAN_AT = 2, 1
+"""The place of `commands` in the answer of a script that appends or gives a page, and of any other."""
+
 _COUNTED = """
 local ran = 0
 local function call(...) ran = ran + 1; return redis.call(...) end

@@ -18,6 +18,7 @@ from chatstash.history.session import Session
 from chatstash.rest.database import Database, shared_database
 from chatstash.rest.endpoint import Endpoint, endpoint_from, veiled
 from chatstash.rest.limits import RetryPolicy
+from chatstash.rest.measures import OnOperation, StoreStats
 
 
 class Store:
@@ -44,6 +45,8 @@ class Store:
         max_messages: How many of the newest messages reading gives, at most; None for all.
         keep_system: Whether such a window has the conversation's first message too, where it is a system message.
         max_stored_messages: How many messages are kept; appending trims the oldest in the same step. None for all.
+        on_operation: A plain function called with an `Operation` after each operation, by the thread or task that made
+            it, which it should not hold up. An error it raises is logged. A store that was pickled comes back without.
 
     Raises:
         ValueError: An argument cannot be right, or url or token is missing altogether.
@@ -66,6 +69,7 @@ class Store:
         max_messages: int | None = None,
         keep_system: bool = False,
         max_stored_messages: int | None = None,
+        on_operation: OnOperation | None = None,
     ) -> None:
         # A traceback that shows arguments shows neither a token nor a password in the url.
         url, token = veiled(url), veiled(token)
@@ -85,11 +89,11 @@ class Store:
             max_stored_messages,
         )
         self.options = options.changed({"timeout": timeout, "retries": retries})
-        self._database = self._database_of(endpoint_from(url, token))
+        self._database = self._database_of(endpoint_from(url, token), on_operation)
 
     @staticmethod
-    def _database_of(endpoint: Endpoint) -> Database:
-        return Database(endpoint)
+    def _database_of(endpoint: Endpoint, on_operation: OnOperation | None) -> Database:
+        return Database(endpoint, on_operation=on_operation)
 
     @property
     def ttl(self) -> int | None:
@@ -143,6 +147,13 @@ class Store:
         """
         return Session(Conversation(self._database, key, (options or self.options).changed(changes)))
 
+    def stats(self) -> StoreStats:
+        """Return what all operations of this store, in this process, came to so far. Makes no request.
+
+        A process that was forked, or a store that was pickled, begins at 0.
+        """
+        return self._database.stats()
+
     def close(self) -> None:
         """Close the store and its connections for blocking callers. Closing twice does no harm."""
         self._database.close()
@@ -172,7 +183,9 @@ class SharedStore(Store):
     """A store on the connections that all histories of this process share for a database; never closed."""
 
     @staticmethod
-    def _database_of(endpoint: Endpoint) -> Database:
+    def _database_of(endpoint: Endpoint, on_operation: OnOperation | None) -> Database:
+        if on_operation is not None:
+            raise ValueError("on_operation is of a Store of one's own: what all histories share has none")
         return shared_database(endpoint)
 
     def close(self) -> None:
@@ -180,3 +193,19 @@ class SharedStore(Store):
 
     async def aclose(self) -> None:
         """Leave the connections open: others use them."""
+
+
+def stats(url: str = "", token: str = "") -> StoreStats:
+    """Return what all operations of histories without a store of their own came to, in this process, so far.
+
+    Makes no request. A history with a `store` counts in that store's `stats` alone.
+
+    Args:
+        url: The database's REST URL; empty for that of `UPSTASH_REDIS_REST_URL`.
+        token: Its token; empty for that of `UPSTASH_REDIS_REST_TOKEN`.
+
+    Raises:
+        ValueError: An argument cannot be right, or url or token is missing altogether.
+    """
+    url, token = veiled(url), veiled(token)
+    return shared_database(endpoint_from(url, token)).stats()

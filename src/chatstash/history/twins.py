@@ -82,9 +82,9 @@ def take_out(key: str, stored: Sequence[bytes], twins: Sequence[bytes], limit: i
     try:
         for part in parts(key, [raw.decode() for raw in twins], limit):
             answer, spent = yield from run_script(key, scripts.removing_twins(key, part), Effect.IDEMPOTENT)
-            gone, ran = counts(answer, 2, Effect.IDEMPOTENT)
+            (gone,) = counts(answer, 1, Effect.IDEMPOTENT)
             removed += gone
-            cost += spent + Cost(commands=ran)
+            cost += spent
             stored = _oldest_of_equals(stored, part)
     except ChatstashError as error:
         level = logging.DEBUG if isinstance(error, ReadOnlyToken) else logging.WARNING

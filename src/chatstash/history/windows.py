@@ -166,9 +166,10 @@ def _find_page(key: str, page: Page) -> Op[_FoundPage]:
     if digest_of(at_cursor) == cursor.digest:
         length = expect(int, replies.values[1], Effect.READ)
         return _cut(older, page.limit, cursor.index + 1, length, replies.cost)
-    answer, cost = yield from run_script(key, scripts.paging(key, cursor.digest, limit), Effect.READ)
-    index, length, ran = counts(answer, 3, Effect.READ)
-    cost += replies.cost + Cost(commands=ran)
+    paging = scripts.paging(key, cursor.digest, limit)
+    answer, cost = yield from run_script(key, paging, Effect.READ, ran_at=scripts.APPEND_RAN_AT)
+    index, length = counts(answer, 2, Effect.READ)
+    cost += replies.cost
     if index < 0:
         return _FoundPage([], [], 0, 0, cost)
     return _cut(oldest_first(answer[3]), page.limit, index + 1, length, cost)
@@ -193,5 +194,5 @@ def count(key: str) -> Op[tuple[int, Cost]]:
         WrongType: The key holds something else, which was left as it was.
     """
     answer, cost = yield from run_script(key, scripts.counting(key), Effect.READ)
-    length, ran = counts(answer, 2, Effect.READ)
-    return length, cost + Cost(commands=ran)
+    (length,) = counts(answer, 1, Effect.READ)
+    return length, cost

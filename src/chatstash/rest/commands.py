@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from chatstash.errors import DatabaseError
@@ -39,17 +40,27 @@ class Batch:
         effect: What sending it twice would do.
         settlement: What to send in place of a WRITE whose outcome is not known: an IDEMPOTENT batch that does what is
             not done already. Without one, such a write is not sent again.
+        ran_at: The place, in the reply of a script, at which it says how many commands it ran; None where it does not.
     """
 
     commands: tuple[Command, ...]
     atomic: bool = False
     effect: Effect = Effect.READ
     settlement: Batch | None = None
+    ran_at: int | None = field(default=None, compare=False)
 
     @property
     def writes(self) -> bool:
         """Whether it changes anything."""
         return self.effect is not Effect.READ
+
+    def ran(self, values: Sequence[Reply]) -> int:
+        """Return how many commands Upstash bills where these are the replies: each, and what a script says it ran."""
+        within = values[0] if self.ran_at is not None else None
+        if isinstance(within, list) and self.ran_at is not None and len(within) > self.ran_at:
+            said = within[self.ran_at]
+            return len(self.commands) + (said if isinstance(said, int) else 0)
+        return len(self.commands)
 
 
 @dataclass(frozen=True, slots=True)

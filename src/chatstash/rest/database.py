@@ -18,16 +18,26 @@ from functools import lru_cache, partial
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
-from chatstash.errors import DatabaseError, FormRefused, InsecureConnectionWarning, StoreClosed
-from chatstash.rest.commands import Batch, Cost, Replies
+from chatstash.errors import (
+    CommandRejected,
+    DatabaseError,
+    FormRefused,
+    InsecureConnectionWarning,
+    RequestTooLarge,
+    StoreClosed,
+    WrongType,
+)
+from chatstash.rest.commands import Batch, Cost, Effect, Replies
 from chatstash.rest.deadline import Deadline
 from chatstash.rest.endpoint import URL_VARIABLE, Endpoint, Secret, endpoint_from
 from chatstash.rest.failures import timed_out
 from chatstash.rest.limits import Budget
+from chatstash.rest.measures import OnOperation, StoreStats
 from chatstash.rest.ops import Attempt, Op, Pause, retrying
 from chatstash.rest.protocol import Forms, HttpReply, HttpRequest, replies_from, request_for, sync_token_of
 from chatstash.rest.sync_pool import SyncPool
 from chatstash.rest.sync_token import SyncToken, SyncTokens, Ticket
+from chatstash.rest.watch import Watch, Watcher
 from chatstash.version import __version__
 
 if TYPE_CHECKING:
@@ -41,6 +51,15 @@ _USER_AGENT = f"chatstash/{__version__}"
 
 
 @dataclass(slots=True)
+class _Run:
+    """One operation under way."""
+
+    deadline: Deadline
+    sync_token: SyncToken
+    watch: Watch
+
+
+@dataclass(slots=True)
 class _Call:
     """One request under way."""
 
@@ -48,7 +67,7 @@ class _Call:
     request: HttpRequest
     deadline: Deadline
     ticket: Ticket
-    sync_token: SyncToken
+    run: _Run
 
 
 class Database:
@@ -57,10 +76,15 @@ class Database:
     Args:
         endpoint: Where it is, and its token.
         shared: Whether it is the one of `shared_database`.
+        on_operation: Called after each operation.
+
+    Raises:
+        ValueError: `on_operation` is no plain function.
     """
 
-    def __init__(self, endpoint: Endpoint, *, shared: bool = False) -> None:
+    def __init__(self, endpoint: Endpoint, *, shared: bool = False, on_operation: OnOperation | None = None) -> None:
         self.endpoint = endpoint
+        self._watcher = Watcher(endpoint, on_operation)
         self._shared = shared
         self._sync_tokens = SyncTokens()
         self._sync_pool = SyncPool(endpoint)
@@ -73,37 +97,48 @@ class Database:
     def __repr__(self) -> str:
         return f"Database({self.endpoint.url!r})"
 
-    def run(self, op: Op[T], key: str, budget: Budget) -> T:
-        """Run an operation on the conversation at `key` and return what it returns, within `budget`."""
-        deadline = Deadline(budget.timeout)
-        sync_token = self._sync_tokens.of(key)
-        driven = retrying(op, budget)
-        resume: Callable[[], Attempt | Pause] = partial(next, driven)
-        while True:
-            try:
-                wanted = resume()
-            except StopIteration as stop:
-                return stop.value  # type: ignore[no-any-return]
-            try:
-                resume = partial(driven.send, self._do(wanted, sync_token, deadline))
-            except (DatabaseError, StoreClosed) as error:
-                resume = partial(driven.throw, error)
+    def run(self, name: str, op: Op[T], key: str, budget: Budget) -> T:
+        """Run an operation and return what it returns.
 
-    async def arun(self, op: Op[T], key: str, budget: Budget) -> T:
+        Args:
+            name: What it is called by those who count.
+            op: The operation.
+            key: The key of the conversation it is on; empty where it is on several.
+            budget: How long it may take, and how often its requests are sent again.
+        """
+        with self._watcher.watch(name, key) as watch:
+            run = _Run(Deadline(budget.timeout), self._sync_tokens.of(key), watch)
+            driven = retrying(op, budget)
+            resume: Callable[[], Attempt | Pause] = partial(next, driven)
+            while True:
+                try:
+                    wanted = resume()
+                except StopIteration as stop:
+                    return stop.value  # type: ignore[no-any-return]
+                try:
+                    resume = partial(driven.send, self._do(wanted, run))
+                except (DatabaseError, StoreClosed) as error:
+                    resume = partial(driven.throw, error)
+
+    async def arun(self, name: str, op: Op[T], key: str, budget: Budget) -> T:
         """Run an operation as `run` does, without blocking the event loop."""
-        deadline = Deadline(budget.timeout)
-        sync_token = self._sync_tokens.of(key)
-        driven = retrying(op, budget)
-        resume: Callable[[], Attempt | Pause] = partial(next, driven)
-        while True:
-            try:
-                wanted = resume()
-            except StopIteration as stop:
-                return stop.value  # type: ignore[no-any-return]
-            try:
-                resume = partial(driven.send, await self._ado(wanted, sync_token, deadline))
-            except (DatabaseError, StoreClosed) as error:
-                resume = partial(driven.throw, error)
+        with self._watcher.watch(name, key) as watch:
+            run = _Run(Deadline(budget.timeout), self._sync_tokens.of(key), watch)
+            driven = retrying(op, budget)
+            resume: Callable[[], Attempt | Pause] = partial(next, driven)
+            while True:
+                try:
+                    wanted = resume()
+                except StopIteration as stop:
+                    return stop.value  # type: ignore[no-any-return]
+                try:
+                    resume = partial(driven.send, await self._ado(wanted, run))
+                except (DatabaseError, StoreClosed) as error:
+                    resume = partial(driven.throw, error)
+
+    def stats(self) -> StoreStats:
+        """Return what all operations of this process came to so far."""
+        return self._watcher.stats()
 
     def sync_token_of(self, key: str) -> str | None:
         """Return the sync token of the conversation at `key`; None where nothing was asked of it yet."""
@@ -139,21 +174,23 @@ class Database:
         if self._closed:
             raise StoreClosed("The store is closed. Nothing was sent. Use a new Store, or close it later.")
 
-    def _do(self, wanted: Attempt | Pause, sync_token: SyncToken, deadline: Deadline) -> Replies | bool:
+    def _do(self, wanted: Attempt | Pause, run: _Run) -> Replies | bool:
         if isinstance(wanted, Pause):
-            if fits := deadline.allows(wanted.seconds):
+            if fits := run.deadline.allows(wanted.seconds):
+                run.watch.tries_again()
                 time.sleep(wanted.seconds)
             return fits
-        call = self._begin(wanted, sync_token, deadline)
+        call = self._begin(wanted, run)
         return self._end(call, self._sync_pool.exchange(call.request, call.deadline))
 
-    async def _ado(self, wanted: Attempt | Pause, sync_token: SyncToken, deadline: Deadline) -> Replies | bool:
+    async def _ado(self, wanted: Attempt | Pause, run: _Run) -> Replies | bool:
         if isinstance(wanted, Pause):
-            if fits := deadline.allows(wanted.seconds):
+            if fits := run.deadline.allows(wanted.seconds):
+                run.watch.tries_again()
                 await asyncio.sleep(wanted.seconds)
             return fits
-        call = self._begin(wanted, sync_token, deadline)
-        pool = self._async_pool or await self._open_async_pool(deadline)
+        call = self._begin(wanted, run)
+        pool = self._async_pool or await self._open_async_pool(run.deadline)
         return self._end(call, await pool.exchange(call.request, call.deadline))
 
     async def _open_async_pool(self, deadline: Deadline) -> AsyncPool:
@@ -163,12 +200,13 @@ class Database:
             self._async_pool = module.AsyncPool(self.endpoint)
         return self._async_pool
 
-    def _begin(self, attempt: Attempt, sync_token: SyncToken, deadline: Deadline) -> _Call:
+    def _begin(self, attempt: Attempt, run: _Run) -> _Call:
         self._check_open()
-        if not deadline.allows(0):
+        if not run.deadline.allows(0):
             raise timed_out(sent=False)
         batch = attempt.batch
-        ticket = sync_token.start(writes=batch.writes)
+        run.watch.sends(batch)
+        ticket = run.sync_token.start(writes=batch.writes)
         request = request_for(batch, sync_token=ticket.token, forms=self._forms)
         headers = {
             **request.headers,
@@ -177,18 +215,30 @@ class Database:
             "accept-encoding": "identity",
             "user-agent": _USER_AGENT,
         }
-        patient = deadline.for_attempt(is_last=attempt.is_last)
-        return _Call(batch, replace(request, headers=headers), patient, ticket, sync_token)
+        patient = run.deadline.for_attempt(is_last=attempt.is_last)
+        return _Call(batch, replace(request, headers=headers), patient, ticket, run)
 
     def _end(self, call: _Call, reply: HttpReply) -> Replies:
-        call.sync_token.finish(call.ticket, sync_token_of(reply))
+        call.run.sync_token.finish(call.ticket, sync_token_of(reply))
+        cost = Cost(bytes_sent=len(call.request.body), bytes_received=len(reply.body))
         try:
             values = replies_from(call.batch, call.request, reply, token=self.endpoint.token)
-        except FormRefused as error:
-            self._forms = self._forms.without(error)
+        except DatabaseError as error:
+            call.run.watch.answered(cost + Cost(commands=_ran_though_refused(call.batch, error)))
+            if isinstance(error, FormRefused):
+                self._forms = self._forms.without(error)
             raise
-        commands = len(call.batch.commands)
-        return Replies(values, Cost(1, commands, len(call.request.body), len(reply.body)))
+        cost += Cost(commands=call.batch.ran(values))
+        call.run.watch.answered(cost)
+        return Replies(values, cost + Cost(requests=1))
+
+
+def _ran_though_refused(batch: Batch, error: DatabaseError) -> int:
+    """Return how many commands of a batch that was refused as a whole are billed: those that got as far as running."""
+    if isinstance(error, RequestTooLarge):
+        # Of a write, the request was too large and was not looked at; of a read, its reply.
+        return 0 if batch.effect is Effect.WRITE else len(batch.commands)
+    return len(batch.commands) if isinstance(error, (CommandRejected, WrongType)) else 0
 
 
 @lru_cache(maxsize=128)
