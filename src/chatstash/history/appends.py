@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import sha1, sha256
+from hashlib import sha256
 from typing import TypeVar
 
 from chatstash.errors import (
@@ -132,7 +132,7 @@ def append_unless_changed(wanted: Append, read: Contents) -> Op[AppendResult]:
 
 def _append_if_unchanged(wanted: Append, read: Contents) -> Op[AppendResult]:
     most_told = min(_MOST_TOLD, wanted.options.max_request_bytes // 2)
-    unchanged = scripts.Unchanged(read.length, len(read.newest), _script_digest(read.newest), most_told)
+    unchanged = scripts.Unchanged(read.length, len(read.newest), scripts.digest_of(b"\n".join(read.newest)), most_told)
     done = yield from _append(wanted, _Guards((unchanged,), (scripts.NotThere(), unchanged)))
     if isinstance(done, Refusal):
         raise ConcurrentTurn(wanted.key, _new_since(read, wanted.key, done))
@@ -241,8 +241,3 @@ def digest_of(records: Iterable[Record]) -> str:
 
 def _marker_value(wanted: Append) -> str:
     return f"{wanted.digest}:{wanted.rids[0].batch}"
-
-
-def _script_digest(records: Sequence[bytes]) -> str:
-    # SHA-1 is what Redis offers within scripts; it stands for the records and protects nothing.
-    return sha1(b"\n".join(records), usedforsecurity=False).hexdigest()

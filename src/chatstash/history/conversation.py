@@ -14,8 +14,8 @@ from chatstash.history.keys import checked_idempotency_key, checked_key
 from chatstash.history.options import Options
 from chatstash.history.reads import Contents
 from chatstash.history.records import RANDOM_BYTES, Record, encode, record_ids
-from chatstash.history.results import AppendResult, ClearResult
-from chatstash.history.selection import Page, Selection, Window
+from chatstash.history.results import AppendResult, ClearResult, Cursor
+from chatstash.history.selection import Page, Selection, Window, selection_of
 from chatstash.rest.commands import Cost
 from chatstash.rest.database import Database
 from chatstash.rest.limits import Budget, is_number
@@ -55,6 +55,13 @@ class Conversation:
     @sync_token.setter
     def sync_token(self, token: str | None) -> None:
         self.database.set_sync_token(self.key, token)
+
+    def selection(
+        self, last: int | None, before: Cursor | str | None, limit: int | None, keep_system: bool | None
+    ) -> Selection:
+        """Return what the arguments of a `read` ask for; raises ValueError where they cannot be right."""
+        keeps = self.options.keep_system if keep_system is None else keep_system
+        return selection_of(last, before, limit, keep_system=keeps)
 
     def read(self, wanted: Selection = None) -> Contents:
         """Read it, and leave it to the caller what becomes of records that cannot be read."""

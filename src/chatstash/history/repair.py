@@ -10,7 +10,6 @@ Records are moved within the database, never sent: they need not be UTF-8. The s
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from chatstash.errors import UnreadableRecord
 from chatstash.history.diagnosis import Finding, Repair
 from chatstash.history.keys import companion_key
 from chatstash.history.records import RANDOM_BYTES, Record, decode, encode, record_ids
+from chatstash.history.scripts import digest_of
 from chatstash.history.tool_calls import STAND_IN, Slot
 from chatstash.rest.commands import KEY_LOCKING, Argument, Batch, Command, Effect
 from chatstash.rest.ops import Op, send
@@ -149,7 +149,7 @@ class _Plan:
     def _sha1(self, position: int) -> str:
         if position >= len(self.records):
             return ""
-        return hashlib.sha1(self.records[position], usedforsecurity=False).hexdigest()
+        return digest_of(self.records[position])
 
     def _note(self, finding: Finding, position: int) -> str:
         """Return what stands in the quarantine before a record."""

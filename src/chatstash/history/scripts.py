@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha1
 from typing import ClassVar, Protocol
 
 from chatstash.rest.commands import KEY_LOCKING, Argument, Command
@@ -168,6 +169,11 @@ for place = #newest, 1, -1 do
 end
 return {{length - copies, ran}}
 """
+
+
+def digest_of(raw: bytes) -> str:
+    """Return what `redis.sha1hex` gives within a script: SHA-1, hexadecimal. It names a record and protects nothing."""
+    return sha1(raw, usedforsecurity=False).hexdigest()
 
 
 class Guard(Protocol):

@@ -10,7 +10,6 @@ from chatstash.history.guarded_turn import GuardedTurn
 from chatstash.history.reads import Contents
 from chatstash.history.records import Record
 from chatstash.history.results import AppendResult, ClearResult, Cursor, ReadResult
-from chatstash.history.selection import Selection, selection_of
 from chatstash.history.unreadable import kept_of, placeholder_record
 
 
@@ -113,7 +112,7 @@ class Session:
             WrongType: The key holds something else, which was left as it was.
             DatabaseError: Anything else that went wrong.
         """
-        wanted = self._selection(last, before, limit, keep_system)
+        wanted = self.conversation.selection(last, before, limit, keep_system)
         return read_result(self.conversation, self.conversation.read(wanted))
 
     async def aread(
@@ -125,7 +124,7 @@ class Session:
         keep_system: bool | None = None,
     ) -> ReadResult:
         """Read as `read` does, without blocking the event loop."""
-        wanted = self._selection(last, before, limit, keep_system)
+        wanted = self.conversation.selection(last, before, limit, keep_system)
         return read_result(self.conversation, await self.conversation.aread(wanted))
 
     def count(self) -> int:
@@ -135,12 +134,6 @@ class Session:
     async def acount(self) -> int:
         """Count as `count` does, without blocking the event loop."""
         return await self.conversation.acount()
-
-    def _selection(
-        self, last: int | None, before: Cursor | str | None, limit: int | None, keep_system: bool | None
-    ) -> Selection:
-        keeps = self.conversation.options.keep_system if keep_system is None else keep_system
-        return selection_of(last, before, limit, keep_system=keeps)
 
     def records(self) -> list[Record]:
         """Return all records, oldest first, each with its id and time; costs what `read` costs."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha1
 from itertools import dropwhile
 
 from chatstash.errors import RequestTooLarge, UnreadableRecord
@@ -32,9 +31,10 @@ _Entries = Sequence[Record | UnreadableRecord]
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Records as they are stored, oldest first; how many there are in all; the very first; and what asking cost."""
+    """Records as stored and as read, oldest first; the very first; how many there are in all; what asking cost."""
 
     stored: Sequence[bytes]
+    entries: _Entries
     length: int
     first: bytes | None
     cost: Cost
@@ -52,7 +52,7 @@ def read_window(key: str, window: Window, options: Options) -> Op[Contents]:
     """
     # One more than wanted: by its older neighbour a late copy is known.
     found = yield from _find(key, window, options)
-    spent = yield from _clean(key, found.stored, options)
+    spent = yield from _clean(key, found.stored, found.entries, options)
     if spent is not None:
         before = found.cost + spent
         found = yield from _find(key, window, options)
@@ -74,12 +74,12 @@ def _find(key: str, window: Window, options: Options) -> Op[_Found]:
         stored, cost = oldest_first(replies.values[0]), replies.cost
     length = expect(int, replies.values[1], effect)
     first = expect(bytes, replies.values[2], effect) if window.keep_system and stored else None
-    return _Found(stored, max(length, len(stored)), first, cost)
+    length = max(length, len(stored))
+    return _Found(stored, entries_of(stored, key, length - len(stored)), length, first, cost)
 
 
-def _clean(key: str, stored: Sequence[bytes], options: Options) -> Op[Cost | None]:
+def _clean(key: str, stored: Sequence[bytes], entries: _Entries, options: Options) -> Op[Cost | None]:
     """Take out what is a late copy; the cost, or None where there was none."""
-    entries = entries_of(stored, key)
     twins = list(dict.fromkeys([*without_twins(entries)[1], *suspects(entries)]))
     if not twins:
         return None
@@ -88,8 +88,7 @@ def _clean(key: str, stored: Sequence[bytes], options: Options) -> Op[Cost | Non
 
 
 def _contents(key: str, window: Window, found: _Found) -> Contents:
-    first = found.length - len(found.stored)
-    entries, _ = without_twins(entries_of(found.stored, key, first))
+    entries, _ = without_twins(found.entries)
     cut = max(0, len(found.stored) - window.last)
     kept = list(dropwhile(_is_tool_result, entries[cut:]))
     omitted = found.length - len(kept)
@@ -112,12 +111,7 @@ def _cursor_of(kept: _Entries) -> Cursor | None:
 
 def cursor_at(entry: Record | UnreadableRecord, index: int) -> Cursor:
     """Return the cursor before a record at a place, 0 for the newest."""
-    return Cursor(index, digest_of(entry.raw), entry.rid if isinstance(entry, Record) else None)
-
-
-def digest_of(raw: bytes) -> str:
-    """Return what names a record in a cursor: SHA-1, which scripts have. It protects nothing."""
-    return sha1(raw, usedforsecurity=False).hexdigest()
+    return Cursor(index, scripts.digest_of(entry.raw), entry.rid if isinstance(entry, Record) else None)
 
 
 def read_before(key: str, page: Page, options: Options) -> Op[Contents]:
@@ -131,31 +125,28 @@ def read_before(key: str, page: Page, options: Options) -> Op[Contents]:
         RequestTooLarge: The page is over the server's limit; ask for fewer.
     """
     found = yield from _find_page(key, page)
-    spent = yield from _clean(key, found.with_neighbour, options)
+    spent = yield from _clean(key, found.stored, found.entries, options)
     if spent is not None:
         before = found.cost + spent
         found = yield from _find_page(key, page)
         found = replace(found, cost=before + found.cost)
-    return _page_contents(key, found)
+    return _page_contents(found)
 
 
 @dataclass(frozen=True, slots=True)
 class _FoundPage:
-    """Records as they are stored, oldest first, without the older neighbour of the oldest and without the cursor's.
+    """Records as they are stored and as they are read, oldest first, without the cursor's.
 
-    `index` is the place of the newest of them, 0 for the newest of all; `length` how many there are in all.
+    The first `beyond` of them are beyond the page: by its older neighbour a late copy is known. `index` is the place of
+    the newest, 0 for the newest of all; `length` how many there are in all.
     """
 
-    neighbour: Sequence[bytes]
     stored: Sequence[bytes]
+    entries: _Entries
+    beyond: int
     index: int
     length: int
     cost: Cost
-
-    @property
-    def with_neighbour(self) -> Sequence[bytes]:
-        """All of them that show whether one is a late copy."""
-        return [*self.neighbour, *self.stored]
 
 
 def _find_page(key: str, page: Page) -> Op[_FoundPage]:
@@ -163,27 +154,29 @@ def _find_page(key: str, page: Page) -> Op[_FoundPage]:
     asked = ("LRANGE", key, cursor.index, cursor.index + limit)
     replies = yield from on_list(key, asked, None, Effect.READ, more=(("LLEN", key),))
     *older, at_cursor = oldest_first(replies.values[0]) or [b""]
-    if digest_of(at_cursor) == cursor.digest:
+    if scripts.digest_of(at_cursor) == cursor.digest:
         length = expect(int, replies.values[1], Effect.READ)
-        return _cut(older, page.limit, cursor.index + 1, length, replies.cost)
+        return _found_page(key, page, older, index=cursor.index + 1, length=length, cost=replies.cost)
     paging = scripts.paging(key, cursor.digest, limit)
     answer, cost = yield from run_script(key, paging, Effect.READ, ran_at=scripts.APPEND_RAN_AT)
     index, length = counts(answer, 2, Effect.READ)
     cost += replies.cost
     if index < 0:
-        return _FoundPage([], [], 0, 0, cost)
-    return _cut(oldest_first(answer[3]), page.limit, index + 1, length, cost)
+        return _FoundPage([], [], 0, 0, 0, cost)
+    return _found_page(key, page, oldest_first(answer[3]), index=index + 1, length=length, cost=cost)
 
 
-def _cut(older: Sequence[bytes], limit: int, index: int, length: int, cost: Cost) -> _FoundPage:
-    cut = max(0, len(older) - limit)
-    return _FoundPage(older[:cut], older[cut:], index, max(length, index + len(older)), cost)
+def _found_page(key: str, page: Page, older: Sequence[bytes], *, index: int, length: int, cost: Cost) -> _FoundPage:
+    length = max(length, index + len(older))
+    entries = entries_of(older, key, length - index - len(older))
+    return _FoundPage(older, entries, max(0, len(older) - page.limit), index, length, cost)
 
 
-def _page_contents(key: str, found: _FoundPage) -> Contents:
-    omitted = found.length - found.index - len(found.stored)
-    entries, _ = without_twins(entries_of(found.stored, key, omitted))
-    cursor = cursor_at(entries[0], found.index + len(found.stored) - 1) if omitted and entries else None
+def _page_contents(found: _FoundPage) -> Contents:
+    count_on_page = len(found.stored) - found.beyond
+    omitted = found.length - found.index - count_on_page
+    entries, _ = without_twins(found.entries[found.beyond :])
+    cursor = cursor_at(entries[0], found.index + count_on_page - 1) if omitted and entries else None
     return Contents(entries, found.length, [], found.cost, omitted, cursor)
 
 

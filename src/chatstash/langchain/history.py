@@ -14,7 +14,6 @@ from chatstash.history.keys import DEFAULT_PREFIX, conversation_key
 from chatstash.history.options import OnCorrupt
 from chatstash.history.records import Record
 from chatstash.history.results import Cursor
-from chatstash.history.selection import Selection, selection_of
 from chatstash.history.session import Session
 from chatstash.history.store import SharedStore, Store
 from chatstash.langchain.failed_writes import OnWriteError, checked_hook, write_watched
@@ -226,7 +225,8 @@ class UpstashRedisChatMessageHistory(_Base):
             DatabaseError: Anything else that went wrong.
         """
         conversation = self._conversation()
-        return messages_result(conversation, conversation.read(self._selection(last, before, limit, keep_system)))
+        wanted = conversation.selection(last, before, limit, keep_system)
+        return messages_result(conversation, conversation.read(wanted))
 
     async def aread(
         self,
@@ -238,7 +238,7 @@ class UpstashRedisChatMessageHistory(_Base):
     ) -> MessagesResult:
         """Read as `read` does, without blocking the event loop."""
         conversation = self._conversation()
-        wanted = self._selection(last, before, limit, keep_system)
+        wanted = conversation.selection(last, before, limit, keep_system)
         return messages_result(conversation, await conversation.aread(wanted))
 
     def count(self) -> int:
@@ -342,9 +342,3 @@ class UpstashRedisChatMessageHistory(_Base):
     def __getstate__(self) -> dict[str, Any]:
         # The SDK's client holds the token.
         return {**vars(self), "_redis_client": None}
-
-    def _selection(
-        self, last: int | None, before: Cursor | str | None, limit: int | None, keep_system: bool | None
-    ) -> Selection:
-        keeps = self._options.keep_system if keep_system is None else keep_system
-        return selection_of(last, before, limit, keep_system=keeps)
