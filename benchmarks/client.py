@@ -11,16 +11,12 @@ import argparse
 import json
 import os
 import platform
-import select
-import socket
 import statistics
 import subprocess
 import sys
-import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -32,13 +28,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.local_server import TOKEN, Relay, server
 from chatstash import UpstashRedisChatMessageHistory
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     from langchain_community.chat_message_histories import UpstashRedisChatMessageHistory as CommunityHistory
 
-TOKEN = "benchmark"  # noqa: S105 - of a server that lives for the benchmark
 CHARACTERS = 200
 PACKAGES = ("chatstash", "langchain-core", "langchain-community", "upstash-redis", "pydantic")
 START_UP = {
@@ -65,53 +61,6 @@ class Case:
     ours: Callable[[], object]
     theirs: Callable[[], object]
     before: Callable[[], object] = lambda: None
-
-
-class Relay:
-    """Passes bytes on to a server, and counts them.
-
-    Attributes:
-        port: Where it listens, on 127.0.0.1.
-        count: Bytes that went either way so far.
-    """
-
-    def __init__(self, server_port: int) -> None:
-        self._server_port = server_port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self.count = 0
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            client, _ = self._listener.accept()
-            server = socket.create_connection(("127.0.0.1", self._server_port))
-            threading.Thread(target=self._pass_on, args=(client, server), daemon=True).start()
-
-    def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
-        with client, server:
-            while True:
-                for source in select.select([client, server], [], [])[0]:
-                    data = source.recv(1 << 16)
-                    if not data:
-                        return
-                    self.count += len(data)
-                    (server if source is client else client).sendall(data)
-
-
-@contextmanager
-def server() -> Iterator[int]:
-    """Run a local Upstash in another process; yields its port."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "chatstash", "serve", "--port", "0", "--json", "--token", TOKEN, "--plan", "unlimited"],
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        assert process.stdout is not None
-        yield int(json.loads(process.stdout.readline())["UPSTASH_REDIS_REST_URL"].rsplit(":", 1)[1])
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 def messages(count: int) -> list[BaseMessage]:
