@@ -18,7 +18,7 @@ from chatstash.errors import Applied
 NAMES = {
     "AppendResult", "Applied", "BadCredentials", "Budget", "ConcurrentTurn", "ConversationChanged",
     "IdempotencyConflict", "MessagesTurn", "OnCorrupt", "OnOperation", "OnWriteError", "Operation", "OptionChanges",
-    "Options", "StoreStats", "stats",
+    "Options", "StoreStats", "stats", "CacheStats",
     "Outcome", "RecordTooLarge", "RetryPolicy", "Turn", "UnreadableRecord",
     "ChatstashError", "ChatstashWarning", "ClearResult", "CommandRejected",
     "ConnectionFailed", "CorruptRecord", "Cost", "Cursor", "DatabaseError", "GatewayError", "InsecureConnectionWarning",

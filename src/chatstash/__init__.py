@@ -11,6 +11,7 @@ from chatstash.errors import __all__ as _errors
 from chatstash.history import (
     AppendResult,
     Budget,
+    CacheStats,
     ClearResult,
     Cost,
     Cursor,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = [  # noqa: PLE0604 - _errors is a list of strings
     "AppendResult",
+    "CacheStats",
     "Budget",
     "ClearResult",
     "Cost",

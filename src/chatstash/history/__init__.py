@@ -1,5 +1,6 @@
 """What a stored conversation is: records, keys, operations, sessions and stores. Knows nothing of HTTP or LangChain."""
 
+from chatstash.history.cache import CacheStats
 from chatstash.history.options import OnCorrupt, OptionChanges, Options
 from chatstash.history.records import Record, RecordId
 from chatstash.history.results import AppendResult, ClearResult, Cursor, ReadResult
@@ -12,6 +13,7 @@ from chatstash.rest.measures import OnOperation, Operation, StoreStats
 __all__ = [
     "AppendResult",
     "Budget",
+    "CacheStats",
     "ClearResult",
     "Cost",
     "Cursor",

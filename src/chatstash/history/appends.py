@@ -26,6 +26,7 @@ from chatstash.errors import (
     RequestTooLarge,
 )
 from chatstash.history import scripts, staging
+from chatstash.history.generation import without_generation
 from chatstash.history.keys import companion_key
 from chatstash.history.lists import counts, expect, expiry_refused, not_understood, on_list, run_script
 from chatstash.history.options import Options
@@ -146,8 +147,8 @@ def _new_since(read: Contents, key: str, refusal: Refusal) -> list[Record]:
     if only_new:
         return found
     # The script could not tell which are new.
-    known = {entry.raw for entry in read.entries}
-    return [record for record in found if record.raw not in known]
+    known = {without_generation(entry.raw) for entry in read.entries}
+    return [record for record in found if without_generation(record.raw) not in known]
 
 
 def _named(wanted: Append, op: Op[T]) -> Op[T]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from chatstash.errors import Outcome, OutcomeUnknown, UnstorableMessage
 from chatstash.history import appends, clears, outcomes, reads, windows
+from chatstash.history.cache import ReadCache
 from chatstash.history.keys import checked_idempotency_key, checked_key
+from chatstash.history.known import Known
 from chatstash.history.options import Options
 from chatstash.history.reads import Contents
 from chatstash.history.records import RANDOM_BYTES, Record, encode, record_ids
@@ -37,15 +40,17 @@ class Conversation:
         database: The database it is in.
         key: Its key.
         options: How it is read and written.
+        cache: What keeps what was read, if anything does.
 
     Raises:
         ValueError: The key cannot be one.
     """
 
-    def __init__(self, database: Database, key: str, options: Options) -> None:
+    def __init__(self, database: Database, key: str, options: Options, cache: ReadCache | None = None) -> None:
         self.key = checked_key(key)
         self.options = options
         self.database = database
+        self._cache = cache
 
     @property
     def sync_token(self) -> str | None:
@@ -82,25 +87,25 @@ class Conversation:
     def append(self, records: Iterable[Record], idempotency_key: str | None = None) -> AppendResult:
         """Append records, all or none, and once."""
         wanted = self.prepared(records, idempotency_key)
-        return self._run("append", _unless_empty(wanted, appends.append(wanted)), self.options.retry_policy.append)
+        return self._run("append", self._appending(wanted, appends.append(wanted)), self.options.retry_policy.append)
 
     async def aappend(self, records: Iterable[Record], idempotency_key: str | None = None) -> AppendResult:
         """Append as `append` does, without blocking the event loop."""
         wanted = self.prepared(records, idempotency_key)
         return await self._arun(
-            "append", _unless_empty(wanted, appends.append(wanted)), self.options.retry_policy.append
+            "append", self._appending(wanted, appends.append(wanted)), self.options.retry_policy.append
         )
 
     def append_unless_changed(self, records: Iterable[Record], read: Contents) -> AppendResult:
         """Append records if nobody changed it since it was read; else raises `ConcurrentTurn`."""
         wanted = self.prepared(records)
-        op = _unless_empty(wanted, appends.append_unless_changed(wanted, read))
+        op = self._appending(wanted, appends.append_unless_changed(wanted, read))
         return self._run("guarded_append", op, self.options.retry_policy.append)
 
     async def aappend_unless_changed(self, records: Iterable[Record], read: Contents) -> AppendResult:
         """Append as `append_unless_changed` does, without blocking the event loop."""
         wanted = self.prepared(records)
-        op = _unless_empty(wanted, appends.append_unless_changed(wanted, read))
+        op = self._appending(wanted, appends.append_unless_changed(wanted, read))
         return await self._arun("guarded_append", op, self.options.retry_policy.append)
 
     def clear(self) -> ClearResult:
@@ -151,8 +156,27 @@ class Conversation:
             case Page() as page:
                 return windows.read_before(self.key, page, self.options)
             case Window() as window:
-                return windows.read_window(self.key, window, self.options)
-        return reads.read(self.key, self.options)
+                return self._knowing(partial(windows.read_window, self.key, window, self.options))
+        return self._knowing(partial(reads.read, self.key, self.options))
+
+    def _knowing(self, reading: Callable[[Known | None], Op[Contents]]) -> Op[Contents]:
+        """Read by what is known, and keep what is known then."""
+        if self._cache is None:
+            return (yield from reading(None))
+        contents = yield from reading(self._cache.find(self.key))
+        fetched = contents.fetched
+        known, joined = (None, False) if fetched is None else (fetched.known, fetched.joined)
+        self._cache.keep(self.key, known, hit=joined)
+        return contents
+
+    def _appending(self, wanted: appends.Append, op: Op[AppendResult]) -> Op[AppendResult]:
+        """Run `op` if there is something to append; else nothing is asked."""
+        if not wanted.texts:
+            return AppendResult(length=None, rids=[], cost=Cost())
+        done = yield from op
+        if self._cache is not None:
+            self._cache.note_append(self.key, len(wanted.texts))
+        return done
 
     def _default_window(self) -> Window | None:
         """A conversation whose storage is bounded may begin in the middle of a tool's call, as a window may."""
@@ -170,13 +194,6 @@ class Conversation:
             )
         age = time.time() - lost.time_ms / 1000
         return outcomes.settle(self.key, lost.rids, lost.marker, lost.digest, on_its_way=age < longest)
-
-
-def _unless_empty(wanted: appends.Append, op: Op[AppendResult]) -> Op[AppendResult]:
-    """Run `op` if there is something to append; else nothing is asked."""
-    if not wanted.texts:
-        return AppendResult(length=None, rids=[], cost=Cost())
-    return (yield from op)
 
 
 def _checked_seconds(on_its_way: float) -> float:

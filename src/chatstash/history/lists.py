@@ -28,6 +28,7 @@ def on_list(
     *,
     settlement: Command | None = None,
     more: tuple[Command, ...] = (),
+    atomic: bool = False,
 ) -> Op[Replies]:
     """Run a list command, with EXPIRE beside it where there is a ttl.
 
@@ -41,12 +42,13 @@ def on_list(
         effect: What sending both twice would do.
         settlement: What to send instead where it is not known whether they were applied.
         more: Further commands on the list; what refuses the first for its type refuses them.
+        atomic: Whether nothing of others may come between them; always so where they write.
     """
     expire: tuple[Command, ...] = () if ttl is None else (("EXPIRE", key, ttl),)
     commands = (command, *more, *expire)
     settling = Batch((settlement,), effect=Effect.IDEMPOTENT, ran_at=APPEND_RAN_AT) if settlement else None
     try:
-        replies = yield from send(Batch(commands, effect is Effect.WRITE, effect, settling))
+        replies = yield from send(Batch(commands, atomic or effect is Effect.WRITE, effect, settling))
     except WrongType as error:
         maybe_set = ttl is not None and error.applied is Applied.UNKNOWN
         raise (yield from _list_command_failed(key, error, expiry_set=maybe_set)) from error.__cause__

@@ -75,12 +75,6 @@ class Options:
                 raise ValueError(f"{name} must be True or False, not {getattr(self, name)!r}")
         if not isinstance(self.retry_policy, RetryPolicy):
             raise ValueError(f"retry_policy must be a RetryPolicy, not {self.retry_policy!r}")
-        for name in ("refresh_ttl_on_read", "keep_system"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} must be True or False, not {getattr(self, name)!r}")
-        for name in ("max_messages", "max_stored_messages"):
-            if getattr(self, name) is not None:
-                check_whole(name, getattr(self, name), 1, MOST_MESSAGES)
         check_whole("max_request_bytes", self.max_request_bytes, _LEAST_REQUEST_BYTES, 2**40)
         check_whole("idempotency_ttl", self.idempotency_ttl, 1, MAX_TTL)
         if self.on_corrupt not in get_args(OnCorrupt):
@@ -90,6 +84,11 @@ class Options:
         for name in ("max_messages", "max_stored_messages"):
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name), 1, MOST_MESSAGES)
+
+    @property
+    def ttl_on_read(self) -> int | None:
+        """Seconds until the conversation expires, set anew at every read; None leaves the expiry as it is."""
+        return self.ttl if self.refresh_ttl_on_read else None
 
     def changed(self, changes: OptionChanges) -> Options:
         """Return these options with some changed; None keeps what is. `timeout` and `retries` are for all operations.

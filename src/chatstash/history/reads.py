@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chatstash.errors import UnreadableRecord
+from chatstash.history.fetch import Fetched, fetch
+from chatstash.history.known import Known
 from chatstash.history.options import Options
-from chatstash.history.pages import stored_records
 from chatstash.history.records import Record, decode
 from chatstash.history.results import Cursor
 from chatstash.history.twins import take_out, without_twins
@@ -29,6 +30,7 @@ class Contents:
         cost: Requests, commands and bytes.
         omitted: How many records of the conversation were left out.
         cursor: Where reading further back goes on; None where there is nothing older.
+        fetched: What it was made of; None for a page, or where that is not what is stored.
     """
 
     entries: Sequence[Record | UnreadableRecord]
@@ -37,10 +39,13 @@ class Contents:
     cost: Cost
     omitted: int = 0
     cursor: Cursor | None = None
+    fetched: Fetched | None = None
 
 
-def read(key: str, options: Options) -> Op[Contents]:
+def read(key: str, options: Options, known: Known | None = None) -> Op[Contents]:
     """Read a whole conversation; one request, one command, or two where the ttl is refreshed.
+
+    Where it is known, three commands, four where the ttl is refreshed, or a request more where that holds no longer.
 
     More requests only where the reply would be over the server's limit, or where a record was stored twice, by a
     request that came late: the oldest copy stays, and the others are taken out of storage.
@@ -50,16 +55,15 @@ def read(key: str, options: Options) -> Op[Contents]:
         RequestTooLarge: One record alone is over the server's limit.
         ConversationChanged: It was read in pages, and others trimmed or cleared it again and again meanwhile.
     """
-    refresh = options.ttl if options.refresh_ttl_on_read else None
-    stored = yield from stored_records(key, refresh, options.max_request_bytes)
-    entries, twins = without_twins(entries_of(stored.records, key))
-    left, cost = stored.records, stored.cost
-    if twins:
-        taken = yield from take_out(key, left, twins, options.max_request_bytes)
-        left, cost = taken.stored, cost + taken.cost
-        # Read anew from their bytes, for their places are others now.
-        entries, _ = without_twins(entries_of(left, key))
-    return Contents(entries, len(left), newest_of(left), cost)
+    fetched = yield from fetch(key, None, options, known)
+    left = fetched.stored
+    entries, twins = without_twins(entries_of(left, key))
+    if not twins:
+        return Contents(entries, len(left), newest_of(left), fetched.cost, fetched=fetched)
+    taken = yield from take_out(key, left, twins, options.max_request_bytes)
+    # Read anew from their bytes, for their places are others now.
+    entries, _ = without_twins(entries_of(taken.stored, key))
+    return Contents(entries, len(taken.stored), newest_of(taken.stored), fetched.cost + taken.cost)
 
 
 def newest_of(stored: Sequence[bytes]) -> list[bytes]:

@@ -4,7 +4,8 @@ A repair is done only where the records it rests on are still, byte for byte, wh
 meanwhile, an interruption or a second run do no harm. Positions are counted from the oldest record, which appends do
 not move, and the repairs of a conversation run from its newest record to its oldest, so none moves the next one's.
 
-Records are moved within the database, never sent: they need not be UTF-8. The scripts lock only the keys they name
+Records are moved within the database, never sent: they need not be UTF-8. Together, moves and insertions may leave a
+conversation as long as it was, so each counts up its generation. The scripts lock only the keys they name
 (https://upstash.com/docs/redis/features/key-locking).
 """
 
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 
 from chatstash.errors import UnreadableRecord
 from chatstash.history.diagnosis import Finding, Repair
+from chatstash.history.generation import COUNT_UP, LUA, without_generation
 from chatstash.history.keys import companion_key
 from chatstash.history.records import RANDOM_BYTES, Record, decode, encode, record_ids
 from chatstash.history.scripts import digest_of
@@ -26,10 +28,10 @@ from chatstash.rest.ops import Op, send
 NO_RESULT = "No result of this tool call was recorded."
 """What an inserted result says."""
 
-_AS_SEEN = """
+_AS_SEEN = f"""{LUA}
 for at = 4, #ARGV, 2 do
   local raw = redis.call('LINDEX', KEYS[1], ARGV[at])
-  if (raw and redis.sha1hex(raw) or '') ~= ARGV[at + 1] then return 0 end
+  if (raw and redis.sha1hex(without_generation(raw)) or '') ~= ARGV[at + 1] then return 0 end
 end
 """
 
@@ -40,6 +42,7 @@ if redis.call('LPOS', KEYS[2], note) then return 1 end
 redis.call('RPUSH', KEYS[2], note, redis.call('LINDEX', KEYS[1], index))
 redis.call('LSET', KEYS[1], index, placeholder)
 redis.call('LREM', KEYS[1], 1, placeholder)
+{COUNT_UP}
 return 1
 """
 
@@ -51,7 +54,9 @@ local neighbour = redis.call('LINDEX', KEYS[1], index)
 redis.call('LSET', KEYS[1], index, placeholder)
 local done = redis.pcall('LINSERT', KEYS[1], 'BEFORE', placeholder, record)
 redis.call('LSET', KEYS[1], index, neighbour)
-return type(done) == 'table' and done or 1
+if type(done) == 'table' then return done end
+{COUNT_UP}
+return 1
 """
 
 
@@ -69,7 +74,7 @@ class Step:
 
 
 def do(step: Step) -> Op[bool]:
-    """Do one repair; one request, of up to nine commands as billed.
+    """Do one repair; one request, of up to eleven commands as billed.
 
     Returns:
         Whether it is done, now or by an earlier sending of the same; False where the conversation has changed.
@@ -143,13 +148,12 @@ class _Plan:
 
     def _script(self, script: str, keys: tuple[str, ...], position: int, what: str, seen: Iterable[int]) -> Command:
         placeholder = f"chatstash:placeholder:{self.randomness(16).hex()}"
-        as_seen: list[Argument] = [word for at in seen for word in (_index(at), self._sha1(at))]
+        as_seen: list[Argument] = [word for at in seen for word in (_index(at), self._seen(at))]
         return ("EVAL", script, len(keys), *keys, _index(position), placeholder, what, *as_seen)
 
-    def _sha1(self, position: int) -> str:
-        if position >= len(self.records):
-            return ""
-        return digest_of(self.records[position])
+    def _seen(self, position: int) -> str:
+        """Return what a record is known by, whatever its generation is; empty for one that should not be there."""
+        return digest_of(without_generation(self.records[position])) if position < len(self.records) else ""
 
     def _note(self, finding: Finding, position: int) -> str:
         """Return what stands in the quarantine before a record."""
@@ -160,7 +164,7 @@ class _Plan:
             "reason": finding.reason,
             "rid": None if finding.rid is None else str(finding.rid),
             "time_ms": self.now_ms,
-            "sha1": self._sha1(position),
+            "sha1": digest_of(self.records[position]),
             "move": self.randomness(8).hex(),
         }
         return json.dumps(fields, separators=(",", ":"))

@@ -19,7 +19,7 @@ class Cursor:
 
     Attributes:
         index: That record's place in the stored list when it was read, 0 for the newest record.
-        digest: SHA-1 of its stored form, hexadecimal.
+        digest: SHA-1 of its stored form, but for its generation, hexadecimal.
         rid: Its id, or None where another library wrote it, or where the cursor came as text.
     """
 

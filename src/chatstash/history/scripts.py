@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from hashlib import sha1
 from typing import ClassVar, Protocol
 
+from chatstash.history.generation import LUA
 from chatstash.rest.commands import KEY_LOCKING, Argument, Command
 
 REFUSED, STORED, BEFORE = 0, 1, 2
@@ -130,11 +131,11 @@ return {{0, ran}}
 """
 
 
-_PAGE = f"""{KEY_LOCKING}{_COUNTED}
+_PAGE = f"""{KEY_LOCKING}{_COUNTED}{LUA}
 local length, limit = call('LLEN', KEYS[1]), tonumber(ARGV[2])
 for from = 0, length - 1, 100 do
   for place, record in ipairs(call('LRANGE', KEYS[1], from, from + 99)) do
-    if redis.sha1hex(record) == ARGV[1] then
+    if redis.sha1hex(without_generation(record)) == ARGV[1] then
       local index = from + place - 1
       local page = call('LRANGE', KEYS[1], index + 1, index + limit)
       return {{index, length, ran, page}}
@@ -146,7 +147,7 @@ return {{-1, length, ran, {{}}}}
 
 # A copy came after its older neighbour and was written before it (its batch's first eight characters are the time), or
 # its batch begins anew.
-_COUNT = f"""{KEY_LOCKING}{_COUNTED}
+_COUNT = f"""{KEY_LOCKING}{_COUNTED}{LUA}
 local order = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
 local function time_of(batch)
   local time = 0
@@ -158,7 +159,7 @@ local newest = call('LRANGE', KEYS[1], 0, 99)
 local older, older_batch, older_position, late = 0, nil, 0, nil
 for place = #newest, 1, -1 do
   local record = newest[place]
-  local batch, position = string.match(record, '"rid":"([%w_-]+)%.(%d+)/%d+"}}$')
+  local batch, position = string.match(without_generation(record), '"rid":"([%w_-]+)%.(%d+)/%d+"}}$')
   if batch and #batch == 16 then
     local time = time_of(batch)
     if time < older or batch == older_batch and tonumber(position) <= older_position then late = batch end

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self, Unpack
 
+from chatstash.history.cache import CacheStats, ReadCache
 from chatstash.history.conversation import Conversation
 from chatstash.history.keys import DEFAULT_PREFIX, conversation_key
 from chatstash.history.options import (
@@ -45,6 +46,8 @@ class Store:
         max_messages: How many of the newest messages reading gives, at most; None for all.
         keep_system: Whether such a window has the conversation's first message too, where it is a system message.
         max_stored_messages: How many messages are kept; appending trims the oldest in the same step. None for all.
+        cache_bytes: How many bytes of this process's memory may hold what was read, so that reading a conversation
+            again asks only for what is new; None for no cache. What it cannot see is said in `docs/cache.md`.
         on_operation: A plain function called with an `Operation` after each operation, by the thread or task that made
             it, which it should not hold up. An error it raises is logged. A store that was pickled comes back without.
 
@@ -69,6 +72,7 @@ class Store:
         max_messages: int | None = None,
         keep_system: bool = False,
         max_stored_messages: int | None = None,
+        cache_bytes: int | None = None,
         on_operation: OnOperation | None = None,
     ) -> None:
         # A traceback that shows arguments shows neither a token nor a password in the url.
@@ -89,6 +93,7 @@ class Store:
             max_stored_messages,
         )
         self.options = options.changed({"timeout": timeout, "retries": retries})
+        self._cache = None if cache_bytes is None else ReadCache(cache_bytes)
         self._database = self._database_of(endpoint_from(url, token), on_operation)
 
     @staticmethod
@@ -145,7 +150,7 @@ class Store:
             ValueError: The key or an option cannot be right.
             TypeError: There is no such option.
         """
-        return Session(Conversation(self._database, key, (options or self.options).changed(changes)))
+        return Session(Conversation(self._database, key, (options or self.options).changed(changes), self._cache))
 
     def stats(self) -> StoreStats:
         """Return what all operations of this store, in this process, came to so far. Makes no request.
@@ -154,13 +159,23 @@ class Store:
         """
         return self._database.stats()
 
+    def cache_stats(self) -> CacheStats:
+        """Return what the cache holds and what it was good for; all 0 where there is none. Makes no request."""
+        return CacheStats() if self._cache is None else self._cache.stats()
+
     def close(self) -> None:
         """Close the store and its connections for blocking callers. Closing twice does no harm."""
         self._database.close()
+        self._empty_cache()
 
     async def aclose(self) -> None:
         """Close the store and its connections, those of the running event loop included."""
         await self._database.aclose()
+        self._empty_cache()
+
+    def _empty_cache(self) -> None:
+        if self._cache is not None:
+            self._cache.clear()
 
     def __enter__(self) -> Self:
         return self

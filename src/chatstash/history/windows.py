@@ -12,70 +12,48 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import dropwhile
 
-from chatstash.errors import RequestTooLarge, UnreadableRecord
+from chatstash.errors import UnreadableRecord
 from chatstash.history import scripts
+from chatstash.history.fetch import Fetched, fetch
+from chatstash.history.generation import without_generation
+from chatstash.history.known import Known
 from chatstash.history.lists import counts, expect, on_list, run_script
 from chatstash.history.message_types import SYSTEM_TYPES, TOOL_TYPES
 from chatstash.history.options import Options
-from chatstash.history.pages import oldest_first, paged
+from chatstash.history.pages import oldest_first
 from chatstash.history.reads import Contents, entries_of, newest_of
 from chatstash.history.records import Record
 from chatstash.history.results import Cursor
 from chatstash.history.selection import Page, Window
 from chatstash.history.twins import suspects, take_out, without_twins
-from chatstash.rest.commands import Batch, Command, Cost, Effect
-from chatstash.rest.ops import Op, send
+from chatstash.rest.commands import Cost, Effect
+from chatstash.rest.ops import Op
 
 _Entries = Sequence[Record | UnreadableRecord]
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """Records as stored and as read, oldest first; the very first; how many there are in all; what asking cost."""
-
-    stored: Sequence[bytes]
-    entries: _Entries
-    length: int
-    first: bytes | None
-    cost: Cost
-
-
-def read_window(key: str, window: Window, options: Options) -> Op[Contents]:
+def read_window(key: str, window: Window, options: Options, known: Known | None = None) -> Op[Contents]:
     """Read the newest records; one request, two commands, one more to keep the system message and to refresh the ttl.
 
-    More requests only where the reply would be over the server's limit, or where a record may be a late copy: its
-    oldest copy may be outside the window.
+    Where enough is known, another command more. More requests where that holds no longer, where the reply would be over
+    the server's limit, or where a record may be a late copy: its oldest copy may be outside the window.
 
     Raises:
         WrongType: The key holds something else, which was left as it was.
         RequestTooLarge: One record alone is over the server's limit.
     """
-    # One more than wanted: by its older neighbour a late copy is known.
-    found = yield from _find(key, window, options)
-    spent = yield from _clean(key, found.stored, found.entries, options)
+    found = yield from fetch(key, window, options, known)
+    entries = _entries_of(found, key)
+    spent = yield from _clean(key, found.stored, entries, options)
     if spent is not None:
         before = found.cost + spent
-        found = yield from _find(key, window, options)
-        found = replace(found, cost=before + found.cost)
-    return _contents(key, window, found)
+        found = yield from fetch(key, window, options)
+        found, entries = replace(found, cost=before + found.cost), _entries_of(found, key)
+    return _contents(key, window, found, entries)
 
 
-def _find(key: str, window: Window, options: Options) -> Op[_Found]:
-    ttl = options.ttl if options.refresh_ttl_on_read else None
-    more: tuple[Command, ...] = (("LLEN", key), *((("LINDEX", key, -1),) if window.keep_system else ()))
-    effect = Effect.READ if ttl is None else Effect.IDEMPOTENT
-    try:
-        replies = yield from on_list(key, ("LRANGE", key, 0, window.last), ttl, effect, more=more)
-    except RequestTooLarge as error:
-        pages = yield from paged(key, error, options.max_request_bytes, window.last + 1)
-        replies = yield from send(Batch((("LLEN", key), *more)))
-        stored, cost = pages.records, pages.cost + replies.cost
-    else:
-        stored, cost = oldest_first(replies.values[0]), replies.cost
-    length = expect(int, replies.values[1], effect)
-    first = expect(bytes, replies.values[2], effect) if window.keep_system and stored else None
-    length = max(length, len(stored))
-    return _Found(stored, entries_of(stored, key, length - len(stored)), length, first, cost)
+def _entries_of(found: Fetched, key: str) -> _Entries:
+    return entries_of(found.stored, key, found.length - len(found.stored))
 
 
 def _clean(key: str, stored: Sequence[bytes], entries: _Entries, options: Options) -> Op[Cost | None]:
@@ -87,8 +65,8 @@ def _clean(key: str, stored: Sequence[bytes], entries: _Entries, options: Option
     return taken.cost if taken.removed else None
 
 
-def _contents(key: str, window: Window, found: _Found) -> Contents:
-    entries, _ = without_twins(found.entries)
+def _contents(key: str, window: Window, found: Fetched, entries: _Entries) -> Contents:
+    entries, _ = without_twins(entries)
     cut = max(0, len(found.stored) - window.last)
     kept = list(dropwhile(_is_tool_result, entries[cut:]))
     omitted = found.length - len(kept)
@@ -97,7 +75,7 @@ def _contents(key: str, window: Window, found: _Found) -> Contents:
         (system,) = entries_of([found.first], key)
         if isinstance(system, Record) and system.type in SYSTEM_TYPES:
             kept, omitted = [system, *kept], omitted - 1
-    return Contents(kept, found.length, newest_of(found.stored), found.cost, omitted, cursor)
+    return Contents(kept, found.length, newest_of(found.stored), found.cost, omitted, cursor, found)
 
 
 def _is_tool_result(entry: Record | UnreadableRecord) -> bool:
@@ -111,7 +89,11 @@ def _cursor_of(kept: _Entries) -> Cursor | None:
 
 def cursor_at(entry: Record | UnreadableRecord, index: int) -> Cursor:
     """Return the cursor before a record at a place, 0 for the newest."""
-    return Cursor(index, scripts.digest_of(entry.raw), entry.rid if isinstance(entry, Record) else None)
+    return Cursor(index, _name_of(entry.raw), entry.rid if isinstance(entry, Record) else None)
+
+
+def _name_of(raw: bytes) -> str:
+    return scripts.digest_of(without_generation(raw))
 
 
 def read_before(key: str, page: Page, options: Options) -> Op[Contents]:
@@ -154,7 +136,7 @@ def _find_page(key: str, page: Page) -> Op[_FoundPage]:
     asked = ("LRANGE", key, cursor.index, cursor.index + limit)
     replies = yield from on_list(key, asked, None, Effect.READ, more=(("LLEN", key),))
     *older, at_cursor = oldest_first(replies.values[0]) or [b""]
-    if scripts.digest_of(at_cursor) == cursor.digest:
+    if _name_of(at_cursor) == cursor.digest:
         length = expect(int, replies.values[1], Effect.READ)
         return _found_page(key, page, older, index=cursor.index + 1, length=length, cost=replies.cost)
     paging = scripts.paging(key, cursor.digest, limit)

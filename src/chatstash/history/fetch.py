@@ -1,0 +1,111 @@
+"""Fetching the newest stored records of a conversation, or all; those that are known need not be sent again. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from chatstash.errors import RequestTooLarge
+from chatstash.history.known import Known, Probe, known_of
+from chatstash.history.lists import expect, on_list
+from chatstash.history.options import Options
+from chatstash.history.pages import oldest_first, paged, stored_records
+from chatstash.history.selection import Window
+from chatstash.rest.commands import Batch, Command, Cost, Effect, Reply
+from chatstash.rest.ops import Op, send
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Stored records.
+
+    Attributes:
+        stored: The newest records, or all, oldest first.
+        length: How many there are in all.
+        first: The oldest of all, where it was asked for and there is one.
+        known: What is known of the conversation now; None where it must be fetched anew each time.
+        joined: Whether only what is new was fetched.
+        cost: Requests, commands and bytes.
+    """
+
+    stored: Sequence[bytes] = field(repr=False)
+    length: int
+    first: bytes | None
+    known: Known | None
+    joined: bool
+    cost: Cost
+
+
+def fetch(key: str, window: Window | None, options: Options, known: Known | None = None) -> Op[Fetched]:
+    """Fetch the newest records, one more than the window has, or all.
+
+    One request: one command for all, two for a window, or three where enough is known to ask only for what is new; one
+    more to keep the system message, and to refresh the ttl. One request more where what is known turns out not to hold,
+    and a few where the reply would be over the server's limit.
+
+    Raises:
+        WrongType: The key holds something else, which was left as it was.
+        RequestTooLarge: One record alone is over the server's limit.
+        ConversationChanged: It was read in pages, and others trimmed or cleared it again and again meanwhile.
+    """
+    spent = Cost()
+    if known is not None and (probe := known.probe(None if window is None else window.last + 1)):
+        found = yield from _join(key, probe, window, options)
+        if isinstance(found, Fetched):
+            return found
+        spent = found
+    found = yield from _fetch_all(key, options) if window is None else _fetch_newest(key, window, options)
+    return replace(found, known=known_of(found.stored, found.length, known), cost=spent + found.cost)
+
+
+def _fetch_all(key: str, options: Options) -> Op[Fetched]:
+    found = yield from stored_records(key, options.ttl_on_read, options.max_request_bytes)
+    return Fetched(found.records, len(found.records), None, None, False, found.cost)
+
+
+def _fetch_newest(key: str, window: Window, options: Options) -> Op[Fetched]:
+    more: tuple[Command, ...] = (("LLEN", key), *_oldest(key, window))
+    effect = _effect(options)
+    # One more than wanted: by its older neighbour a late copy is known.
+    asked: Command = ("LRANGE", key, 0, window.last)
+    try:
+        replies = yield from on_list(key, asked, options.ttl_on_read, effect, more=more)
+    except RequestTooLarge as error:
+        pages = yield from paged(key, error, options.max_request_bytes, window.last + 1)
+        replies = yield from send(Batch((("LLEN", key), *more)))
+        stored, cost = pages.records, pages.cost + replies.cost
+    else:
+        stored, cost = oldest_first(replies.values[0]), replies.cost
+    length = max(expect(int, replies.values[1], effect), len(stored))
+    first = _first_of(replies.values[2], effect) if window.keep_system else None
+    return Fetched(stored, length, first, None, False, cost)
+
+
+def _join(key: str, probe: Probe, window: Window | None, options: Options) -> Op[Fetched | Cost]:
+    """Fetch what is new and join it to what is known; the cost alone where that does not hold."""
+    more: tuple[Command, ...] = (("LLEN", key), ("LINDEX", key, probe.far), *_oldest(key, window))
+    effect = _effect(options)
+    asked: Command = ("LRANGE", key, 0, probe.count - 1)
+    try:
+        replies = yield from on_list(key, asked, options.ttl_on_read, effect, more=more, atomic=True)
+    except RequestTooLarge:
+        return Cost(requests=1, commands=1 + len(more))
+    newest, length = oldest_first(replies.values[0]), expect(int, replies.values[1], effect)
+    joined = probe.joined(newest, length, replies.values[2])
+    if joined is None:
+        return replies.cost
+    stored = joined if window is None else joined[-window.last - 1 :]
+    first = _first_of(replies.values[3], effect) if window is not None and window.keep_system else None
+    return Fetched(stored, length, first, known_of(joined, length, probe.known), True, replies.cost)
+
+
+def _first_of(reply: Reply, effect: Effect) -> bytes | None:
+    return None if reply is None else expect(bytes, reply, effect)
+
+
+def _oldest(key: str, window: Window | None) -> tuple[Command, ...]:
+    return (("LINDEX", key, -1),) if window is not None and window.keep_system else ()
+
+
+def _effect(options: Options) -> Effect:
+    return Effect.READ if options.ttl_on_read is None else Effect.IDEMPOTENT
