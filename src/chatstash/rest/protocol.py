@@ -206,11 +206,11 @@ def _from_resp2(batch: Batch, body: bytes) -> _Decoded:
     raise ValueError(f"the RESP2 body has {len(values)} replies to {wanted} commands")
 
 
-# Shorter counts make lists of a few megabytes at most. Two patterns, for one that begins with fixed bytes is
-# far faster.
+# Shorter counts make lists of a few megabytes at most. Patterns that begin with fixed bytes are far faster: so there
+# are two for counts, and arrays within arrays are looked for from the end of the outermost one's header.
 _HUGE_COUNT = re.compile(rb"[*~>%|]\d{7}")
 _HUGE_COUNT_WITHIN = re.compile(rb"\r\n[*~>%|]\d{7}")
-_DEEPLY_NESTED = re.compile(rb"(?:\*[1-9]\d{0,9}\r\n){16}")
+_DEEPLY_NESTED = re.compile(rb"\r\n\*[1-9]\d{0,9}(?:\r\n\*[1-9]\d{0,9}){14}\r\n")
 _SHORTEST_ELEMENT = len(b"+\r\n")
 
 
