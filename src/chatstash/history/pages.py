@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from chatstash.errors import ConversationChanged, RequestTooLarge
+from chatstash.errors import ConversationChanged, ProtocolError, RequestTooLarge
 from chatstash.history.lists import expect, on_list
 from chatstash.rest.commands import Batch, Cost, Effect
 from chatstash.rest.ops import Op, send
@@ -152,4 +152,6 @@ def _is_in_place(key: str, place: int, record: bytes) -> Op[tuple[bool, Cost]]:
 def oldest_first(reply: object) -> list[bytes]:
     """Return the stored records of a reply to LRANGE, oldest first."""
     listed = expect(list, reply, Effect.READ)  # type: ignore[arg-type]
-    return [expect(bytes, raw, Effect.READ) for raw in reversed(listed)]
+    if not {*map(type, listed)} <= {bytes}:
+        raise ProtocolError("The database answered with a list of other things than records")
+    return listed[::-1]

@@ -71,7 +71,7 @@ def newest_of(stored: Sequence[bytes]) -> list[bytes]:
     newest: list[bytes] = []
     for raw in stored[: -_MOST_COMPARED - 1 : -1]:
         newest.append(raw)
-        entry = _entry(raw, "", 0)
+        (entry,) = entries_of([raw], "")
         if isinstance(entry, Record) and entry.rid is not None:
             break
     return newest
@@ -85,7 +85,10 @@ def entries_of(stored: Sequence[bytes], key: str, first: int = 0) -> list[Record
         key: The conversation's key, for errors.
         first: The place of the first in the conversation, for errors.
     """
-    return [_entry(raw, key, position) for position, raw in enumerate(stored, first)]
+    try:
+        return [decode(raw) for raw in stored]
+    except UnreadableRecord:
+        return [_entry(raw, key, position) for position, raw in enumerate(stored, first)]
 
 
 def _entry(raw: bytes, key: str, position: int) -> Record | UnreadableRecord:

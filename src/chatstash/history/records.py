@@ -17,7 +17,7 @@ import datetime as dt
 import json
 import re
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -26,7 +26,6 @@ import orjson
 from chatstash.errors import CorruptRecord, UnstorableMessage, UnsupportedRecord
 
 _RECORD_ID = re.compile(r"([A-Za-z0-9_-]{16})\.(\d{1,9})/(\d{1,9})", re.ASCII)
-_NO_FLOATS = frozenset((str, int, bool))
 _DIGIT = re.compile(rb"\d")
 _LONG_NUMBER = re.compile(rb"\d{19}")
 _TIME_BYTES = 6
@@ -60,9 +59,9 @@ class RecordId(NamedTuple):
         return int.from_bytes(base64.urlsafe_b64decode(self.batch)[:_TIME_BYTES])
 
     @classmethod
-    def parse(cls, text: str) -> RecordId | None:
+    def parse(cls, text: object) -> RecordId | None:
         """Return the id that `text` stands for, or None where it is none of chatstash's."""
-        match = _RECORD_ID.fullmatch(text)
+        match = _RECORD_ID.fullmatch(text) if isinstance(text, str) else None
         if match is None:
             return None
         batch, position, size = match.groups()
@@ -117,6 +116,48 @@ class Record:
         if self.rid is None or self.rid.time_ms > _LAST_MS:
             return None
         return _EPOCH + dt.timedelta(milliseconds=self.rid.time_ms)
+
+
+# Parsing an id takes as long as all else of reading a record, so it is put off until somebody asks for it. Until then
+# it is among the other fields.
+_NOT_PARSED: Any = object()
+_rid_slot: Any = vars(Record)["rid"]
+_other_slot: Any = vars(Record)["other"]
+
+
+def _rid_of(record: Record) -> RecordId | None:
+    _parse_id(record)
+    return _rid_slot.__get__(record)  # type: ignore[no-any-return]
+
+
+def _other_of(record: Record) -> Mapping[str, Any]:
+    _parse_id(record)
+    return _other_slot.__get__(record)  # type: ignore[no-any-return]
+
+
+def _parse_id(record: Record) -> None:
+    if _rid_slot.__get__(record) is not _NOT_PARSED:
+        return
+    fields = _other_slot.__get__(record)
+    rid = RecordId.parse(fields.get("rid"))
+    # In this order: another thread that finds no id among the fields finds that it was parsed.
+    if _rid_slot.__get__(record) is _NOT_PARSED:
+        _rid_slot.__set__(record, rid)
+    if rid is not None:
+        fields.pop("rid", None)
+
+
+Record.rid = property(_rid_of, _rid_slot.__set__)  # type: ignore[assignment,misc]
+Record.other = property(_other_of, _other_slot.__set__)  # type: ignore[assignment,misc]
+
+
+def have_distinct_ids(records: Sequence[Record]) -> bool:
+    """Tell at a glance, parsing none, that no two records have the same id; False where it is not sure."""
+    if any(_rid_slot.__get__(record) is not _NOT_PARSED for record in records):
+        return False
+    texts = [_other_slot.__get__(record).get("rid") for record in records]
+    given = [text for text in texts if text is not None]
+    return set(map(type, given)) <= {str} and len(set(given)) == len(given)
 
 
 # ensure_ascii is off: text then takes its UTF-8 size, and not up to six bytes a character.
@@ -202,37 +243,44 @@ def decode(raw: bytes, *, key: str = "", position: int = 0) -> Record:
         UnsupportedRecord: The record is of a newer form.
     """
     try:
-        fields = _loads(raw)
-    except (ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else f"it is not JSON ({error})"
-        raise CorruptRecord(reason, key=key, position=position, raw=raw) from None
+        fields = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        fields = _loaded_by_json(raw, key, position)
+    if not _is_usual(fields):
+        fields = _checked(fields, raw, key, position)
+    return Record(fields.pop("type"), fields.pop("data"), _NOT_PARSED, fields, raw)
+
+
+def _is_usual(fields: Any) -> bool:
+    """Tell at a glance that it is a record whose data is texts and what is empty; False where it is not sure."""
+    try:
+        kind, values = fields["type"], fields["data"].values()
+    except (AttributeError, LookupError, TypeError):
+        return False
+    for value in values:
+        if value and type(value) is not str:
+            return False
+    return type(kind) is str and (len(fields) == 2 or (len(fields) == 3 and type(fields.get("rid")) is str))
+
+
+def _checked(fields: Any, raw: bytes, key: str, position: int) -> dict[str, Any]:
+    """Return the fields of a record, with its long numbers as they are stored: orjson makes floats of them."""
+    if _may_hold_a_long_number(raw):
+        fields = _loaded_by_json(raw, key, position)
     if type(fields) is not dict or type(fields.get("type")) is not str or type(fields.get("data")) is not dict:
         raise CorruptRecord(_what_is_wrong(fields), key=key, position=position, raw=raw)
     if "v" in fields:
         raise UnsupportedRecord(fields["v"], key=key, position=position, raw=raw)
-    return _record_of(fields, raw)
+    return fields
 
 
-def _loads(raw: bytes) -> Any:
+def _loaded_by_json(raw: bytes, key: str, position: int) -> Any:
+    """Read what orjson refuses: some of it, such as NaN, the standard library reads, as the old class did."""
     try:
-        fields = orjson.loads(raw)
-    except orjson.JSONDecodeError:
         return json.loads(raw.decode())
-    return fields if _is_plain(fields) or not _may_hold_a_long_number(raw) else json.loads(raw.decode())
-
-
-def _is_plain(fields: Any) -> bool:
-    """Tell at a glance that nothing in it was a long number, which orjson makes a float; False where it is not sure."""
-    if type(fields) is not dict:
-        return False
-    for value in fields.values():
-        if type(value) is dict:
-            for inner in value.values():
-                if inner and type(inner) not in _NO_FLOATS:
-                    return False
-        elif type(value) is not str:
-            return False
-    return True
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else f"it is not JSON ({error})"
+        raise CorruptRecord(reason, key=key, position=position, raw=raw) from None
 
 
 def _may_hold_a_long_number(raw: bytes) -> bool:
@@ -248,14 +296,6 @@ def _what_is_wrong(fields: Any) -> str:
     if not isinstance(fields["type"], str):
         return f"its type is a JSON {_json_name(fields['type'])}, not a string"
     return f"its data is a JSON {_json_name(fields['data'])}, not an object"
-
-
-def _record_of(fields: dict[str, Any], raw: bytes) -> Record:
-    kind, data, text = fields.pop("type"), fields.pop("data"), fields.get("rid")
-    rid = RecordId.parse(text) if isinstance(text, str) else None
-    if rid is not None:
-        del fields["rid"]
-    return Record(kind, data, rid, fields, raw)
 
 
 def _json_name(value: Any) -> str:

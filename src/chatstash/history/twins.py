@@ -15,7 +15,7 @@ from itertools import pairwise
 from chatstash.errors import ChatstashError, ReadOnlyToken, UnreadableRecord
 from chatstash.history import scripts
 from chatstash.history.lists import counts, run_script
-from chatstash.history.records import Record, RecordId
+from chatstash.history.records import Record, RecordId, have_distinct_ids
 from chatstash.history.sizes import parts
 from chatstash.rest.commands import Cost, Effect
 from chatstash.rest.ops import Op
@@ -27,6 +27,8 @@ def without_twins(
     entries: Sequence[Record | UnreadableRecord],
 ) -> tuple[Sequence[Record | UnreadableRecord], list[bytes]]:
     """Return the entries without later copies, and the stored form of each record of which there are equal copies."""
+    if have_distinct_ids([entry for entry in entries if isinstance(entry, Record)]):
+        return entries, []
     oldest: dict[RecordId, Record] = {}
     kept: list[Record | UnreadableRecord] = []
     twins: dict[bytes, None] = {}

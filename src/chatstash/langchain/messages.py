@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from chatstash.errors import CorruptRecord, UnstorableMessage
 from chatstash.history.message_types import JS_CHAT
 from chatstash.history.records import Record
-from chatstash.langchain.filling import WHAT_VALIDATORS_RAISE, Fill
+from chatstash.langchain.filling import Fill
+from chatstash.langchain.template import WHAT_VALIDATORS_RAISE
 
 _CLASSES: Mapping[str, type[BaseMessage]] = {
     "human": langchain_messages.HumanMessage,
