@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from chatstash.errors import UnreadableRecord
 from chatstash.history.fetch import Fetched, fetch
@@ -11,7 +12,7 @@ from chatstash.history.known import Known
 from chatstash.history.options import Options
 from chatstash.history.records import Record, decode
 from chatstash.history.results import Cursor
-from chatstash.history.twins import take_out, without_twins
+from chatstash.history.twins import have_no_twins, take_out, without_twins
 from chatstash.rest.commands import Cost
 from chatstash.rest.ops import Op
 
@@ -42,6 +43,36 @@ class Contents:
     fetched: Fetched | None = None
 
 
+class Entries(Sequence["Record | UnreadableRecord"]):
+    """The records of a whole conversation, or the errors of those that cannot be read; decoded as they are asked for.
+
+    None is kept, for few need them: messages are mostly made straight from the stored forms.
+
+    Args:
+        stored: The stored forms, oldest first.
+        key: The conversation's key, for errors.
+    """
+
+    def __init__(self, stored: Sequence[bytes], key: str) -> None:
+        self.stored = stored
+        self._key = key
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return list(self)[index]
+        return _entry(self.stored[index], self._key, range(len(self.stored))[index])
+
+    def __iter__(self) -> Iterator[Record | UnreadableRecord]:
+        for position, raw in enumerate(self.stored):
+            try:
+                yield decode(raw, key=self._key, position=position)
+            except UnreadableRecord as error:
+                yield error
+
+
 def read(key: str, options: Options, known: Known | None = None) -> Op[Contents]:
     """Read a whole conversation; one request, one command, or two where the ttl is refreshed.
 
@@ -57,6 +88,8 @@ def read(key: str, options: Options, known: Known | None = None) -> Op[Contents]
     """
     fetched = yield from fetch(key, None, options, known)
     left = fetched.stored
+    if have_no_twins(left):
+        return Contents(Entries(left, key), len(left), newest_of(left), fetched.cost, fetched=fetched)
     entries, twins = without_twins(entries_of(left, key))
     if not twins:
         return Contents(entries, len(left), newest_of(left), fetched.cost, fetched=fetched)
@@ -85,10 +118,7 @@ def entries_of(stored: Sequence[bytes], key: str, first: int = 0) -> list[Record
         key: The conversation's key, for errors.
         first: The place of the first in the conversation, for errors.
     """
-    try:
-        return [decode(raw) for raw in stored]
-    except UnreadableRecord:
-        return [_entry(raw, key, position) for position, raw in enumerate(stored, first)]
+    return [_entry(raw, key, position) for position, raw in enumerate(stored, first)]
 
 
 def _entry(raw: bytes, key: str, position: int) -> Record | UnreadableRecord:

@@ -17,7 +17,7 @@ import datetime as dt
 import json
 import re
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -151,15 +151,6 @@ Record.rid = property(_rid_of, _rid_slot.__set__)  # type: ignore[assignment,mis
 Record.other = property(_other_of, _other_slot.__set__)  # type: ignore[assignment,misc]
 
 
-def have_distinct_ids(records: Sequence[Record]) -> bool:
-    """Tell at a glance, parsing none, that no two records have the same id; False where it is not sure."""
-    if any(_rid_slot.__get__(record) is not _NOT_PARSED for record in records):
-        return False
-    texts = [_other_slot.__get__(record).get("rid") for record in records]
-    given = [text for text in texts if text is not None]
-    return set(map(type, given)) <= {str} and len(set(given)) == len(given)
-
-
 # ensure_ascii is off: text then takes its UTF-8 size, and not up to six bytes a character.
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _ASCII = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
@@ -249,6 +240,18 @@ def decode(raw: bytes, *, key: str = "", position: int = 0) -> Record:
     if not _is_usual(fields):
         fields = _checked(fields, raw, key, position)
     return Record(fields.pop("type"), fields.pop("data"), _NOT_PARSED, fields, raw)
+
+
+def glance(raw: bytes) -> tuple[Any, Any] | None:
+    """Return type and data of a record, of whatever kind they are and without a look at its numbers, or None.
+
+    For those who know what they take: a tenth of what `decode` costs, which says what is wrong.
+    """
+    try:
+        fields = orjson.loads(raw)
+        return None if "v" in fields else (fields["type"], fields["data"])
+    except (LookupError, TypeError, ValueError):
+        return None
 
 
 def _is_usual(fields: Any) -> bool:

@@ -40,10 +40,13 @@ class Fill:
 
     def __call__(self, data: Mapping[str, Any]) -> BaseMessage | None:
         """Return the message with these fields, as the class's constructor makes it; None where that must do it."""
+        copied = self.copied(data)
+        return self._validated(data) if copied is None else copied
+
+    def copied(self, data: Mapping[str, Any]) -> BaseMessage | None:
+        """Return the message with these fields where another like it was made before; else None."""
         template = self._templates.get(tuple(data))
-        if template is not None and (message := template.filled(data)) is not None:
-            return message
-        return self._validated(data)
+        return None if template is None else template.filled(data)
 
     def _validated(self, data: Mapping[str, Any]) -> BaseMessage | None:
         if not self._learned:

@@ -19,7 +19,7 @@ from chatstash.history.store import SharedStore, Store
 from chatstash.langchain.failed_writes import OnWriteError, checked_hook, write_watched
 from chatstash.langchain.guarded_turn import MessagesTurn
 from chatstash.langchain.messages import to_records
-from chatstash.langchain.results import MessagesResult, messages_result
+from chatstash.langchain.results import MessagesResult, messages_of, messages_result
 from chatstash.rest.endpoint import veiled
 from chatstash.rest.limits import RetryPolicy
 
@@ -175,11 +175,13 @@ class UpstashRedisChatMessageHistory(_Base):
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override]
         """All messages, oldest first; one request. Costs and raises what `read` does."""
-        return self.read().messages
+        conversation = self._conversation()
+        return messages_of(conversation, conversation.read())
 
     async def aget_messages(self) -> list[BaseMessage]:
         """Return all messages, oldest first, without blocking the event loop; one request."""
-        return (await self.aread()).messages
+        conversation = self._conversation()
+        return messages_of(conversation, await conversation.aread())
 
     @property
     def sync_token(self) -> str | None:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from chatstash.errors import CorruptRecord, UnstorableMessage
 from chatstash.history.message_types import JS_CHAT
-from chatstash.history.records import Record
+from chatstash.history.records import Record, glance
 from chatstash.langchain.filling import Fill
 from chatstash.langchain.template import WHAT_VALIDATORS_RAISE
 
@@ -130,6 +130,18 @@ def to_message(record: Record, *, key: str = "", position: int = 0) -> BaseMessa
         cause = error if isinstance(error, ValidationError) else None
         raise CorruptRecord(reason, key=key, position=position, raw=record.raw) from cause
     return message
+
+
+def stored_message(raw: bytes) -> BaseMessage | None:
+    """Return the message of a stored record where that is like one that was made before; else None."""
+    if (seen := glance(raw)) is None:
+        return None
+    kind, data = seen
+    try:
+        return _FILLS[kind].copied(data)
+    except (LookupError, TypeError):
+        # It is no record, or of a type that LangChain does not know.
+        return None
 
 
 def why_unreadable(record: Record) -> str | None:

@@ -10,11 +10,11 @@ from langchain_core.messages import BaseMessage
 
 from chatstash.errors import CorruptRecord, UnreadableRecord
 from chatstash.history.conversation import Conversation
-from chatstash.history.reads import Contents
+from chatstash.history.reads import Contents, Entries
 from chatstash.history.records import Record
 from chatstash.history.results import ReadResult
 from chatstash.history.unreadable import kept_of, placeholder_record
-from chatstash.langchain.messages import to_message
+from chatstash.langchain.messages import stored_message, to_message
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,31 @@ class _Both(NamedTuple):
     message: BaseMessage
 
 
+def messages_of(conversation: Conversation, contents: Contents) -> list[BaseMessage]:
+    """Return the messages of what was read, without their records, in half the time; raises as `messages_result`."""
+    entries = contents.entries
+    try:
+        return _straight(entries) if isinstance(entries, Entries) else [_message(entry) for entry in entries]
+    except UnreadableRecord:
+        return messages_result(conversation, contents).messages
+
+
+def _straight(entries: Entries) -> list[BaseMessage]:
+    return [stored_message(raw) or _message(entries[place]) for place, raw in enumerate(entries.stored)]
+
+
+def _message(entry: Record | UnreadableRecord) -> BaseMessage:
+    if isinstance(entry, UnreadableRecord):
+        raise entry
+    return to_message(entry)
+
+
 def messages_result(conversation: Conversation, contents: Contents) -> MessagesResult:
     """Return the messages of what was read, with the conversation's `on_corrupt` applied.
 
     Raises:
         UnreadableRecord: A record is no message, and `on_corrupt` is `raise`; has the messages that can be read.
     """
-    messages = _all_messages(contents.entries)
-    if messages is not None:
-        records = [entry for entry in contents.entries if isinstance(entry, Record)]
-        return MessagesResult(records, contents.cursor, contents.omitted, contents.cost, messages)
     entries = [_both(entry, conversation.key, position) for position, entry in enumerate(contents.entries)]
     try:
         kept = kept_of(entries, conversation.options.on_corrupt, _placeholder)
@@ -60,15 +75,6 @@ def messages_result(conversation: Conversation, contents: Contents) -> MessagesR
         contents.cost,
         [both.message for both in kept],
     )
-
-
-def _all_messages(entries: Sequence[Record | UnreadableRecord]) -> list[BaseMessage] | None:
-    """Return the messages of all, or None where one cannot be read: what to make of that is for a closer look."""
-    try:
-        messages = [to_message(entry) for entry in entries if isinstance(entry, Record)]
-    except CorruptRecord:
-        return None
-    return messages if len(messages) == len(entries) else None
 
 
 def readable_messages(records: Sequence[Record], key: str) -> list[BaseMessage]:
