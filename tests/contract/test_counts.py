@@ -106,3 +106,25 @@ def test_200_histories_used_in_turn_open_one_connection_in_a_loop(upstash: Local
     before = upstash.stats
     asyncio.run(use())
     assert (upstash.stats - before).connections == 1
+
+
+@pytest.mark.parametrize(("most", "turns"), [(1, 20), (7, 40), (256, 200)])
+def test_turns_at_the_same_time_share_as_many_connections_as_are_permitted(
+    upstash: LocalUpstash, most: int, turns: int
+) -> None:
+    async def use(store: Store) -> None:
+        async with store:
+            histories = [UpstashRedisChatMessageHistory(f"s{number}", store=store) for number in range(turns)]
+            await asyncio.gather(*(history.aadd_messages([HumanMessage("x")]) for history in histories))
+
+    before = upstash.stats
+    asyncio.run(use(Store(upstash.url, upstash.token, max_connections=most)))
+    spent = upstash.stats - before
+    assert spent.requests == turns
+    assert 1 <= spent.connections <= min(most, turns)
+
+
+@pytest.mark.parametrize("most", [0, -1, True, 1.5, "7", None, 65_536])
+def test_a_number_of_connections_that_cannot_be_one(most: Any) -> None:
+    with pytest.raises(ValueError, match="max_connections must be a whole number from 1 to 65535"):
+        Store("https://example.upstash.io", "t", max_connections=most)

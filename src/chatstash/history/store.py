@@ -18,7 +18,7 @@ from chatstash.history.options import (
 from chatstash.history.session import Session
 from chatstash.rest.database import Database, shared_database
 from chatstash.rest.endpoint import Endpoint, endpoint_from, veiled
-from chatstash.rest.limits import RetryPolicy
+from chatstash.rest.limits import DEFAULT_MAX_CONNECTIONS, RetryPolicy
 from chatstash.rest.measures import OnOperation, StoreStats
 
 
@@ -48,6 +48,8 @@ class Store:
         max_stored_messages: How many messages are kept; appending trims the oldest in the same step. None for all.
         cache_bytes: How many bytes of this process's memory may hold what was read, so that reading a conversation
             again asks only for what is new; None for no cache. What it cannot see is said in `docs/cache.md`.
+        max_connections: How many connections an event loop may have open at the same time; requests beyond that wait
+            for one. Threads have one each, as many as there are.
         on_operation: A plain function called with an `Operation` after each operation, by the thread or task that made
             it, which it should not hold up. An error it raises is logged. A store that was pickled comes back without.
 
@@ -73,6 +75,7 @@ class Store:
         keep_system: bool = False,
         max_stored_messages: int | None = None,
         cache_bytes: int | None = None,
+        max_connections: int = DEFAULT_MAX_CONNECTIONS,
         on_operation: OnOperation | None = None,
     ) -> None:
         # A traceback that shows arguments shows neither a token nor a password in the url.
@@ -94,11 +97,11 @@ class Store:
         )
         self.options = options.changed({"timeout": timeout, "retries": retries})
         self._cache = None if cache_bytes is None else ReadCache(cache_bytes)
-        self._database = self._database_of(endpoint_from(url, token), on_operation)
+        self._database = self._database_of(endpoint_from(url, token), on_operation, max_connections)
 
     @staticmethod
-    def _database_of(endpoint: Endpoint, on_operation: OnOperation | None) -> Database:
-        return Database(endpoint, on_operation=on_operation)
+    def _database_of(endpoint: Endpoint, on_operation: OnOperation | None, max_connections: int) -> Database:
+        return Database(endpoint, on_operation=on_operation, max_connections=max_connections)
 
     @property
     def ttl(self) -> int | None:
@@ -198,9 +201,9 @@ class SharedStore(Store):
     """A store on the connections that all histories of this process share for a database; never closed."""
 
     @staticmethod
-    def _database_of(endpoint: Endpoint, on_operation: OnOperation | None) -> Database:
-        if on_operation is not None:
-            raise ValueError("on_operation is of a Store of one's own: what all histories share has none")
+    def _database_of(endpoint: Endpoint, on_operation: OnOperation | None, max_connections: int) -> Database:
+        if on_operation is not None or max_connections != DEFAULT_MAX_CONNECTIONS:
+            raise ValueError("on_operation and max_connections are of a Store of one's own, not of what all share")
         return shared_database(endpoint)
 
     def close(self) -> None:

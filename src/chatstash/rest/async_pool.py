@@ -26,7 +26,6 @@ from chatstash.rest.fork import begins_anew_after_fork
 from chatstash.rest.network import Proxy, proxy_for, tls_context
 from chatstash.rest.protocol import HttpReply, HttpRequest
 
-_MOST_CONNECTIONS = 256
 _LARGE_BODY = 2**20
 _CLOCKS_AGREE = 1.0
 
@@ -96,10 +95,16 @@ class _LoopSession:
 
 
 class AsyncPool:
-    """The connections of one database for the event loops of this process."""
+    """The connections of one database for the event loops of this process.
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    Args:
+        endpoint: The database.
+        max_connections: How many a loop may have open at the same time; requests beyond that wait for one.
+    """
+
+    def __init__(self, endpoint: Endpoint, max_connections: int) -> None:
         self._endpoint = endpoint
+        self._max_connections = max_connections
         self._sessions: dict[asyncio.AbstractEventLoop, _LoopSession] = {}
         # Sessions of a parent process, kept so that they are never closed or finalised here.
         self._inherited: list[object] = []
@@ -182,7 +187,7 @@ class AsyncPool:
 
     def _new_session(self) -> _LoopSession:
         connector = aiohttp.TCPConnector(
-            limit=_MOST_CONNECTIONS, keepalive_timeout=MAX_IDLE, ssl=self._tls if self._needs_tls else True
+            limit=self._max_connections, keepalive_timeout=MAX_IDLE, ssl=self._tls if self._needs_tls else True
         )
         session = aiohttp.ClientSession(
             connector=connector,

@@ -31,7 +31,7 @@ from chatstash.rest.commands import Batch, Cost, Effect, Replies
 from chatstash.rest.deadline import Deadline
 from chatstash.rest.endpoint import URL_VARIABLE, Endpoint, Secret, endpoint_from
 from chatstash.rest.failures import timed_out
-from chatstash.rest.limits import Budget
+from chatstash.rest.limits import DEFAULT_MAX_CONNECTIONS, Budget, checked_max_connections
 from chatstash.rest.measures import OnOperation, StoreStats
 from chatstash.rest.ops import Attempt, Op, Pause, retrying
 from chatstash.rest.protocol import Forms, HttpReply, HttpRequest, replies_from, request_for, sync_token_of
@@ -77,13 +77,22 @@ class Database:
         endpoint: Where it is, and its token.
         shared: Whether it is the one of `shared_database`.
         on_operation: Called after each operation.
+        max_connections: How many connections an event loop may have open at the same time.
 
     Raises:
-        ValueError: `on_operation` is no plain function.
+        ValueError: `on_operation` is no plain function, or `max_connections` no such number.
     """
 
-    def __init__(self, endpoint: Endpoint, *, shared: bool = False, on_operation: OnOperation | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        shared: bool = False,
+        on_operation: OnOperation | None = None,
+        max_connections: int = DEFAULT_MAX_CONNECTIONS,
+    ) -> None:
         self.endpoint = endpoint
+        self._max_connections = checked_max_connections(max_connections)
         self._watcher = Watcher(endpoint, on_operation)
         self._shared = shared
         self._sync_tokens = SyncTokens()
@@ -148,9 +157,9 @@ class Database:
         """Set the sync token of the conversation at `key`, or forget it; a ValueError where it can be none."""
         self._sync_tokens.of(key).value = token
 
-    def __reduce__(self) -> tuple[Callable[..., Database], tuple[str, bool]]:
+    def __reduce__(self) -> tuple[Callable[..., Database], tuple[str, bool, int]]:
         # Credentials are not pickled: the token comes from the environment of whoever unpickles.
-        return _unpickled, (self.endpoint.url, self._shared)
+        return _unpickled, (self.endpoint.url, self._shared, self._max_connections)
 
     def __copy__(self) -> Database:
         return self
@@ -197,7 +206,7 @@ class Database:
         # Not from sys.modules as it is: a module that another task has begun to import stands there half made.
         module = _imported.get(_ASYNC_POOL) or await _imported_async_pool(deadline)
         if self._async_pool is None:
-            self._async_pool = module.AsyncPool(self.endpoint)
+            self._async_pool = module.AsyncPool(self.endpoint, self._max_connections)
         return self._async_pool
 
     def _begin(self, attempt: Attempt, run: _Run) -> _Call:
@@ -250,7 +259,7 @@ def shared_database(endpoint: Endpoint) -> Database:
     return Database(endpoint, shared=True)
 
 
-def _unpickled(url: str, shared: bool) -> Database:
+def _unpickled(url: str, shared: bool, max_connections: int) -> Database:
     try:
         endpoint = endpoint_from()
     except ValueError as error:
@@ -262,7 +271,7 @@ def _unpickled(url: str, shared: bool) -> Database:
             f"what is unpickled belongs to the database at {url}, but {URL_VARIABLE} names another ({endpoint.url}): "
             "its token is not sent there. Set both variables to the database's, or make the history anew"
         )
-    return shared_database(endpoint) if shared else Database(endpoint)
+    return shared_database(endpoint) if shared else Database(endpoint, max_connections=max_connections)
 
 
 async def _imported_async_pool(deadline: Deadline) -> ModuleType:

@@ -37,6 +37,8 @@ from chatstash.rest.commands import Effect
 
 DEFAULT_TIMEOUT = 30.0
 DEFAULT_RETRIES = 3
+DEFAULT_MAX_CONNECTIONS = 256
+MOST_CONNECTIONS = 65_535
 MAX_TIMEOUT = 10**6
 
 
@@ -130,6 +132,13 @@ def checked_timeout(timeout: float) -> float:
     if not is_number(timeout) or not 0 < timeout <= MAX_TIMEOUT:
         raise ValueError(f"timeout must be a positive number of seconds, at most {MAX_TIMEOUT}")
     return float(timeout)
+
+
+def checked_max_connections(count: int) -> int:
+    """Return how many connections an event loop may have open, or raise ValueError where it is no such number."""
+    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MOST_CONNECTIONS:
+        raise ValueError(f"max_connections must be a whole number from 1 to {MOST_CONNECTIONS}, not {count!r}")
+    return count
 
 
 def checked_retries(retries: int) -> int:
