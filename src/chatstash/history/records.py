@@ -126,11 +126,13 @@ _other_slot: Any = vars(Record)["other"]
 
 
 def _rid_of(record: Record) -> RecordId | None:
+    """Return its id, or None where another library wrote it."""
     _parse_id(record)
     return _rid_slot.__get__(record)  # type: ignore[no-any-return]
 
 
 def _other_of(record: Record) -> Mapping[str, Any]:
+    """Return its further top-level fields, kept as they were read."""
     _parse_id(record)
     return _other_slot.__get__(record)  # type: ignore[no-any-return]
 
