@@ -12,13 +12,14 @@ from typing import TypeVar
 from chatstash.errors import Outcome, OutcomeUnknown, UnstorableMessage
 from chatstash.history import appends, clears, outcomes, reads, windows
 from chatstash.history.cache import ReadCache
+from chatstash.history.fitting import read_fitting
 from chatstash.history.keys import checked_idempotency_key, checked_key
 from chatstash.history.known import Known
 from chatstash.history.options import Options
 from chatstash.history.reads import Contents
 from chatstash.history.records import RANDOM_BYTES, Record, encode, record_ids
 from chatstash.history.results import AppendResult, ClearResult, Cursor
-from chatstash.history.selection import Page, Selection, Window, selection_of
+from chatstash.history.selection import Fitting, Page, Selection, Window, selection_of
 from chatstash.rest.commands import Cost
 from chatstash.rest.database import Database
 from chatstash.rest.limits import Budget, is_number
@@ -66,7 +67,9 @@ class Conversation:
     ) -> Selection:
         """Return what the arguments of a `read` ask for; raises ValueError where they cannot be right."""
         keeps = self.options.keep_system if keep_system is None else keep_system
-        return selection_of(last, before, limit, keep_system=keeps)
+        wanted = selection_of(last, before, limit, keep_system=keeps)
+        window = self.default_window()
+        return replace(window, keep_system=keeps) if wanted is None and window is not None else wanted
 
     def read(self, wanted: Selection = None) -> Contents:
         """Read it, and leave it to the caller what becomes of records that cannot be read."""
@@ -152,9 +155,11 @@ class Conversation:
         return await self.database.arun(name, op, self.key, budget)
 
     def _reading(self, wanted: Selection) -> Op[Contents]:
-        match wanted or self._default_window():
+        match wanted or self.default_window():
             case Page() as page:
                 return windows.read_before(self.key, page, self.options)
+            case Fitting() as fitting:
+                return self._knowing(partial(read_fitting, self.key, fitting, self.options))
             case Window() as window:
                 return self._knowing(partial(windows.read_window, self.key, window, self.options))
         return self._knowing(partial(reads.read, self.key, self.options))
@@ -178,8 +183,11 @@ class Conversation:
             self._cache.note_append(self.key, len(wanted.texts))
         return done
 
-    def _default_window(self) -> Window | None:
-        """A conversation whose storage is bounded may begin in the middle of a tool's call, as a window may."""
+    def default_window(self) -> Window | None:
+        """Return what is read where nothing is asked for; None for all.
+
+        A conversation whose storage is bounded may begin in the middle of a tool's call, as a window may.
+        """
         most = self.options.max_messages or self.options.max_stored_messages
         return None if most is None else Window(most, self.options.keep_system)
 

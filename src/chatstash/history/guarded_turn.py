@@ -11,6 +11,7 @@ from chatstash.history.conversation import Conversation
 from chatstash.history.reads import Contents
 from chatstash.history.records import Record
 from chatstash.history.results import AppendResult
+from chatstash.history.selection import Selection
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -21,10 +22,12 @@ class GuardedTurn(Generic[ItemT, ResultT]):
 
     Args:
         conversation: The conversation.
+        wanted: Which of its records are read; None for what its options say.
     """
 
-    def __init__(self, conversation: Conversation) -> None:
+    def __init__(self, conversation: Conversation, wanted: Selection = None) -> None:
         self._conversation = conversation
+        self._wanted = wanted
         self._contents: Contents | None = None
         self._result: ResultT | None = None
         self._items: list[ItemT] = []
@@ -71,11 +74,11 @@ class GuardedTurn(Generic[ItemT, ResultT]):
         yield
 
     def __enter__(self) -> Self:
-        self._begin(self._conversation.read())
+        self._begin(self._conversation.read(self._wanted))
         return self
 
     async def __aenter__(self) -> Self:
-        self._begin(await self._conversation.aread())
+        self._begin(await self._conversation.aread(self._wanted))
         return self
 
     def __exit__(

@@ -32,6 +32,8 @@ class Contents:
         omitted: How many records of the conversation were left out.
         cursor: Where reading further back goes on; None where there is nothing older.
         fetched: What it was made of; None for a page, or where that is not what is stored.
+        system_kept: Whether the first of the entries is the conversation's first record, between which and the next
+            others were left out.
     """
 
     entries: Sequence[Record | UnreadableRecord]
@@ -41,6 +43,7 @@ class Contents:
     omitted: int = 0
     cursor: Cursor | None = None
     fetched: Fetched | None = None
+    system_kept: bool = False
 
 
 class Entries(Sequence["Record | UnreadableRecord"]):

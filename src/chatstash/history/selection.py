@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from chatstash.errors import UnreadableRecord
 from chatstash.history.options import MOST_MESSAGES, check_whole
+from chatstash.history.records import Record
 from chatstash.history.results import Cursor
 
 DEFAULT_PAGE = 50
+
+Entry: TypeAlias = Record | UnreadableRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,23 @@ class Page:
     limit: int
 
 
-Selection: TypeAlias = Window | Page | None
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """What a model is given, as much as fits.
+
+    Attributes:
+        within: How many records at most, and whether the system message is given as well.
+        first: How many to ask for first.
+        count: Tells how many fit: given the system message, or None, and the newest records, oldest first, of which
+            the newest count.
+    """
+
+    within: Window
+    first: int
+    count: Callable[[Entry | None, Sequence[Entry]], int]
+
+
+Selection: TypeAlias = Window | Page | Fitting | None
 """None is what the conversation's options say: its `max_messages`, or all."""
 
 

@@ -68,17 +68,23 @@ def _clean(key: str, stored: Sequence[bytes], entries: _Entries, options: Option
 def _contents(key: str, window: Window, found: Fetched, entries: _Entries) -> Contents:
     entries, _ = without_twins(entries)
     cut = max(0, len(found.stored) - window.last)
-    kept = list(dropwhile(_is_tool_result, entries[cut:]))
+    kept = list(dropwhile(is_tool_result, entries[cut:]))
     omitted = found.length - len(kept)
     cursor = _cursor_of(kept) if omitted else None
-    if omitted and found.first is not None:
-        (system,) = entries_of([found.first], key)
-        if isinstance(system, Record) and system.type in SYSTEM_TYPES:
-            kept, omitted = [system, *kept], omitted - 1
-    return Contents(kept, found.length, newest_of(found.stored), found.cost, omitted, cursor, found)
+    system = entries_of([found.first], key) if omitted and found.first is not None else []
+    system_kept = any(map(is_system, system))
+    if system_kept:
+        kept, omitted = [*system, *kept], omitted - 1
+    return Contents(kept, found.length, newest_of(found.stored), found.cost, omitted, cursor, found, system_kept)
 
 
-def _is_tool_result(entry: Record | UnreadableRecord) -> bool:
+def is_system(entry: Record | UnreadableRecord) -> bool:
+    """Tell whether it is a system message."""
+    return isinstance(entry, Record) and entry.type in SYSTEM_TYPES
+
+
+def is_tool_result(entry: Record | UnreadableRecord) -> bool:
+    """Tell whether it is the result of a tool, which goes with a call before it."""
     return isinstance(entry, Record) and entry.type in TOOL_TYPES
 
 

@@ -12,6 +12,7 @@ from chatstash.history.conversation import Conversation
 from chatstash.history.guarded_turn import GuardedTurn
 from chatstash.history.reads import Contents
 from chatstash.history.records import Record
+from chatstash.history.selection import Selection
 from chatstash.langchain.failed_writes import OnWriteError, write_watched
 from chatstash.langchain.messages import to_records
 from chatstash.langchain.results import MessagesResult, messages_result, readable_messages
@@ -46,8 +47,10 @@ class MessagesTurn(GuardedTurn[BaseMessage, MessagesResult]):
         ```
     """
 
-    def __init__(self, conversation: Conversation, on_write_error: OnWriteError | None = None) -> None:
-        super().__init__(conversation)
+    def __init__(
+        self, conversation: Conversation, on_write_error: OnWriteError | None = None, wanted: Selection = None
+    ) -> None:
+        super().__init__(conversation, wanted)
         self._on_write_error = on_write_error
 
     @property

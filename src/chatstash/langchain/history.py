@@ -14,12 +14,14 @@ from chatstash.history.keys import DEFAULT_PREFIX, conversation_key
 from chatstash.history.options import OnCorrupt
 from chatstash.history.records import Record
 from chatstash.history.results import Cursor
+from chatstash.history.selection import Selection
 from chatstash.history.session import Session
 from chatstash.history.store import SharedStore, Store
 from chatstash.langchain.failed_writes import OnWriteError, checked_hook, write_watched
 from chatstash.langchain.guarded_turn import MessagesTurn
 from chatstash.langchain.messages import to_records
 from chatstash.langchain.results import MessagesResult, messages_of, messages_result
+from chatstash.langchain.tokens import TokenCounter, TokenLimit
 from chatstash.rest.endpoint import veiled
 from chatstash.rest.limits import RetryPolicy
 
@@ -64,6 +66,10 @@ class UpstashRedisChatMessageHistory(_Base):
             None for the store's, else not.
         max_stored_messages: How many messages are kept; adding trims the oldest in the same step. None for the
             store's, else all.
+        max_tokens: How many tokens the messages that reading gives may have together, at most: the newest that fit.
+            None for no such bound.
+        token_counter: Counts them: whatever langchain-core's `trim_messages` takes, that is, a function of a list of
+            messages or, annotated so, of one; a language model; or "approximate", which None stands for.
         store: A `Store` to share; its url and token are used, and its options where none are given here.
         on_write_error: A plain function called with the error when messages could not be added, before it is raised.
             The error is logged too, by the logger `chatstash`. For callers that swallow errors.
@@ -100,6 +106,8 @@ class UpstashRedisChatMessageHistory(_Base):
         max_messages: int | None = None,
         keep_system: bool | None = None,
         max_stored_messages: int | None = None,
+        max_tokens: int | None = None,
+        token_counter: TokenCounter | None = None,
         store: Store | None = None,
         on_write_error: OnWriteError | None = None,
     ) -> None:
@@ -115,6 +123,7 @@ class UpstashRedisChatMessageHistory(_Base):
         self.session_id = session_id
         self.key_prefix = key_prefix
         self.on_write_error = checked_hook(on_write_error)
+        self._tokens = TokenLimit(max_tokens, token_counter)
         self._store = SharedStore(url, token) if store is None else store
         self._options = self._store.options.changed(
             {
@@ -176,12 +185,12 @@ class UpstashRedisChatMessageHistory(_Base):
     def messages(self) -> list[BaseMessage]:  # type: ignore[override]
         """All messages, oldest first; one request. Costs and raises what `read` does."""
         conversation = self._conversation()
-        return messages_of(conversation, conversation.read())
+        return messages_of(conversation, conversation.read(self._selection(conversation)))
 
     async def aget_messages(self) -> list[BaseMessage]:
         """Return all messages, oldest first, without blocking the event loop; one request."""
         conversation = self._conversation()
-        return messages_of(conversation, await conversation.aread())
+        return messages_of(conversation, await conversation.aread(self._selection(conversation)))
 
     @property
     def sync_token(self) -> str | None:
@@ -204,6 +213,8 @@ class UpstashRedisChatMessageHistory(_Base):
         before: Cursor | str | None = None,
         limit: int | None = None,
         keep_system: bool | None = None,
+        max_tokens: int | None = None,
+        token_counter: TokenCounter | None = None,
     ) -> MessagesResult:
         """Return messages, each once, with their records and what reading them cost: all, the newest, or a page.
 
@@ -219,6 +230,12 @@ class UpstashRedisChatMessageHistory(_Base):
             limit: How many of those, at most; None for 50.
             keep_system: Whether a window has the conversation's first message too, where it is a system message; None
                 for the history's.
+            max_tokens: How many tokens the messages may have together, the system message's included: the newest that
+                fit, none where the newest alone does not. Where the first guess was too few, as many again are asked
+                for until something does not fit, in a request of two commands each. None for the history's, where
+                neither `last` nor `before` is given.
+            token_counter: Counts them, as that of the history does; None for the history's. It runs in the caller's
+                thread, also in an event loop.
 
         Raises:
             ValueError: The arguments contradict each other, or one cannot be right.
@@ -227,7 +244,15 @@ class UpstashRedisChatMessageHistory(_Base):
             DatabaseError: Anything else that went wrong.
         """
         conversation = self._conversation()
-        wanted = conversation.selection(last, before, limit, keep_system)
+        wanted = self._selection(
+            conversation,
+            last=last,
+            before=before,
+            limit=limit,
+            keep_system=keep_system,
+            max_tokens=max_tokens,
+            token_counter=token_counter,
+        )
         return messages_result(conversation, conversation.read(wanted))
 
     async def aread(
@@ -237,10 +262,20 @@ class UpstashRedisChatMessageHistory(_Base):
         before: Cursor | str | None = None,
         limit: int | None = None,
         keep_system: bool | None = None,
+        max_tokens: int | None = None,
+        token_counter: TokenCounter | None = None,
     ) -> MessagesResult:
         """Read as `read` does, without blocking the event loop."""
         conversation = self._conversation()
-        wanted = conversation.selection(last, before, limit, keep_system)
+        wanted = self._selection(
+            conversation,
+            last=last,
+            before=before,
+            limit=limit,
+            keep_system=keep_system,
+            max_tokens=max_tokens,
+            token_counter=token_counter,
+        )
         return messages_result(conversation, await conversation.aread(wanted))
 
     def count(self) -> int:
@@ -304,7 +339,8 @@ class UpstashRedisChatMessageHistory(_Base):
 
         For `with` and `async with`; see `MessagesTurn`. One request each to read and to add.
         """
-        return MessagesTurn(self._conversation(), self.on_write_error)
+        conversation = self._conversation()
+        return MessagesTurn(conversation, self.on_write_error, self._selection(conversation))
 
     def settle(self, lost: OutcomeUnknown | str, *, on_its_way: float = LONGEST_ON_ITS_WAY) -> Outcome:
         """Tell what became of a write whose reply was lost; one request, two commands or a few more.
@@ -340,6 +376,23 @@ class UpstashRedisChatMessageHistory(_Base):
 
     def _conversation(self) -> Conversation:
         return self._session().conversation
+
+    def _selection(
+        self,
+        conversation: Conversation,
+        *,
+        last: int | None = None,
+        before: Cursor | str | None = None,
+        limit: int | None = None,
+        keep_system: bool | None = None,
+        max_tokens: int | None = None,
+        token_counter: TokenCounter | None = None,
+    ) -> Selection:
+        wanted = conversation.selection(last, before, limit, keep_system)
+        usual = self._tokens if last is None and before is None else TokenLimit(None, self._tokens.token_counter)
+        options = conversation.options
+        keeps = options.keep_system if keep_system is None else keep_system
+        return usual.changed(max_tokens, token_counter).selection(wanted, options.on_corrupt, keep_system=keeps)
 
     def __getstate__(self) -> dict[str, Any]:
         # The SDK's client holds the token.

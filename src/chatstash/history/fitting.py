@@ -1,0 +1,92 @@
+"""Reading as many of the newest records as fit, as an operation: no more is fetched than about twice that. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import dropwhile
+
+from chatstash.history.known import Known
+from chatstash.history.options import Options
+from chatstash.history.reads import Contents
+from chatstash.history.selection import Entry, Fitting, Page, Window
+from chatstash.history.windows import cursor_at, is_system, is_tool_result, read_before, read_window
+from chatstash.rest.ops import Op
+
+_WIDER = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The system message, if it is kept; the newest records after it, oldest first; and what else reading gave."""
+
+    system: Entry | None
+    entries: Sequence[Entry]
+    contents: Contents
+
+
+def read_fitting(key: str, wanted: Fitting, options: Options, known: Known | None = None) -> Op[Contents]:
+    """Read as many of the newest records as fit; costs what a window does, where the first guess was enough.
+
+    Where all of that fits and there is more, as many again are read, in a request of two commands, until something does
+    not fit. Never begins with a tool's result whose call is left out.
+
+    Raises:
+        WrongType: The key holds something else, which was left as it was.
+        RequestTooLarge: One record alone is over the server's limit.
+    """
+    found = yield from _newest(key, wanted, options, known)
+    most = wanted.within.last
+    while found.contents.cursor is not None and len(found.entries) < most and _all_fit(found, wanted):
+        found = yield from _further_back(key, found, most, options)
+    return _cut(found, wanted)
+
+
+def _newest(key: str, wanted: Fitting, options: Options, known: Known | None) -> Op[_Found]:
+    most = wanted.within.last
+    window = Window(min(wanted.first, most), wanted.within.keep_system)
+    contents = yield from read_window(key, window, options, known)
+    # Of nothing but tools' results, all were left out, for their call is.
+    while len(contents.entries) == contents.system_kept and contents.omitted and window.last < most:
+        window = replace(window, last=min(_WIDER * window.last, most))
+        before = contents.cost
+        contents = yield from read_window(key, window, options)
+        contents = replace(contents, cost=before + contents.cost)
+    return _found(contents, wanted)
+
+
+def _found(contents: Contents, wanted: Fitting) -> _Found:
+    keeps = contents.system_kept or (wanted.within.keep_system and not contents.omitted)
+    if keeps and contents.entries and is_system(contents.entries[0]):
+        return _Found(contents.entries[0], contents.entries[1:], contents)
+    return _Found(None, contents.entries, contents)
+
+
+def _all_fit(found: _Found, wanted: Fitting) -> bool:
+    return wanted.count(found.system, found.entries) == len(found.entries)
+
+
+def _further_back(key: str, found: _Found, most: int, options: Options) -> Op[_Found]:
+    contents = found.contents
+    assert contents.cursor is not None
+    limit = min(len(found.entries), most - len(found.entries))
+    page = yield from read_before(key, Page(contents.cursor, limit), options)
+    older, omitted = page.entries, page.omitted
+    if found.system is not None and older and not omitted and older[0].raw == found.system.raw:
+        older = older[1:]
+    elif found.system is not None and omitted:
+        omitted -= 1
+    # What others append meanwhile is no part of it: the length stays that of the first look.
+    gone_on = replace(contents, omitted=omitted, cursor=page.cursor, cost=contents.cost + page.cost)
+    return replace(found, entries=[*older, *found.entries], contents=gone_on)
+
+
+def _cut(found: _Found, wanted: Fitting) -> Contents:
+    count = wanted.count(found.system, found.entries)
+    kept = list(dropwhile(is_tool_result, found.entries[len(found.entries) - count :]))
+    omitted = found.contents.omitted + len(found.entries) - len(kept)
+    cursor = cursor_at(kept[0], len(kept) - 1) if omitted and kept else None
+    entries = kept if found.system is None else [found.system, *kept]
+    return replace(
+        found.contents, entries=entries, omitted=omitted, cursor=cursor, system_kept=found.system is not None
+    )
