@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -58,7 +57,7 @@ def play(driven: DrivenOp[Any], script: list[Any]) -> tuple[Any, list[Any]]:
 def _billed(replies: Replies, batch: Batch) -> Replies:
     """Return replies that cost what their script says it ran, as the driver counts it."""
     within = Cost(commands=batch.ran(replies.values) - len(batch.commands))
-    return dataclasses.replace(replies, cost=replies.cost + within)
+    return replies._replace(cost=replies.cost + within)
 
 
 OK = Replies((b"v",), Cost(1, 1, 10, 10))

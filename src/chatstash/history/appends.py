@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from chatstash.errors import (
     CommandRejected,
@@ -80,16 +80,14 @@ def marker_key(key: str, idempotency_key: str) -> str:
     return companion_key("idempotency", key, sha256(idempotency_key.encode()).hexdigest())
 
 
-@dataclass(frozen=True, slots=True)
-class _Guards:
+class _Guards(NamedTuple):
     """What must hold for an append: at first, and where it is not known whether that was applied."""
 
     first: tuple[Guard, ...] = ()
     settling: tuple[Guard, ...] = (scripts.NotThere(),)
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """What a guard said instead of letting an append through, and what asking cost."""
 
     length: int
@@ -196,7 +194,7 @@ def _append_in_parts(wanted: Append, guards: _Guards, limit: int) -> Op[AppendRe
         scripts.moving(guards.first, wanted.key, staged, newest, kept),
         scripts.moving(guards.settling, wanted.key, staged, newest, kept),
     )
-    return replace(done, cost=cost + done.cost)
+    return done._replace(cost=cost + done.cost)
 
 
 def _by_script(wanted: Append, script: Command, settlement: Command) -> Op[AppendResult | Refusal]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from chatstash.history.known import Known
 from chatstash.history.options import check_whole
@@ -21,8 +21,7 @@ _BESIDES_RECORD = 41
 _BESIDES_CONVERSATION = 500
 
 
-@dataclass(frozen=True, slots=True)
-class CacheStats:
+class CacheStats(NamedTuple):
     """What a store's cache holds and what it was good for, in this process.
 
     Attributes:

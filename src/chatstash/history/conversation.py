@@ -69,7 +69,7 @@ class Conversation:
         keeps = self.options.keep_system if keep_system is None else keep_system
         wanted = selection_of(last, before, limit, keep_system=keeps)
         window = self.default_window()
-        return replace(window, keep_system=keeps) if wanted is None and window is not None else wanted
+        return window._replace(keep_system=keeps) if wanted is None and window is not None else wanted
 
     def read(self, wanted: Selection = None) -> Contents:
         """Read it, and leave it to the caller what becomes of records that cannot be read."""

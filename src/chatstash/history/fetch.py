@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from chatstash.errors import RequestTooLarge
 from chatstash.history.known import Known, Probe, known_of
@@ -15,8 +15,7 @@ from chatstash.rest.commands import Batch, Command, Cost, Effect, Reply
 from chatstash.rest.ops import Op, send
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(NamedTuple):
     """Stored records.
 
     Attributes:
@@ -28,12 +27,15 @@ class Fetched:
         cost: Requests, commands and bytes.
     """
 
-    stored: Sequence[bytes] = field(repr=False)
+    stored: Sequence[bytes]
     length: int
     first: bytes | None
     known: Known | None
     joined: bool
     cost: Cost
+
+    def __repr__(self) -> str:
+        return f"Fetched(length={self.length}, cost={self.cost!r})"
 
 
 def fetch(key: str, window: Window | None, options: Options, known: Known | None = None) -> Op[Fetched]:
@@ -55,7 +57,7 @@ def fetch(key: str, window: Window | None, options: Options, known: Known | None
             return found
         spent = found
     found = yield from _fetch_all(key, options) if window is None else _fetch_newest(key, window, options)
-    return replace(found, known=known_of(found.stored, found.length, known), cost=spent + found.cost)
+    return found._replace(known=known_of(found.stored, found.length, known), cost=spent + found.cost)
 
 
 def _fetch_all(key: str, options: Options) -> Op[Fetched]:

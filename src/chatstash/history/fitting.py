@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from itertools import dropwhile
+from typing import NamedTuple
 
 from chatstash.history.known import Known
 from chatstash.history.options import Options
@@ -16,8 +16,7 @@ from chatstash.rest.ops import Op
 _WIDER = 4
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(NamedTuple):
     """The system message, if it is kept; the newest records after it, oldest first; and what else reading gave."""
 
     system: Entry | None
@@ -48,10 +47,10 @@ def _newest(key: str, wanted: Fitting, options: Options, known: Known | None) ->
     contents = yield from read_window(key, window, options, known)
     # Of nothing but tools' results, all were left out, for their call is.
     while len(contents.entries) == contents.system_kept and contents.omitted and window.last < most:
-        window = replace(window, last=min(_WIDER * window.last, most))
+        window = window._replace(last=min(_WIDER * window.last, most))
         before = contents.cost
         contents = yield from read_window(key, window, options)
-        contents = replace(contents, cost=before + contents.cost)
+        contents = contents._replace(cost=before + contents.cost)
     return _found(contents, wanted)
 
 
@@ -77,8 +76,8 @@ def _further_back(key: str, found: _Found, most: int, options: Options) -> Op[_F
     elif found.system is not None and omitted:
         omitted -= 1
     # What others append meanwhile is no part of it: the length stays that of the first look.
-    gone_on = replace(contents, omitted=omitted, cursor=page.cursor, cost=contents.cost + page.cost)
-    return replace(found, entries=[*older, *found.entries], contents=gone_on)
+    gone_on = contents._replace(omitted=omitted, cursor=page.cursor, cost=contents.cost + page.cost)
+    return found._replace(entries=[*older, *found.entries], contents=gone_on)
 
 
 def _cut(found: _Found, wanted: Fitting) -> Contents:
@@ -87,6 +86,6 @@ def _cut(found: _Found, wanted: Fitting) -> Contents:
     omitted = found.contents.omitted + len(found.entries) - len(kept)
     cursor = cursor_at(kept[0], len(kept) - 1) if omitted and kept else None
     entries = kept if found.system is None else [found.system, *kept]
-    return replace(
-        found.contents, entries=entries, omitted=omitted, cursor=cursor, system_kept=found.system is not None
+    return found.contents._replace(
+        entries=entries, omitted=omitted, cursor=cursor, system_kept=found.system is not None
     )

@@ -10,7 +10,8 @@ makes one counts up the generation, `g`, of the newest record with an id, which 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from chatstash.history.generation import can_carry_generation, has_generation
 
@@ -24,8 +25,7 @@ _OVERLAP = 2
 """How many records are asked for that are known: the anchor, and one before it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """The newest records of a conversation as they were stored at one moment, up to the anchor.
 
     Attributes:
@@ -35,14 +35,17 @@ class Known:
         appended: How many newer ones there are at least, as far as this process knows.
     """
 
-    stored: Sequence[bytes] = field(repr=False)
+    stored: Sequence[bytes]
     length: int
     usual: int = 0
     appended: int = 0
 
+    def __repr__(self) -> str:
+        return f"Known({len(self.stored)} of {self.length} records)"
+
     def after_append(self, count: int) -> Known:
         """Return what is known after an append of so many records: the same, and that there are newer ones."""
-        return replace(self, appended=self.appended + count)
+        return self._replace(appended=self.appended + count)
 
     def probe(self, reach: int | None) -> Probe | None:
         """Return what to ask for the newest `reach` records, None for all; None where to read them costs as little."""

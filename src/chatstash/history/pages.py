@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from chatstash.errors import ConversationChanged, ProtocolError, RequestTooLarge
 from chatstash.history.lists import expect, on_list
@@ -22,15 +23,17 @@ _FIRST_SIZE = 256
 _FILL = 0.7
 """How much of the permitted size a page aims at: records differ."""
 
-_SIZES_IN_WORDS = re.compile(r"Limit: (\d{1,18}) bytes, Actual: (\d{1,18}) bytes")
+_SIZES_IN_WORDS = r"Limit: (\d{1,18}) bytes, Actual: (\d{1,18}) bytes"
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """The stored records of a conversation, oldest first, and what reading them cost."""
 
-    records: Sequence[bytes] = field(repr=False)
+    records: Sequence[bytes]
     cost: Cost
+
+    def __repr__(self) -> str:
+        return f"Stored({len(self.records)} records, cost={self.cost!r})"
 
 
 def stored_records(key: str, refresh_ttl: int | None, max_bytes: int) -> Op[Stored]:
@@ -97,7 +100,7 @@ class _Page:
 
 
 def _page_of(error: RequestTooLarge, max_bytes: int, skip: int) -> _Page:
-    named = _SIZES_IN_WORDS.search(error.server_text or "")
+    named = re.search(_SIZES_IN_WORDS, error.server_text or "")
     if named is None:
         return _Page(max_bytes, skip)
     limit, actual = int(named[1]), max(int(named[2]), 1)

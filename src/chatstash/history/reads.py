@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from chatstash.errors import UnreadableRecord
 from chatstash.history.fetch import Fetched, fetch
@@ -20,8 +19,7 @@ _MOST_COMPARED = 10
 """How many records without an id, as old libraries write them, tell a conversation from another of the same length."""
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
+class Contents(NamedTuple):
     """What a conversation holds, before it is decided what becomes of records that cannot be read.
 
     Attributes:

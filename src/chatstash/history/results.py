@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from chatstash.history.records import Record, RecordId
 from chatstash.rest.commands import Cost
 
-_CURSOR = re.compile(r"(\d{1,9})-([0-9a-f]{40})", re.ASCII)
+_CURSOR = r"([0-9]{1,9})-([0-9a-f]{40})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Cursor:
         Raises:
             ValueError: It stands for none.
         """
-        match = _CURSOR.fullmatch(text) if isinstance(text, str) else None
+        match = re.fullmatch(_CURSOR, text) if isinstance(text, str) else None
         if match is None:
             raise ValueError(f"not a cursor: {text!r}")
         return cls(int(match[1]), match[2])
@@ -60,8 +61,7 @@ class ReadResult:
     cost: Cost
 
 
-@dataclass(frozen=True, slots=True)
-class AppendResult:
+class AppendResult(NamedTuple):
     """What an append did.
 
     Attributes:
@@ -78,8 +78,7 @@ class AppendResult:
     repeated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ClearResult:
+class ClearResult(NamedTuple):
     """What clearing a conversation did.
 
     Attributes:

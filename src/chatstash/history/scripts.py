@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha1
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from chatstash.history.generation import LUA
 from chatstash.rest.commands import KEY_LOCKING, Argument, Command
@@ -289,8 +289,7 @@ end
         return (self.length, self.compared, self.digest, self.most_told)
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(NamedTuple):
     """How long and how much is kept: seconds until the conversation expires, and records; None for no bound."""
 
     ttl: int | None

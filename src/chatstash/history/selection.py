@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from chatstash.errors import UnreadableRecord
 from chatstash.history.options import MOST_MESSAGES, check_whole
@@ -16,8 +16,7 @@ DEFAULT_PAGE = 50
 Entry: TypeAlias = Record | UnreadableRecord
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """What a model is given.
 
     Attributes:
@@ -30,8 +29,7 @@ class Window:
     keep_system: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """What a person is shown who looks further back.
 
     Attributes:

@@ -15,7 +15,7 @@ from chatstash.rest.ops import Op, send
 TTL = 3600
 """Seconds for which parts are kept that were never moved."""
 
-_LIMIT_IN_WORDS = re.compile(r"Limit: (\d{1,18}) bytes")
+_LIMIT_IN_WORDS = r"Limit: (\d{1,18}) bytes"
 
 
 def lower_limit(error: RequestTooLarge, limit: int, key: str, texts: Sequence[str]) -> int:
@@ -30,7 +30,7 @@ def lower_limit(error: RequestTooLarge, limit: int, key: str, texts: Sequence[st
     text = error.server_text or ""
     if "record size" in text or "key size" in text:
         raise error
-    named = _LIMIT_IN_WORDS.search(text)
+    named = re.search(_LIMIT_IN_WORDS, text)
     if named and int(named[1]) < limit:
         return int(named[1])
     if largest_request(key, texts) > limit // 2:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from chatstash.errors import ChatstashError, ReadOnlyToken, UnreadableRecord
 from chatstash.history import scripts
@@ -72,8 +72,7 @@ def _comes_late(older: RecordId, newer: RecordId) -> bool:
     return newer.time_ms < older.time_ms
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(NamedTuple):
     """What taking copies out did: the records that are left, how many went, and the cost."""
 
     stored: Sequence[bytes]

@@ -48,7 +48,7 @@ def read_window(key: str, window: Window, options: Options, known: Known | None 
     if spent is not None:
         before = found.cost + spent
         found = yield from fetch(key, window, options)
-        found, entries = replace(found, cost=before + found.cost), _entries_of(found, key)
+        found, entries = found._replace(cost=before + found.cost), _entries_of(found, key)
     return _contents(key, window, found, entries)
 
 

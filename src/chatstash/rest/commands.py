@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from chatstash.errors import DatabaseError
 
@@ -89,8 +89,7 @@ class Cost:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Replies:
+class Replies(NamedTuple):
     """The replies to a batch, one for each command.
 
     Attributes:

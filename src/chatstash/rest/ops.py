@@ -8,9 +8,8 @@ driver that runs it: it decides which failures are tried again, and yields a `Pa
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from chatstash.errors import (
     Applied,
@@ -36,15 +35,13 @@ from chatstash.rest.limits import Budget
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(NamedTuple):
     """Wait `seconds`; the driver answers whether it did, or could not within the operation's deadline."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """Send `batch`, and give up early enough for another attempt unless this one `is_last`."""
 
     batch: Batch
@@ -99,8 +96,8 @@ def _attempts(batch: Batch, budget: Budget) -> DrivenOp[Replies]:
                 raise _as_known(error, lost, batch.effect) from error.__cause__
             attempt += 1
         else:
-            return replace(
-                replies, settled=sent is not batch, cost=replies.cost + Cost(requests=attempt + len(refused))
+            return replies._replace(
+                settled=sent is not batch, cost=replies.cost + Cost(requests=attempt + len(refused))
             )
 
 

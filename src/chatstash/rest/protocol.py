@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import html
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote
 
 import hiredis
@@ -72,8 +71,7 @@ class HttpReply:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-@dataclass(frozen=True, slots=True)
-class Forms:
+class Forms(NamedTuple):
     """The forms of a request that a server knows, as far as it has not refused them.
 
     Attributes:
@@ -86,10 +84,13 @@ class Forms:
 
     def without(self, refused: FormRefused) -> Forms:
         """Return what is left after a refusal."""
-        return replace(self, **{"resp2" if isinstance(refused, ReplyFormatRefused) else "script_flags": False})
+        return self._replace(**{"resp2" if isinstance(refused, ReplyFormatRefused) else "script_flags": False})
 
 
-def request_for(batch: Batch, *, sync_token: str | None = None, forms: Forms = Forms()) -> HttpRequest:
+_ALL_FORMS = Forms()
+
+
+def request_for(batch: Batch, *, sync_token: str | None = None, forms: Forms = _ALL_FORMS) -> HttpRequest:
     """Return the HTTP request of a batch.
 
     Args:
@@ -159,8 +160,7 @@ def _outcome(batch: Batch, request: HttpRequest, reply: HttpReply, token: str) -
     return tuple(_refusal(value.text, reply, token) if isinstance(value, _Failure) else value for value in values)
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
+class _Failure(NamedTuple):
     """An error as it is decoded; the text is the server's own."""
 
     text: str
@@ -379,6 +379,8 @@ def without_token(text: str, token: str) -> str:
         return text
     in_json = token.replace("\\", "\\\\").replace('"', '\\"')
     in_base64 = base64.b64encode(token.encode()).decode().rstrip("=")
+    import html  # noqa: PLC0415 - a millisecond, and hardly ever needed
+
     forms = {token, in_json, in_json.replace("/", "\\/"), html.escape(token), quote(token, safe=""), in_base64}
     for form in sorted(forms, key=len, reverse=True):
         text = text.replace(form, "***")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from chatstash.rest.fork import begins_anew_after_fork
 
@@ -32,8 +32,7 @@ class _Lock:
 _shared = _Lock()
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(NamedTuple):
     """A request under way: its place in the order of sending and what had been written before it."""
 
     token: str | None

@@ -34,8 +34,9 @@ _BOUNDARIES = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
 """Seconds; those that the conventions advise."""
 
 # The first word of what Redis says of an error, and no other word: a proxy's page may hold anything.
-_STATUS_CODE = re.compile(
-    r"(ERR|WRONGTYPE|WRONGPASS|NOAUTH|NOPERM|NOSCRIPT|OOM|READONLY|MISCONF|LOADING|BUSY|EXECABORT|MASTERDOWN|CLUSTERDOWN)\b"
+_STATUS_CODE = (
+    r"(ERR|WRONGTYPE|WRONGPASS|NOAUTH|NOPERM|NOSCRIPT|OOM|READONLY|MISCONF|LOADING|BUSY|EXECABORT|MASTERDOWN|"
+    r"CLUSTERDOWN)\b"
 )
 
 
@@ -142,5 +143,5 @@ def _failure_attributes(error: BaseException | None) -> dict[str, str | int]:
     if error is None:
         return {}
     failure: dict[str, str | int] = {"error.type": type(error).__name__}
-    said = _STATUS_CODE.match(error.server_text or "") if isinstance(error, DatabaseError) else None
+    said = re.match(_STATUS_CODE, error.server_text or "") if isinstance(error, DatabaseError) else None
     return failure | ({"db.response.status_code": said[1]} if said else {})

@@ -31,7 +31,7 @@ async def awork() -> None:
 def at_the_end() -> None:
     history.add_user_message("last")
     asyncio.run(history.aadd_messages([HumanMessage("very last")]))
-    assert {"last", "very last"} <= {message.content for message in history.messages[-50:]}
+    assert {"last", "very last"} <= {message.content for message in history.messages}
     print("ok", flush=True)
 
 
