@@ -11,6 +11,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from chatstash.errors import DatabaseError, ReadOnlyToken, RequestTooLarge
 from chatstash.history.cache import ReadCache
 from chatstash.history.fetch import Fetched, fetch
 from chatstash.history.generation import can_carry_generation, has_generation, without_generation
@@ -337,6 +338,19 @@ def test_an_empty_conversation_needs_no_second_request() -> None:
     assert read(stored, known).joined
     stored.append(1)
     assert read(stored, known).joined
+
+
+@pytest.mark.parametrize("refusal", [ReadOnlyToken, RequestTooLarge])
+def test_a_transaction_that_is_refused_is_done_without(refusal: type[DatabaseError]) -> None:
+    stored = conversation()
+    op = fetch(KEY, None, Options(), known_from(stored))
+    assert next(op).atomic
+    batch = op.throw(refusal("no"))
+    assert batch.commands == (("LRANGE", KEY, 0, -1),)
+    with pytest.raises(StopIteration) as stop:
+        op.send(Replies((stored.records,), Cost(1, 1, 0, 0)))
+    found = stop.value.value
+    assert (found.joined, len(found.stored), found.cost.requests) == (False, 100, 2)
 
 
 def test_generations() -> None:

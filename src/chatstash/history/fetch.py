@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from chatstash.errors import RequestTooLarge
+from chatstash.errors import ReadOnlyToken, RequestTooLarge
 from chatstash.history.known import Known, Probe, known_of
 from chatstash.history.lists import expect, on_list
 from chatstash.history.options import Options
@@ -92,6 +92,9 @@ def _join(key: str, probe: Probe, window: Window | None, options: Options) -> Op
         replies = yield from on_list(key, asked, options.ttl_on_read, effect, more=more, atomic=True)
     except RequestTooLarge:
         return Cost(requests=1, commands=1 + len(more))
+    except ReadOnlyToken:
+        # It is not documented whether such a token may send a transaction of reads; reading all needs none.
+        return Cost(requests=1)
     newest, length = oldest_first(replies.values[0]), expect(int, replies.values[1], effect)
     joined = probe.joined(newest, length, replies.values[2])
     if joined is None:

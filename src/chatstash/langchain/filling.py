@@ -29,6 +29,9 @@ class Fill:
 
     Args:
         kind: The class.
+
+    Attributes:
+        templates: What was learned so far: of the names of fields, a template, or None where none would do.
     """
 
     def __init__(self, kind: type[BaseMessage]) -> None:
@@ -36,17 +39,13 @@ class Fill:
         self._learned = False
         self._taken: frozenset[str] = frozenset()
         self._validate: Callable[..., BaseMessage] | None = None
-        self._templates: dict[tuple[str, ...], Template | None] = {}
+        self.templates: dict[tuple[str, ...], Template | None] = {}
 
     def __call__(self, data: Mapping[str, Any]) -> BaseMessage | None:
         """Return the message with these fields, as the class's constructor makes it; None where that must do it."""
-        copied = self.copied(data)
+        template = self.templates.get(tuple(data))
+        copied = None if template is None else template.filled(data)
         return self._validated(data) if copied is None else copied
-
-    def copied(self, data: Mapping[str, Any]) -> BaseMessage | None:
-        """Return the message with these fields where another like it was made before; else None."""
-        template = self._templates.get(tuple(data))
-        return None if template is None else template.filled(data)
 
     def _validated(self, data: Mapping[str, Any]) -> BaseMessage | None:
         if not self._learned:
@@ -54,8 +53,8 @@ class Fill:
         if self._validate is None or "content" not in data or not self._taken.isdisjoint(data):
             return None
         kind, names = self._kind, tuple(data)
-        if names not in self._templates and len(self._templates) < _MOST_TEMPLATES:
-            self._templates[names] = template_of(kind, names)
+        if names not in self.templates and len(self.templates) < _MOST_TEMPLATES:
+            self.templates[names] = template_of(kind, names)
         try:
             return self._validate(dict(data), self_instance=kind.__new__(kind))
         except WHAT_VALIDATORS_RAISE:

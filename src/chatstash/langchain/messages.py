@@ -132,16 +132,18 @@ def to_message(record: Record, *, key: str = "", position: int = 0) -> BaseMessa
     return message
 
 
-def stored_message(raw: bytes) -> BaseMessage | None:
-    """Return the message of a stored record where that is like one that was made before; else None."""
-    if (seen := glance(raw)) is None:
-        return None
-    kind, data = seen
-    try:
-        return _FILLS[kind].copied(data)
-    except (LookupError, TypeError):
-        # It is no record, or of a type that LangChain does not know.
-        return None
+def stored_messages(stored: Iterable[bytes]) -> list[BaseMessage | None]:
+    """Return the message of each stored record that is like one made before; None for any other."""
+    made: list[BaseMessage | None] = []
+    for raw in stored:
+        seen = glance(raw)
+        try:
+            template = None if seen is None else _FILLS[seen[0]].templates.get(tuple(seen[1]))
+            made.append(None if template is None or seen is None else template.filled(seen[1]))
+        except (LookupError, TypeError):
+            # It is no record, or of a type that LangChain does not know.
+            made.append(None)
+    return made
 
 
 def why_unreadable(record: Record) -> str | None:

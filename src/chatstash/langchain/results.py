@@ -14,7 +14,7 @@ from chatstash.history.reads import Contents, Entries
 from chatstash.history.records import Record
 from chatstash.history.results import ReadResult
 from chatstash.history.unreadable import kept_of, placeholder_record
-from chatstash.langchain.messages import stored_message, to_message
+from chatstash.langchain.messages import stored_messages, to_message
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ def messages_of(conversation: Conversation, contents: Contents) -> list[BaseMess
 
 
 def _straight(entries: Entries) -> list[BaseMessage]:
-    return [stored_message(raw) or _message(entries[place]) for place, raw in enumerate(entries.stored)]
+    made = stored_messages(entries.stored)
+    return [_message(entries[place]) if message is None else message for place, message in enumerate(made)]
 
 
 def _message(entry: Record | UnreadableRecord) -> BaseMessage:

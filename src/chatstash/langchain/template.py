@@ -70,7 +70,7 @@ class Template:
         message = _new(self._kind)
         _set_fields(message, fields)
         _set_given(message, self._given.copy())
-        _set_extra(message, self._extra.copy())
+        _set_extra(message, {**self._extra})
         _set_private(message, None)
         return message  # type: ignore[no-any-return]
 

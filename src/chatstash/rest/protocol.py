@@ -181,9 +181,10 @@ def _decoded(batch: Batch, request: HttpRequest, reply: HttpReply) -> _Decoded:
 
 
 def _from_resp2(batch: Batch, body: bytes) -> _Decoded:
-    if (_HUGE_COUNT.match(body) or _HUGE_COUNT_WITHIN.search(body)) and _claims_too_much(body):
+    has_more = _FURTHER_ARRAY.search(body) is not None
+    if (_HUGE_COUNT.match(body) or (has_more and _HUGE_COUNT_WITHIN.search(body))) and _claims_too_much(body):
         raise ValueError("the RESP2 body claims more elements than it has room for")
-    if _DEEPLY_NESTED.search(body):
+    if has_more and _DEEPLY_NESTED.search(body):
         # hiredis before 3.5 nests as deeply as it is told to.
         raise ValueError("the RESP2 body is nested too deeply")
     # hiredis takes any callable for replyError; its types say an exception class.
@@ -206,8 +207,10 @@ def _from_resp2(batch: Batch, body: bytes) -> _Decoded:
     raise ValueError(f"the RESP2 body has {len(values)} replies to {wanted} commands")
 
 
-# Shorter counts make lists of a few megabytes at most. Patterns that begin with fixed bytes are far faster: so there
-# are two for counts, and arrays within arrays are looked for from the end of the outermost one's header.
+# A list of records has no further array, so it needs one look. Shorter counts make lists of a few megabytes at most.
+# Patterns that begin with fixed bytes are far faster: so there are two for counts, and arrays within arrays are looked
+# for from the end of the outermost one's header.
+_FURTHER_ARRAY = re.compile(rb"\r\n[*~>%|]\d")
 _HUGE_COUNT = re.compile(rb"[*~>%|]\d{7}")
 _HUGE_COUNT_WITHIN = re.compile(rb"\r\n[*~>%|]\d{7}")
 _DEEPLY_NESTED = re.compile(rb"\r\n\*[1-9]\d{0,9}(?:\r\n\*[1-9]\d{0,9}){14}\r\n")
