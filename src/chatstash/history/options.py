@@ -98,6 +98,8 @@ class Options:
             ValueError: One of them cannot be right.
         """
         given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+        if not given:
+            return self
         budget = {name: given.pop(name) for name in ("timeout", "retries") if name in given}
         if budget:
             policy = given.get("retry_policy", self.retry_policy)

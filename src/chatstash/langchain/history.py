@@ -371,7 +371,9 @@ class UpstashRedisChatMessageHistory(_Base):
 
     def _session(self) -> Session:
         # Made anew each time, for the old class lets its users set session_id, key_prefix and ttl, or override key.
-        options = replace(self._options, ttl=self.ttl, refresh_ttl_on_read=self.refresh_ttl_on_read)
+        options = self._options
+        if self.ttl is not options.ttl or self.refresh_ttl_on_read is not options.refresh_ttl_on_read:
+            options = replace(options, ttl=self.ttl, refresh_ttl_on_read=self.refresh_ttl_on_read)
         return self._store.session_at(self.key, options=options)
 
     def _conversation(self) -> Conversation:
