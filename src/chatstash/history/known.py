@@ -78,7 +78,7 @@ def _newer_than(anchor: bytes, stored: Sequence[bytes]) -> int:
     return next((newer for newer, raw in enumerate(reversed(stored)) if raw == anchor), 0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Probe:
     """What to ask, all at one moment, to join what is new to what is known.
 

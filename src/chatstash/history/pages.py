@@ -76,7 +76,7 @@ def paged(key: str, error: RequestTooLarge, max_bytes: int, newest: int | None =
     return Stored(found.records, found.cost + replies.cost + Cost(requests=1, commands=1))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Page:
     """How large a page may be, and how many of the oldest records are left out."""
 

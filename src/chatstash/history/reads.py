@@ -9,9 +9,9 @@ from chatstash.errors import UnreadableRecord
 from chatstash.history.fetch import Fetched, fetch
 from chatstash.history.known import Known
 from chatstash.history.options import Options
-from chatstash.history.records import Record, decode
+from chatstash.history.records import Record, decode, have_distinct_ids, parsed, record_of
 from chatstash.history.results import Cursor
-from chatstash.history.twins import have_no_twins, take_out, without_twins
+from chatstash.history.twins import take_out, without_twins
 from chatstash.rest.commands import Cost
 from chatstash.rest.ops import Op
 
@@ -45,31 +45,42 @@ class Contents(NamedTuple):
 
 
 class Entries(Sequence["Record | UnreadableRecord"]):
-    """The records of a whole conversation, or the errors of those that cannot be read; decoded as they are asked for.
+    """The records of a whole conversation, or the errors of those that cannot be read; made when they are asked for.
 
-    None is kept, for few need them: messages are mostly made straight from the stored forms.
+    None is kept, for few need them: messages are mostly made straight of the JSON.
 
     Args:
         stored: The stored forms, oldest first.
         key: The conversation's key, for errors.
+        parsed: Their JSON.
     """
 
-    def __init__(self, stored: Sequence[bytes], key: str) -> None:
-        self.stored = stored
+    def __init__(self, stored: Sequence[bytes], key: str, parsed: list[Any]) -> None:
+        self._stored = stored
         self._key = key
+        self._parsed: list[Any] | None = parsed
+
+    def take_parsed(self) -> list[Any] | None:
+        """Return the JSON of all records, to whoever asks first: it becomes part of what is made of it."""
+        parsed, self._parsed = self._parsed, None
+        return parsed
 
     def __len__(self) -> int:
-        return len(self.stored)
+        return len(self._stored)
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return list(self)[index]
-        return _entry(self.stored[index], self._key, range(len(self.stored))[index])
+            return entries_of(self._stored, self._key)[index]
+        return _entry(self._stored[index], self._key, range(len(self._stored))[index])
 
     def __iter__(self) -> Iterator[Record | UnreadableRecord]:
-        for position, raw in enumerate(self.stored):
+        parsed = self.take_parsed()
+        for position, raw in enumerate(self._stored):
             try:
-                yield decode(raw, key=self._key, position=position)
+                if parsed is None:
+                    yield decode(raw, key=self._key, position=position)
+                else:
+                    yield record_of(parsed[position], raw, key=self._key, position=position)
             except UnreadableRecord as error:
                 yield error
 
@@ -89,8 +100,9 @@ def read(key: str, options: Options, known: Known | None = None) -> Op[Contents]
     """
     fetched = yield from fetch(key, None, options, known)
     left = fetched.stored
-    if have_no_twins(left):
-        return Contents(Entries(left, key), len(left), newest_of(left), fetched.cost, fetched=fetched)
+    fields = parsed(left)
+    if fields is not None and have_distinct_ids(fields):
+        return Contents(Entries(left, key, fields), len(left), newest_of(left), fetched.cost, fetched=fetched)
     entries, twins = without_twins(entries_of(left, key))
     if not twins:
         return Contents(entries, len(left), newest_of(left), fetched.cost, fetched=fetched)

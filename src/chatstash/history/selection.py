@@ -41,7 +41,7 @@ class Page(NamedTuple):
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Fitting:
     """What a model is given, as much as fits.
 

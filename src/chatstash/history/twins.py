@@ -8,7 +8,6 @@ and are never taken for copies.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -22,22 +21,6 @@ from chatstash.rest.commands import Cost, Effect
 from chatstash.rest.ops import Op
 
 _log = logging.getLogger("chatstash")
-
-_BETWEEN = b"\x00"
-_ID_AT_THE_END = re.compile(rb',"rid":"([^"]+)"(?:,"g":\d{1,9})?\}\x00')
-_LONGEST_END = 64
-
-
-def have_no_twins(stored: Sequence[bytes]) -> bool:
-    """Tell at a glance, decoding none, that no two records have the same id; False where it is not sure."""
-    return _end_with_distinct_ids(stored) or _end_with_distinct_ids([raw for raw in stored if b'"rid"' in raw])
-
-
-def _end_with_distinct_ids(stored: Sequence[bytes]) -> bool:
-    ends = _BETWEEN.join([*(raw[-_LONGEST_END:] for raw in stored), b""])
-    ids = _ID_AT_THE_END.findall(ends)
-    # No JSON holds what stands between: so each end has its own match.
-    return len(set(ids)) == len(ids) == len(stored) == ends.count(_BETWEEN)
 
 
 def without_twins(

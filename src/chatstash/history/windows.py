@@ -121,7 +121,7 @@ def read_before(key: str, page: Page, options: Options) -> Op[Contents]:
     return _page_contents(found)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _FoundPage:
     """Records as they are stored and as they are read, oldest first, without the cursor's.
 

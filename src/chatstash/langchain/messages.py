@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from chatstash.errors import CorruptRecord, UnstorableMessage
 from chatstash.history.message_types import JS_CHAT
-from chatstash.history.records import Record, glance
+from chatstash.history.records import Record
 from chatstash.langchain.filling import Fill
 from chatstash.langchain.template import WHAT_VALIDATORS_RAISE
 
@@ -132,14 +132,19 @@ def to_message(record: Record, *, key: str = "", position: int = 0) -> BaseMessa
     return message
 
 
-def stored_messages(stored: Iterable[bytes]) -> list[BaseMessage | None]:
-    """Return the message of each stored record that is like one made before; None for any other."""
+def copied_messages(parsed: list[Any]) -> list[BaseMessage | None]:
+    """Return the message of each record, given its JSON, that is like one made before; None for any other.
+
+    The list of JSON is used up: what is not needed any more makes room for what comes.
+    """
     made: list[BaseMessage | None] = []
-    for raw in stored:
-        seen = glance(raw)
+    parsed.reverse()
+    while parsed:
+        fields = parsed.pop()
         try:
-            template = None if seen is None else _FILLS[seen[0]].templates.get(tuple(seen[1]))
-            made.append(None if template is None or seen is None else template.filled(seen[1]))
+            data = fields["data"]
+            template = None if "v" in fields else _FILLS[fields["type"]].templates.get(tuple(data))
+            made.append(None if template is None else template.filled(data))
         except (LookupError, TypeError):
             # It is no record, or of a type that LangChain does not know.
             made.append(None)

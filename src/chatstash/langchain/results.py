@@ -14,7 +14,7 @@ from chatstash.history.reads import Contents, Entries
 from chatstash.history.records import Record
 from chatstash.history.results import ReadResult
 from chatstash.history.unreadable import kept_of, placeholder_record
-from chatstash.langchain.messages import stored_messages, to_message
+from chatstash.langchain.messages import copied_messages, to_message
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,12 @@ class _Both(NamedTuple):
 def messages_of(conversation: Conversation, contents: Contents) -> list[BaseMessage]:
     """Return the messages of what was read, without their records, in half the time; raises as `messages_result`."""
     entries = contents.entries
+    parsed = entries.take_parsed() if isinstance(entries, Entries) else None
+    made = [None] * len(entries) if parsed is None else copied_messages(parsed)
     try:
-        return _straight(entries) if isinstance(entries, Entries) else [_message(entry) for entry in entries]
+        return [_message(entries[place]) if message is None else message for place, message in enumerate(made)]
     except UnreadableRecord:
         return messages_result(conversation, contents).messages
-
-
-def _straight(entries: Entries) -> list[BaseMessage]:
-    made = stored_messages(entries.stored)
-    return [_message(entries[place]) if message is None else message for place, message in enumerate(made)]
 
 
 def _message(entry: Record | UnreadableRecord) -> BaseMessage:

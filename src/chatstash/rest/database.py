@@ -50,7 +50,7 @@ _imported: dict[str, ModuleType] = {}
 _USER_AGENT = f"chatstash/{__version__}"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Run:
     """One operation under way."""
 
@@ -59,7 +59,7 @@ class _Run:
     watch: Watch
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Call:
     """One request under way."""
 
