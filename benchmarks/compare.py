@@ -6,16 +6,13 @@ each the median counts. CPU is that of this process alone. Asserts nothing.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, messages_from_dict, messages_to_dict
@@ -25,6 +22,7 @@ from rich.table import Table
 
 from benchmarks.local_server import TOKEN, Relay, Server, server
 from benchmarks.machine import machine
+from benchmarks.output import parser_of, write
 from benchmarks.peers import Chatstash, ChatstashCached, Community, Peer, able
 from benchmarks.start_up import start_up
 from benchmarks.table import rows
@@ -34,9 +32,9 @@ CHARACTERS = 200
 _console = Console(stderr=True)
 
 
-def conversation(count: int) -> list[BaseMessage]:
+def conversation(count: int, characters: int = CHARACTERS) -> list[BaseMessage]:
     """Return the messages of a conversation: questions and answers by turns."""
-    return [(AIMessage if index % 2 else HumanMessage)("x" * CHARACTERS) for index in range(count)]
+    return [(AIMessage if index % 2 else HumanMessage)("x" * characters) for index in range(count)]
 
 
 @dataclass(frozen=True)
@@ -305,18 +303,14 @@ def show(found: dict[str, Any]) -> None:
 
 def main() -> None:
     """Measure, print, and write JSON where asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=15, help="runs of each, of which the median counts (default 15)")
     parser.add_argument("--quick", action="store_true", help="3 runs of each, and windows on 10,000 messages at most")
-    parser.add_argument("--json", type=Path, help="write the results to this file as well")
     options = parser.parse_args()
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
     lengths = [100, 1000, 10_000] if options.quick else [100, 1000, 10_000, 100_000]
     found = measure(3 if options.quick else options.rounds, lengths)
     show(found)
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+    write(found, options.json)
 
 
 if __name__ == "__main__":

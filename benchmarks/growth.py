@@ -18,7 +18,6 @@ import time
 import tracemalloc
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from langchain_core.messages import messages_to_dict
@@ -29,6 +28,7 @@ from rich.table import Table
 from benchmarks.compare import conversation
 from benchmarks.local_server import TOKEN, Relay, Server, server
 from benchmarks.machine import machine
+from benchmarks.output import parser_of, write
 from benchmarks.peers import Chatstash, Community
 from chatstash import Store, UpstashRedisChatMessageHistory
 
@@ -200,9 +200,8 @@ def show(found: dict[str, Any]) -> None:
 
 def main() -> None:
     """Measure, print, and write JSON where asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--quick", action="store_true", help="up to 1,000 messages and 100 conversations")
-    parser.add_argument("--json", type=Path, help="write the results to this file as well")
     parser.add_argument("--client", nargs=2, metavar=("URL", "SESSION"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.client:
@@ -210,9 +209,7 @@ def main() -> None:
         return
     found = measure(LENGTHS[:3], CONVERSATIONS[:3]) if options.quick else measure(LENGTHS, CONVERSATIONS)
     show(found)
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+    write(found, options.json)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,19 @@
 """One million daily users, on paper and by chance: part of `make bench`, `python -m benchmarks.scale --json FILE`.
 
 What each library's operations cost is measured on the local server: requests, billed commands and bytes. From that and
-the assumptions, a formula gives what a month comes to; and a simulation of one user in a thousand, whose turns come by
-chance over a day, gives the same within its error, and what comes in the busiest second and at once.
+the assumptions, a formula gives what a month comes to. A simulation of some of the users, whose turns come by chance
+over a day, gives the same within its error, and how much comes at the busiest time.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -24,12 +22,15 @@ from rich.table import Table
 from benchmarks.compare import conversation
 from benchmarks.local_server import TOKEN, Server, server
 from benchmarks.machine import machine
+from benchmarks.output import parser_of, write
 from benchmarks.peers import Community
 from chatstash import Store, UpstashRedisChatMessageHistory
 from chatstash.cli.estimate import DAYS, Month
 from chatstash.cli.prices import AS_OF, GB
 
 REGIONS = (0, 1, 2, 4)
+_LENGTHS = (10, 30)
+"""Of the conversations whose turns are measured, in messages: by two, what each message costs is known."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +109,13 @@ def measured(local: Server, assumptions: Assumptions) -> dict[str, Costs]:
         store = Store(local.url, TOKEN, ttl=ttl, cache_bytes=cache_bytes)
         return UpstashRedisChatMessageHistory(session_id, store=store)
 
-    old = _costs(local, "old", lambda session_id: Community(session_id, local.url, "").history)
-    new = _costs(local, "new", ours)
-    window = _costs(local, "window", lambda session_id: _bounded(ours(session_id), assumptions.window))
-    hit = _costs(local, "cached", lambda session_id: ours(session_id, 10**8))
+    def costs(name: str, make: Callable[[str], Any]) -> Costs:
+        return _costs(local, name, make, partial(conversation, characters=assumptions.message_characters))
+
+    old = costs("old", lambda session_id: Community(session_id, local.url, "").history)
+    new = costs("new", ours)
+    window = costs("window", lambda session_id: _bounded(ours(session_id), assumptions.window))
+    hit = costs("cached", lambda session_id: ours(session_id, 10**8))
     return {
         "langchain-community": old,
         "chatstash": new,
@@ -124,18 +128,24 @@ def _bounded(history: UpstashRedisChatMessageHistory, window: int) -> UpstashRed
     return UpstashRedisChatMessageHistory(history.session_id, store=history._store, max_messages=window)  # noqa: SLF001
 
 
-def _costs(local: Server, name: str, make: Callable[[str], Any], lengths: tuple[int, int] = (10, 30)) -> Costs:
+def _costs(
+    local: Server,
+    name: str,
+    make: Callable[[str], Any],
+    said: Callable[[int], Any],
+    lengths: tuple[int, int] = (10, 30),
+) -> Costs:
     turns, stored = [], 0.0
     for length in lengths:
         history = make(f"{name}-{length}")
-        history.add_messages(conversation(length))
+        history.add_messages(said(length))
         _ = history.messages
-        turns.append(_turn(local, history))
+        turns.append(_turn(local, history, said(2)))
         used = local.run("MEMORY", "USAGE", f"message_store:{name}-{length}", "SAMPLES", 0)
         stored = int(used) / (length + 2)
     short, long = turns
-    read_bytes = (long["bytes"] - short["bytes"]) / (lengths[1] - lengths[0])
-    fixed_bytes = short["bytes"] - lengths[0] * read_bytes
+    read_bytes = (long["bytes"] - short["bytes"]) / (_LENGTHS[1] - _LENGTHS[0])
+    fixed_bytes = short["bytes"] - _LENGTHS[0] * read_bytes
     return Costs(long["requests"], long["commands"], long["writes"], fixed_bytes, read_bytes, stored)
 
 
@@ -153,10 +163,10 @@ def _mixed(hit: Costs, miss: Costs, hit_rate: float) -> Costs:
     )
 
 
-def _turn(local: Server, history: Any) -> dict[str, float]:
+def _turn(local: Server, history: Any, added: Any) -> dict[str, float]:
     before = local.stats()
     _ = history.messages
-    history.add_messages(conversation(2))
+    history.add_messages(added)
     after = local.stats()
     spent = {name: after[name] - before[name] for name in ("requests", "billed_commands", "writes")}
     size = sum(after[name] - before[name] for name in ("bytes_received", "bytes_sent"))
@@ -297,15 +307,12 @@ def _heads() -> Sequence[str]:
 
 def main() -> None:
     """Work it out, print, and write JSON where asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--users", type=int, default=Assumptions.users, help="users a day (default 1,000,000)")
-    parser.add_argument("--json", type=Path, help="write the results to this file as well")
     options = parser.parse_args()
     found = measure(Assumptions(users=options.users))
     show(found)
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+    write(found, options.json)
 
 
 if __name__ == "__main__":
