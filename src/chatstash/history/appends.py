@@ -84,7 +84,7 @@ class _Guards(NamedTuple):
     """What must hold for an append: at first, and where it is not known whether that was applied."""
 
     first: tuple[Guard, ...] = ()
-    settling: tuple[Guard, ...] = (scripts.NotThere(),)
+    settling: tuple[Guard, ...] = (scripts.not_there(),)
 
 
 class Refusal(NamedTuple):
@@ -113,7 +113,7 @@ def append(wanted: Append) -> Op[AppendResult]:
 def _append_once(wanted: Append) -> Op[AppendResult]:
     guards = _Guards()
     if wanted.marker is not None:
-        first_use = (scripts.FirstUse(wanted.marker, _marker_value(wanted), wanted.options.idempotency_ttl),)
+        first_use = (scripts.first_use(wanted.marker, _marker_value(wanted), wanted.options.idempotency_ttl),)
         guards = _Guards(first_use, first_use)
     done = yield from _append(wanted, guards)
     return _known_before(wanted, done) if isinstance(done, Refusal) else done
@@ -131,8 +131,8 @@ def append_unless_changed(wanted: Append, read: Contents) -> Op[AppendResult]:
 
 def _append_if_unchanged(wanted: Append, read: Contents) -> Op[AppendResult]:
     most_told = min(_MOST_TOLD, wanted.options.max_request_bytes // 2)
-    unchanged = scripts.Unchanged(read.length, len(read.newest), scripts.digest_of(b"\n".join(read.newest)), most_told)
-    done = yield from _append(wanted, _Guards((unchanged,), (scripts.NotThere(), unchanged)))
+    unchanged = scripts.unchanged(read.length, len(read.newest), scripts.digest_of(b"\n".join(read.newest)), most_told)
+    done = yield from _append(wanted, _Guards((unchanged,), (scripts.not_there(), unchanged)))
     if isinstance(done, Refusal):
         raise ConcurrentTurn(wanted.key, _new_since(read, wanted.key, done))
     return done

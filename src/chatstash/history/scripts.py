@@ -12,9 +12,8 @@ A script that appends answers `[status, length, commands, detail]`: `REFUSED` by
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha1
-from typing import ClassVar, NamedTuple, Protocol
+from typing import NamedTuple
 
 from chatstash.history.generation import LUA
 from chatstash.rest.commands import KEY_LOCKING, Argument, Command
@@ -177,7 +176,7 @@ def digest_of(raw: bytes) -> str:
     return sha1(raw, usedforsecurity=False).hexdigest()
 
 
-class Guard(Protocol):
+class Guard(NamedTuple):
     """What must hold for a script to append; where it does not, the script answers and ends.
 
     Attributes:
@@ -186,24 +185,12 @@ class Guard(Protocol):
         arguments: The arguments it takes.
     """
 
-    lua: ClassVar[str]
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The keys it takes."""
-
-    @property
-    def arguments(self) -> tuple[Argument, ...]:
-        """The arguments it takes."""
-
-
-@dataclass(frozen=True, slots=True)
-class NotThere:
-    """The newest of the records, unique by its id, is not in the conversation: they were not appended before."""
-
+    lua: str
     keys: tuple[str, ...] = ()
     arguments: tuple[Argument, ...] = ()
-    lua: ClassVar[str] = """
+
+
+_NOT_THERE = """
 if call('LPOS', KEYS[1], ARGV[#ARGV]) then
   local there = call('LLEN', KEYS[1])
   discard()
@@ -211,18 +198,7 @@ if call('LPOS', KEYS[1], ARGV[#ARGV]) then
 end
 """
 
-
-@dataclass(frozen=True, slots=True)
-class FirstUse:
-    """The marker of an idempotency key is not set yet; it is set in the same step, with `value`, for `ttl` seconds.
-
-    Where it is, its value is the detail.
-    """
-
-    marker: str
-    value: str
-    ttl: int
-    lua: ClassVar[str] = """
+_FIRST_USE = """
 marker = key()
 local value, marker_ttl = argument(), argument()
 local held = call('SET', marker, value, 'NX', 'GET', 'EX', marker_ttl)
@@ -233,30 +209,7 @@ if held then
 end
 """
 
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The marker."""
-        return (self.marker,)
-
-    @property
-    def arguments(self) -> tuple[Argument, ...]:
-        """Its value and time to live."""
-        return (self.value, self.ttl)
-
-
-@dataclass(frozen=True, slots=True)
-class Unchanged:
-    """The conversation has as many records as were read, and the newest are those whose SHA-1 is given.
-
-    Where it is not so, the detail is a list: 1 and the records that are new since, newest first, or 0 and all records
-    where it cannot be told which are new. Of more than `most_told` bytes, the newest.
-    """
-
-    length: int
-    compared: int
-    digest: str
-    most_told: int
-    lua: ClassVar[str] = """
+_UNCHANGED = """
 local known, compared, digest = tonumber(argument()), tonumber(argument()), argument()
 local room = tonumber(argument())
 local function same_at(index)
@@ -278,15 +231,27 @@ if now ~= known or not same_at(0) then
 end
 """
 
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """None."""
-        return ()
 
-    @property
-    def arguments(self) -> tuple[Argument, ...]:
-        """What was read, and how much to tell."""
-        return (self.length, self.compared, self.digest, self.most_told)
+def not_there() -> Guard:
+    """The newest of the records, unique by its id, is not in the conversation: they were not appended before."""
+    return Guard(_NOT_THERE)
+
+
+def first_use(marker: str, value: str, ttl: int) -> Guard:
+    """The marker of an idempotency key is not set yet; it is set in the same step, with `value`, for `ttl` seconds.
+
+    Where it is, its value is the detail.
+    """
+    return Guard(_FIRST_USE, (marker,), (value, ttl))
+
+
+def unchanged(length: int, compared: int, digest: str, most_told: int) -> Guard:
+    """The conversation has as many records as were read, and the newest are those whose SHA-1 is given.
+
+    Where it is not so, the detail is a list: 1 and the records that are new since, newest first, or 0 and all records
+    where it cannot be told which are new. Of more than `most_told` bytes, the newest.
+    """
+    return Guard(_UNCHANGED, arguments=(length, compared, digest, most_told))
 
 
 class Kept(NamedTuple):

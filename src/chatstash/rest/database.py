@@ -13,7 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
@@ -225,7 +225,7 @@ class Database:
             "user-agent": _USER_AGENT,
         }
         patient = run.deadline.for_attempt(is_last=attempt.is_last)
-        return _Call(batch, replace(request, headers=headers), patient, ticket, run)
+        return _Call(batch, request._replace(headers=headers), patient, ticket, run)
 
     def _end(self, call: _Call, reply: HttpReply) -> Replies:
         call.run.sync_token.finish(call.ticket, sync_token_of(reply))

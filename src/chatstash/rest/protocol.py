@@ -10,7 +10,6 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote
 
@@ -47,23 +46,26 @@ _RESP2 = {"upstash-response-format": "resp2"}
 _BASE64 = {"upstash-encoding": "base64"}
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
-    """A request of the REST API: a POST to `path` below the database's URL."""
+class HttpRequest(NamedTuple):
+    """A request of the REST API: a POST to `path` below the database's URL. Shows no body."""
 
     path: str
     headers: Mapping[str, str]
-    body: bytes = field(repr=False)
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"HttpRequest(path={self.path!r}, headers={self.headers!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class HttpReply:
-    """A reply as it came; header names in lower case."""
+class HttpReply(NamedTuple):
+    """A reply as it came; header names in lower case. Shows neither, for a server may repeat the token in them."""
 
     status: int
-    # Neither is shown: a server may repeat the token in them.
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
+    headers: Mapping[str, str]
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"HttpReply(status={self.status!r})"
 
     @property
     def content_type(self) -> str:
