@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.language_models import FakeListChatModel
@@ -22,6 +23,7 @@ from chatstash import (
     RequestTimeout,
     RetryPolicy,
     Store,
+    TokenCounter,
     UpstashRedisChatMessageHistory,
     with_history,
 )
@@ -71,3 +73,12 @@ def options(*, strict: bool) -> None:
         with session.turn() as turn:
             turn.append(turn.records)
     print(appended.repeated, outcome, token)
+
+
+def room(of_one: Callable[[BaseMessage], int]) -> list[BaseMessage]:
+    counters: list[TokenCounter] = [len, of_one, FakeListChatModel(responses=["a"]), "approximate"]
+    with Store(cache_bytes=10**6, max_connections=10) as store:
+        history = UpstashRedisChatMessageHistory("s", store=store, max_tokens=100, token_counter=counters[0])
+        messages: list[BaseMessage] = history.read(max_tokens=50, token_counter=of_one).messages
+        hits: int = store.cache_stats().hits
+    return messages[hits:]

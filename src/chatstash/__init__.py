@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         MessagesResult,
         MessagesTurn,
         OnWriteError,
+        TokenCounter,
         UpstashRedisChatMessageHistory,
         with_history,
     )
@@ -63,6 +64,7 @@ __all__ = [  # noqa: PLE0604 - _errors is a list of strings
     "Session",
     "Store",
     "StoreStats",
+    "TokenCounter",
     "Turn",
     "UpstashRedisChatMessageHistory",
     "__version__",
@@ -71,7 +73,14 @@ __all__ = [  # noqa: PLE0604 - _errors is a list of strings
     *_errors,
 ]
 
-_LANGCHAIN = ("MessagesResult", "MessagesTurn", "OnWriteError", "UpstashRedisChatMessageHistory", "with_history")
+_LANGCHAIN = (
+    "MessagesResult",
+    "MessagesTurn",
+    "OnWriteError",
+    "TokenCounter",
+    "UpstashRedisChatMessageHistory",
+    "with_history",
+)
 
 
 def __getattr__(name: str) -> Any:

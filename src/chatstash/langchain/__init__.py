@@ -6,11 +6,19 @@ from chatstash.langchain.failed_writes import OnWriteError
 from chatstash.langchain.guarded_turn import MessagesTurn
 from chatstash.langchain.history import UpstashRedisChatMessageHistory
 from chatstash.langchain.results import MessagesResult
+from chatstash.langchain.tokens import TokenCounter
 
 if TYPE_CHECKING:
     from chatstash.langchain.runner import with_history
 
-__all__ = ["MessagesResult", "MessagesTurn", "OnWriteError", "UpstashRedisChatMessageHistory", "with_history"]
+__all__ = [
+    "MessagesResult",
+    "MessagesTurn",
+    "OnWriteError",
+    "TokenCounter",
+    "UpstashRedisChatMessageHistory",
+    "with_history",
+]
 
 
 def __getattr__(name: str) -> Any:
