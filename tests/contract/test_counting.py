@@ -131,7 +131,7 @@ def test_requests_that_are_sent_again_count(
     (operation,) = told
     assert (operation.requests, operation.retries, operation.error) == (3, 2, None)
     assert (store.stats().requests, store.stats().retries) == (3, 2)
-    # The settlement alone was answered with replies: EVAL, LPOS, LLEN.
+    # The settlement alone was answered with replies: EVAL, LLEN, LRANGE.
     assert operation.commands == 3
 
 

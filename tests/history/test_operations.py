@@ -25,6 +25,7 @@ from chatstash.errors import (
     WrongType,
 )
 from chatstash.history import appends, clears, outcomes, pages, reads, sizes, unreadable
+from chatstash.history.duplicates import places_key
 from chatstash.history.keys import companion_key
 from chatstash.history.options import Options
 from chatstash.history.records import record_ids
@@ -72,7 +73,8 @@ def test_an_append_whose_reply_was_lost_is_settled(status: int, commands: int) -
     result, asked = play(driven, [_lost(), _replies([status, 9, commands - 1, 1])])
     settlement = asked[2].commands[0]
     assert [asked[1], asked[2].effect] == [Pause(0.0), Effect.IDEMPOTENT]
-    assert (settlement[0], settlement[2:]) == ("EVAL", (1, "k", 60, "", "old", "new"))
+    batch = record_ids(1, time_ms=1, randomness=b"x" * 6)[0].batch
+    assert (settlement[0], settlement[2:]) == ("EVAL", (2, "k", places_key("k"), 60, "", batch, "old", "new"))
     assert (result.length, result.cost.commands, result.cost.requests) == (9, commands, 2)
 
 
@@ -153,32 +155,28 @@ def test_a_corrupt_record_is_counted_from_the_oldest() -> None:
     assert (caught.value.key, caught.value.position, caught.value.raw) == ("k", 2, b"bad")
 
 
-def _twin(number: int, text: str = "x") -> bytes:
+def _of_batch(number: int, text: str = "x") -> bytes:
     rid = record_ids(1, time_ms=number, randomness=b"x" * 6)[0]
     return f'{{"type":"human","data":{{"content":"{text}"}},"rid":"{rid}"}}'.encode()
 
 
-def test_the_oldest_copy_of_a_record_is_read_and_the_others_are_removed() -> None:
-    stored = [_twin(1), _twin(2), RECORD, RECORD, _twin(1)]
-    contents, asked = play(reads.read("k", Options()), [_replies(stored), _replies([1, 2])])
-    assert [entry.raw for entry in contents.entries] == [_twin(1), RECORD, RECORD, _twin(2)]
+def test_a_duplicate_is_removed_and_the_conversation_read_again() -> None:
+    duplicated = [_of_batch(1, "edited"), _of_batch(2), RECORD, RECORD, _of_batch(1)]
+    replies = [_replies(duplicated), _replies([1, 5, b""]), _replies(duplicated[1:])]
+    contents, asked = play(reads.read("k", Options()), replies)
+    assert [entry.raw for entry in contents.entries] == [_of_batch(1), RECORD, RECORD, _of_batch(2)]
     assert asked[1].effect is Effect.IDEMPOTENT
-    assert asked[1].commands[0][2:] == (1, "k", _twin(1).decode())
-    assert contents.cost.commands == COST.commands * 2 + 2
-
-
-def test_a_copy_that_differs_is_passed_over_and_left_in_storage() -> None:
-    contents, asked = play(reads.read("k", Options()), [_replies([_twin(1, "new"), _twin(1, "old")])])
-    assert [entry.raw for entry in contents.entries] == [_twin(1, "old")]
-    assert len(asked) == 1
+    assert asked[1].commands[0][2:5] == (2, "k", places_key("k"))
+    assert contents.cost.commands == COST.commands * 3 + 5
 
 
 @pytest.mark.parametrize(("error", "level"), [(ConnectionFailed("x"), "WARNING"), (ReadOnlyToken("x"), "DEBUG")])
-def test_a_copy_that_cannot_be_removed_is_logged(
+def test_a_duplicate_that_cannot_be_removed_is_hidden_and_logged(
     error: Exception, level: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG", "chatstash")
-    contents, _ = play(reads.read("k", Options()), [_replies([_twin(1), _twin(1)]), error])
+    replies = [_replies([_of_batch(1), _of_batch(1)]), error, _replies([0, 3, b""])]
+    contents, _ = play(reads.read("k", Options()), replies)
     assert len(contents.entries) == 1
     assert [(entry.levelname, "'k'" in entry.getMessage()) for entry in caplog.records] == [(level, True)]
 
@@ -197,9 +195,9 @@ def test_clear_tells_whether_there_was_something() -> None:
 )
 def test_settling(found: int, on_its_way: bool, outcome: Outcome) -> None:
     rids = record_ids(2, time_ms=1, randomness=b"x" * 6)
-    text = f'"rid":"{rids[1]}"'
-    for marker, asked_for in ((None, ("k", text)), ("m", ("k", "m", text))):
-        op = outcomes.settle("k", rids, marker, "", on_its_way=on_its_way)
+    batch = rids[0].batch
+    for marker, asked_for in ((None, ("k", batch, "")), ("m", ("k", "m", batch, ""))):
+        op = outcomes.settle("k", outcomes.LostWrite(batch, marker), on_its_way=on_its_way)
         result, asked = play(op, [_replies([found, 1])])
         assert (result, asked[0].commands[0][3:]) == (outcome, asked_for)
 
@@ -284,7 +282,7 @@ def test_a_large_append_is_staged_and_moved() -> None:
     assert all(part.effect is Effect.IDEMPOTENT for part in parts)
     assert all([command[0] for command in part.commands] == ["DEL", "RPUSH", "EXPIRE"] for part in parts)
     staged = tuple(part.commands[0][1] for part in parts)
-    assert move.commands[0][2:] == (4, "k", *staged, 60, "", wanted.texts[-1])
+    assert move.commands[0][2:] == (4, "k", *staged, 60, "")
     assert move.settlement is not None
     assert (result.length, result.cost) == (7, Cost(4, 12, 80, 80))
 
@@ -411,16 +409,6 @@ def test_a_record_that_no_page_can_hold_is_named() -> None:
         _read_all(stored)
 
 
-def test_many_large_copies_are_removed_in_parts() -> None:
-    stored = [_twin(number, "x" * 30_000) for number in range(6)]
-    replies = [_replies(stored + stored), _replies([3, 6]), _replies([3, 6])]
-    contents, asked = play(reads.read("k", Options(max_request_bytes=LIMIT)), replies)
-    removed = [text for batch in asked[1:] for text in batch.commands[0][4:]]
-    assert [len(batch.commands[0]) - 4 for batch in asked[1:]] == [3, 3]
-    assert sorted(removed) == sorted(raw.decode() for raw in stored)
-    assert (len(contents.entries), contents.length) == (6, 6)
-
-
 def test_where_the_server_does_not_say_how_much_it_permits_parts_are_halved_until_no_smaller_ones_are_left() -> None:
     wanted = _large(4, 10_000)
     refused = RequestTooLarge("x", status=413)
@@ -469,4 +457,4 @@ def test_where_no_scripts_can_be_run_clearing_is_a_command(refusal: Exception) -
     with pytest.raises(OutcomeUnknown) as caught:
         play(retrying(clears.clear("k", "name"), Budget(retries=3)), [refusal, _lost()])
     assert (caught.value.key, caught.value.marker) == ("k", None)
-    assert play(outcomes.settle("k", (), None, "", on_its_way=False), [])[0] is Outcome.STILL_POSSIBLE
+    assert play(outcomes.settle("k", outcomes.LostWrite(), on_its_way=False), [])[0] is Outcome.STILL_POSSIBLE

@@ -3,9 +3,10 @@
 A conversation is a Redis list, newest record first. One append is one atomic request, so there is no moment at which
 a turn is half stored or a key lacks its expiry. Every append is stored once, whatever is lost on the way:
 
-- A plain one is LPUSH, in a transaction with EXPIRE where there is a ttl. Where its reply is lost, its settlement
-  appends only if the newest of its records, each unique by its id, is not there.
-- One with an idempotency key sets a marker in the same step, which tells any later one that it was done.
+- A plain one is LPUSH, in a transaction with EXPIRE where there is a ttl. If its reply is lost, its settlement appends
+  only if no record of the batch is stored, and notes where they went: the first request may still arrive.
+- With strict delivery, an idempotency key or bounded storage, a script sets a marker in the same step. Whatever arrives
+  after that, early or late, finds the marker and does nothing.
 - One that is over the size of a request is put, part by part, under keys that expire, and moved from there in one
   step (`staging`).
 """
@@ -26,10 +27,12 @@ from chatstash.errors import (
     RequestTooLarge,
 )
 from chatstash.history import scripts, staging
-from chatstash.history.generation import without_generation
+from chatstash.history.duplicates import places_key
+from chatstash.history.identity import identity
 from chatstash.history.keys import companion_key
 from chatstash.history.lists import counts, expect, expiry_refused, not_understood, on_list, run_script
 from chatstash.history.options import Options
+from chatstash.history.outcomes import LostWrite
 from chatstash.history.reads import Contents, entries_of
 from chatstash.history.records import Record, RecordId, encode_sorted, record_ids_of
 from chatstash.history.results import AppendResult
@@ -70,9 +73,21 @@ class Append:
         return scripts.Kept(self.options.ttl, self.options.max_stored_messages)
 
     @property
+    def batch(self) -> str:
+        """What the ids of all its records begin with."""
+        return self.rids[0].batch
+
+    @property
     def marker(self) -> str | None:
-        """The key of the idempotency key's marker, or None."""
-        return None if self.idempotency_key is None else marker_key(self.key, self.idempotency_key)
+        """The key of its marker; None for an append that sets none."""
+        if self.idempotency_key is not None:
+            return marker_key(self.key, self.idempotency_key)
+        return companion_key("append", self.key, self.batch) if self.options.is_strict else None
+
+    @property
+    def marker_ttl(self) -> int:
+        """Seconds for which its marker is kept."""
+        return scripts.IN_FLIGHT_TTL if self.idempotency_key is None else self.options.idempotency_ttl
 
 
 def marker_key(key: str, idempotency_key: str) -> str:
@@ -83,8 +98,8 @@ def marker_key(key: str, idempotency_key: str) -> str:
 class _Guards(NamedTuple):
     """What must hold for an append: at first, and where it is not known whether that was applied."""
 
-    first: tuple[Guard, ...] = ()
-    settling: tuple[Guard, ...] = (scripts.not_there(),)
+    first: tuple[Guard, ...]
+    settling: tuple[Guard, ...]
 
 
 class Refusal(NamedTuple):
@@ -98,8 +113,9 @@ class Refusal(NamedTuple):
 def append(wanted: Append) -> Op[AppendResult]:
     """Append records in their order, all or none.
 
-    One request, one command, or two with a ttl; with an idempotency key one request, three commands, or four with a
-    ttl. Over the size of a request: one request and three commands for each part, and one request to move them.
+    One request, one command, or two with a ttl; with strict delivery or an idempotency key one request, three commands,
+    or four with a ttl. Bounded storage is strict, and takes one command more once there is something to trim. Over the
+    size of a request: one request and three commands for each part, and one request to move them.
 
     Raises:
         WrongType: The key holds something else, which was left as it was.
@@ -111,12 +127,15 @@ def append(wanted: Append) -> Op[AppendResult]:
 
 
 def _append_once(wanted: Append) -> Op[AppendResult]:
-    guards = _Guards()
-    if wanted.marker is not None:
-        first_use = (scripts.first_use(wanted.marker, _marker_value(wanted), wanted.options.idempotency_ttl),)
-        guards = _Guards(first_use, first_use)
-    done = yield from _append(wanted, guards)
+    marked = _marking(wanted)
+    done = yield from _append(wanted, _Guards(marked, marked or (scripts.not_stored(wanted.batch),)))
     return _known_before(wanted, done) if isinstance(done, Refusal) else done
+
+
+def _marking(wanted: Append) -> tuple[Guard, ...]:
+    """Return the guard that lets an append with a marker through once."""
+    marker = wanted.marker
+    return () if marker is None else (scripts.first_use(marker, _marker_value(wanted), wanted.marker_ttl),)
 
 
 def append_unless_changed(wanted: Append, read: Contents) -> Op[AppendResult]:
@@ -132,10 +151,14 @@ def append_unless_changed(wanted: Append, read: Contents) -> Op[AppendResult]:
 def _append_if_unchanged(wanted: Append, read: Contents) -> Op[AppendResult]:
     most_told = min(_MOST_TOLD, wanted.options.max_request_bytes // 2)
     unchanged = scripts.unchanged(read.length, len(read.newest), scripts.digest_of(b"\n".join(read.newest)), most_told)
-    done = yield from _append(wanted, _Guards((unchanged,), (scripts.not_there(), unchanged)))
-    if isinstance(done, Refusal):
-        raise ConcurrentTurn(wanted.key, _new_since(read, wanted.key, done))
-    return done
+    marked = _marking(wanted)
+    settling = marked or (scripts.not_stored(wanted.batch),)
+    done = yield from _append(wanted, _Guards((*marked, unchanged), (*settling, unchanged)))
+    if not isinstance(done, Refusal):
+        return done
+    if isinstance(done.detail, bytes):
+        return _known_before(wanted, done)
+    raise ConcurrentTurn(wanted.key, _new_since(read, wanted.key, done))
 
 
 def _new_since(read: Contents, key: str, refusal: Refusal) -> list[Record]:
@@ -145,8 +168,8 @@ def _new_since(read: Contents, key: str, refusal: Refusal) -> list[Record]:
     if only_new:
         return found
     # The script could not tell which are new.
-    known = {without_generation(entry.raw) for entry in read.entries}
-    return [record for record in found if without_generation(record.raw) not in known]
+    known = {identity(entry.raw) for entry in read.entries}
+    return [record for record in found if identity(record.raw) not in known]
 
 
 def _named(wanted: Append, op: Op[T]) -> Op[T]:
@@ -157,6 +180,14 @@ def _named(wanted: Append, op: Op[T]) -> Op[T]:
         error.key, error.rids = wanted.key, tuple(wanted.rids)
         error.marker, error.digest = wanted.marker, wanted.digest
         raise
+
+
+def lost_write(error: OutcomeUnknown) -> LostWrite:
+    """Return what an error tells of the write it is of."""
+    batch = str(error.rids[0]).partition(".")[0] if error.rids else ""
+    # An idempotency key is used again for the same records, so its marker is never voided.
+    is_strict = bool(batch) and error.marker is not None and not error.digest
+    return LostWrite(batch, error.marker, error.digest, is_strict)
 
 
 def _append(wanted: Append, guards: _Guards) -> Op[AppendResult | Refusal]:
@@ -174,25 +205,24 @@ def _append(wanted: Append, guards: _Guards) -> Op[AppendResult | Refusal]:
 
 def _append_at_once(wanted: Append, guards: _Guards) -> Op[AppendResult | Refusal]:
     key, texts, kept = wanted.key, wanted.texts, wanted.kept
-    settlement = scripts.appending(guards.settling, key, texts, kept)
     if guards.first:
+        settlement = scripts.appending(guards.settling, key, texts, kept)
         return (yield from _by_script(wanted, scripts.appending(guards.first, key, texts, kept), settlement))
-    trim: tuple[Command, ...] = () if kept.most is None else (("LTRIM", key, 0, kept.most - 1),)
-    replies = yield from on_list(key, ("LPUSH", key, *texts), kept.ttl, Effect.WRITE, settlement=settlement, more=trim)
+    noting = scripts.noting_place(places_key(key))
+    settlement = scripts.appending((*guards.settling, noting), key, texts, kept)
+    replies = yield from on_list(key, ("LPUSH", key, *texts), kept.ttl, Effect.WRITE, settlement=settlement)
     if replies.settled:
         return _script_result(wanted, expect(list, replies.values[0], Effect.WRITE), replies.cost)
     length = expect(int, replies.values[0], Effect.WRITE)
-    return AppendResult(min(length, kept.most or length), list(wanted.rids), replies.cost)
+    return AppendResult(length, list(wanted.rids), replies.cost)
 
 
 def _append_in_parts(wanted: Append, guards: _Guards, limit: int) -> Op[AppendResult | Refusal]:
-    batch = wanted.rids[0].batch
-    staged, cost = yield from staging.stage(wanted.key, batch, wanted.texts, limit)
-    newest, kept = wanted.texts[-1], wanted.kept
+    staged, cost = yield from staging.stage(wanted.key, wanted.batch, wanted.texts, limit)
     done = yield from _by_script(
         wanted,
-        scripts.moving(guards.first, wanted.key, staged, newest, kept),
-        scripts.moving(guards.settling, wanted.key, staged, newest, kept),
+        scripts.moving(guards.first, wanted.key, staged, wanted.kept),
+        scripts.moving(guards.settling, wanted.key, staged, wanted.kept),
     )
     return done._replace(cost=cost + done.cost)
 
@@ -224,8 +254,10 @@ def _refused_with(text: bytes) -> DatabaseError:
 
 
 def _known_before(wanted: Append, refusal: Refusal) -> AppendResult:
-    """Return the result of an append whose idempotency key was used before, or raise where that was for others."""
+    """Return the result of an append whose marker was set before, or raise if that was for other records."""
     held = expect(bytes, refusal.detail, Effect.WRITE).decode("ascii", "replace")
+    if held == scripts.VOID:
+        raise not_understood("This append was declared not stored before it was applied")
     digest, _, batch = held.partition(":")
     if digest != wanted.digest:
         raise IdempotencyConflict(wanted.key, wanted.idempotency_key or "")
@@ -239,4 +271,4 @@ def digest_of(records: Iterable[Record]) -> str:
 
 
 def _marker_value(wanted: Append) -> str:
-    return f"{wanted.digest}:{wanted.rids[0].batch}"
+    return f"{wanted.digest}:{wanted.batch}"

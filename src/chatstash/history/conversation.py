@@ -157,7 +157,7 @@ class Conversation:
     def _reading(self, wanted: Selection) -> Op[Contents]:
         match wanted or self.default_window():
             case Page() as page:
-                return windows.read_before(self.key, page, self.options)
+                return windows.read_before(self.key, page)
             case Fitting() as fitting:
                 return self._knowing(partial(read_fitting, self.key, fitting, self.options))
             case Window() as window:
@@ -195,13 +195,13 @@ class Conversation:
         longest = _checked_seconds(on_its_way)
         if isinstance(lost, str):
             marker = appends.marker_key(self.key, checked_idempotency_key(lost))
-            return outcomes.settle(self.key, (), marker, "", on_its_way=longest > 0)
+            return outcomes.settle(self.key, outcomes.LostWrite(marker=marker), on_its_way=longest > 0)
         if not isinstance(lost, OutcomeUnknown) or lost.key != self.key:
             raise ValueError(
                 f"settle takes an idempotency key or an OutcomeUnknown of this conversation, {self.key!r}, not {lost!r}"
             )
         age = time.time() - lost.time_ms / 1000
-        return outcomes.settle(self.key, lost.rids, lost.marker, lost.digest, on_its_way=age < longest)
+        return outcomes.settle(self.key, appends.lost_write(lost), on_its_way=age < longest)
 
 
 def _checked_seconds(on_its_way: float) -> float:

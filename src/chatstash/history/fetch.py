@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from chatstash.errors import ReadOnlyToken, RequestTooLarge
+from chatstash.history.duplicates import places_key, places_of
 from chatstash.history.known import Known, Probe, known_of
 from chatstash.history.lists import expect, on_list
 from chatstash.history.options import Options
@@ -25,6 +27,7 @@ class Fetched(NamedTuple):
         known: What is known of the conversation now; None where it must be fetched anew each time.
         joined: Whether only what is new was fetched.
         cost: Requests, commands and bytes.
+        places: Where batches were noted to stand that may have duplicates; asked for with a window only.
     """
 
     stored: Sequence[bytes]
@@ -33,17 +36,18 @@ class Fetched(NamedTuple):
     known: Known | None
     joined: bool
     cost: Cost
+    places: Mapping[str, int] = MappingProxyType({})
 
     def __repr__(self) -> str:
         return f"Fetched(length={self.length}, cost={self.cost!r})"
 
 
 def fetch(key: str, window: Window | None, options: Options, known: Known | None = None) -> Op[Fetched]:
-    """Fetch the newest records, one more than the window has, or all.
+    """Fetch the newest records, a few more than the window has, or all.
 
-    One request: one command for all, two for a window, or three where enough is known to ask only for what is new; one
-    more to keep the system message, and to refresh the ttl. One request more where what is known turns out not to hold,
-    and a few where the reply would be over the server's limit.
+    One request: one command for all, three for a window. Where enough is known to ask only for what is new, three for
+    all, four for a window. One command more to keep the system message, and to refresh the ttl. One request more where
+    what is known turns out not to hold, and a few where the reply would be over the server's limit.
 
     Raises:
         WrongType: The key holds something else, which was left as it was.
@@ -51,7 +55,7 @@ def fetch(key: str, window: Window | None, options: Options, known: Known | None
         ConversationChanged: It was read in pages, and others trimmed or cleared it again and again meanwhile.
     """
     spent = Cost()
-    if known is not None and (probe := known.probe(None if window is None else window.last + 1)):
+    if known is not None and (probe := known.probe(None if window is None else window.reach)):
         found = yield from _join(key, probe, window, options)
         if isinstance(found, Fetched):
             return found
@@ -66,26 +70,28 @@ def _fetch_all(key: str, options: Options) -> Op[Fetched]:
 
 
 def _fetch_newest(key: str, window: Window, options: Options) -> Op[Fetched]:
-    more: tuple[Command, ...] = (("LLEN", key), *_oldest(key, window))
+    noting = _noted_places(key, window, options)
+    more: tuple[Command, ...] = (("LLEN", key), *_oldest(key, window), *noting)
     effect = _effect(options)
-    # One more than wanted: by its older neighbour a late copy is known.
-    asked: Command = ("LRANGE", key, 0, window.last)
+    asked: Command = ("LRANGE", key, 0, window.reach - 1)
     try:
         replies = yield from on_list(key, asked, options.ttl_on_read, effect, more=more)
     except RequestTooLarge as error:
-        pages = yield from paged(key, error, options.max_request_bytes, window.last + 1)
+        pages = yield from paged(key, error, options.max_request_bytes, window.reach)
         replies = yield from send(Batch((("LLEN", key), *more)))
         stored, cost = pages.records, pages.cost + replies.cost
     else:
         stored, cost = oldest_first(replies.values[0]), replies.cost
     length = max(expect(int, replies.values[1], effect), len(stored))
     first = _first_of(replies.values[2], effect) if window.keep_system else None
-    return Fetched(stored, length, first, None, False, cost)
+    places = places_of(replies.values[len(more)]) if noting else {}
+    return Fetched(stored, length, first, None, False, cost, places)
 
 
 def _join(key: str, probe: Probe, window: Window | None, options: Options) -> Op[Fetched | Cost]:
     """Fetch what is new and join it to what is known; the cost alone where that does not hold."""
-    more: tuple[Command, ...] = (("LLEN", key), ("LINDEX", key, probe.far), *_oldest(key, window))
+    noting = _noted_places(key, window, options)
+    more: tuple[Command, ...] = (("LLEN", key), ("LINDEX", key, probe.far), *_oldest(key, window), *noting)
     effect = _effect(options)
     asked: Command = ("LRANGE", key, 0, probe.count - 1)
     try:
@@ -99,9 +105,12 @@ def _join(key: str, probe: Probe, window: Window | None, options: Options) -> Op
     joined = probe.joined(newest, length, replies.values[2])
     if joined is None:
         return replies.cost
-    stored = joined if window is None else joined[-window.last - 1 :]
-    first = _first_of(replies.values[3], effect) if window is not None and window.keep_system else None
-    return Fetched(stored, length, first, known_of(joined, length, probe.known), True, replies.cost)
+    now_known = known_of(joined, length, probe.known)
+    if window is None:
+        return Fetched(joined, length, None, now_known, True, replies.cost)
+    first = _first_of(replies.values[3], effect) if window.keep_system else None
+    places = places_of(replies.values[len(more)]) if noting else {}
+    return Fetched(joined[-window.reach :], length, first, now_known, True, replies.cost, places)
 
 
 def _first_of(reply: Reply, effect: Effect) -> bytes | None:
@@ -110,6 +119,12 @@ def _first_of(reply: Reply, effect: Effect) -> bytes | None:
 
 def _oldest(key: str, window: Window | None) -> tuple[Command, ...]:
     return (("LINDEX", key, -1),) if window is not None and window.keep_system else ()
+
+
+def _noted_places(key: str, window: Window | None, options: Options) -> tuple[Command, ...]:
+    """Return what asks where batches were noted to stand; a window over the whole shows its duplicates by itself."""
+    most = options.max_stored_messages
+    return () if window is None or (most is not None and window.last >= most) else (("GET", places_key(key)),)
 
 
 def _effect(options: Options) -> Effect:

@@ -37,7 +37,7 @@ def read_fitting(key: str, wanted: Fitting, options: Options, known: Known | Non
     found = yield from _newest(key, wanted, options, known)
     most = wanted.within.last
     while found.contents.cursor is not None and len(found.entries) < most and _all_fit(found, wanted):
-        found = yield from _further_back(key, found, most, options)
+        found = yield from _further_back(key, found, most)
     return _cut(found, wanted)
 
 
@@ -65,11 +65,11 @@ def _all_fit(found: _Found, wanted: Fitting) -> bool:
     return wanted.count(found.system, found.entries) == len(found.entries)
 
 
-def _further_back(key: str, found: _Found, most: int, options: Options) -> Op[_Found]:
+def _further_back(key: str, found: _Found, most: int) -> Op[_Found]:
     contents = found.contents
     assert contents.cursor is not None
     limit = min(len(found.entries), most - len(found.entries))
-    page = yield from read_before(key, Page(contents.cursor, limit), options)
+    page = yield from read_before(key, Page(contents.cursor, limit))
     older, omitted = page.entries, page.omitted
     if found.system is not None and older and not omitted and older[0].raw == found.system.raw:
         older = older[1:]

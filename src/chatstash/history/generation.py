@@ -21,16 +21,17 @@ local function without_generation(raw) return (string.gsub(raw, ended .. ',"g":%
 """A function for scripts: a record without its generation."""
 
 COUNT_UP = r"""
-for place, raw in ipairs(redis.call('LRANGE', KEYS[1], 0, 199)) do
+for place, raw in ipairs(call('LRANGE', KEYS[1], 0, 199)) do
   local bare = without_generation(raw)
   if string.find(bare, ended .. '}$') then
     local generation = bare == raw and 0 or tonumber(string.match(raw, '%d+', #bare))
-    redis.call('LSET', KEYS[1], place - 1, string.sub(bare, 1, -2) .. ',"g":' .. (generation + 1) .. '}')
+    call('LSET', KEYS[1], place - 1, string.sub(bare, 1, -2) .. ',"g":' .. (generation + 1) .. '}')
     break
   end
 end
 """
-"""The end of a script that edits: counts up the generation of the conversation at its first key; needs `LUA`.
+"""The end of a script that edits: counts up the generation of the conversation at its first key. It needs `LUA`, and
+`call` as the name of what runs a command.
 
 Among the newest 200 records: no one who knows a conversation looks for its newest record further back.
 """

@@ -9,6 +9,7 @@ from chatstash.history.keys import MAX_TTL, checked_ttl
 from chatstash.rest.limits import RetryPolicy
 
 OnCorrupt = Literal["raise", "skip", "placeholder"]
+Delivery = Literal["standard", "strict"]
 
 DEFAULT_MAX_REQUEST_BYTES = 10_000_000
 """What a request may have on the free and the pay-as-you-go plan, which is 10 MB:
@@ -36,6 +37,7 @@ class OptionChanges(TypedDict, total=False):
     max_messages: int | None
     keep_system: bool | None
     max_stored_messages: int | None
+    delivery: Delivery | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Options:
         max_messages: How many of the newest messages reading gives, at most; None for all.
         keep_system: Whether such a window has the conversation's first message as well, where it is a system message.
         max_stored_messages: How many messages are kept; appending trims the oldest in the same step. None for all.
+        delivery: `strict` if every append carries a marker, so that its request does nothing if it arrives late.
 
     Raises:
         ValueError: One of them cannot be right.
@@ -66,6 +69,7 @@ class Options:
     max_messages: int | None = None
     keep_system: bool = False
     max_stored_messages: int | None = None
+    delivery: Delivery = "standard"
 
     def __post_init__(self) -> None:
         checked_ttl(self.ttl)
@@ -77,13 +81,19 @@ class Options:
             raise ValueError(f"retry_policy must be a RetryPolicy, not {self.retry_policy!r}")
         check_whole("max_request_bytes", self.max_request_bytes, _LEAST_REQUEST_BYTES, 2**40)
         check_whole("idempotency_ttl", self.idempotency_ttl, 1, MAX_TTL)
-        if self.on_corrupt not in get_args(OnCorrupt):
-            raise ValueError(f"on_corrupt must be one of {', '.join(get_args(OnCorrupt))}, not {self.on_corrupt!r}")
+        for name, allowed in (("on_corrupt", get_args(OnCorrupt)), ("delivery", get_args(Delivery))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
 
     def _check_bounds(self) -> None:
         for name in ("max_messages", "max_stored_messages"):
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name), 1, MOST_MESSAGES)
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether appends carry a marker. A late request would trim what it must not, so bounded storage needs it."""
+        return self.delivery == "strict" or self.max_stored_messages is not None
 
     @property
     def ttl_on_read(self) -> int | None:

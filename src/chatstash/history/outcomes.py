@@ -1,8 +1,8 @@
-"""What became of a write whose reply was lost, as an operation. Pure."""
+"""The outcome of a write whose reply was lost, as an operation. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import NamedTuple
 
 from chatstash.errors import Outcome
 from chatstash.history import scripts
@@ -11,29 +11,44 @@ from chatstash.rest.commands import Effect
 from chatstash.rest.ops import Op
 
 
-def settle(key: str, rids: Sequence[object], marker: str | None, digest: str, *, on_its_way: bool) -> Op[Outcome]:
-    """Tell what became of a write; one request, at least two commands.
+class LostWrite(NamedTuple):
+    """A write whose reply was lost.
+
+    Attributes:
+        batch: What the ids of the records it appends begin with; empty where it appends none, or they are not known.
+        marker: The key it sets in the same step, or None.
+        digest: What that key's value begins with if it was set for these records; empty where it does not matter.
+        is_strict: Whether it does nothing once its marker is set, so that it can be called off.
+    """
+
+    batch: str = ""
+    marker: str | None = None
+    digest: str = ""
+    is_strict: bool = False
+
+
+def settle(key: str, lost: LostWrite, *, on_its_way: bool) -> Op[Outcome]:
+    """Tell the outcome of a write; one request, at least two commands.
 
     Asked by a script, so that no replica answers that lags behind. A record that was appended and then trimmed or
-    cleared by others counts as not there, except with an idempotency key that is remembered.
+    cleared by others counts as not there, unless a marker tells. A strict append that is not stored is called off in
+    the same step: its request does nothing if it still arrives.
 
     Args:
         key: The conversation's key.
-        rids: The ids of the records it appends, or none.
-        marker: The key it sets in the same step, or None.
-        digest: What that key's value begins with where it was set for these records; empty where it does not matter.
+        lost: The write.
         on_its_way: Whether its request may still arrive.
     """
-    if marker is None and not rids:
+    if lost.marker is None and not lost.batch:
         # A clear without a marker leaves nothing to look for.
         return Outcome.STILL_POSSIBLE
-    # With its name and quotation marks: within a message's text they would be escaped.
-    text = f'"rid":"{rids[-1]}"' if rids else ""
-    answer, _ = yield from run_script(key, scripts.finding(key, marker, text), Effect.IDEMPOTENT)
+    void_for = scripts.IN_FLIGHT_TTL if lost.is_strict else None
+    finding = scripts.finding(key, lost.marker, lost.batch, void_for)
+    answer, _ = yield from run_script(key, finding, Effect.IDEMPOTENT)
     (found,) = counts(answer, 1, Effect.IDEMPOTENT)
     held = answer[2] if len(answer) > 2 else None
-    if isinstance(held, bytes) and not held.startswith(digest.encode()):
+    if isinstance(held, bytes) and (held == scripts.VOID.encode() or not held.startswith(lost.digest.encode())):
         return Outcome.NOT_STORED
     if found:
         return Outcome.STORED
-    return Outcome.STILL_POSSIBLE if on_its_way else Outcome.NOT_STORED
+    return Outcome.STILL_POSSIBLE if on_its_way and not lost.is_strict else Outcome.NOT_STORED

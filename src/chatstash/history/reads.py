@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from chatstash.errors import UnreadableRecord
+from chatstash.history.duplicates import distinct, remove_duplicates, suspects
 from chatstash.history.fetch import Fetched, fetch
 from chatstash.history.known import Known
 from chatstash.history.options import Options
 from chatstash.history.records import Record, decode, have_distinct_ids, parsed, record_of
 from chatstash.history.results import Cursor
-from chatstash.history.twins import take_out, without_twins
 from chatstash.rest.commands import Cost
 from chatstash.rest.ops import Op
 
@@ -23,8 +23,8 @@ class Contents(NamedTuple):
     """What a conversation holds, before it is decided what becomes of records that cannot be read.
 
     Attributes:
-        entries: Each record, or the error of one that cannot be read, oldest first; each once.
-        length: How many records are stored, once later copies are taken out.
+        entries: Each record, or the error of one that cannot be read, oldest first, without duplicates.
+        length: How many records are stored.
         newest: The newest of them as stored, newest first: back to one whose id tells it from any other, ten at most.
         cost: Requests, commands and bytes.
         omitted: How many records of the conversation were left out.
@@ -90,8 +90,8 @@ def read(key: str, options: Options, known: Known | None = None) -> Op[Contents]
 
     Where it is known, three commands, four where the ttl is refreshed, or a request more where that holds no longer.
 
-    More requests only where the reply would be over the server's limit, or where a record was stored twice, by a
-    request that came late: the oldest copy stays, and the others are taken out of storage.
+    More requests only where the reply would be over the server's limit, or where a record is stored twice: then the
+    duplicate is removed and the conversation is read again.
 
     Raises:
         WrongType: The key holds something else, which was left as it was.
@@ -99,17 +99,32 @@ def read(key: str, options: Options, known: Known | None = None) -> Op[Contents]
         ConversationChanged: It was read in pages, and others trimmed or cleared it again and again meanwhile.
     """
     fetched = yield from fetch(key, None, options, known)
-    left = fetched.stored
-    fields = parsed(left)
+    if contents := _without_duplicates(fetched, key):
+        return contents
+    removal = yield from remove_duplicates(key, suspects(entries_of(fetched.stored, key), 0, {}))
+    cost = fetched.cost + removal.cost
+    if removal.removed:
+        fetched = yield from fetch(key, None, options)
+        cost += fetched.cost
+    return _hiding_duplicates(fetched._replace(cost=cost), key)
+
+
+def _without_duplicates(fetched: Fetched, key: str) -> Contents | None:
+    """Return what was fetched if no record is there twice."""
+    stored = fetched.stored
+    fields = parsed(stored)
     if fields is not None and have_distinct_ids(fields):
-        return Contents(Entries(left, key, fields), len(left), newest_of(left), fetched.cost, fetched=fetched)
-    entries, twins = without_twins(entries_of(left, key))
-    if not twins:
-        return Contents(entries, len(left), newest_of(left), fetched.cost, fetched=fetched)
-    taken = yield from take_out(key, left, twins, options.max_request_bytes)
-    # Read anew from their bytes, for their places are others now.
-    entries, _ = without_twins(entries_of(taken.stored, key))
-    return Contents(entries, len(taken.stored), newest_of(taken.stored), fetched.cost + taken.cost)
+        return Contents(Entries(stored, key, fields), len(stored), newest_of(stored), fetched.cost, fetched=fetched)
+    entries = entries_of(stored, key)
+    if len(distinct(entries)) < len(entries):
+        return None
+    return Contents(entries, len(stored), newest_of(stored), fetched.cost, fetched=fetched)
+
+
+def _hiding_duplicates(fetched: Fetched, key: str) -> Contents:
+    stored = fetched.stored
+    entries = distinct(entries_of(stored, key))
+    return Contents(entries, len(stored), newest_of(stored), fetched.cost)
 
 
 def newest_of(stored: Sequence[bytes]) -> list[bytes]:

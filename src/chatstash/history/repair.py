@@ -29,6 +29,7 @@ NO_RESULT = "No result of this tool call was recorded."
 """What an inserted result says."""
 
 _AS_SEEN = f"""{LUA}
+local call = redis.call
 for at = 4, #ARGV, 2 do
   local raw = redis.call('LINDEX', KEYS[1], ARGV[at])
   if (raw and redis.sha1hex(without_generation(raw)) or '') ~= ARGV[at + 1] then return 0 end

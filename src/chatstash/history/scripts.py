@@ -1,12 +1,13 @@
-"""The Lua scripts, put together of guards, a source of records and a push; each runs in one step, alone. Pure.
+"""The Lua scripts, composed of guards, a source of records and a push; each runs in one step, alone. Pure.
 
-Used only where one command or transaction will not do: they are billed by the command within, and each names all its
-keys, so that Upstash locks only those (`KEY_LOCKING`). One that appends is given the time to live and the most records
-to keep first ("" for no bound), then what its guards need, then the records, oldest first; its first key is the
+Used only where one command or transaction will not do: Upstash bills each command within. A script names all its
+keys, so that Upstash locks only those (`KEY_LOCKING`). A script that appends is given the ttl and the most records to
+keep first ("" for no bound), then the arguments of its guards, then the records, oldest first; its first key is the
 conversation.
 
-A script that appends answers `[status, length, commands, detail]`: `REFUSED` by a guard, whose words are the detail;
-`STORED` now, or stored `BEFORE`, where the detail is EXPIRE's reply or its error's text. `commands` is how many it ran.
+A script that appends answers `[status, length, commands, detail]`: `REFUSED` by a guard, which gives the detail;
+`STORED` now, or stored `BEFORE`, where the detail is EXPIRE's reply or the text of its error. `commands` is how many
+it ran.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from collections.abc import Sequence
 from hashlib import sha1
 from typing import NamedTuple
 
-from chatstash.history.generation import LUA
+from chatstash.history import identity, retention
+from chatstash.history.generation import COUNT_UP, LUA
 from chatstash.rest.commands import KEY_LOCKING, Argument, Command
 
 REFUSED, STORED, BEFORE = 0, 1, 2
@@ -23,18 +25,61 @@ REFUSED, STORED, BEFORE = 0, 1, 2
 APPEND_RAN_AT, RAN_AT = 2, 1
 """The place of `commands` in the answer of a script that appends or gives a page, and of any other."""
 
+IN_FLIGHT_TTL = 3600
+"""Seconds for which the marker of a write is kept: far longer than any request can be under way."""
+
+VOID = "void"
+"""The marker of a write that was declared not stored: it does nothing if it arrives after that."""
+
 _COUNTED = """
 local ran = 0
 local function call(...) ran = ran + 1; return redis.call(...) end
 local function try(...) ran = ran + 1; return redis.pcall(...) end
 """
 
+# Newest first, for what is looked for is mostly there; in slices that double, for each is a command.
+_SCAN = f"""{identity.LUA}
+local function batch_of(raw)
+  local id = identity(raw)
+  return id ~= raw and string.sub(id, 1, 16) or nil
+end
+local listed
+local function scan(visit)
+  listed = listed or call('LLEN', KEYS[1])
+  local from, size = 0, 100
+  while from < listed do
+    for place, raw in ipairs(call('LRANGE', KEYS[1], from, from + size - 1)) do
+      if visit(raw, from + place - 1) then return true end
+    end
+    from, size = from + size, math.min(2 * size, 5000)
+  end
+  return false
+end
+local function is_stored(batch)
+  return scan(function(raw) return string.find(raw, batch, 1, true) and batch_of(raw) == batch end)
+end
+"""
+"""`is_stored(batch)`, the one definition of "these records are there": a record with an id of this batch is."""
+
+_NOTE_PLACE = f"""
+local function note_place(places, batch, place)
+  local noted = {{}}
+  for entry in string.gmatch(call('GET', places) or '', '%S+') do
+    if string.sub(entry, 1, 16) ~= batch then noted[#noted + 1] = entry end
+  end
+  noted[#noted + 1] = batch .. ':' .. place
+  while #noted > 50 do table.remove(noted, 1) end
+  call('SET', places, table.concat(noted, ' '), 'EX', {IN_FLIGHT_TTL})
+end
+"""
+"""Notes where the oldest record of a batch stands that may have duplicates; 0 is the place of the oldest of all."""
+
 _ARGUMENTS = """
 local argument_at, key_at = 0, 1
 local function argument() argument_at = argument_at + 1; return ARGV[argument_at] end
 local function key() key_at = key_at + 1; return KEYS[key_at] end
 local ttl, most = argument(), argument()
-local marker
+local marker, places, batch
 """
 
 _NOTHING_STAGED = """
@@ -79,21 +124,28 @@ discard()
 """
 
 # All or nothing: what a refused push has left is taken off again before anybody can see it.
-_END = """
+_FAILED = """
 if failure then
   if pushed > 0 then call('LPOP', KEYS[1], pushed) end
   if marker then call('DEL', marker) end
   return failure
 end
-if most ~= '' and length > tonumber(most) then
-  call('LTRIM', KEYS[1], 0, most - 1)
-  length = tonumber(most)
-end
+"""
+
+_TRIM = """
+length = trim(length, tonumber(most))
+"""
+
+_SET_EXPIRY = """
 local expiry = 1
 if ttl ~= '' then
   expiry = try('EXPIRE', KEYS[1], ttl)
   if type(expiry) == 'table' then expiry = expiry.err end
 end
+"""
+
+_END = """
+if places then note_place(places, batch, length - pushed) end
 return {1, length, ran, expiry}
 """
 
@@ -105,30 +157,54 @@ if deleted == 0 then call('SET', KEYS[2], '0', 'EX', ARGV[1]) end
 return {{deleted, ran}}
 """
 
-_REMOVE_TWINS = f"""{KEY_LOCKING}{_COUNTED}
-local removed = 0
-for _, record in ipairs(ARGV) do
-  local places = call('LPOS', KEYS[1], record, 'COUNT', 0)
-  if #places > 1 then removed = removed + call('LREM', KEYS[1], #places - 1, record) end
-end
-return {{removed, ran}}
+_LOCATE = """
+local wanted, oldest, newer, first, length = {}, {}, {}, {}, call('LLEN', KEYS[1])
+for _, batch in ipairs(ARGV) do wanted[batch] = true end
+scan(function(raw, index)
+  local batch = batch_of(raw)
+  if not wanted[batch or ''] then return end
+  local id = identity(raw)
+  if oldest[id] then newer[#newer + 1] = oldest[id] end
+  oldest[id], first[batch] = {index, raw}, index
+end)
 """
 
-# By a script, for a plain read might be answered by a replica that lags. Newest first, for what is looked for is most
-# often there.
-_FIND = f"""{KEY_LOCKING}{_COUNTED}
+# The oldest copy of each record stays. The places are noted, so that nobody looks again. Where a record that is removed
+# carried the generation, another has to.
+_REMOVE_DUPLICATES = f"""{KEY_LOCKING}{_COUNTED}{LUA}{_SCAN}{_NOTE_PLACE}{_LOCATE}
+local carried = false
+for _, copy in ipairs(newer) do
+  call('LSET', KEYS[1], copy[1], 'chatstash:duplicate')
+  carried = carried or without_generation(copy[2]) ~= copy[2]
+end
+if #newer > 0 then call('LREM', KEYS[1], #newer, 'chatstash:duplicate') end
+if carried then
+  {COUNT_UP}
+end
+for batch, index in pairs(first) do
+  local place = listed - 1 - index
+  for _, copy in ipairs(newer) do if copy[1] > index then place = place - 1 end end
+  note_place(KEYS[2], batch, place)
+end
+return {{#newer, ran}}
+"""
+
+_LOCATE_DUPLICATES = f"""{KEY_LOCKING}{_COUNTED}{_SCAN}{_LOCATE}
+local doubled, places = {{}}, {{}}
+for _, copy in ipairs(newer) do doubled[batch_of(copy[2])] = true end
+for batch in pairs(doubled) do places[#places + 1] = batch .. ':' .. (listed - 1 - first[batch]) end
+return {{#newer, ran, table.concat(places, ' ')}}
+"""
+
+# By a script, for a plain read might be answered by a replica that lags.
+_FIND = f"""{KEY_LOCKING}{_COUNTED}{_SCAN}
+local batch, void = ARGV[1], ARGV[2]
 local held = KEYS[2] and call('GET', KEYS[2])
 if held then return {{1, ran, held}} end
-if ARGV[1] == '' then return {{0, ran}} end
-local length = call('LLEN', KEYS[1])
-for from = 0, length - 1, 100 do
-  for _, record in ipairs(call('LRANGE', KEYS[1], from, from + 99)) do
-    if string.find(record, ARGV[1], 1, true) then return {{1, ran}} end
-  end
-end
+if batch ~= '' and is_stored(batch) then return {{1, ran}} end
+if void ~= '' then call('SET', KEYS[2], '{VOID}', 'EX', void) end
 return {{0, ran}}
 """
-
 
 _PAGE = f"""{KEY_LOCKING}{_COUNTED}{LUA}
 local length, limit = call('LLEN', KEYS[1]), tonumber(ARGV[2])
@@ -144,30 +220,41 @@ end
 return {{-1, length, ran, {{}}}}
 """
 
-# A copy came after its older neighbour and was written before it (its batch's first eight characters are the time), or
-# its batch begins anew.
-_COUNT = f"""{KEY_LOCKING}{_COUNTED}{LUA}
+# Of the batches whose place is noted, and of those among the newest hundred that may be duplicates by their times (a
+# batch's first eight characters): one that came after its older neighbour was written before it, or begins anew.
+_COUNT = f"""{KEY_LOCKING}{_COUNTED}{_SCAN}
 local order = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
 local function time_of(batch)
   local time = 0
   for at = 1, 8 do time = time * 64 + string.find(order, string.sub(batch, at, at), 1, true) - 1 end
   return time
 end
-local length, copies = call('LLEN', KEYS[1]), 0
-local newest = call('LRANGE', KEYS[1], 0, 99)
-local older, older_batch, older_position, late = 0, nil, 0, nil
-for place = #newest, 1, -1 do
-  local record = newest[place]
-  local batch, position = string.match(without_generation(record), '"rid":"([%w_-]+)%.(%d+)/%d+"}}$')
-  if batch and #batch == 16 then
-    local time = time_of(batch)
-    if time < older or batch == older_batch and tonumber(position) <= older_position then late = batch end
-    if batch == late and #call('LPOS', KEYS[1], record, 'COUNT', 2) > 1 then copies = copies + 1 end
-    if batch ~= late then older = time end
-    older_batch, older_position = batch, tonumber(position)
+listed = call('LLEN', KEYS[1])
+local suspects, any = {{}}, false
+local function suspect(batch) suspects[batch], any = true, true end
+for batch in string.gmatch(call('GET', KEYS[2]) or '', '(%S+):%d+') do suspect(batch) end
+local newest, met, older, older_place = call('LRANGE', KEYS[1], 0, 99), {{}}, nil, nil
+for at = #newest, 1, -1 do
+  local batch = batch_of(newest[at])
+  if batch then
+    local id = identity(newest[at])
+    local place = tonumber(string.match(id, '(%d+)/'))
+    if met[id] or older and (time_of(batch) < time_of(older) or batch == older and place <= older_place) then
+      suspect(batch)
+    end
+    met[id], older, older_place = true, batch, place
   end
 end
-return {{length - copies, ran}}
+if not any then return {{listed, ran}} end
+local seen, duplicates = {{}}, 0
+scan(function(raw)
+  if suspects[batch_of(raw) or ''] then
+    local id = identity(raw)
+    if seen[id] then duplicates = duplicates + 1 end
+    seen[id] = true
+  end
+end)
+return {{listed - duplicates, ran}}
 """
 
 
@@ -183,19 +270,25 @@ class Guard(NamedTuple):
         lua: The test.
         keys: The keys it takes.
         arguments: The arguments it takes.
+        functions: What it calls.
     """
 
     lua: str
     keys: tuple[str, ...] = ()
     arguments: tuple[Argument, ...] = ()
+    functions: str = ""
 
 
-_NOT_THERE = """
-if call('LPOS', KEYS[1], ARGV[#ARGV]) then
-  local there = call('LLEN', KEYS[1])
+_NOT_STORED = """
+batch = argument()
+if is_stored(batch) then
   discard()
-  return {2, there, ran, 1}
+  return {2, listed, ran, 1}
 end
+"""
+
+_NOTING_PLACE = """
+places = key()
 """
 
 _FIRST_USE = """
@@ -209,7 +302,8 @@ if held then
 end
 """
 
-_UNCHANGED = """
+_UNCHANGED = (
+    """
 local known, compared, digest = tonumber(argument()), tonumber(argument()), argument()
 local room = tonumber(argument())
 local function same_at(index)
@@ -227,18 +321,27 @@ if now ~= known or not same_at(0) then
     others[#others + 1] = record
   end
   discard()
+  if marker then call('SET', marker, '"""
+    + VOID
+    + """', 'KEEPTTL') end
   return {0, now, ran, others}
 end
 """
+)
 
 
-def not_there() -> Guard:
-    """The newest of the records, unique by its id, is not in the conversation: they were not appended before."""
-    return Guard(_NOT_THERE)
+def not_stored(batch: str) -> Guard:
+    """No record of the batch is in the conversation: the append was not applied before."""
+    return Guard(_NOT_STORED, arguments=(batch,), functions=_SCAN)
+
+
+def noting_place(places: str) -> Guard:
+    """Always holds. Notes where the records go, for a late first request may leave duplicates; after `not_stored`."""
+    return Guard(_NOTING_PLACE, (places,), functions=_NOTE_PLACE)
 
 
 def first_use(marker: str, value: str, ttl: int) -> Guard:
-    """The marker of an idempotency key is not set yet; it is set in the same step, with `value`, for `ttl` seconds.
+    """The marker of an append is not set yet; it is set in the same step, with `value`, for `ttl` seconds.
 
     Where it is, its value is the detail.
     """
@@ -264,29 +367,32 @@ class Kept(NamedTuple):
 def appending(guards: Sequence[Guard], key: str, records: Sequence[str], kept: Kept) -> Command:
     """Return the script call that appends records, oldest first, where all guards hold."""
     arguments = (*_arguments(guards, kept), *records)
-    return _call(guards, _NOTHING_STAGED, _FROM_ARGUMENTS, _keys(guards, key), arguments)
+    return _call(guards, kept, (_NOTHING_STAGED, _FROM_ARGUMENTS), _keys(guards, key), arguments)
 
 
-def moving(guards: Sequence[Guard], key: str, staged: Sequence[str], newest: str, kept: Kept) -> Command:
+def moving(guards: Sequence[Guard], key: str, staged: Sequence[str], kept: Kept) -> Command:
     """Return the script call that appends the records of staged lists, where all guards hold; deletes the lists anyway.
 
     Args:
         guards: What must hold.
         key: The conversation's key.
         staged: The keys of lists that hold the records, oldest first throughout.
-        newest: The newest of the records.
         kept: How long and how much is kept.
     """
-    arguments = (*_arguments(guards, kept), newest)
     keys = _keys(guards, key)
-    return _call(guards, _STAGED.format(first=len(keys) + 1), _FROM_STAGED, (*keys, *staged), arguments)
+    staging = _STAGED.format(first=len(keys) + 1)
+    return _call(guards, kept, (staging, _FROM_STAGED), (*keys, *staged), _arguments(guards, kept))
 
 
 def _call(
-    guards: Sequence[Guard], beginning: str, source: str, keys: Sequence[str], arguments: Sequence[Argument]
+    guards: Sequence[Guard], kept: Kept, source: tuple[str, str], keys: Sequence[str], arguments: Sequence[Argument]
 ) -> Command:
+    functions = "".join(dict.fromkeys(guard.functions for guard in guards))
     tests = "".join(guard.lua for guard in guards)
-    script = f"{KEY_LOCKING}{_COUNTED}{_ARGUMENTS}{beginning}{tests}{_PUSH}{source}{_END}"
+    retaining, trim = ("", "") if kept.most is None else (retention.LUA, _TRIM)
+    begin, push = source
+    beginning = f"{KEY_LOCKING}{_COUNTED}{functions}{retaining}{_ARGUMENTS}{begin}{tests}"
+    script = f"{beginning}{_PUSH}{push}{_FAILED}{trim}{_SET_EXPIRY}{_END}"
     return ("EVAL", script, len(keys), *keys, *arguments)
 
 
@@ -312,23 +418,36 @@ def clearing(key: str, marker: str, ttl: int) -> Command:
     return ("EVAL", _CLEAR, 2, key, marker, ttl)
 
 
-def removing_twins(key: str, records: Sequence[str]) -> Command:
-    """Return the script call that leaves only the oldest of equal records; answers how many went, and its commands."""
-    return ("EVAL", _REMOVE_TWINS, 1, key, *records)
+def removing_duplicates(key: str, places: str, batches: Sequence[str]) -> Command:
+    """Return the script call that leaves only the oldest copy of each record of some batches.
+
+    Answers how many records it removed, and its commands.
+    """
+    return ("EVAL", _REMOVE_DUPLICATES, 2, key, places, *batches)
 
 
-def finding(key: str, marker: str | None, text: str) -> Command:
-    """Return the script call that tells whether a marker is set or else a record contains a text.
+def locating(key: str, batches: Sequence[str]) -> Command:
+    """Return the script call that looks for duplicates and changes nothing.
+
+    Answers how many there are, its commands, and where the oldest record of each batch stands that has some.
+    """
+    return ("EVAL_RO", _LOCATE_DUPLICATES, 1, key, *batches)
+
+
+def finding(key: str, marker: str | None, batch: str, void_for: int | None = None) -> Command:
+    """Return the script call that tells whether a marker is set or else a record of a batch is stored.
 
     Answers `[0 or 1, commands]`, and the marker's value where it is set.
 
     Args:
         key: The conversation's key.
         marker: The marker's key, or None.
-        text: The text; empty to look at the marker alone.
+        batch: The batch; empty to look at the marker alone.
+        void_for: Seconds for which a marker that is not set is set to `VOID`, if the batch is not stored either: its
+            append does nothing from then on. None to leave it.
     """
     keys = (key,) if marker is None else (key, marker)
-    return ("EVAL", _FIND, len(keys), *keys, text)
+    return ("EVAL", _FIND, len(keys), *keys, batch, "" if void_for is None else void_for)
 
 
 def paging(key: str, digest: str, limit: int) -> Command:
@@ -340,6 +459,6 @@ def paging(key: str, digest: str, limit: int) -> Command:
     return ("EVAL", _PAGE, 1, key, digest, limit)
 
 
-def counting(key: str) -> Command:
-    """Return the script call that counts records, late copies among the newest hundred left out; and its commands."""
-    return ("EVAL", _COUNT, 1, key)
+def counting(key: str, places: str) -> Command:
+    """Return the script call that counts the records but not their duplicates; answers that, and its commands."""
+    return ("EVAL", _COUNT, 2, key, places)

@@ -12,6 +12,7 @@ from chatstash.history.records import Record
 from chatstash.history.results import Cursor
 
 DEFAULT_PAGE = 50
+_NEIGHBOURS = 4
 
 Entry: TypeAlias = Record | UnreadableRecord
 
@@ -27,6 +28,11 @@ class Window(NamedTuple):
 
     last: int
     keep_system: bool = False
+
+    @property
+    def reach(self) -> int:
+        """How many of the newest records to ask for: a few more, which show duplicates among the oldest of them."""
+        return self.last + _NEIGHBOURS
 
 
 class Page(NamedTuple):

@@ -11,6 +11,7 @@ from chatstash.history.keys import DEFAULT_PREFIX, conversation_key
 from chatstash.history.options import (
     DEFAULT_IDEMPOTENCY_TTL,
     DEFAULT_MAX_REQUEST_BYTES,
+    Delivery,
     OnCorrupt,
     OptionChanges,
     Options,
@@ -46,6 +47,8 @@ class Store:
         max_messages: How many of the newest messages reading gives, at most; None for all.
         keep_system: Whether such a window has the conversation's first message too, where it is a system message.
         max_stored_messages: How many messages are kept; appending trims the oldest in the same step. None for all.
+        delivery: `standard`, or `strict` to send every append with a marker, so that its request does nothing if it
+            arrives late, at three commands instead of one: see `docs/reliability.md`.
         cache_bytes: How many bytes of this process's memory may hold what was read, so that reading a conversation
             again asks only for what is new; None for no cache. What it cannot see is said in `docs/cache.md`.
         max_connections: How many connections an event loop may have open at the same time; requests beyond that wait
@@ -74,6 +77,7 @@ class Store:
         max_messages: int | None = None,
         keep_system: bool = False,
         max_stored_messages: int | None = None,
+        delivery: Delivery = "standard",
         cache_bytes: int | None = None,
         max_connections: int = DEFAULT_MAX_CONNECTIONS,
         on_operation: OnOperation | None = None,
@@ -94,6 +98,7 @@ class Store:
             max_messages,
             keep_system,
             max_stored_messages,
+            delivery,
         )
         self.options = options.changed({"timeout": timeout, "retries": retries})
         self._cache = None if cache_bytes is None else ReadCache(cache_bytes)
@@ -133,7 +138,8 @@ class Store:
             session_id: Any non-empty string; the key is the store's prefix and this.
             changes: Options of this conversation that depart from the store's: `ttl`, `refresh_ttl_on_read`,
                 `retry_policy`, `timeout`, `retries`, `max_request_bytes`, `idempotency_ttl`, `on_corrupt`,
-                `max_messages`, `keep_system`, `max_stored_messages`; None keeps the store's.
+                `max_messages`, `keep_system`, `max_stored_messages`, `delivery`; None keeps
+                the store's.
 
         Raises:
             ValueError: The session id or an option cannot be right.

@@ -8,12 +8,14 @@ is shown: just the records before a cursor.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import dropwhile
+from types import MappingProxyType
 
 from chatstash.errors import UnreadableRecord
 from chatstash.history import scripts
+from chatstash.history.duplicates import distinct, places_key, places_of, remove_duplicates, suspects
 from chatstash.history.fetch import Fetched, fetch
 from chatstash.history.generation import without_generation
 from chatstash.history.known import Known
@@ -25,7 +27,6 @@ from chatstash.history.reads import Contents, entries_of, newest_of
 from chatstash.history.records import Record
 from chatstash.history.results import Cursor
 from chatstash.history.selection import Page, Window
-from chatstash.history.twins import suspects, take_out, without_twins
 from chatstash.rest.commands import Cost, Effect
 from chatstash.rest.ops import Op
 
@@ -33,10 +34,10 @@ _Entries = Sequence[Record | UnreadableRecord]
 
 
 def read_window(key: str, window: Window, options: Options, known: Known | None = None) -> Op[Contents]:
-    """Read the newest records; one request, two commands, one more to keep the system message and to refresh the ttl.
+    """Read the newest records; one request, three commands, one more to keep the system message, to refresh the ttl.
 
     Where enough is known, another command more. More requests where that holds no longer, where the reply would be over
-    the server's limit, or where a record may be a late copy: its oldest copy may be outside the window.
+    the server's limit, or where a record may be a duplicate of one outside the window.
 
     Raises:
         WrongType: The key holds something else, which was left as it was.
@@ -44,32 +45,42 @@ def read_window(key: str, window: Window, options: Options, known: Known | None 
     """
     found = yield from fetch(key, window, options, known)
     entries = _entries_of(found, key)
-    spent = yield from _clean(key, found.stored, entries, options)
-    if spent is not None:
-        before = found.cost + spent
-        found = yield from fetch(key, window, options)
-        found, entries = found._replace(cost=before + found.cost), _entries_of(found, key)
-    return _contents(key, window, found, entries)
+    batches = suspects(entries, _first_place(found), found.places)
+    if not batches:
+        return _contents(key, window, found, entries)
+    return (yield from _read_distinct(key, window, options, found, batches))
+
+
+def _read_distinct(key: str, window: Window, options: Options, found: Fetched, batches: Sequence[str]) -> Op[Contents]:
+    """Remove duplicates and read the window again; where they cannot be removed, as far back as it takes."""
+    removal = yield from remove_duplicates(key, batches)
+    cost, reach = found.cost + removal.cost, window.last
+    must_fetch = removal.removed > 0 or bool(removal.left)
+    while True:
+        if must_fetch:
+            found = yield from fetch(key, window._replace(last=reach), options)
+            cost += found.cost
+        entries = _entries_of(found, key)
+        kept = distinct(entries, _first_place(found), removal.left)
+        wanted = window.last + len(entries) - len(kept)
+        must_fetch = reach < wanted and len(found.stored) < found.length
+        if not must_fetch:
+            return _contents(key, window, found._replace(cost=cost), kept)
+        reach = wanted
+
+
+def _first_place(found: Fetched) -> int:
+    return found.length - len(found.stored)
 
 
 def _entries_of(found: Fetched, key: str) -> _Entries:
-    return entries_of(found.stored, key, found.length - len(found.stored))
-
-
-def _clean(key: str, stored: Sequence[bytes], entries: _Entries, options: Options) -> Op[Cost | None]:
-    """Take out what is a late copy; the cost, or None where there was none."""
-    twins = list(dict.fromkeys([*without_twins(entries)[1], *suspects(entries)]))
-    if not twins:
-        return None
-    taken = yield from take_out(key, stored, twins, options.max_request_bytes)
-    return taken.cost if taken.removed else None
+    return entries_of(found.stored, key, _first_place(found))
 
 
 def _contents(key: str, window: Window, found: Fetched, entries: _Entries) -> Contents:
-    entries, _ = without_twins(entries)
-    cut = max(0, len(found.stored) - window.last)
-    kept = list(dropwhile(is_tool_result, entries[cut:]))
-    omitted = found.length - len(kept)
+    length = found.length - len(found.stored) + len(entries)
+    kept = list(dropwhile(is_tool_result, entries[max(0, len(entries) - window.last) :]))
+    omitted = length - len(kept)
     cursor = _cursor_of(kept) if omitted else None
     system = entries_of([found.first], key) if omitted and found.first is not None else []
     system_kept = any(map(is_system, system))
@@ -102,31 +113,35 @@ def _name_of(raw: bytes) -> str:
     return scripts.digest_of(without_generation(raw))
 
 
-def read_before(key: str, page: Page, options: Options) -> Op[Contents]:
-    """Read the records before a cursor; one request and two commands, and another where others appended meanwhile.
+def read_before(key: str, page: Page) -> Op[Contents]:
+    """Read the records before a cursor; one request and three commands, and another where others appended meanwhile.
 
     Where the cursor's record is gone, for others trimmed or cleared, nothing older is there either: the page is empty.
-    One more request where a record may be a late copy, and where it was one, the page is read again.
+    One more request where a record may be a duplicate, and where it was one, the page is read again.
 
     Raises:
         WrongType: The key holds something else, which was left as it was.
         RequestTooLarge: The page is over the server's limit; ask for fewer.
     """
     found = yield from _find_page(key, page)
-    spent = yield from _clean(key, found.stored, found.entries, options)
-    if spent is not None:
-        before = found.cost + spent
+    batches = suspects(found.entries, found.first_place, found.noted)
+    if not batches:
+        return _page_contents(found)
+    removal = yield from remove_duplicates(key, batches)
+    cost = found.cost + removal.cost
+    if removal.removed:
         found = yield from _find_page(key, page)
-        found = replace(found, cost=before + found.cost)
-    return _page_contents(found)
+        cost += found.cost
+    return _page_contents(replace(found, cost=cost), removal.left)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _FoundPage:
     """Records as they are stored and as they are read, oldest first, without the cursor's.
 
-    The first `beyond` of them are beyond the page: by its older neighbour a late copy is known. `index` is the place of
-    the newest, 0 for the newest of all; `length` how many there are in all.
+    The first `beyond` of them are beyond the page: a duplicate may be known by its older neighbour. `index` is where
+    the newest stands, 0 for the newest of all; `length` how many there are in all; `noted` where batches were noted to
+    stand that may have duplicates.
     """
 
     stored: Sequence[bytes]
@@ -135,45 +150,61 @@ class _FoundPage:
     index: int
     length: int
     cost: Cost
+    noted: Mapping[str, int]
+
+    @property
+    def first_place(self) -> int:
+        """The place of the oldest, 0 for the oldest of all."""
+        return self.length - self.index - len(self.stored)
 
 
 def _find_page(key: str, page: Page) -> Op[_FoundPage]:
     cursor, limit = page.before, page.limit + 1
     asked = ("LRANGE", key, cursor.index, cursor.index + limit)
-    replies = yield from on_list(key, asked, None, Effect.READ, more=(("LLEN", key),))
+    replies = yield from on_list(key, asked, None, Effect.READ, more=(("LLEN", key), ("GET", places_key(key))))
+    noted = places_of(replies.values[2])
     *older, at_cursor = oldest_first(replies.values[0]) or [b""]
     if _name_of(at_cursor) == cursor.digest:
         length = expect(int, replies.values[1], Effect.READ)
-        return _found_page(key, page, older, index=cursor.index + 1, length=length, cost=replies.cost)
+        return _found_page(key, page, older, index=cursor.index + 1, length=length, cost=replies.cost, noted=noted)
     paging = scripts.paging(key, cursor.digest, limit)
     answer, cost = yield from run_script(key, paging, Effect.READ, ran_at=scripts.APPEND_RAN_AT)
     index, length = counts(answer, 2, Effect.READ)
     cost += replies.cost
     if index < 0:
-        return _FoundPage([], [], 0, 0, 0, cost)
-    return _found_page(key, page, oldest_first(answer[3]), index=index + 1, length=length, cost=cost)
+        return _FoundPage([], [], 0, 0, 0, cost, noted)
+    return _found_page(key, page, oldest_first(answer[3]), index=index + 1, length=length, cost=cost, noted=noted)
 
 
-def _found_page(key: str, page: Page, older: Sequence[bytes], *, index: int, length: int, cost: Cost) -> _FoundPage:
+def _found_page(
+    key: str,
+    page: Page,
+    older: Sequence[bytes],
+    *,
+    index: int,
+    length: int,
+    cost: Cost,
+    noted: Mapping[str, int],
+) -> _FoundPage:
     length = max(length, index + len(older))
     entries = entries_of(older, key, length - index - len(older))
-    return _FoundPage(older, entries, max(0, len(older) - page.limit), index, length, cost)
+    return _FoundPage(older, entries, max(0, len(older) - page.limit), index, length, cost, noted)
 
 
-def _page_contents(found: _FoundPage) -> Contents:
+def _page_contents(found: _FoundPage, places: Mapping[str, int] = MappingProxyType({})) -> Contents:
     count_on_page = len(found.stored) - found.beyond
     omitted = found.length - found.index - count_on_page
-    entries, _ = without_twins(found.entries[found.beyond :])
+    entries = distinct(found.entries[found.beyond :], found.first_place + found.beyond, places)
     cursor = cursor_at(entries[0], found.index + count_on_page - 1) if omitted and entries else None
     return Contents(entries, found.length, [], found.cost, omitted, cursor)
 
 
 def count(key: str) -> Op[tuple[int, Cost]]:
-    """Count the records of a conversation, but not late copies among the newest hundred; one request, 3 commands.
+    """Count the records of a conversation without duplicates; one request, four commands, more where there may be some.
 
     Raises:
         WrongType: The key holds something else, which was left as it was.
     """
-    answer, cost = yield from run_script(key, scripts.counting(key), Effect.READ)
+    answer, cost = yield from run_script(key, scripts.counting(key, places_key(key)), Effect.READ)
     (length,) = counts(answer, 1, Effect.READ)
     return length, cost

@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, get_bu
 from chatstash.errors import Outcome, OutcomeUnknown
 from chatstash.history.conversation import LONGEST_ON_ITS_WAY, Conversation
 from chatstash.history.keys import DEFAULT_PREFIX, conversation_key
-from chatstash.history.options import OnCorrupt
+from chatstash.history.options import Delivery, OnCorrupt
 from chatstash.history.records import Record
 from chatstash.history.results import Cursor
 from chatstash.history.selection import Selection
@@ -66,6 +66,8 @@ class UpstashRedisChatMessageHistory(_Base):
             None for the store's, else not.
         max_stored_messages: How many messages are kept; adding trims the oldest in the same step. None for the
             store's, else all.
+        delivery: `strict` to send every append with a marker, so that its request does nothing if it arrives late;
+            None for the store's, else `standard`.
         max_tokens: How many tokens the messages that reading gives may have together, at most: the newest that fit.
             None for no such bound.
         token_counter: Counts them: whatever langchain-core's `trim_messages` takes, that is, a function of a list of
@@ -106,6 +108,7 @@ class UpstashRedisChatMessageHistory(_Base):
         max_messages: int | None = None,
         keep_system: bool | None = None,
         max_stored_messages: int | None = None,
+        delivery: Delivery | None = None,
         max_tokens: int | None = None,
         token_counter: TokenCounter | None = None,
         store: Store | None = None,
@@ -138,6 +141,7 @@ class UpstashRedisChatMessageHistory(_Base):
                 "max_messages": max_messages,
                 "keep_system": keep_system,
                 "max_stored_messages": max_stored_messages,
+                "delivery": delivery,
             }
         )
         self.ttl = self._options.ttl

@@ -1,0 +1,325 @@
+"""One message, one place, whatever was edited meanwhile and whatever the clocks say."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+
+from chatstash import Budget, Outcome, OutcomeUnknown, RetryPolicy, Store, UpstashRedisChatMessageHistory
+from chatstash.history import conversation
+from chatstash.history.doctor import Doctor
+from chatstash.langchain.messages import why_unreadable
+from chatstash.local import LocalUpstash
+from tests.conftest import Call
+
+Run = Callable[..., Any]
+TURN = [HumanMessage("question"), AIMessage("answer")]
+SECOND, DAY = 1_000_000_000, 86_400_000_000_000
+
+
+def _history(upstash: LocalUpstash, **options: Any) -> UpstashRedisChatMessageHistory:
+    return UpstashRedisChatMessageHistory("s", upstash.url, upstash.token, **{"timeout": 5.0, **options})
+
+
+def _texts(messages: Any) -> list[str]:
+    return [str(message.content) for message in messages]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+    """The clock that record ids are made by; `ahead` is in nanoseconds."""
+    real = time.time_ns
+    clock = SimpleNamespace(ahead=0)
+    fake = SimpleNamespace(**{**vars(time), "time_ns": lambda: real() + clock.ahead})
+    monkeypatch.setattr(conversation, "time", fake)
+    yield clock
+
+
+class Late:
+    """A first request that is held up: settled meanwhile, applied when `arrive` is called."""
+
+    def __init__(self, upstash: LocalUpstash, run: Run, history: UpstashRedisChatMessageHistory, messages: Any) -> None:
+        self._run, self._key = run, history.key
+        upstash.faults.next("request_lost")
+        history.add_messages(messages)
+        self._stored = run("LRANGE", history.key, 0, len(messages) - 1)[::-1]
+
+    def arrive(self) -> None:
+        """Do what the held request does: LPUSH of the records as they were written first."""
+        self._run("LPUSH", self._key, *self._stored)
+
+
+def _doctor(upstash: LocalUpstash) -> None:
+    with Store(upstash.url, upstash.token) as store:
+        doctor = Doctor(store, why_unreadable, older_than=0)
+        for key in list(doctor.listed()):
+            assert not doctor.treat(doctor.examine(key.decode()), lambda _: None)
+        doctor.close()
+
+
+def _damage(run: Run) -> None:
+    run("RPUSH", "message_store:s", "damaged")
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+def test_a_repair_before_the_settlement_stores_nothing_twice(upstash: LocalUpstash, run: Run, guarded: bool) -> None:
+    def between(_: float = 0) -> float:
+        _doctor(upstash)
+        return 0.0
+
+    budget = Budget(timeout=20, jitter=between)
+    with Store(upstash.url, upstash.token, retry_policy=RetryPolicy(append=budget)) as store:
+        history = UpstashRedisChatMessageHistory("s", store=store, on_corrupt="skip")
+        history.add_user_message("before")
+        _damage(run)
+        if guarded:
+            with history.turn() as turn:
+                turn.add_messages(TURN)
+                upstash.faults.next("reply_lost")
+        else:
+            upstash.faults.next("reply_lost")
+            history.add_messages(TURN)
+        assert b'"g":' in "".join(run("LRANGE", history.key, 0, -1)).encode()
+        assert _texts(history.messages) == ["before", "question", "answer"]
+        assert run("LLEN", history.key) == 3
+
+
+WAYS = ("window", "page", "tokens", "count", "cached", "whole")
+
+
+def _seen(call: Call, history: UpstashRedisChatMessageHistory, way: str, last: int) -> Any:
+    """Return what one way of reading shows, and check that it says what it cost."""
+    if way == "count":
+        return call(history, "count")
+    if way == "whole":
+        result = call(history, "read")
+        return _texts(result.messages)[-last:]
+    if way == "tokens":
+        result = call(history, "read", max_tokens=last, token_counter=len)
+    elif way == "page":
+        result = call(history, "read", before=history.read(last=1).cursor, limit=last)
+        return [*_texts(result.messages), *_texts(history.read(last=1).messages)][-last:]
+    else:
+        result = call(history, "read", last=last)
+    return _texts(result.messages)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("last", [1, 2, 5])
+@pytest.mark.parametrize(("ahead", "between"), [(5 * SECOND, 1), (DAY, 1), (DAY, 30), (-DAY, 30), (0, 30)])
+def test_a_late_request_shows_nothing_twice_whatever_the_clocks_say(
+    upstash: LocalUpstash, call: Call, run: Run, clock: Any, way: str, last: int, ahead: int, between: int
+) -> None:
+    with Store(upstash.url, upstash.token, cache_bytes=1_000_000 if way == "cached" else None) as store:
+        history = UpstashRedisChatMessageHistory("s", store=store)
+        history.add_messages([HumanMessage(f"old {number}") for number in range(10)])
+        _ = history.read(last=last)
+        clock.ahead = ahead
+        late = Late(upstash, run, history, TURN)
+        clock.ahead = 0
+        for number in range(between):
+            history.add_user_message(f"new {number}")
+        _ = history.read(last=last)
+        late.arrive()
+        expected = ["question", "answer", *(f"new {number}" for number in range(between))]
+        seen = _seen(call, history, way, last)
+        assert seen == (12 + between if way == "count" else expected[-last:])
+        assert run("LLEN", history.key) == (14 if way == "count" else 12) + between
+        before = upstash.stats
+        again = history.read(last=last)
+        spent = upstash.stats - before
+        assert (spent.requests, spent.billed_commands) == (again.cost.requests, again.cost.commands)
+
+
+def test_costs_told_are_those_spent_when_duplicates_are_removed(upstash: LocalUpstash, call: Call, run: Run) -> None:
+    history = _history(upstash)
+    late = Late(upstash, run, history, TURN)
+    for number in range(30):
+        history.add_user_message(str(number))
+    late.arrive()
+    for how in ({"last": 1}, {"last": 1}, {"last": 100}, {"max_tokens": 3, "token_counter": len}, {}):
+        before = upstash.stats
+        cost = call(history, "read", **how).cost
+        spent = upstash.stats - before
+        assert (spent.requests, spent.billed_commands) == (cost.requests, cost.commands)
+
+
+def test_clocks_that_differ_cost_one_look_and_not_one_for_each_read(
+    upstash: LocalUpstash, call: Call, clock: Any
+) -> None:
+    history = _history(upstash)
+    history.add_messages([HumanMessage(str(number)) for number in range(20)])
+    clock.ahead = 5 * SECOND
+    history.add_user_message("ahead")
+    clock.ahead = 0
+    history.add_user_message("right")
+    costs = [call(history, "read", last=3).cost.requests for _ in range(3)]
+    assert costs == [2, 1, 1]
+
+
+@pytest.mark.parametrize("doctored", ["before it arrives", "after it arrived"])
+@pytest.mark.parametrize("last", [1, 3, None])
+def test_a_late_request_and_the_doctor(
+    upstash: LocalUpstash, call: Call, run: Run, doctored: str, last: int | None
+) -> None:
+    history = _history(upstash)
+    history.add_user_message("first")
+    _damage(run)
+    late = Late(upstash, run, history, TURN)
+    if doctored == "before it arrives":
+        _doctor(upstash)
+    late.arrive()
+    if doctored == "after it arrived":
+        _doctor(upstash)
+    expected = ["first", "question", "answer"]
+    assert _texts(call(history, "read", last=last).messages) == (expected if last is None else expected[-last:])
+    assert run("LLEN", history.key) == 3
+
+
+def test_a_late_request_larger_than_the_window(upstash: LocalUpstash, call: Call, run: Run) -> None:
+    history = _history(upstash, max_messages=2)
+    late = Late(upstash, run, history, [HumanMessage(str(number)) for number in range(9)])
+    history.add_messages(TURN)
+    late.arrive()
+    assert _texts(call(history, "messages")) == ["question", "answer"]
+    assert run("LLEN", history.key) == 11
+
+
+def test_a_read_only_token_hides_a_duplicate_that_it_cannot_remove(upstash: LocalUpstash, call: Call, run: Run) -> None:
+    history = _history(upstash)
+    late = Late(upstash, run, history, TURN)
+    for number in range(20):
+        history.add_user_message(str(number))
+    late.arrive()
+    reader = UpstashRedisChatMessageHistory("s", upstash.url, upstash.read_only_token)
+    assert _texts(call(reader, "read", last=2).messages) == ["18", "19"]
+    assert run("LLEN", history.key) == 24
+
+
+def test_a_late_request_does_not_make_bounded_storage_forget(upstash: LocalUpstash, call: Call, run: Run) -> None:
+    history = _history(upstash, max_stored_messages=4)
+    history.add_messages([HumanMessage(str(number)) for number in range(4)])
+    upstash.faults.next("applied_late", seconds=0.2)
+    call(history, "add_messages", TURN)
+    applied = sum(entry.commands[0].startswith("EVAL") for entry in upstash.log)
+    while sum(entry.commands[0].startswith("EVAL") for entry in upstash.log) == applied:
+        time.sleep(0.01)
+    assert _texts(history.messages) == ["2", "3", "question", "answer"]
+    assert run("LLEN", history.key) == 4
+
+
+CALLS = [
+    AIMessage("", tool_calls=[{"name": "t", "args": {}, "id": "a"}, {"name": "t", "args": {}, "id": "b"}]),
+    ToolMessage("1", tool_call_id="a"),
+    ToolMessage("2", tool_call_id="b"),
+]
+
+
+@pytest.mark.parametrize("most", [3, 4, 5, 6])
+@pytest.mark.parametrize(
+    "turn",
+    [
+        [HumanMessage("q"), *CALLS, AIMessage("end")],
+        [HumanMessage("q"), CALLS[0], HumanMessage("in between"), *CALLS[1:], AIMessage("end")],
+        [HumanMessage("q"), CALLS[0], CALLS[1], HumanMessage("in between"), CALLS[2], AIMessage("end")],
+        [
+            HumanMessage("q"),
+            AIMessage([{"type": "tool_use", "id": "a", "name": "t", "input": {}}]),
+            HumanMessage([{"type": "tool_result", "tool_use_id": "a", "content": "1"}]),
+            AIMessage("end"),
+        ],
+    ],
+)
+def test_bounded_storage_holds_no_result_without_its_call(
+    upstash: LocalUpstash, call: Call, run: Run, most: int, turn: list[Any]
+) -> None:
+    history = _history(upstash, max_stored_messages=most, ttl=60)
+    for message in [*turn, *turn, HumanMessage("last")]:
+        before = upstash.stats
+        history.add_messages([message])
+        assert (upstash.stats - before).requests == 1
+        stored = "".join(run("LRANGE", history.key, 0, -1))
+        for name in ("a", "b"):
+            results = stored.count(f'"tool_call_id":"{name}"') + stored.count(f'"tool_use_id":"{name}"')
+            assert results <= stored.count(f'"id":"{name}"')
+        assert run("LLEN", history.key) <= most
+
+
+def _strict(upstash: LocalUpstash, **options: Any) -> UpstashRedisChatMessageHistory:
+    return _history(upstash, delivery="strict", **options)
+
+
+@pytest.mark.parametrize("ttl", [None, 60])
+def test_what_strict_delivery_costs(upstash: LocalUpstash, call: Call, ttl: int | None) -> None:
+    history = _strict(upstash, ttl=ttl)
+    before = upstash.stats
+    call(history, "add_messages", TURN)
+    spent = upstash.stats - before
+    assert (spent.requests, spent.billed_commands) == (1, 3 if ttl is None else 4)
+    assert len(call(history, "messages")) == 2
+
+
+@pytest.mark.parametrize("meanwhile", ["nothing", "clear", "trim", "edit"])
+@pytest.mark.parametrize("guarded", [False, True])
+def test_a_late_strict_request_does_nothing(upstash: LocalUpstash, run: Run, meanwhile: str, guarded: bool) -> None:
+    history = _strict(upstash)
+    upstash.faults.next("applied_late", seconds=0.2)
+    if guarded:
+        upstash.faults.clear()
+        with history.turn() as turn:
+            turn.add_messages(TURN)
+            upstash.faults.next("applied_late", seconds=0.2)
+    else:
+        history.add_messages(TURN)
+    if meanwhile == "clear":
+        history.clear()
+    elif meanwhile == "trim":
+        run("LTRIM", history.key, 0, 0)
+    elif meanwhile == "edit":
+        run("LSET", history.key, 0, run("LINDEX", history.key, 0).replace("answer", "edited"))
+    left = run("LRANGE", history.key, 0, -1)
+    evals = sum(entry.commands[0].startswith("EVAL") for entry in upstash.log)
+    while sum(entry.commands[0].startswith("EVAL") for entry in upstash.log) == evals:
+        time.sleep(0.01)
+    assert run("LRANGE", history.key, 0, -1) == left
+
+
+def test_a_strict_append_that_is_called_off_is_never_stored(upstash: LocalUpstash, call: Call, run: Run) -> None:
+    history = _strict(upstash, retries=0)
+    upstash.faults.next("applied_late", seconds=0.2)
+    with pytest.raises(OutcomeUnknown) as caught:
+        call(history, "add_messages", TURN)
+    assert call(history, "settle", caught.value) is Outcome.NOT_STORED
+    evals = sum(entry.commands[0].startswith("EVAL") for entry in upstash.log)
+    while sum(entry.commands[0].startswith("EVAL") for entry in upstash.log) == evals:
+        time.sleep(0.01)
+    assert run("EXISTS", history.key) == 0
+    assert call(history, "settle", caught.value) is Outcome.NOT_STORED
+
+
+def test_a_strict_append_that_was_applied_is_not_called_off(upstash: LocalUpstash, call: Call) -> None:
+    history = _strict(upstash, retries=0)
+    upstash.faults.next("reply_lost")
+    with pytest.raises(OutcomeUnknown) as caught:
+        call(history, "add_messages", TURN)
+    assert call(history, "settle", caught.value) is Outcome.STORED
+    assert _texts(history.messages) == ["question", "answer"]
+
+
+def test_strict_delivery_of_what_is_larger_than_a_request(upstash: LocalUpstash, call: Call, run: Run) -> None:
+    history = _strict(upstash, max_request_bytes=100_000)
+    large = [HumanMessage(f"{number} ".ljust(30_000, "x")) for number in range(7)]
+    upstash.faults.next("reply_lost", "delay", "delay", "delay", "delay")
+    call(history, "add_messages", large)
+    assert run("LLEN", history.key) == 7
+
+
+@pytest.mark.parametrize("wrong", ["", "exactly-once", True, 1])
+def test_a_delivery_that_there_is_not_is_refused(upstash: LocalUpstash, wrong: Any) -> None:
+    with pytest.raises(ValueError, match="delivery"):
+        _history(upstash, delivery=wrong)
