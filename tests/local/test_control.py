@@ -63,6 +63,21 @@ def test_faults_by_rule_and_by_plan(controlled: LocalUpstash) -> None:
     assert client.run("GET", "k") == "v"
 
 
+def test_held_requests_are_shown_and_released(controlled: LocalUpstash) -> None:
+    client = Client(controlled)
+    ask(controlled, "POST", "/faults/next", ["applied_late:held=true", "applied_late:held=true"])
+    for words in (["SET", "a", "1"], ["SET", "b", "2"]):
+        with pytest.raises(urllib3.exceptions.HTTPError):
+            client.send("/", words)
+    assert ask(controlled, "GET", "/held")[1] == [["SET a"], ["SET b"]]
+    assert ask(controlled, "POST", "/release", {"count": 1})[1]["released"] == 1
+    assert client.run("MGET", "a", "b") == ["1", None]
+    assert ask(controlled, "POST", "/release")[1]["released"] == 1
+    assert client.run("MGET", "a", "b") == ["1", "2"]
+    for bad in ({"count": -1}, {"count": True}, {"matching": 1}, {"all": True}, [1]):
+        assert ask(controlled, "POST", "/release", bad)[0] == 400
+
+
 def test_flush_and_reset(controlled: LocalUpstash) -> None:
     client = Client(controlled)
     client.run("SET", "k", "v")
