@@ -26,7 +26,7 @@ from chatstash.local.commands import (
 )
 from chatstash.local.link import Feed, Link, LinkLost, connect, feed
 from chatstash.local.plans import Limits, request_too_large, too_many_commands
-from chatstash.local.refusals import BadRequest, not_available, not_permitted, refusal_of
+from chatstash.local.refusals import BadRequest, explained_option, not_available, not_permitted, refusal_of
 from chatstash.local.replica import REPLICATION, Replica, leader_position
 from chatstash.local.scripts import Scripts, explained, guarded
 from chatstash.local.stats import Counted
@@ -308,13 +308,19 @@ class Database:
         self, commands: Sequence[EngineCommand], replies: Sequence[EngineReply]
     ) -> list[EngineReply]:
         pairs = zip(commands, replies, strict=True)
-        return [self._limited(self._scripts.to_client(command, reply)) for command, reply in pairs]
+        return [self._limited(self._scripts.to_client(command, _explained(command, reply))) for command, reply in pairs]
 
     def _limited(self, reply: EngineReply) -> EngineReply:
         limit = self._limits.max_request_bytes
         if limit is None or isinstance(reply, int) or (size := encoding.size_of(reply)) <= limit:
             return reply
         return hiredis.ReplyError(request_too_large(limit, size))
+
+
+def _explained(command: EngineCommand, reply: EngineReply) -> EngineReply:
+    if not isinstance(reply, hiredis.ReplyError):
+        return reply
+    return hiredis.ReplyError(explained_option(command, str(reply)))
 
 
 def _of_transaction(replies: Sequence[EngineReply]) -> list[EngineReply]:
