@@ -1,7 +1,6 @@
 """The control endpoint: what happened, and what is to go wrong, as JSON on a loopback port of its own.
 
-It takes no token, so it answers only who asks loopback for loopback: not a web page, which sends its origin, nor a name
-that was made to point here.
+It takes the standard token of the server, as the REST API takes it: not the read-only one, nor another database's.
 """
 
 from __future__ import annotations
@@ -13,12 +12,13 @@ from urllib.parse import parse_qs
 
 import orjson
 
+from chatstash.local.access import Access, Grant
+from chatstash.local.calls import token_of
 from chatstash.local.faults import Fault, Faults
 from chatstash.local.http import HttpRequest, HttpResponse
 from chatstash.local.late import LateRequests
 from chatstash.local.stats import Stats
 
-_LOOPBACK = {b"127.0.0.1", b"localhost", b"[::1]"}
 _ROUTES = {
     "GET /stats": "the counters",
     "GET /log?last=N": "the newest requests, oldest first",
@@ -38,6 +38,7 @@ class Control:
     """Answers the control endpoint's requests.
 
     Args:
+        token: What a client must send.
         stats: What happened.
         faults: What is to go wrong.
         late: The requests that faults hold up.
@@ -47,23 +48,30 @@ class Control:
 
     def __init__(
         self,
+        token: str,
+        *,
         stats: Stats,
         faults: Faults,
         late: LateRequests,
         flush: Callable[[], Awaitable[None]],
         reset: Callable[[], Awaitable[None]],
     ) -> None:
+        self._access: Access[None] = Access()
+        self._access.allow(token, Grant(None))
         self._stats = stats
         self._faults = faults
         self._late = late
         self._flush = flush
         self._reset = reset
 
+    def admit(self, head: HttpRequest) -> HttpResponse | None:
+        """Return the answer to a request without the token, of which its body is not read."""
+        if self._access.grant_of(token_of(head.target, head.headers)) is not None:
+            return None
+        return refused_control(401, "send the token of the server: authorization: Bearer $UPSTASH_REDIS_REST_TOKEN")
+
     async def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer one request."""
-        host = request.headers.get(b"host", b"").rpartition(b":")[0] or request.headers.get(b"host", b"")
-        if b"origin" in request.headers or host.lower() not in _LOOPBACK:
-            return refused_control(403, "the control endpoint answers only programs on this machine, at 127.0.0.1")
         path, _, query = request.target.decode("latin-1").partition("?")
         try:
             return _json(await self._answer(f"{request.method} {path}", query, request.body))

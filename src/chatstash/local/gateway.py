@@ -84,6 +84,17 @@ class Gateway:
         self._count(handled, response)
         return response
 
+    def admit(self, head: HttpRequest) -> HttpResponse | None:
+        """Return the answer to a request whose token opens nothing, of which its body is not read."""
+        if self._access.grant_of(token_of(head.target, head.headers)) is not None:
+            return None
+        self._stats.requests += 1
+        handled = _Handled(head, self._stats.requests)
+        response = failure(401, "WRONGPASS invalid or missing auth token")
+        response.headers["upstash-sync-token"] = self._sync_token(handled)
+        self._count(handled, response)
+        return response
+
     def refuse(self, status: int, reason: str) -> HttpResponse:
         """Answer what is no request of the API at all."""
         self._stats.requests += 1
@@ -101,8 +112,7 @@ class Gateway:
     async def _answer(self, handled: _Handled) -> HttpResponse:
         request = handled.request
         grant = self._access.grant_of(token_of(request.target, request.headers))
-        if grant is None:
-            return failure(401, "WRONGPASS invalid or missing auth token")
+        assert grant is not None  # it was admitted
         handled.call = call = parse_call(request.target, request.headers, request.body)
         if faults := self._faults.pick(call.commands):
             return await self._answer_with_faults(handled, grant, faults)

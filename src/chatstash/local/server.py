@@ -55,8 +55,8 @@ class LocalUpstash:
             answered. With `data` only.
         seed: Makes the chances of `faults` repeatable.
         host: Address to listen on. Anything but loopback lets others in; the token alone keeps them out.
-        control_port: Port on 127.0.0.1 of the control endpoint (counters, log, faults); 0 for any free one, None for
-            no such endpoint.
+        control_port: Port on 127.0.0.1 of the control endpoint (counters, log, faults), which takes `token`; 0 for any
+            free one, None for no such endpoint.
 
     Attributes:
         token: The token clients must send.
@@ -340,16 +340,23 @@ class LocalUpstash:
             access = await self._open_databases(closing)
             self._gateway = Gateway(access, self._stats, self.faults)
             closing.push_async_callback(self._gateway.close)
-            server = HttpServer(self._gateway.handle, self._gateway.refuse, self._stats.count_connection)
+            server = HttpServer(
+                self._gateway.handle, self._gateway.refuse, self._gateway.admit, self._stats.count_connection
+            )
             await server.start(self._listeners[0])
             closing.push_async_callback(server.stop)
             if self._control_port is not None:
-                control = HttpServer(
-                    Control(self._stats, self.faults, self._gateway.late, self._flush, self._reset).handle,
-                    refused_control,
+                control = Control(
+                    self.token,
+                    stats=self._stats,
+                    faults=self.faults,
+                    late=self._gateway.late,
+                    flush=self._flush,
+                    reset=self._reset,
                 )
-                await control.start(self._listeners[1])
-                closing.push_async_callback(control.stop)
+                control_server = HttpServer(control.handle, refused_control, control.admit)
+                await control_server.start(self._listeners[1])
+                closing.push_async_callback(control_server.stop)
             self._stopping = asyncio.Event()
             started.set()
             await self._stopping.wait()
