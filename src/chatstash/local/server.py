@@ -369,6 +369,8 @@ class LocalUpstash:
             read_regions=self._read_regions,
             replica_lag=self._replica_lag,
             is_ours=self._engine is not None,
+            # With one token that may do all, scripts can do no more than whoever sends them.
+            trusts_scripts=not self._others and not self._read_only_token,
         )
         others = [Database(url, limits=self._limits, read_regions=self._read_regions) for url in self._others.values()]
         self._databases = [first, *others]
