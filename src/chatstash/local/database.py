@@ -25,7 +25,7 @@ from chatstash.local.commands import (
     runs_script,
     size_of,
 )
-from chatstash.local.link import Feed, Link, LinkLost, connect, feed
+from chatstash.local.link import Feed, Link, LinkLost, connect, database_number, feed
 from chatstash.local.plans import Limits, request_too_large, too_many_commands
 from chatstash.local.refusals import BadRequest, explained_option, not_available, not_permitted, refusal_of
 from chatstash.local.replica import REPLICATION, Replica, leader_position
@@ -184,6 +184,11 @@ class Database:
             if isinstance(reply, hiredis.ReplyError):
                 raise LinkLost(f"the database was not emptied, for the engine refuses {name_of(command)}: {reply}")
         return replies
+
+    @property
+    def number(self) -> int:
+        """Which of its engine's databases it is."""
+        return database_number(self._engine_url)
 
     @property
     def is_running(self) -> bool:

@@ -125,7 +125,9 @@ class Gateway:
             if handled.request.method == "HEAD":
                 return HttpResponse(200, content_type="text/event-stream")
             feed = await grant.database.events(call, read_only=grant.read_only)
-            return HttpResponse(200, content_type="text/event-stream", events=_EventStream(call, feed))
+            return HttpResponse(
+                200, content_type="text/event-stream", events=_EventStream(call, feed, grant.database.number)
+            )
         handled.answer = answer = await grant.database.answer(call, read_only=grant.read_only, seen=handled.seen)
         if call.kind is Kind.COMMAND:
             status = 400 if isinstance(answer.replies[0], hiredis.ReplyError) else 200
@@ -282,9 +284,10 @@ def _spoilt(response: HttpResponse, fault: Fault) -> HttpResponse:
 class _EventStream:
     """What a subscription or MONITOR yields, as server-sent events."""
 
-    def __init__(self, call: Call, feed: Feed) -> None:
-        self._event_of = _monitor_event if name_of(call.commands[0]) == "MONITOR" else _message_event
+    def __init__(self, call: Call, feed: Feed, database: int) -> None:
+        self._is_monitor = name_of(call.commands[0]) == "MONITOR"
         self._feed = feed
+        self._database = database
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._events()
@@ -296,15 +299,16 @@ class _EventStream:
     async def _events(self) -> AsyncIterator[bytes]:
         with contextlib.suppress(LinkLost):
             while True:
-                text = self._event_of(await self._feed.next())
+                reply = await self._feed.next()
+                text = _monitor_event(reply, self._database) if self._is_monitor else _message_event(reply)
                 if text is not None:
                     yield b"".join(b"data: %b\n" % line for line in _LINE_END.split(text)) + b"\n"
 
 
-def _monitor_event(reply: EngineReply) -> bytes | None:
+def _monitor_event(reply: EngineReply, database: int) -> bytes | None:
     if not isinstance(reply, bytes):
         return str(reply).encode()
-    return b'"OK"' if reply == b"OK" else monitored(reply)
+    return b'"OK"' if reply == b"OK" else monitored(reply, database)
 
 
 def _message_event(reply: EngineReply) -> bytes:
