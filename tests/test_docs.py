@@ -43,6 +43,8 @@ def test_every_snippet_runs(upstash: LocalUpstash, snippet: str, tmp_path: Path)
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    if promised := re.findall(r"# prints: (.*)", snippet):
+        assert done.stdout.splitlines() == promised
 
 
 JAVASCRIPT = [

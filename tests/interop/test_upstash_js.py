@@ -15,6 +15,11 @@ from tests.interop.test_langchain_js import HERE, JS
 pytestmark = pytest.mark.skipif(
     not HERE, reason="Node is missing, or `npm ci` was not run in tests/interop/js (make test does)"
 )
+NULL_REFUSED = 'UpstashError: ERR null args are not supported, command was: [["set","k",null]]'
+NO_TYPES = (
+    "UpstashError: ERR Command is not available: 'SCAN WITHTYPE'. See "
+    'https://upstash.com/docs/redis/overall/rediscompatibility for details, command was: ["scan",0,"withtype"]'
+)
 WRONGTYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 
 
@@ -38,6 +43,11 @@ def results() -> Any:
             "structures",
             [2, ["a", {"b": 1}], 2, {"f": "v", "n": 7}, 1, ["x"], 1, ["m", 1.5], "1-0", {"1-0": {"field": "value"}},
              ["0", ["l"]]],
+        ),
+        (
+            "booleans",
+            ["OK", True, 2, {"yes": True, "no": False}, 2, [True, False], ["OK", False, 0, True],
+             ["OK", True, 3, [False]], "OK", None, "OK", 1e21, NULL_REFUSED, NO_TYPES],
         ),
         ("pipeline", ["OK", "v", []]),
         ("multi", [1, 2]),

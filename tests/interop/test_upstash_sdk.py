@@ -249,3 +249,27 @@ def test_every_family_of_commands(do: Do, family: str) -> None:
     for name, arguments, *options, expected in FAMILIES[family]:
         result = do(name, *arguments, **(options[0] if options else {}))
         assert result == expected, f"{name}{arguments}"
+
+
+def test_booleans_in_commands_pipelines_transactions_and_scripts(do: Do) -> None:
+    assert do("set", "k", True)
+    assert do("get", "k") == "true"
+    assert do("hset", "h", values={"yes": True, "no": False}) == 2
+    assert do("hgetall", "h") == {"yes": "true", "no": "false"}
+    assert do("rpush", "l", True, False) == 2
+    assert do("eval", "return ARGV", args=[True, False]) == ["true", "false"]
+    for begin in (do.client.pipeline, do.client.multi):
+        batch = begin()
+        batch.set("k", False)
+        batch.get("k")
+        batch.lpush("l", False)
+        batch.lrange("l", 0, 0)
+        result = batch.exec()
+        assert (do.run(result) if inspect.isawaitable(result) else result)[1::2] == ["false", ["false"]]
+
+
+def test_none_and_containers_are_json_in_this_sdk(do: Do) -> None:
+    assert do("set", "k", None)
+    assert do("get", "k") == "null"
+    assert do("set", "k", [1, {"a": True}])
+    assert do("get", "k") == '[1, {"a": true}]'

@@ -119,15 +119,13 @@ def test_a_reset_leaves_nothing_of_the_last_test() -> None:
             sha = client.run("SCRIPT", "LOAD", "return 1")
             library = "#!lua name=lib\nredis.register_function('f', function() return 1 end)"
             assert client.run("FUNCTION", "LOAD", library) == "lib"
-            client.run("SET", "m", "1")
-            assert client.run("MOVE", "m", "1") == 1
-            upstash.faults.next("delay", seconds=0.5)
+            client.run("EVAL", "redis.call('SET', 'm', '1') return redis.call('COPY', 'm', 'n', 'DB', 1)", 0)
+            upstash.faults.next("delay", held=True)
             with connected(upstash) as gone_client:
                 gone_client.sendall(raw_request(upstash, b'["SET","late","x"]'))
-                while upstash.stats.requests < 5:
-                    time.sleep(0.01)
+                upstash.wait_until_held()
             upstash.reset()
-            time.sleep(0.6)
+            assert upstash.release() == 0
             assert client.run("EXISTS", "late", "m") == 0
             assert client.run("SCRIPT", "EXISTS", sha) == [0]
             upstash.reset()
@@ -209,7 +207,7 @@ def test_an_endless_script_that_comes_late_is_ended_all_the_same(
     with contextlib.suppress(urllib3.exceptions.HTTPError):
         client.run("EVAL", "while true do end", 0)
     time.sleep(0.3)
-    client.upstash._gateway.drop_late()  # type: ignore[union-attr]
+    client.upstash._gateway.late.drop()  # type: ignore[union-attr]
     # The engine hears nobody before its own five seconds are over, and then says that it is busy.
     end = time.monotonic() + 15
     while client.ask("/", ["PING"])[0] != 200 and time.monotonic() < end:

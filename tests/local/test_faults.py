@@ -44,6 +44,8 @@ def test_which_requests_a_fault_is_meant_for(pattern: str, hit: bool) -> None:
         {"kind": "reset", "matching": 1}, {"kind": "reply_lost", "applied": False}, {"kind": "delay", "seconds": "1"},
         {"kind": "delay", "jitter": float("nan")}, {"kind": "reply_lost", "seconds": 1}, {"kind": "reset", "jitter": 1},
         {"kind": "throttled", "jitter": 1}, {"kind": "reset", "times": True}, {"kind": "reset", "applied": "false"},
+        {"kind": "reset", "held": True}, {"kind": "delay", "held": 1}, {"kind": "delay", "held": True, "seconds": 1},
+        {"kind": "replayed", "held": True, "jitter": 1}, {"kind": "replayed", "applied": True},
     ],
 )  # fmt: skip
 def test_a_fault_that_makes_no_sense(bad: dict[str, Any]) -> None:
@@ -88,6 +90,7 @@ def test_a_fault_as_the_command_line_has_it() -> None:
     fault = Fault.parse("throttled:times=2,matching=LPUSH message_store:*,seconds=1.5")
     assert fault == Fault("throttled", seconds=1.5, times=2, matching="LPUSH message_store:*")
     assert Fault.parse("reset:applied=true").runs_commands
+    assert Fault.parse("replayed:held=true,matching=LPUSH") == Fault("replayed", held=True, matching="LPUSH")
 
 
 def kinds(faults: Faults, commands: Any = PUSH, requests: int = 1) -> list[str]:
@@ -289,3 +292,106 @@ def test_a_batch_is_hit_by_any_of_its_commands(client: Client) -> None:
     batch = [*PUSH, ["EXPIRE", "message_store:s", "60"]]
     assert client.ask("/multi-exec", batch)[0] == 500
     assert client.ask("/multi-exec", batch)[0] == 200
+
+
+# Late, at a moment the test chooses.
+
+
+def test_a_request_is_held_until_its_release_and_applied_when_that_returns(client: Client) -> None:
+    upstash = client.upstash
+    upstash.faults.next("applied_late", held=True, matching="LPUSH")
+    assert push(upstash) == b""
+    # The client was told nothing, and nothing is stored, however long the test goes on.
+    assert (length(client), upstash.held) == (0, [("LPUSH message_store:s",)])
+    assert upstash.release() == 1
+    assert (length(client), upstash.held) == (1, [])
+    assert upstash.release() == 0
+
+
+def test_held_requests_are_released_in_order_by_count_and_by_command(client: Client) -> None:
+    upstash = client.upstash
+    upstash.faults.add("applied_late", held=True, times=3)
+    for words in (["RPUSH", "l", "1"], ["RPUSH", "l", "2"], ["RPUSH", "m", "3"]):
+        with pytest.raises(urllib3.exceptions.HTTPError):
+            client.send("/", words)
+    assert upstash.release(matching="RPUSH m") == 1
+    assert (client.run("LRANGE", "l", 0, -1), client.run("LRANGE", "m", 0, -1)) == ([], ["3"])
+    assert upstash.release(1) == 1
+    assert client.run("LRANGE", "l", 0, -1) == ["1"]
+    assert upstash.release() == 1
+    assert client.run("LRANGE", "l", 0, -1) == ["1", "2"]
+    with pytest.raises(ValueError, match="count"):
+        upstash.release(-1)
+
+
+@pytest.mark.parametrize("applied", [False, True])
+def test_a_held_delay_keeps_the_request_or_only_its_reply(client: Client, applied: bool) -> None:
+    upstash = client.upstash
+    upstash.faults.next("delay", held=True, applied=applied)
+    with connected(upstash) as raw:
+        raw.sendall(raw_request(upstash, json.dumps(PUSH[0]).encode()))
+        upstash.wait_until_held()
+        assert client.run("LLEN", "message_store:s") == applied
+        assert upstash.release() == 1
+        assert client.run("LLEN", "message_store:s") == 1
+        assert statuses(raw.recv(4096)) == [200]
+
+
+def test_a_held_request_is_applied_also_where_its_client_has_left(client: Client) -> None:
+    client.upstash.faults.next("delay", held=True)
+    with connected(client.upstash) as raw:
+        raw.sendall(raw_request(client.upstash, json.dumps(PUSH[0]).encode()))
+        client.upstash.wait_until_held()
+    assert client.upstash.release() == 1
+    assert length(client) == 1
+
+
+def test_a_request_is_replayed_at_once_as_by_a_proxy_that_retries(client: Client) -> None:
+    client.upstash.faults.next("replayed", matching="LPUSH")
+    assert client.run(*PUSH[0]) == 2
+    assert client.run("LLEN", "message_store:s") == 2
+    assert client.upstash.stats.billed_commands == 3
+
+
+def test_a_request_is_replayed_late(client: Client) -> None:
+    client.upstash.faults.next("replayed", held=True)
+    assert client.run(*PUSH[0]) == 1
+    assert client.upstash.release() == 1
+    assert length(client) == 2
+
+
+def test_a_request_is_applied_its_reply_lost_and_applied_again(client: Client) -> None:
+    client.upstash.faults.next("applied_late", held=True, applied=True)
+    assert push(client.upstash) == b""
+    assert length(client) == 1
+    client.upstash.release()
+    assert length(client) == 2
+
+
+@pytest.mark.parametrize("end", ["flush", "reset"])
+def test_what_is_held_is_forgotten_with_the_data(client: Client, end: str) -> None:
+    client.upstash.faults.next("applied_late", "delay", held=True)
+    push(client.upstash)
+    with connected(client.upstash) as raw:
+        raw.sendall(raw_request(client.upstash, json.dumps(PUSH[0]).encode()))
+        client.upstash.wait_until_held(2)
+        getattr(client.upstash, end)()
+        assert read_all(raw) == b""
+    assert client.upstash.release() == 0
+    assert length(client) == 0
+
+
+def test_waiting_for_what_is_not_held_ends(client: Client) -> None:
+    with pytest.raises(TimeoutError, match="not held"):
+        client.upstash.wait_until_held(timeout=0.01)
+
+
+def test_a_server_with_held_requests_stops() -> None:
+    with LocalUpstash() as upstash:
+        upstash.faults.next("applied_late", "delay", held=True)
+        push(upstash)
+        with connected(upstash) as raw:
+            raw.sendall(raw_request(upstash))
+            upstash.wait_until_held(2)
+            upstash.stop()
+            assert read_all(raw) == b""

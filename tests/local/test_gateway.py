@@ -108,6 +108,73 @@ def test_a_body_that_is_no_command(client: Client, body: bytes) -> None:
     assert answer["error"].startswith("ERR ")
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "stored"),
+    [
+        ("/", b'["SET","k",true]', "true"),
+        ("/", b'["SET",true,false]', None),
+        ("/", b'["EVAL","return redis.call(\'SET\', KEYS[1], ARGV[1])",1,"k",false]', "false"),
+        ("/pipeline", b'[["PING"],["SET","k",true]]', "true"),
+        ("/multi-exec", b'[["SET","k",false],["PING"]]', "false"),
+        ("/set/k", b"true", "true"),
+        ("/", b'["SET","k",true,"EX",100]', "true"),
+        ("/pipeline", b'[["SET","k",true],["SET","j",1.50]]', "true"),
+    ],
+)
+def test_booleans_are_words(client: Client, path: str, body: bytes, stored: str | None) -> None:
+    client.ask(path, body)
+    assert client.run("GET", "k") == stored
+    if stored is None:
+        assert client.run("GET", "true") == "false"
+
+
+@pytest.mark.parametrize(
+    ("argument", "error"),
+    [
+        (b"null", "ERR null args are not supported"),
+        (b"[1]", 'ERR unsupported arg type: "[": json.Delim'),
+        (b'{"a":1}', 'ERR unsupported arg type: "{": json.Delim'),
+    ],
+)
+def test_other_arguments_are_refused_as_upstash_does(client: Client, argument: bytes, error: str) -> None:
+    batch = b'[["SET","k","v"],["SET","k",%b]]' % argument
+    for path, body in (("/", b'["SET","k",%b]' % argument), ("/pipeline", batch), ("/multi-exec", batch)):
+        assert client.ask(path, body) == (400, {"error": error})
+    assert client.run("GET", "k") is None
+
+
+@pytest.mark.parametrize("number", ["123456789012345678901234567890", "1.50", "1e-7", "1E400", "0.1", "-1e+21"])
+def test_numbers_are_stored_as_they_are_written(client: Client, number: str) -> None:
+    for path, body in (("/", f'["SET","k",{number}]'), ("/pipeline", f'[["PING"],["SET","k",{number}]]')):
+        client.ask(path, body.encode())
+        assert client.run("GET", "k") == number
+
+
+@pytest.mark.parametrize(
+    ("command", "lacking"),
+    [
+        (["SCAN", 0, "withtype"], "SCAN WITHTYPE"),
+        (["SCAN", 0, "MATCH", "*", "COUNT", 10, "TYPE", "list", "WITHTYPE"], "SCAN WITHTYPE"),
+        (["BITOP", "ANDOR", "d", "a", "b"], "BITOP ANDOR"),
+        (["XADD", "x", "KEEPREF", "MAXLEN", "=", 1, "*", "f", "v"], "XADD KEEPREF"),
+        (["XTRIM", "x", "MAXLEN", "=", 1, "delref"], "XTRIM DELREF"),
+        (["XDELEX", "x", "IDS", 1, "1-1"], "XDELEX"),
+        (["MOVE", "k", 1], "MOVE"),
+        (["COPY", "a", "b", "DB", 1], "COPY DB"),
+        (["COPY", "a", "b", "REPLACE", "db", 0], "COPY DB"),
+    ],
+)
+def test_what_the_engine_lacks_or_has_too_much_is_not_available(client: Client, command: Any, lacking: str) -> None:
+    assert f"ERR Command is not available: '{lacking}'" in client.error(*command)
+
+
+def test_what_only_looks_like_such_an_option_is_none(client: Client) -> None:
+    client.run("SET", "withtype", "v")
+    assert client.run("SCAN", 0, "MATCH", "withtype")[1] == ["withtype"]
+    assert client.run("COPY", "withtype", "DB") == 1
+    assert client.error("BITOP", "TWO", "d", "a").startswith("ERR syntax error")
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"[[]]", b'["GET","k"]', b'[["GET","k"],[]]', b'[["GET",null]]'])
 @pytest.mark.parametrize("path", ["/pipeline", "/multi-exec"])
 def test_a_body_that_is_no_batch(client: Client, path: str, body: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import subprocess
@@ -10,10 +11,12 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from chatstash.local import LocalUpstash
+from chatstash.local.http import HttpConnection, HttpResponse, HttpServer
 from tests.local.client import Client, connected, raw_request, read_all, replies_to, statuses
 from tests.local.test_cli import serving
 
@@ -34,17 +37,17 @@ def others_are_served(upstash: LocalUpstash) -> Iterator[None]:
         (b"GET / HTTP/9.9\r\n\r\n", 400),
         (b"GET /\x01 HTTP/1.1\r\n\r\n", 400),
         (b"FLY / HTTP/1.1\r\nhost: x\r\n\r\n", 405),
-        (b"DELETE / HTTP/1.1\r\nhost: x\r\n\r\n", 405),
+        (b"DELETE /?_token=TOKEN HTTP/1.1\r\nhost: x\r\n\r\n", 405),
         (b"POST / HTTP/1.1\r\ncontent-length: abc\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello!", 400),
         (b"POST / HTTP/1.1\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"POST /?_token=TOKEN HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", 400),
         (b"POST / HTTP/1.1\r\nbad header\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\na: b\r\n c: d\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nauthorization: Bearer \x00\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", 401),
         (b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n", 401),
-        (b"CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\n", 405),
+        (b"CONNECT x:1 HTTP/1.1\r\nhost: x\r\nauthorization: Bearer TOKEN\r\n\r\n", 405),
         (b"GET /%ff%00 HTTP/1.1\r\nhost: x\r\n\r\n", 401),
         (b"GET " + b"/a" * 100_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n", 431),
         (b"GET / HTTP/1.1\r\nx: " + b"a" * 200_000 + b"\r\n\r\n", 431),
@@ -54,7 +57,7 @@ def others_are_served(upstash: LocalUpstash) -> Iterator[None]:
     ids=range(21),
 )
 def test_what_is_no_request_is_refused_and_the_connection_ends(upstash: LocalUpstash, data: bytes, status: int) -> None:
-    answer = replies_to(upstash, data)
+    answer = replies_to(upstash, data.replace(b"TOKEN", upstash.token.encode()))
     assert statuses(answer)[:1] == [status]
     assert b"Traceback" not in answer
     assert b'{"error":"' in answer
@@ -258,3 +261,44 @@ def test_many_at_once_while_others_misbehave(upstash: LocalUpstash) -> None:
         stop.set()
         for thread in troublemakers:
             thread.join()
+
+
+# Who has no token.
+
+
+def without_token(length: int, headers: str = "") -> bytes:
+    head = f"POST / HTTP/1.1\r\nhost: x\r\nauthorization: Bearer wrong\r\n{headers}content-length: {length}\r\n\r\n"
+    return head.encode()
+
+
+@pytest.mark.parametrize("headers", ["", "expect: 100-continue\r\n", "connection: upgrade\r\nupgrade: h2c\r\n"])
+def test_the_token_is_looked_at_before_the_body(upstash: LocalUpstash, headers: str) -> None:
+    # Not one byte of the gigabyte is sent, and none is waited for.
+    with connected(upstash) as client:
+        client.sendall(without_token(10**9, headers))
+        assert statuses(client.recv(4096)) == [401]
+    assert [(entry.status, entry.bytes_received) for entry in upstash.log[1:]] == [(401, 0)]
+
+
+def test_nothing_is_kept_of_a_body_without_a_token() -> None:
+    async def held() -> tuple[int, bytes]:
+        written = bytearray()
+        transport = Mock(is_closing=lambda: False, write=written.extend)
+        server = HttpServer(Mock(), Mock(), lambda _: HttpResponse(401, b"{}"))
+        connection = HttpConnection(server)
+        connection.connection_made(transport)
+        connection.data_received(without_token(10**9) + b"x" * 100_000)
+        for _ in range(1000):
+            connection.data_received(b"x" * 100_000)
+        await asyncio.sleep(0)
+        return sum(map(len, connection._body)), bytes(written)
+
+    kept, written = asyncio.run(held())
+    assert kept == 0
+    assert statuses(written) == [401]
+
+
+def test_a_head_without_a_token_is_answered_without_a_body(upstash: LocalUpstash) -> None:
+    answer = replies_to(upstash, b"HEAD /ping HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert statuses(answer) == [401]
+    assert answer.endswith(b"\r\n\r\n")

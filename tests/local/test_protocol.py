@@ -88,7 +88,7 @@ def test_a_body_is_a_command_or_a_bad_request(body: bytes) -> None:
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists))
 def test_json_that_is_no_command_is_a_bad_request(value: Any) -> None:
-    if isinstance(value, list) and value and all(isinstance(word, str | float) for word in value):
+    if isinstance(value, list) and value and all(isinstance(word, str | float | bool) for word in value):
         return
     with pytest.raises(BadRequest):
         parse_call(b"/", {}, json.dumps(value).encode())

@@ -134,7 +134,7 @@ def _no_constant(name: str) -> Any:
 
 def _command(row: Any, body: bytes | None) -> EngineCommand:
     if not isinstance(row, list) or not row:
-        raise BadRequest("ERR failed to parse command: an array of strings and numbers is wanted")
+        raise BadRequest("ERR failed to parse command: an array of strings, numbers and booleans is wanted")
     try:
         return [word if type(word) is str and word.isascii() else _argument(word) for word in row]
     except _NumbersAsWritten:
@@ -151,4 +151,13 @@ def _argument(word: Any) -> str | bytes:
         return str(word)
     if type(word) is float:
         raise _NumbersAsWritten
-    raise BadRequest("ERR failed to parse command: an array of strings and numbers is wanted")
+    if type(word) is bool:
+        return "true" if word else "false"
+    raise BadRequest(_unsupported(word))
+
+
+def _unsupported(word: Any) -> str:
+    """Return Upstash's error for an argument that is null, an array or an object."""
+    if word is None:
+        return "ERR null args are not supported"
+    return f'ERR unsupported arg type: "{"[" if isinstance(word, list) else "{"}": json.Delim'

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from chatstash.local.commands import LONGEST_NAME, EngineReply, name_of, text_of
 
 # Read commands that a read-only token may not run, as Upstash documents, and those that say what others do.
-_TOO_POWERFUL = {"SCAN", "KEYS", "MONITOR"}
+_TOO_POWERFUL = {"SCAN", "CLUSTERSCAN", "KEYS", "MONITOR"}
 # Not flagged as reads, but nothing is written by them.
 _HARMLESS = {"PING", "ECHO", "TIME", "INFO", "COMMAND", "PUBSUB", "SUBSCRIBE", "PSUBSCRIBE"}
 

@@ -6,6 +6,7 @@ It implements no data command itself.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -24,14 +25,19 @@ from chatstash.local.commands import (
     runs_script,
     size_of,
 )
-from chatstash.local.link import Feed, Link, LinkLost, connect, feed
+from chatstash.local.link import Feed, Link, LinkLost, connect, database_number, feed
 from chatstash.local.plans import Limits, request_too_large, too_many_commands
-from chatstash.local.refusals import BadRequest, not_available, not_permitted, refusal_of
+from chatstash.local.refusals import BadRequest, explained_option, not_available, not_permitted, refusal_of
 from chatstash.local.replica import REPLICATION, Replica, leader_position
-from chatstash.local.scripts import Scripts, explained, guarded
+from chatstash.local.sandbox import Sandbox
+from chatstash.local.scripts import Scripts, explained
 from chatstash.local.stats import Counted
 from chatstash.local.turns import Turns
 
+_NO_SANDBOX = (
+    "ERR scripts are not available: the Redis that was given takes no access rules, "
+    "which would keep the scripts of this token within its database ({})"
+)
 _MAY_END_SCRIPTS = {"SCRIPT", "FUNCTION"}
 LONGEST_SCRIPT_SECONDS = 10.0
 """After so long a script is ended, for the engine does nothing else meanwhile; its client gets the engine's error."""
@@ -62,7 +68,9 @@ class Database:
         limits: What it may hold and be asked.
         read_regions: How many regions a write is billed for besides the first.
         replica_lag: How far a replica that answers reads is behind, in seconds; None is no replica.
-        is_ours: Whether the engine serves nobody else, so that its access rules may be used.
+        is_ours: Whether the engine serves nobody else.
+        trusts_scripts: Whether scripts may run on an engine that takes no access rules (Redis before 6, or a login
+            without that permission), where nothing keeps them from its other databases.
     """
 
     def __init__(
@@ -73,6 +81,7 @@ class Database:
         read_regions: int = 0,
         replica_lag: float | None = None,
         is_ours: bool = False,
+        trusts_scripts: bool = False,
     ) -> None:
         self._engine_url = engine_url
         self._limits = limits
@@ -83,8 +92,10 @@ class Database:
         self._table = CommandTable()
         self._billing = Billing(self._table, read_regions)
         self._capacity = Capacity(limits, self._table)
-        # Scripts have one of their own: what they answer may be nested too deeply to be read, which breaks the link.
-        self._links: dict[bool, Link] = {}
+        self._trusts_scripts = trusts_scripts
+        # Scripts have links of their own: what they answer may be nested too deeply to be read, which breaks the link.
+        self._links: dict[Sandbox | None, Link] = {}
+        self._sandboxes: dict[bool, Sandbox] = {}
         self._turns = Turns()
         self._watching: set[asyncio.Task[list[EngineReply]]] = set()
         self._connecting = asyncio.Lock()
@@ -98,12 +109,18 @@ class Database:
         self._table = CommandTable.of(table)
         self._billing = Billing(self._table, self._read_regions)
         self._capacity = Capacity(self._limits, self._table)
+        self._sandboxes = {
+            read_only: Sandbox(self._table, read_only=read_only, is_ours=self._is_ours) for read_only in (False, True)
+        }
         await self._capacity.open(link)
         if self._replica is not None:
             await self._replica.open()
 
     async def close(self) -> None:
-        """Close the connection to the engine, and end the replica."""
+        """Close the connections to the engine, and end the replica."""
+        if not self._is_ours and len(self._links) > 1:
+            with contextlib.suppress(LinkLost, OSError):
+                await (await self._engine()).run([sandbox.remove for sandbox in self._sandboxes.values()])
         for link in self._links.values():
             link.close()
         if self._replica is not None:
@@ -129,7 +146,7 @@ class Database:
         if call.kind is not Kind.PIPELINE and (error := next(filter(None, refusals), None)):
             raise BadRequest(error)
         taken = [command for command, refusal in zip(call.commands, refusals, strict=True) if refusal is None]
-        answer = await self._run(call.kind, taken, seen)
+        answer = await self._run(call.kind, taken, seen, read_only=read_only)
         self._billed += answer.counted.billed
         if len(taken) < len(refusals):
             ran = iter(answer.replies)
@@ -147,8 +164,7 @@ class Database:
 
     async def flush(self) -> None:
         """Empty the database at once, on the replica too."""
-        # A Redis of the user's may hold other databases besides this one.
-        _, info = await self._certainly([["FLUSHALL" if self._is_ours else "FLUSHDB"], REPLICATION])
+        _, info = await self._certainly([self._to_engine(["FLUSHALL"]), REPLICATION])
         if self._replica is not None:
             await self._replica.catch_up(self._advance(info))
 
@@ -170,6 +186,11 @@ class Database:
         return replies
 
     @property
+    def number(self) -> int:
+        """Which of its engine's databases it is."""
+        return database_number(self._engine_url)
+
+    @property
     def is_running(self) -> bool:
         """Whether what belongs to the database besides its engine is alive."""
         return self._replica is None or self._replica.is_running
@@ -181,15 +202,24 @@ class Database:
         self._position = max(self._position, position)
         return self._position
 
-    async def _engine(self, *, for_scripts: bool = False) -> Link:
-        link = self._links.get(for_scripts)
+    async def _engine(self, sandbox: Sandbox | None = None) -> Link:
+        link = self._links.get(sandbox)
         if link is not None and not link.is_lost:
             return link
         async with self._connecting:
-            link = self._links.get(for_scripts)
+            link = self._links.get(sandbox)
             if link is None or link.is_lost:
-                link = self._links[for_scripts] = await connect(self._engine_url)
+                link = self._links[sandbox] = await self._connected(sandbox)
             return link
+
+    async def _connected(self, sandbox: Sandbox | None) -> Link:
+        link = await connect(self._engine_url)
+        replies = await link.run(sandbox.enter) if sandbox is not None else []
+        refusal = next((reply for reply in replies if isinstance(reply, hiredis.ReplyError)), None)
+        if refusal is not None and not self._trusts_scripts:
+            link.close()
+            raise BadRequest(_NO_SANDBOX.format(refusal))
+        return link
 
     def _refusals(self, commands: Sequence[EngineCommand], *, read_only: bool) -> list[str | None]:
         refusals = []
@@ -215,7 +245,7 @@ class Database:
             return not_permitted(name)
         return None
 
-    async def _run(self, kind: Kind, commands: Sequence[EngineCommand], seen: int | None) -> Answer:
+    async def _run(self, kind: Kind, commands: Sequence[EngineCommand], seen: int | None, *, read_only: bool) -> Answer:
         names = set(map(name_of, commands))
         if not names.isdisjoint(_MAY_END_SCRIPTS) and any(map(ends_script, commands)):
             return Answer(await self._run_apart(commands), self._billing.counted(commands))
@@ -223,8 +253,9 @@ class Database:
         is_read = kind is not Kind.TRANSACTION and not scripted and all(map(self._table.reads, commands))
         if self._replica is not None and is_read:
             return await self._run_on_replica(self._replica, commands, seen)
-        running = self._run_scripts(kind, commands) if scripted else self._run_plain(kind, commands)
-        return await running
+        if scripted:
+            return await self._run_scripts(kind, commands, self._sandboxes[read_only])
+        return await self._run_plain(kind, commands)
 
     async def _run_on_replica(self, replica: Replica, commands: Sequence[EngineCommand], seen: int | None) -> Answer:
         # One from beyond the leader's end is none that this server gave.
@@ -236,7 +267,7 @@ class Database:
 
     async def _run_plain(self, kind: Kind, commands: Sequence[EngineCommand]) -> Answer:
         """Run commands without scripts among them."""
-        sent = [self._scripts.to_engine(command) for command in commands]
+        sent = [self._to_engine(command) for command in commands]
         if kind is Kind.TRANSACTION:
             sent = [["MULTI"], *sent, ["EXEC"]]
         if self._replica is not None:
@@ -249,16 +280,17 @@ class Database:
         counted = self._billing.counted(commands)
         return Answer(self._as_client_expects(commands, replies), counted, position)
 
-    async def _run_scripts(self, kind: Kind, commands: Sequence[EngineCommand]) -> Answer:
+    async def _run_scripts(self, kind: Kind, commands: Sequence[EngineCommand], sandbox: Sandbox) -> Answer:
         """Run commands with scripts among them, whose own commands are counted by the engine."""
         await self._learn_functions(commands)
-        steps = [self._steps(command, guards=kind is not Kind.TRANSACTION) for command in commands]
+        steps = [self._steps(command, None if kind is Kind.TRANSACTION else sandbox) for command in commands]
         sent = [step for group in steps for step in group]
         if kind is Kind.TRANSACTION:
             sent = [["MULTI"], *sent, ["EXEC"]]
-        before, *replies, after, info = await self._watched([COUNTS, *sent, COUNTS, REPLICATION])
+        before, *replies, after, info = await self._watched([COUNTS, *sent, COUNTS, REPLICATION], sandbox)
         within = self._billing.within_scripts(sent, replies, before, after)
         replies = _of_transaction(replies) if kind is Kind.TRANSACTION else _of_steps(steps, replies)
+        replies = [*map(explained, replies)]
         counted = self._billing.counted(commands, within)
         return Answer(self._as_client_expects(commands, replies), counted, self._advance(info))
 
@@ -267,26 +299,33 @@ class Database:
             (libraries,) = await (await self._engine()).run([["FUNCTION", "LIST"]])
             self._scripts.learn_functions(libraries)
 
-    def _steps(self, command: EngineCommand, *, guards: bool) -> list[EngineCommand]:
+    def _steps(self, command: EngineCommand, guard: Sandbox | None) -> list[EngineCommand]:
         """Return what the engine is sent for a command; a transaction locks the whole database, and guards nothing."""
-        locks = guards and self._is_ours and self._scripts.locks_keys(command)
-        sent = self._scripts.to_engine(command)
-        return guarded(sent) if locks else [sent]
+        sent = self._to_engine(command)
+        locks = guard is not None and self._is_ours and self._scripts.locks_keys(command)
+        return guard.guarded(sent) if guard is not None and locks else [sent]
 
-    async def _watched(self, commands: Sequence[EngineCommand]) -> list[EngineReply]:
+    def _to_engine(self, command: EngineCommand) -> EngineCommand:
+        """Return a command as the engine takes it."""
+        if not self._is_ours and name_of(command) == "FLUSHALL":
+            # A Redis of the user's may hold other databases besides this one.
+            return ["FLUSHDB", *command[1:]]
+        return self._scripts.to_engine(command)
+
+    async def _watched(self, commands: Sequence[EngineCommand], sandbox: Sandbox) -> list[EngineReply]:
         """Run commands with a script among them, and end a script that holds up everybody.
 
         That goes on where whoever asked is gone.
         """
-        watching = asyncio.get_running_loop().create_task(self._watch(commands))
+        watching = asyncio.get_running_loop().create_task(self._watch(commands, sandbox))
         self._watching.add(watching)
         watching.add_done_callback(self._watching.discard)
         return await asyncio.shield(watching)
 
-    async def _watch(self, commands: Sequence[EngineCommand]) -> list[EngineReply]:
+    async def _watch(self, commands: Sequence[EngineCommand], sandbox: Sandbox) -> list[EngineReply]:
         # Alone, for what the engine counts meanwhile is taken for the script's.
         async with self._turns.alone():
-            return await self._run_to_the_end((await self._engine(for_scripts=True)).run(commands))
+            return await self._run_to_the_end((await self._engine(sandbox)).run(commands))
 
     async def _run_to_the_end(self, replies: asyncio.Future[list[EngineReply]]) -> list[EngineReply]:
         while not (await asyncio.wait({replies}, timeout=LONGEST_SCRIPT_SECONDS))[0]:
@@ -308,13 +347,19 @@ class Database:
         self, commands: Sequence[EngineCommand], replies: Sequence[EngineReply]
     ) -> list[EngineReply]:
         pairs = zip(commands, replies, strict=True)
-        return [self._limited(self._scripts.to_client(command, reply)) for command, reply in pairs]
+        return [self._limited(self._scripts.to_client(command, _explained(command, reply))) for command, reply in pairs]
 
     def _limited(self, reply: EngineReply) -> EngineReply:
         limit = self._limits.max_request_bytes
         if limit is None or isinstance(reply, int) or (size := encoding.size_of(reply)) <= limit:
             return reply
         return hiredis.ReplyError(request_too_large(limit, size))
+
+
+def _explained(command: EngineCommand, reply: EngineReply) -> EngineReply:
+    if not isinstance(reply, hiredis.ReplyError):
+        return reply
+    return hiredis.ReplyError(explained_option(command, str(reply)))
 
 
 def _of_transaction(replies: Sequence[EngineReply]) -> list[EngineReply]:
@@ -330,7 +375,9 @@ def _of_steps(steps: Sequence[Sequence[EngineCommand]], replies: Sequence[Engine
     found = []
     start = 0
     for group in steps:
-        found.append(replies[start] if len(group) == 1 else explained(replies[start + 2]))
+        guards = replies[start : start + 2] if len(group) > 1 else []
+        failure = next((reply for reply in guards if isinstance(reply, hiredis.ReplyError)), None)
+        found.append(failure or replies[start + len(guards)])
         start += len(group)
     return found
 

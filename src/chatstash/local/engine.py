@@ -122,7 +122,7 @@ class Engine:
         options = {
             "port": "0",
             "unixsocket": str(self._socket),
-            "unixsocketperm": "700",
+            "unixsocketperm": "600",
             "dir": str(folder),
             "save": "",
             "appendonly": "yes" if self._data else "no",

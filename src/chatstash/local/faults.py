@@ -20,6 +20,7 @@ FaultKind: TypeAlias = Literal[
     "reply_lost",
     "request_lost",
     "applied_late",
+    "replayed",
     "reset",
     "truncated",
     "unavailable",
@@ -27,9 +28,9 @@ FaultKind: TypeAlias = Literal[
     "throttled",
     "no_answer",
 ]
-_TAKE_SECONDS = {"delay", "applied_late", "throttled"}
-_TAKE_JITTER = {"delay", "applied_late"}
-_WAYS_TO_APPLY = {"reply_lost": True, "request_lost": False, "truncated": True, "throttled": False}
+_LATE = {"delay", "applied_late", "replayed"}
+_TAKE_SECONDS = {*_LATE, "throttled"}
+_WAYS_TO_APPLY = {"reply_lost": True, "request_lost": False, "truncated": True, "throttled": False, "replayed": True}
 """Whether the commands are run, where the kind itself says it."""
 
 
@@ -40,21 +41,26 @@ class Fault:
     Attributes:
         kind: `delay` (the request waits before it is run), `reply_lost` (run, then the connection is closed without a
             reply), `request_lost` (closed, nothing run), `applied_late` (closed at once, run after `seconds`),
-            `reset` (as `request_lost`, by a TCP reset), `truncated` (run, half of the body), `unavailable` (503 and a
-            page of HTML), `server_error` (500 and an error in JSON), `throttled` (429 and Retry-After), `no_answer`
-            (the connection stays open, silent).
-        seconds: How long a `delay` waits, how late `applied_late` is, what `throttled` asks the client to wait.
-        jitter: Up to so many seconds more, at random; for `delay` and `applied_late`.
+            `replayed` (run and answered, and run a second time after `seconds`; without `seconds` and `held` at once,
+            and the reply is that of the second run, as from a proxy that retries), `reset` (as `request_lost`, by a TCP
+            reset), `truncated` (run, half of the body), `unavailable` (503 and a page of HTML), `server_error` (500
+            and an error in JSON), `throttled` (429 and Retry-After), `no_answer` (the connection stays open, silent).
+        seconds: How long a `delay` waits, how late `applied_late` and the second run of `replayed` are, what
+            `throttled` asks the client to wait.
+        jitter: Up to so many seconds more, at random; for `delay`, `applied_late` and `replayed`.
+        held: Instead of `seconds`: until `LocalUpstash.release` (or POST /release); for the same kinds as `jitter`.
         probability: Of a request that matches being hit, from 0 to 1.
         times: How many requests to hit, at most; None is without end.
         matching: Which requests: those with a command of this name (`LPUSH`), or of this name and first argument
             (`LPUSH message_store:*`), `*` and `?` as in a shell, capitals or not; empty for all.
-        applied: Whether the commands are run all the same; for `reset`, `unavailable`, `server_error`, `no_answer`.
+        applied: Whether the commands are run all the same; for `reset`, `unavailable`, `server_error`, `no_answer`. A
+            `delay` that is applied holds up only the reply; `applied_late` is then run at once and a second time later.
     """
 
     kind: FaultKind
     seconds: float = 0.0
     jitter: float = 0.0
+    held: bool = False
     probability: float = 1.0
     times: int | None = None
     matching: str = ""
@@ -66,18 +72,26 @@ class Fault:
         for name in ("seconds", "jitter"):
             _check_number(name, getattr(self, name), 0, 3600)
         _check_number("probability", self.probability, 0, 1)
-        if self.seconds and self.kind not in _TAKE_SECONDS:
-            raise ValueError(f"seconds is not for {self.kind}: only for {', '.join(sorted(_TAKE_SECONDS))}")
-        if self.jitter and self.kind not in _TAKE_JITTER:
-            raise ValueError(f"jitter is not for {self.kind}: only for {', '.join(sorted(_TAKE_JITTER))}")
+        self._check_time()
         if self.times is not None and (type(self.times) is not int or self.times < 1):
             raise ValueError("times must be a whole number from 1, or None for without end")
         if not isinstance(self.matching, str):
             raise ValueError("matching must be text, such as LPUSH")
         if not isinstance(self.applied, bool | None):
             raise ValueError("applied must be true or false")
-        if self.applied is not None and self.kind in {*_WAYS_TO_APPLY, "delay", "applied_late"}:
+        if self.applied is not None and self.kind in _WAYS_TO_APPLY:
             raise ValueError(f"applied is not for {self.kind}, which says it itself")
+
+    def _check_time(self) -> None:
+        if self.seconds and self.kind not in _TAKE_SECONDS:
+            raise ValueError(f"seconds is not for {self.kind}: only for {', '.join(sorted(_TAKE_SECONDS))}")
+        if (self.jitter or self.held) and self.kind not in _LATE:
+            name = "jitter" if self.jitter else "held"
+            raise ValueError(f"{name} is not for {self.kind}: only for {', '.join(sorted(_LATE))}")
+        if not isinstance(self.held, bool):
+            raise ValueError("held must be true or false")
+        if self.held and (self.seconds or self.jitter):
+            raise ValueError("give either held or seconds: a request that is held waits until it is released")
 
     @property
     def runs_commands(self) -> bool:
@@ -115,7 +129,12 @@ class Fault:
 
     def matches(self, commands: Iterable[EngineCommand]) -> bool:
         """Tell whether a request with these commands is meant."""
-        return not self.matching or any(_matches(self.matching, command) for command in commands)
+        return matches(self.matching, commands)
+
+
+def matches(pattern: str, commands: Iterable[EngineCommand]) -> bool:
+    """Tell whether any of these commands is meant by a `Fault.matching`."""
+    return not pattern or any(_matches(pattern, command) for command in commands)
 
 
 def _check_number(name: str, value: object, least: float, most: float) -> None:
@@ -125,13 +144,14 @@ def _check_number(name: str, value: object, least: float, most: float) -> None:
 
 def _as_bool(text: str) -> bool:
     if text.lower() not in ("true", "false"):
-        raise ValueError("applied must be true or false")
+        raise ValueError("true or false is wanted")
     return text.lower() == "true"
 
 
 _READERS: dict[str, Any] = {
     "seconds": float,
     "jitter": float,
+    "held": _as_bool,
     "probability": float,
     "times": int,
     "matching": str,

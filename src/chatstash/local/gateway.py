@@ -25,6 +25,7 @@ from chatstash.local.database import Answer, Database
 from chatstash.local.encoding import Encoding
 from chatstash.local.faults import Fault, Faults
 from chatstash.local.http import Delivery, HttpRequest, HttpResponse
+from chatstash.local.late import LateRequests
 from chatstash.local.link import Feed, LinkLost
 from chatstash.local.monitor import monitored
 from chatstash.local.refusals import BadRequest
@@ -34,6 +35,7 @@ _DELIVERIES = {
     "reply_lost": Delivery.LOST,
     "request_lost": Delivery.LOST,
     "applied_late": Delivery.LOST,
+    "replayed": Delivery.WHOLE,
     "reset": Delivery.RESET,
     "truncated": Delivery.TRUNCATED,
     "no_answer": Delivery.NEVER,
@@ -61,8 +63,9 @@ class Gateway:
         self._stats = stats
         self._faults = faults
         self._server_id = secrets.token_hex(4)
-        self._late: set[asyncio.Task[None]] = set()
-        self._dropped = asyncio.Event()
+        self._replays: set[asyncio.Task[None]] = set()
+        self.late = LateRequests()
+        """The requests that a fault holds up."""
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer one request."""
@@ -81,6 +84,17 @@ class Gateway:
         self._count(handled, response)
         return response
 
+    def admit(self, head: HttpRequest) -> HttpResponse | None:
+        """Return the answer to a request whose token opens nothing, of which its body is not read."""
+        if self._access.grant_of(token_of(head.target, head.headers)) is not None:
+            return None
+        self._stats.requests += 1
+        handled = _Handled(head, self._stats.requests)
+        response = failure(401, "WRONGPASS invalid or missing auth token")
+        response.headers["upstash-sync-token"] = self._sync_token(handled)
+        self._count(handled, response)
+        return response
+
     def refuse(self, status: int, reason: str) -> HttpResponse:
         """Answer what is no request of the API at all."""
         self._stats.requests += 1
@@ -88,23 +102,17 @@ class Gateway:
         self._count(_Handled(HttpRequest("", b"", {}, b""), self._stats.requests), response)
         return response
 
-    def drop_late(self) -> None:
-        """Forget requests that are yet to be applied: those that come late, and those a delay holds up."""
-        for task in self._late:
-            task.cancel()
-        self._dropped.set()
-        self._dropped = asyncio.Event()
-
     async def close(self) -> None:
         """End what is still to be applied late."""
-        self.drop_late()
-        await asyncio.gather(*self._late, return_exceptions=True)
+        self.late.drop()
+        for replay in self._replays:
+            replay.cancel()
+        await asyncio.gather(*self._replays, return_exceptions=True)
 
     async def _answer(self, handled: _Handled) -> HttpResponse:
         request = handled.request
         grant = self._access.grant_of(token_of(request.target, request.headers))
-        if grant is None:
-            return failure(401, "WRONGPASS invalid or missing auth token")
+        assert grant is not None  # it was admitted
         handled.call = call = parse_call(request.target, request.headers, request.body)
         if faults := self._faults.pick(call.commands):
             return await self._answer_with_faults(handled, grant, faults)
@@ -117,7 +125,9 @@ class Gateway:
             if handled.request.method == "HEAD":
                 return HttpResponse(200, content_type="text/event-stream")
             feed = await grant.database.events(call, read_only=grant.read_only)
-            return HttpResponse(200, content_type="text/event-stream", events=_EventStream(call, feed))
+            return HttpResponse(
+                200, content_type="text/event-stream", events=_EventStream(call, feed, grant.database.number)
+            )
         handled.answer = answer = await grant.database.answer(call, read_only=grant.read_only, seen=handled.seen)
         if call.kind is Kind.COMMAND:
             status = 400 if isinstance(answer.replies[0], hiredis.ReplyError) else 200
@@ -131,38 +141,56 @@ class Gateway:
         self, handled: _Handled, grant: Grant[Database], faults: Sequence[Fault]
     ) -> HttpResponse:
         handled.fault = " ".join(fault.kind for fault in faults)
-        if await self._is_dropped_within(sum(fault.seconds for fault in faults if fault.kind == "delay")):
-            return HttpResponse(200, delivery=Delivery.LOST)
+        delays = [fault for fault in faults if fault.kind == "delay"]
         others = [fault for fault in faults if fault.kind != "delay"]
-        if not others:
+        async with self._delayed(handled, [fault for fault in delays if not fault.applied]) as goes_on:
+            if not goes_on:
+                return HttpResponse(200, delivery=Delivery.LOST)
+            response = await self._answer_with(handled, grant, others[0] if others else None)
+        async with self._delayed(handled, [fault for fault in delays if fault.applied]) as goes_on:
+            return response if goes_on else HttpResponse(200, delivery=Delivery.LOST)
+
+    @contextlib.asynccontextmanager
+    async def _delayed(self, handled: _Handled, delays: Sequence[Fault]) -> AsyncIterator[bool]:
+        """Wait for each of these delays; tells whether the request is to go on."""
+        async with contextlib.AsyncExitStack() as waits:
+            due = [self._due(handled, fault) for fault in delays]
+            yield all([await waits.enter_async_context(each) for each in due])
+
+    async def _answer_with(self, handled: _Handled, grant: Grant[Database], fault: Fault | None) -> HttpResponse:
+        if fault is None:
             return await self._answer_well(handled, grant)
-        fault = others[0]
-        if fault.kind == "applied_late":
-            self._apply_late(handled, grant, fault.seconds)
-        runs = fault.runs_commands and handled.call is not None and handled.call.kind is not Kind.EVENTS
-        response = await self._answer_well(handled, grant) if runs else HttpResponse(200)
+        is_event = handled.call is not None and handled.call.kind is Kind.EVENTS
+        response = (
+            await self._answer_well(handled, grant) if fault.runs_commands and not is_event else HttpResponse(200)
+        )
+        if fault.kind == "replayed" and not (fault.held or fault.seconds):
+            self._stats.count_late(handled.answer.counted)
+            response = await self._answer_well(handled, grant)
+        elif fault.kind in ("applied_late", "replayed") and not is_event:
+            self._replay(handled, grant, fault)
         return _spoilt(response, fault)
 
-    async def _is_dropped_within(self, seconds: float) -> bool:
-        if not seconds:
-            return False
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._dropped.wait(), seconds)
-            return True
-        return False
+    def _due(self, handled: _Handled, fault: Fault) -> contextlib.AbstractAsyncContextManager[bool]:
+        assert handled.call is not None
+        return self.late.due(fault, self.late.hold(handled.call.commands) if fault.held else None)
 
-    def _apply_late(self, handled: _Handled, grant: Grant[Database], seconds: float) -> None:
-        task = asyncio.get_running_loop().create_task(self._applied_late(handled, grant, seconds))
-        self._late.add(task)
-        task.add_done_callback(self._late.discard)
+    def _replay(self, handled: _Handled, grant: Grant[Database], fault: Fault) -> None:
+        # Held from this moment on: who is answered now can release it.
+        task = asyncio.get_running_loop().create_task(self._replayed(handled, grant, self._due(handled, fault)))
+        self._replays.add(task)
+        task.add_done_callback(self._replays.discard)
 
-    async def _applied_late(self, handled: _Handled, grant: Grant[Database], seconds: float) -> None:
-        await asyncio.sleep(seconds)
+    async def _replayed(
+        self, handled: _Handled, grant: Grant[Database], due: contextlib.AbstractAsyncContextManager[bool]
+    ) -> None:
         late = _Handled(handled.request, handled.number)
         late.call = handled.call
-        # Nobody is there any more to be told what was wrong with it.
-        with contextlib.suppress(BadRequest, LinkLost, OSError):
-            await self._answer_well(late, grant)
+        async with due as goes_on:
+            # Nobody is there any more to be told what was wrong with it.
+            with contextlib.suppress(BadRequest, LinkLost, OSError):
+                if goes_on:
+                    await self._answer_well(late, grant)
         self._stats.count_late(late.answer.counted)
 
     def _count(self, handled: _Handled, response: HttpResponse) -> None:
@@ -256,9 +284,10 @@ def _spoilt(response: HttpResponse, fault: Fault) -> HttpResponse:
 class _EventStream:
     """What a subscription or MONITOR yields, as server-sent events."""
 
-    def __init__(self, call: Call, feed: Feed) -> None:
-        self._event_of = _monitor_event if name_of(call.commands[0]) == "MONITOR" else _message_event
+    def __init__(self, call: Call, feed: Feed, database: int) -> None:
+        self._is_monitor = name_of(call.commands[0]) == "MONITOR"
         self._feed = feed
+        self._database = database
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._events()
@@ -270,15 +299,16 @@ class _EventStream:
     async def _events(self) -> AsyncIterator[bytes]:
         with contextlib.suppress(LinkLost):
             while True:
-                text = self._event_of(await self._feed.next())
+                reply = await self._feed.next()
+                text = _monitor_event(reply, self._database) if self._is_monitor else _message_event(reply)
                 if text is not None:
                     yield b"".join(b"data: %b\n" % line for line in _LINE_END.split(text)) + b"\n"
 
 
-def _monitor_event(reply: EngineReply) -> bytes | None:
+def _monitor_event(reply: EngineReply, database: int) -> bytes | None:
     if not isinstance(reply, bytes):
         return str(reply).encode()
-    return b'"OK"' if reply == b"OK" else monitored(reply)
+    return b'"OK"' if reply == b"OK" else monitored(reply, database)
 
 
 def _message_event(reply: EngineReply) -> bytes:

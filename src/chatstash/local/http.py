@@ -90,6 +90,7 @@ class HttpResponse:
 
 Handler: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponse]]
 Refuser: TypeAlias = Callable[[int, str], HttpResponse]
+Admission: TypeAlias = Callable[[HttpRequest], HttpResponse | None]
 
 
 class HttpServer:
@@ -98,12 +99,21 @@ class HttpServer:
     Args:
         handler: Answers a request. It runs to its end even where the client leaves meanwhile.
         refuse: Makes the response to what is no request the handler could answer, of a status and a sentence.
+        admit: Looks at each request before its body is read, and returns the response to one that is not let in. Of
+            such a request no more is kept.
         on_connection: Called for each connection that is accepted.
     """
 
-    def __init__(self, handler: Handler, refuse: Refuser, on_connection: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        refuse: Refuser,
+        admit: Admission,
+        on_connection: Callable[[], None] | None = None,
+    ) -> None:
         self.handler = handler
         self.refuse = refuse
+        self.admit = admit
         self.connections: set[HttpConnection] = set()
         self._on_connection = on_connection
         self._server: asyncio.Server | None = None
@@ -230,8 +240,15 @@ class HttpConnection(asyncio.Protocol):
             self._grow_head(0)
 
     def on_headers_complete(self) -> None:
-        """Tell a client that asks first to go on."""
+        """Let the request in or not, and tell a client that asks first to go on."""
         self._in_head, self._in_body = False, True
+        if self._refused:
+            return
+        method = self._parser.get_method().decode("latin-1")
+        refusal = self._server.admit(HttpRequest(method, _path(self._target), self._headers, b""))
+        if refusal is not None:
+            self._turn_away(refusal, is_head=method == "HEAD")
+            return
         expects = self._headers.get(b"expect", b"").lower() == b"100-continue"
         # Never in the middle of a reply to an earlier request; the client then sends its body after a while anyway.
         if expects and self._task is None and self._parser.get_http_version() == "1.1" and self._transport is not None:
@@ -239,6 +256,8 @@ class HttpConnection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """Keep a part of the body."""
+        if self._refused:
+            return
         self._body.append(body)
         self._body_bytes += len(body)
         if self._body_bytes > MAX_BODY_BYTES:
@@ -315,8 +334,14 @@ class HttpConnection(asyncio.Protocol):
 
     def _refuse(self, status: int, reason: str) -> None:
         if not self._refused:
-            self._refused = True
-            self._enqueue(self._server.refuse(status, reason), keep=False)
+            self._turn_away(self._server.refuse(status, reason))
+
+    def _turn_away(self, response: HttpResponse, *, is_head: bool = False) -> None:
+        """Answer, and take no more from this connection."""
+        self._refused = True
+        if is_head:
+            response.body = b""
+        self._enqueue(response, keep=False)
 
     def _enqueue(self, item: HttpRequest | HttpResponse, *, keep: bool) -> None:
         self._waiting.append((item, keep))

@@ -221,6 +221,11 @@ async def feed(url: str, command: Sequence[str | bytes]) -> Feed:
     return connection
 
 
+def database_number(url: str) -> int:
+    """Return the number of the database that an engine's URL names."""
+    return int(_number(_checked(url)) or 0)
+
+
 def _checked(url: str) -> SplitResult:
     """Split a URL; raises ValueError where a part would be passed over. Never quotes it: it may hold a password."""
     try:
@@ -253,14 +258,18 @@ async def _open(kind: type[_AnyConnection], parts: SplitResult) -> _AnyConnectio
 
 def _login(parts: SplitResult) -> list[EngineCommand]:
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
-    # The path of a Unix socket is its file, not a database.
-    database = "" if parts.scheme == "unix" else parts.path.strip("/")
+    database = _number(parts)
     commands: list[EngineCommand] = []
     if password:
         commands.append(["AUTH", user, password] if user else ["AUTH", password])
     if database:
         commands.append(["SELECT", database])
     return commands
+
+
+def _number(parts: SplitResult) -> str:
+    # The path of a Unix socket is its file, not a database.
+    return "" if parts.scheme == "unix" else parts.path.strip("/")
 
 
 def _check_login(replies: Sequence[EngineReply], *, busy: bool) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
 
 import hiredis
 
@@ -26,11 +25,6 @@ _QUOTED_STAND_INS = b"'no-cluster','allow-cross-slot-keys'"
 _QUOTED_FLAG = re.compile(rb"""(['"])allow-key-locking\1""")
 _CONCERNED = {"EVAL", "EVAL_RO", "EVALSHA", "EVALSHA_RO", "SCRIPT", "FUNCTION"}
 _MOST_SCRIPTS = 10_000
-_USER = "chatstash-script"
-_WHOLE_DATABASE = ["-flushdb", "-flushall", "-keys", "-scan", "-dbsize", "-randomkey", "-swapdb"]
-# What the pattern of a key cannot hold: a blank ends it, and these mean something of their own.
-_UNSPEAKABLE = re.compile(rb"[\s\x00]")
-_SPECIAL = re.compile(rb"([*?\[\]\\])")
 _REFUSED = "ERR ACL failure in script"
 
 
@@ -111,37 +105,14 @@ class Scripts:
         return self._engine_sha.get(sha, sha)
 
 
-def guarded(command: EngineCommand) -> list[EngineCommand]:
-    """Return commands that run a script with no access but to its KEYS: the third one's reply is the script's.
-
-    The engine's own access rules refuse the rest, for a user that exists for this alone.
-    """
-    keys = map(_pattern, _keys(command))
-    rules: EngineCommand = ["ACL", "SETUSER", _USER, "reset", "on", "nopass", "allchannels", "+@all", *_WHOLE_DATABASE]
-    return [[*rules, *keys], ["AUTH", _USER, "x"], command, ["AUTH", "default", "x"]]
-
-
 def explained(reply: EngineReply) -> EngineReply:
-    """Return the reply of a guarded script, a refused access in Upstash's words."""
+    """Return the reply of a script, a refused access in Upstash's words."""
     text = str(reply) if isinstance(reply, hiredis.ReplyError) else ""
     if not text.startswith(_REFUSED):
         return reply
     if "permissions to run" in text:
-        return hiredis.ReplyError(f"ERR The command needs the whole database: not with allow-key-locking. {text}")
+        return hiredis.ReplyError(f"ERR This command is not available to the script. {text}")
     return hiredis.ReplyError(f"ERR Dynamic keys are not allowed. Pass every key in KEYS. {text}")
-
-
-def _keys(command: EngineCommand) -> Sequence[str | bytes]:
-    try:
-        count = int(command[2])
-    except (IndexError, ValueError):
-        return []
-    return command[3 : 3 + max(count, 0)]
-
-
-def _pattern(key: str | bytes) -> bytes:
-    escaped = _SPECIAL.sub(rb"\\\1", bytes_of(key))
-    return b"~" + _UNSPEAKABLE.sub(b"?", escaped)
 
 
 def _flagless(script: bytes) -> bytes:

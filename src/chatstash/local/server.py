@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 from weakref import WeakSet
 
 from chatstash.local.access import Access, Grant, check_token
@@ -28,6 +28,10 @@ from chatstash.local.stats import LoggedRequest, Stats, StatsSnapshot
 _START_SECONDS = 30.0
 _LOOPBACK = "127.0.0.1,localhost"
 _FLUSH_SECONDS = 30.0
+_HELD_SECONDS = 30.0
+_NOT_EMPTIED = "the databases were not emptied, and may yet be (a script may still run),"
+_NOT_APPLIED = "what was held was not applied"
+_T = TypeVar("_T")
 
 
 class LocalUpstash:
@@ -51,8 +55,8 @@ class LocalUpstash:
             answered. With `data` only.
         seed: Makes the chances of `faults` repeatable.
         host: Address to listen on. Anything but loopback lets others in; the token alone keeps them out.
-        control_port: Port on 127.0.0.1 of the control endpoint (counters, log, faults); 0 for any free one, None for
-            no such endpoint.
+        control_port: Port on 127.0.0.1 of the control endpoint (counters, log, faults), which takes `token`; 0 for any
+            free one, None for no such endpoint.
 
     Attributes:
         token: The token clients must send.
@@ -200,16 +204,51 @@ class LocalUpstash:
             self._engine.stop()
         self._close_listeners()
 
+    @property
+    def held(self) -> list[tuple[str, ...]]:
+        """The commands of each request that a fault with `held` keeps back, oldest first, as the log describes them."""
+        return self._gateway.late.waiting if self._gateway is not None else []
+
+    def wait_until_held(self, count: int = 1, timeout: float = _HELD_SECONDS) -> None:
+        """Block until so many requests are held.
+
+        Args:
+            count: How many.
+            timeout: How long to wait at most, in seconds.
+
+        Raises:
+            TimeoutError: They did not come in time.
+        """
+        self._call(lambda gateway: gateway.late.until_held(count), timeout, f"{count} requests were not held")
+
+    def release(self, count: int | None = None, *, matching: str = "") -> int:
+        """Let held requests go on, one after the other, oldest first; they are applied when this returns.
+
+        Args:
+            count: How many at most; None for all.
+            matching: Only those with such a command, as in `Fault`.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            TimeoutError: They were not applied in 30 seconds.
+            ValueError: A negative count.
+        """
+        if count is not None and count < 0:
+            raise ValueError("count must be a whole number from 0, or None for all")
+        return self._call(lambda gateway: gateway.late.release(count, matching), _FLUSH_SECONDS, _NOT_APPLIED)
+
     def flush(self) -> None:
         """Empty the databases, replicas too, and forget what was to be applied late. Blocks for a moment."""
-        self._call(self._flush)
+        self._call(lambda _: self._flush(), _FLUSH_SECONDS, _NOT_EMPTIED)
 
     def reset(self) -> None:
         """Make everything as it was at the start: no data or scripts, no faults, the same chances, counters at 0.
 
         Of a Redis given, only the data of its database are taken away.
         """
-        self._call(self._reset)
+        self._call(lambda _: self._reset(), _FLUSH_SECONDS, _NOT_EMPTIED)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -227,22 +266,22 @@ class LocalUpstash:
     ) -> None:
         await asyncio.to_thread(self.stop)
 
-    def _call(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def _call(self, work: Callable[[Gateway], Coroutine[Any, Any, _T]], seconds: float, failure: str) -> _T:
         """Do something in the server's thread, and wait until it is done."""
-        if self._loop is None or not self.is_running:
+        if self._loop is None or self._gateway is None or not self.is_running:
             raise RuntimeError("the local server is not running")
         if threading.current_thread() is self._thread:
             raise RuntimeError("the local server cannot wait for itself: not from within a callback of on_request")
+        doing = asyncio.run_coroutine_threadsafe(work(self._gateway), self._loop)
         try:
-            asyncio.run_coroutine_threadsafe(work(), self._loop).result(_FLUSH_SECONDS)
+            return doing.result(seconds)
         except TimeoutError:
-            raise TimeoutError(
-                f"the local server was not emptied in {_FLUSH_SECONDS:g} s, and may yet be: a script may still run"
-            ) from None
+            doing.cancel()
+            raise TimeoutError(f"the local server: {failure} in {seconds:g} s") from None
 
     async def _flush(self) -> None:
         assert self._gateway is not None
-        self._gateway.drop_late()
+        self._gateway.late.drop()
         for database in self._databases:
             await database.flush()
 
@@ -250,7 +289,7 @@ class LocalUpstash:
         assert self._gateway is not None
         self.faults.clear()
         self.faults.seed(self._seed)
-        self._gateway.drop_late()
+        self._gateway.late.drop()
         for database in self._databases:
             await database.reset()
         self._stats.reset()
@@ -301,15 +340,23 @@ class LocalUpstash:
             access = await self._open_databases(closing)
             self._gateway = Gateway(access, self._stats, self.faults)
             closing.push_async_callback(self._gateway.close)
-            server = HttpServer(self._gateway.handle, self._gateway.refuse, self._stats.count_connection)
+            server = HttpServer(
+                self._gateway.handle, self._gateway.refuse, self._gateway.admit, self._stats.count_connection
+            )
             await server.start(self._listeners[0])
             closing.push_async_callback(server.stop)
             if self._control_port is not None:
-                control = HttpServer(
-                    Control(self._stats, self.faults, self._flush, self._reset).handle, refused_control
+                control = Control(
+                    self.token,
+                    stats=self._stats,
+                    faults=self.faults,
+                    late=self._gateway.late,
+                    flush=self._flush,
+                    reset=self._reset,
                 )
-                await control.start(self._listeners[1])
-                closing.push_async_callback(control.stop)
+                control_server = HttpServer(control.handle, refused_control, control.admit)
+                await control_server.start(self._listeners[1])
+                closing.push_async_callback(control_server.stop)
             self._stopping = asyncio.Event()
             started.set()
             await self._stopping.wait()
@@ -322,6 +369,8 @@ class LocalUpstash:
             read_regions=self._read_regions,
             replica_lag=self._replica_lag,
             is_ours=self._engine is not None,
+            # With one token that may do all, scripts can do no more than whoever sends them.
+            trusts_scripts=not self._others and not self._read_only_token,
         )
         others = [Database(url, limits=self._limits, read_regions=self._read_regions) for url in self._others.values()]
         self._databases = [first, *others]

@@ -37,6 +37,23 @@ await family("structures", async () => [
   await redis.scan(0, { match: "l" }),
 ]);
 
+await family("booleans", async () => [
+  await redis.set("k", true),
+  await redis.get("k"),
+  await redis.hset("h", { yes: true, no: false }),
+  await redis.hgetall("h"),
+  await redis.rpush("l", true, false),
+  await redis.eval("return ARGV", [], [true, false]),
+  await redis.pipeline().set("k", false).get("k").hset("h", { no: true }).hget("h", "no").exec(),
+  await redis.multi().set("k", true).get("k").lpush("l", false).lrange("l", 0, 0).exec(),
+  await redis.set("k", null),
+  await redis.get("k"),
+  await redis.set("k", 1e21),
+  await redis.get("k"),
+  await failure(redis.set("k", undefined)),
+  await failure(redis.scan(0, { withType: true })),
+]);
+
 await family("pipeline", async () => redis.pipeline().set("k", "v").get("k").lrange("none", 0, -1).exec());
 await family("multi", async () => redis.multi().incr("n").incr("n").exec());
 await family("errors", async () => {
