@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +15,7 @@ from chatstash.history import conversation
 from chatstash.history.doctor import Doctor
 from chatstash.langchain.messages import why_unreadable
 from chatstash.local import LocalUpstash
-from tests.conftest import Call
+from tests.conftest import Call, command
 
 Run = Callable[..., Any]
 TURN = [HumanMessage("question"), AIMessage("answer")]
@@ -31,27 +31,27 @@ def _texts(messages: Any) -> list[str]:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The clock that record ids are made by; `ahead` is in nanoseconds."""
     real = time.time_ns
     clock = SimpleNamespace(ahead=0)
     fake = SimpleNamespace(**{**vars(time), "time_ns": lambda: real() + clock.ahead})
     monkeypatch.setattr(conversation, "time", fake)
-    yield clock
+    return clock
 
 
 class Late:
-    """A first request that is held up: settled meanwhile, applied when `arrive` is called."""
+    """An append whose first request is held up and settled meanwhile; `arrive` lets it through."""
 
-    def __init__(self, upstash: LocalUpstash, run: Run, history: UpstashRedisChatMessageHistory, messages: Any) -> None:
-        self._run, self._key = run, history.key
-        upstash.faults.next("request_lost")
-        history.add_messages(messages)
-        self._stored = run("LRANGE", history.key, 0, len(messages) - 1)[::-1]
+    def __init__(self, upstash: LocalUpstash, append: Callable[[], Any]) -> None:
+        self._upstash = upstash
+        upstash.faults.next("applied_late", held=True)
+        append()
+        assert len(upstash.held) == 1
 
     def arrive(self) -> None:
-        """Do what the held request does: LPUSH of the records as they were written first."""
-        self._run("LPUSH", self._key, *self._stored)
+        assert self._upstash.release() == 1
+        assert not self._upstash.held
 
 
 def _doctor(upstash: LocalUpstash) -> None:
@@ -120,13 +120,14 @@ def test_a_late_request_shows_nothing_twice_whatever_the_clocks_say(
         history.add_messages([HumanMessage(f"old {number}") for number in range(10)])
         _ = history.read(last=last)
         clock.ahead = ahead
-        late = Late(upstash, run, history, TURN)
+        late = Late(upstash, lambda: history.add_messages(TURN))
         clock.ahead = 0
         for number in range(between):
             history.add_user_message(f"new {number}")
         _ = history.read(last=last)
         late.arrive()
-        expected = ["question", "answer", *(f"new {number}" for number in range(between))]
+        new = [f"new {number}" for number in range(between)]
+        expected = [*(f"old {number}" for number in range(10)), "question", "answer", *new]
         seen = _seen(call, history, way, last)
         assert seen == (12 + between if way == "count" else expected[-last:])
         assert run("LLEN", history.key) == (14 if way == "count" else 12) + between
@@ -138,7 +139,7 @@ def test_a_late_request_shows_nothing_twice_whatever_the_clocks_say(
 
 def test_costs_told_are_those_spent_when_duplicates_are_removed(upstash: LocalUpstash, call: Call, run: Run) -> None:
     history = _history(upstash)
-    late = Late(upstash, run, history, TURN)
+    late = Late(upstash, lambda: history.add_messages(TURN))
     for number in range(30):
         history.add_user_message(str(number))
     late.arrive()
@@ -170,7 +171,7 @@ def test_a_late_request_and_the_doctor(
     history = _history(upstash)
     history.add_user_message("first")
     _damage(run)
-    late = Late(upstash, run, history, TURN)
+    late = Late(upstash, lambda: history.add_messages(TURN))
     if doctored == "before it arrives":
         _doctor(upstash)
     late.arrive()
@@ -183,32 +184,29 @@ def test_a_late_request_and_the_doctor(
 
 def test_a_late_request_larger_than_the_window(upstash: LocalUpstash, call: Call, run: Run) -> None:
     history = _history(upstash, max_messages=2)
-    late = Late(upstash, run, history, [HumanMessage(str(number)) for number in range(9)])
+    late = Late(upstash, lambda: history.add_messages([HumanMessage(str(number)) for number in range(9)]))
     history.add_messages(TURN)
     late.arrive()
     assert _texts(call(history, "messages")) == ["question", "answer"]
     assert run("LLEN", history.key) == 11
 
 
-def test_a_read_only_token_hides_a_duplicate_that_it_cannot_remove(upstash: LocalUpstash, call: Call, run: Run) -> None:
-    history = _history(upstash)
-    late = Late(upstash, run, history, TURN)
-    for number in range(20):
-        history.add_user_message(str(number))
-    late.arrive()
-    reader = UpstashRedisChatMessageHistory("s", upstash.url, upstash.read_only_token)
-    assert _texts(call(reader, "read", last=2).messages) == ["18", "19"]
-    assert run("LLEN", history.key) == 24
+def test_a_read_only_token_hides_a_duplicate_that_it_cannot_remove(call: Call) -> None:
+    with LocalUpstash(read_only_token="reader") as upstash:
+        history = _history(upstash)
+        late = Late(upstash, lambda: history.add_messages(TURN))
+        for number in range(20):
+            history.add_user_message(str(number))
+        late.arrive()
+        reader = UpstashRedisChatMessageHistory("s", upstash.url, "reader")
+        assert _texts(call(reader, "read", last=2).messages) == ["18", "19"]
+        assert command(upstash, "LLEN", history.key) == 24
 
 
 def test_a_late_request_does_not_make_bounded_storage_forget(upstash: LocalUpstash, call: Call, run: Run) -> None:
     history = _history(upstash, max_stored_messages=4)
     history.add_messages([HumanMessage(str(number)) for number in range(4)])
-    upstash.faults.next("applied_late", seconds=0.2)
-    call(history, "add_messages", TURN)
-    applied = sum(entry.commands[0].startswith("EVAL") for entry in upstash.log)
-    while sum(entry.commands[0].startswith("EVAL") for entry in upstash.log) == applied:
-        time.sleep(0.01)
+    Late(upstash, lambda: call(history, "add_messages", TURN)).arrive()
     assert _texts(history.messages) == ["2", "3", "question", "answer"]
     assert run("LLEN", history.key) == 4
 
@@ -268,14 +266,10 @@ def test_what_strict_delivery_costs(upstash: LocalUpstash, call: Call, ttl: int 
 @pytest.mark.parametrize("guarded", [False, True])
 def test_a_late_strict_request_does_nothing(upstash: LocalUpstash, run: Run, meanwhile: str, guarded: bool) -> None:
     history = _strict(upstash)
-    upstash.faults.next("applied_late", seconds=0.2)
+    turn = history.turn()
     if guarded:
-        upstash.faults.clear()
-        with history.turn() as turn:
-            turn.add_messages(TURN)
-            upstash.faults.next("applied_late", seconds=0.2)
-    else:
-        history.add_messages(TURN)
+        turn.__enter__().add_messages(TURN)
+    late = Late(upstash, lambda: turn.__exit__(None, None, None) if guarded else history.add_messages(TURN))
     if meanwhile == "clear":
         history.clear()
     elif meanwhile == "trim":
@@ -283,21 +277,17 @@ def test_a_late_strict_request_does_nothing(upstash: LocalUpstash, run: Run, mea
     elif meanwhile == "edit":
         run("LSET", history.key, 0, run("LINDEX", history.key, 0).replace("answer", "edited"))
     left = run("LRANGE", history.key, 0, -1)
-    evals = sum(entry.commands[0].startswith("EVAL") for entry in upstash.log)
-    while sum(entry.commands[0].startswith("EVAL") for entry in upstash.log) == evals:
-        time.sleep(0.01)
+    late.arrive()
     assert run("LRANGE", history.key, 0, -1) == left
 
 
 def test_a_strict_append_that_is_called_off_is_never_stored(upstash: LocalUpstash, call: Call, run: Run) -> None:
     history = _strict(upstash, retries=0)
-    upstash.faults.next("applied_late", seconds=0.2)
+    upstash.faults.next("applied_late", held=True)
     with pytest.raises(OutcomeUnknown) as caught:
         call(history, "add_messages", TURN)
     assert call(history, "settle", caught.value) is Outcome.NOT_STORED
-    evals = sum(entry.commands[0].startswith("EVAL") for entry in upstash.log)
-    while sum(entry.commands[0].startswith("EVAL") for entry in upstash.log) == evals:
-        time.sleep(0.01)
+    assert upstash.release() == 1
     assert run("EXISTS", history.key) == 0
     assert call(history, "settle", caught.value) is Outcome.NOT_STORED
 

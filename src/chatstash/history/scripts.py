@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from chatstash.history import identity, retention
 from chatstash.history.generation import COUNT_UP, LUA
-from chatstash.rest.commands import KEY_LOCKING, Argument, Command
+from chatstash.rest.commands import KEY_LOCKING, READING, Argument, Command
 
 REFUSED, STORED, BEFORE = 0, 1, 2
 
@@ -189,7 +189,7 @@ end
 return {{#newer, ran}}
 """
 
-_LOCATE_DUPLICATES = f"""{KEY_LOCKING}{_COUNTED}{_SCAN}{_LOCATE}
+_LOCATE_DUPLICATES = f"""{READING}{_COUNTED}{_SCAN}{_LOCATE}
 local doubled, places = {{}}, {{}}
 for _, copy in ipairs(newer) do doubled[batch_of(copy[2])] = true end
 for batch in pairs(doubled) do places[#places + 1] = batch .. ':' .. (listed - 1 - first[batch]) end

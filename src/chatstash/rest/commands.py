@@ -29,6 +29,9 @@ KEY_LOCKING = "#!lua flags=allow-key-locking\n"
 """The first line of a script that locks only the keys it declares; without it Upstash locks the whole database
 (https://upstash.com/docs/redis/sdks/ts/commands/scripts/eval). Only Upstash knows the flag."""
 
+READING = "#!lua flags=no-writes,allow-key-locking\n"
+"""The first line of such a script for EVAL_RO, which a read-only token may send."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
