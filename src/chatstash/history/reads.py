@@ -26,7 +26,7 @@ class Contents(NamedTuple):
         entries: Each record, or the error of one that cannot be read, oldest first; each once.
         length: How many records are stored, once later copies are taken out.
         newest: The newest of them as stored, newest first: back to one whose id tells it from any other, ten at most.
-        cost: Requests, commands and bytes.
+        cost: Requests, commands and bytes; nothing until the operation is over (`costs`).
         omitted: How many records of the conversation were left out.
         cursor: Where reading further back goes on; None where there is nothing older.
         fetched: What it was made of; None for a page, or where that is not what is stored.
@@ -37,7 +37,7 @@ class Contents(NamedTuple):
     entries: Sequence[Record | UnreadableRecord]
     length: int
     newest: Sequence[bytes]
-    cost: Cost
+    cost: Cost = Cost()
     omitted: int = 0
     cursor: Cursor | None = None
     fetched: Fetched | None = None
@@ -102,14 +102,14 @@ def read(key: str, options: Options, known: Known | None = None) -> Op[Contents]
     left = fetched.stored
     fields = parsed(left)
     if fields is not None and have_distinct_ids(fields):
-        return Contents(Entries(left, key, fields), len(left), newest_of(left), fetched.cost, fetched=fetched)
+        return Contents(Entries(left, key, fields), len(left), newest_of(left), fetched=fetched)
     entries, twins = without_twins(entries_of(left, key))
     if not twins:
-        return Contents(entries, len(left), newest_of(left), fetched.cost, fetched=fetched)
+        return Contents(entries, len(left), newest_of(left), fetched=fetched)
     taken = yield from take_out(key, left, twins, options.max_request_bytes)
     # Read anew from their bytes, for their places are others now.
     entries, _ = without_twins(entries_of(taken.stored, key))
-    return Contents(entries, len(taken.stored), newest_of(taken.stored), fetched.cost + taken.cost)
+    return Contents(entries, len(taken.stored), newest_of(taken.stored))
 
 
 def newest_of(stored: Sequence[bytes]) -> list[bytes]:

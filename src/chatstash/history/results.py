@@ -9,27 +9,35 @@ from typing import NamedTuple
 from chatstash.history.records import Record, RecordId
 from chatstash.rest.commands import Cost
 
-_CURSOR = r"([0-9]{1,9})-([0-9a-f]{40})"
+_CURSOR = r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9])-([0-9a-f]{40})-([0-9a-f]{40})"
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where reading further back goes on: before the oldest record read. Stays right while others append and trim.
+    """Where reading further back goes on: before the oldest record read.
+
+    It finds its place again while others append, trim, edit and repair, by the record's id. A record of another library
+    has no id: it is known by its bytes and its neighbours' bytes, and where several fit, reading on raises
+    `ConversationChanged`.
 
     As text, for a web page to send back: `str(cursor)` and `Cursor.parse`.
 
     Attributes:
-        index: That record's place in the stored list when it was read, 0 for the newest record.
-        digest: SHA-1 of its stored form, but for its generation, hexadecimal.
-        rid: Its id, or None where another library wrote it, or where the cursor came as text.
+        position: That record's place in the conversation when it was read, 0 for the oldest.
+        length: How many records the conversation had then.
+        newer: How many of the next newer records `digest` covers as well, because the record has no id.
+        digest: SHA-1 of the record's identity, hexadecimal.
+        older: SHA-1 of the identity of the record before it, where reading goes on if the record itself is removed.
     """
 
-    index: int
+    position: int
+    length: int
+    newer: int
     digest: str
-    rid: RecordId | None = None
+    older: str
 
     def __str__(self) -> str:
-        return f"{self.index}-{self.digest}"
+        return f"{self.position}.{self.length}.{self.newer}-{self.digest}-{self.older}"
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
@@ -41,7 +49,8 @@ class Cursor:
         match = re.fullmatch(_CURSOR, text) if isinstance(text, str) else None
         if match is None:
             raise ValueError(f"not a cursor: {text!r}")
-        return cls(int(match[1]), match[2])
+        position, length, newer, digest, older = match.groups()
+        return cls(int(position), int(length), int(newer), digest, older)
 
 
 @dataclass(frozen=True)

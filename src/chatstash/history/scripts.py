@@ -16,6 +16,7 @@ from hashlib import sha1
 from typing import NamedTuple
 
 from chatstash.history.generation import LUA
+from chatstash.history.results import Cursor
 from chatstash.rest.commands import KEY_LOCKING, Argument, Command
 
 REFUSED, STORED, BEFORE = 0, 1, 2
@@ -130,18 +131,42 @@ return {{0, ran}}
 """
 
 
+# From the oldest record on. A record with an id is known by it, and the oldest of its duplicates counts; several equal
+# runs of records without ids cannot be told apart.
 _PAGE = f"""{KEY_LOCKING}{_COUNTED}{LUA}
-local length, limit = call('LLEN', KEYS[1]), tonumber(ARGV[2])
-for from = 0, length - 1, 100 do
-  for place, record in ipairs(call('LRANGE', KEYS[1], from, from + 99)) do
-    if redis.sha1hex(without_generation(record)) == ARGV[1] then
-      local index = from + place - 1
-      local page = call('LRANGE', KEYS[1], index + 1, index + limit)
-      return {{index, length, ran, page}}
-    end
+local wanted, newer, older, limit = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+local length, digests, named = call('LLEN', KEYS[1]), {{}}, {{}}
+local found, beside = {{count = 0}}, {{count = 0}}
+local function note(match, position)
+  match.count, match.position = match.count + 1, match.position or position
+  return named[position]
+end
+local function look_at(position)
+  if digests[position] == older then note(beside, position + 1) end
+  local first = position - newer
+  if first < 0 then return false end
+  local digest = digests[position]
+  if newer > 0 then digest = redis.sha1hex(table.concat(digests, '', first, position)) end
+  return digest == wanted and note(found, first)
+end
+local position, done = 0, false
+while position < length and not done do
+  local records = call('LRANGE', KEYS[1], -position - 100, -position - 1)
+  for place = #records, 1, -1 do
+    local name = identity(records[place])
+    digests[position], named[position] = redis.sha1hex(name), name ~= records[place]
+    done = look_at(position)
+    position = position + 1
+    if done then break end
   end
 end
-return {{-1, length, ran, {{}}}}
+local match = found.count > 0 and found or beside
+if match.count == 0 then return {{-1, length, ran, {{}}}} end
+local equal_to = match == beside and match.position - 1 or match.position
+if match.count > 1 and not named[equal_to] then return {{-2, length, ran, {{}}}} end
+local at = match.position
+local page = at > 0 and call('LRANGE', KEYS[1], -at, math.min(-1, limit - at - 1)) or {{}}
+return {{at, length, ran, page}}
 """
 
 # A copy came after its older neighbour and was written before it (its batch's first eight characters are the time), or
@@ -331,13 +356,13 @@ def finding(key: str, marker: str | None, text: str) -> Command:
     return ("EVAL", _FIND, len(keys), *keys, text)
 
 
-def paging(key: str, digest: str, limit: int) -> Command:
-    """Return the script call that reads the records older than the one with a SHA-1.
+def paging(key: str, cursor: Cursor, limit: int) -> Command:
+    """Return the script call that looks for a cursor's record and reads the records older than it.
 
-    Answers its place, the conversation's length, how many commands it ran, and the records, newest first; the place is
-    -1 where there is none.
+    Answers its place, 0 for the oldest, the conversation's length, how many commands it ran, and the records, newest
+    first. The place is -1 where there is none, and -2 where several records fit.
     """
-    return ("EVAL", _PAGE, 1, key, digest, limit)
+    return ("EVAL", _PAGE, 1, key, cursor.digest, cursor.newer, cursor.older, limit)
 
 
 def counting(key: str) -> Command:
