@@ -16,28 +16,30 @@ _CURSOR = r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9])-([0-9a-f]{40})-([0-9a-f]{40})"
 class Cursor:
     """Where reading further back goes on: before the oldest record read.
 
-    It finds its place again while others append, trim, edit and repair, by the record's id. A record of another library
-    has no id: it is known by its bytes and its neighbours' bytes, and where several fit, reading on raises
-    `ConversationChanged`.
+    It finds its place again while others append, trim, edit and repair, by the id of that record or of the one before
+    it. Records of other libraries have no id. Where neither has one, both must be at their places still, by their
+    bytes and those of their neighbours, or reading on raises `ConversationChanged`.
 
     As text, for a web page to send back: `str(cursor)` and `Cursor.parse`.
 
     Attributes:
         position: That record's place in the conversation when it was read, 0 for the oldest.
         length: How many records the conversation had then.
-        newer: How many of the next newer records `digest` covers as well, because the record has no id.
-        digest: SHA-1 of the record's identity, hexadecimal.
-        older: SHA-1 of the identity of the record before it, where reading goes on if the record itself is removed.
+        covered: 0 where one of the two has an id; else of how many records, from that one on, `digest` covers the
+            bytes.
+        digest: SHA-1 of the record's id, hexadecimal, or of the bytes of the record before it and of those covered;
+            zeros where only the other has an id.
+        older: SHA-1 of the id of the record before it; zeros where that has none.
     """
 
     position: int
     length: int
-    newer: int
+    covered: int
     digest: str
     older: str
 
     def __str__(self) -> str:
-        return f"{self.position}.{self.length}.{self.newer}-{self.digest}-{self.older}"
+        return f"{self.position}.{self.length}.{self.covered}-{self.digest}-{self.older}"
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
@@ -49,8 +51,8 @@ class Cursor:
         match = re.fullmatch(_CURSOR, text) if isinstance(text, str) else None
         if match is None:
             raise ValueError(f"not a cursor: {text!r}")
-        position, length, newer, digest, older = match.groups()
-        return cls(int(position), int(length), int(newer), digest, older)
+        position, length, covered, digest, older = match.groups()
+        return cls(int(position), int(length), int(covered), digest, older)
 
 
 @dataclass(frozen=True)

@@ -131,42 +131,40 @@ return {{0, ran}}
 """
 
 
-# From the oldest record on. A record with an id is known by it, and the oldest of its duplicates counts; several equal
-# runs of records without ids cannot be told apart.
+# Ids are looked for from the oldest record on: of duplicates, the oldest counts. Records without ids must be where they
+# were, for others may be equal to them.
 _PAGE = f"""{KEY_LOCKING}{_COUNTED}{LUA}
-local wanted, newer, older, limit = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
-local length, digests, named = call('LLEN', KEYS[1]), {{}}, {{}}
-local found, beside = {{count = 0}}, {{count = 0}}
-local function note(match, position)
-  match.count, match.position = match.count + 1, match.position or position
-  return named[position]
+local wanted, older, limit = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local position, known_length, covered = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local length, place = call('LLEN', KEYS[1]), nil
+local function name_of(record)
+  local name = identity(record)
+  return redis.sha1hex(name), name ~= record
 end
-local function look_at(position)
-  if digests[position] == older then note(beside, position + 1) end
-  local first = position - newer
-  if first < 0 then return false end
-  local digest = digests[position]
-  if newer > 0 then digest = redis.sha1hex(table.concat(digests, '', first, position)) end
-  return digest == wanted and note(found, first)
-end
-local position, done = 0, false
-while position < length and not done do
-  local records = call('LRANGE', KEYS[1], -position - 100, -position - 1)
-  for place = #records, 1, -1 do
-    local name = identity(records[place])
-    digests[position], named[position] = redis.sha1hex(name), name ~= records[place]
-    done = look_at(position)
-    position = position + 1
-    if done then break end
+local function look_at_its_place()
+  local digests = {{}}
+  for _, record in ipairs(call('LRANGE', KEYS[1], -position - covered, -position)) do
+    table.insert(digests, 1, (name_of(record)))
   end
+  if length >= known_length and redis.sha1hex(table.concat(digests)) == wanted then place = position end
 end
-local match = found.count > 0 and found or beside
-if match.count == 0 then return {{-1, length, ran, {{}}}} end
-local equal_to = match == beside and match.position - 1 or match.position
-if match.count > 1 and not named[equal_to] then return {{-2, length, ran, {{}}}} end
-local at = match.position
-local page = at > 0 and call('LRANGE', KEYS[1], -at, math.min(-1, limit - at - 1)) or {{}}
-return {{at, length, ran, page}}
+local function look_everywhere()
+  local after_older
+  for from = 0, length - 1, 100 do
+    local records = call('LRANGE', KEYS[1], -from - 100, -from - 1)
+    for at = #records, 1, -1 do
+      local digest, named = name_of(records[at])
+      if named and digest == wanted then place = from + #records - at return end
+      if named and digest == older then after_older = after_older or from + #records - at + 1 end
+    end
+  end
+  place = after_older
+end
+if covered > 0 then look_at_its_place() else look_everywhere() end
+if not place then return {{-1, length, ran}} end
+local page = place > 0 and call('LRANGE', KEYS[1], -place, math.min(-1, limit - place - 1)) or {{}}
+local digest, named = name_of(place > limit and call('LINDEX', KEYS[1], limit - place) or '')
+return {{place, length, ran, page, digest, named and 1 or 0}}
 """
 
 # A copy came after its older neighbour and was written before it (its batch's first eight characters are the time), or
@@ -359,10 +357,12 @@ def finding(key: str, marker: str | None, text: str) -> Command:
 def paging(key: str, cursor: Cursor, limit: int) -> Command:
     """Return the script call that looks for a cursor's record and reads the records older than it.
 
-    Answers its place, 0 for the oldest, the conversation's length, how many commands it ran, and the records, newest
-    first. The place is -1 where there is none, and -2 where several records fit.
+    Answers its place, 0 for the oldest, or -1 where it is not found; the conversation's length; how many commands it
+    ran; and where it is found, the records, newest first; then of the record before those the SHA-1 of its identity,
+    and whether that is an id.
     """
-    return ("EVAL", _PAGE, 1, key, cursor.digest, cursor.newer, cursor.older, limit)
+    place = (cursor.position, cursor.length, cursor.covered)
+    return ("EVAL", _PAGE, 1, key, cursor.digest, cursor.older, limit, *place)
 
 
 def counting(key: str) -> Command:
