@@ -120,9 +120,11 @@ class DatabaseError(ChatstashError):
         server_text: The server's own words, or None.
         applied: Whether the request changed anything, as far as can be known.
         retry_after: Seconds the server asked to wait before another try, or None.
+        cost: What its requests cost, a `chatstash.Cost`, where that is known.
     """
 
     advice: ClassVar[str] = ""
+    cost: Any = None
 
     def __init__(
         self,
@@ -234,9 +236,12 @@ class GatewayError(ServerError, ProtocolError):
 
 
 class ConversationChanged(DatabaseError):
-    """A large conversation is read in pages, and others replaced or shortened it again and again meanwhile."""
+    """Others changed a conversation while it was read in pages, or since a cursor was made, so that pages do not join.
 
-    advice = "Read it again."
+    While a large conversation is read, it is begun again a few times before this is raised.
+    """
+
+    advice = "Read it again, from the newest messages on."
 
 
 class OutcomeUnknown(DatabaseError):

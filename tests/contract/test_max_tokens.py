@@ -278,7 +278,7 @@ def test_a_bound_that_cannot_be_one(upstash: LocalUpstash, call: Call, most: Any
         ({"token_counter": _characters}, "goes with max_tokens"),
         ({"max_tokens": 5, "token_counter": 7}, "token_counter must be"),
         ({"max_tokens": 5, "token_counter": "exact"}, "token_counter must be"),
-        ({"max_tokens": 5, "before": f"0-{'0' * 40}"}, "either max_tokens= or before="),
+        ({"max_tokens": 5, "before": f"1.2.0-{'0' * 40}-{'0' * 40}"}, "either max_tokens= or before="),
     ],
 )
 def test_arguments_that_cannot_be_right(

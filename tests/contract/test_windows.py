@@ -65,7 +65,7 @@ def test_a_window_never_begins_with_a_result_whose_call_is_left_out(
     assert _texts(result) == expected
     assert result.omitted == 5 - len(expected)
     assert result.cursor is not None
-    assert result.cursor.index == len(expected) - 1
+    assert result.cursor.position == 5 - len(expected)
 
 
 @pytest.mark.parametrize("last", [1, 2, 3, 4, 5])
@@ -155,11 +155,12 @@ def test_a_window_and_its_pages_are_the_whole(
         {"last": -1},
         {"last": True},
         {"last": "5"},
-        {"last": 5, "before": Cursor(0, "0" * 40)},
+        {"last": 5, "before": Cursor(1, 2, 0, "0" * 40, "0" * 40)},
         {"limit": 5},
-        {"before": Cursor(0, "0" * 40), "limit": 0},
+        {"before": Cursor(1, 2, 0, "0" * 40, "0" * 40), "limit": 0},
         {"before": "nonsense"},
         {"before": "5-abc"},
+        {"before": f"5-{'0' * 40}"},
         {"before": 7},
     ],
     ids=repr,

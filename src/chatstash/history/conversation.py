@@ -12,6 +12,8 @@ from typing import TypeVar
 from chatstash.errors import Outcome, OutcomeUnknown, UnstorableMessage
 from chatstash.history import appends, clears, outcomes, reads, windows
 from chatstash.history.cache import ReadCache
+from chatstash.history.costs import with_cost
+from chatstash.history.cursors import read_before
 from chatstash.history.fitting import read_fitting
 from chatstash.history.keys import checked_idempotency_key, checked_key
 from chatstash.history.known import Known
@@ -113,13 +115,11 @@ class Conversation:
 
     def clear(self) -> ClearResult:
         """Delete it, once."""
-        return self._run("clear", clears.clear(self.key, secrets.token_hex(12)), self.options.retry_policy.idempotent)
+        return self._run("clear", self._clearing(), self.options.retry_policy.idempotent)
 
     async def aclear(self) -> ClearResult:
         """Delete it as `clear` does, without blocking the event loop."""
-        return await self._arun(
-            "clear", clears.clear(self.key, secrets.token_hex(12)), self.options.retry_policy.idempotent
-        )
+        return await self._arun("clear", self._clearing(), self.options.retry_policy.idempotent)
 
     def settle(self, lost: OutcomeUnknown | str, on_its_way: float) -> Outcome:
         """Tell what became of a write whose reply was lost."""
@@ -155,9 +155,12 @@ class Conversation:
         return await self.database.arun(name, op, self.key, budget)
 
     def _reading(self, wanted: Selection) -> Op[Contents]:
+        return with_cost(self._selected(wanted))
+
+    def _selected(self, wanted: Selection) -> Op[Contents]:
         match wanted or self.default_window():
             case Page() as page:
-                return windows.read_before(self.key, page)
+                return read_before(self.key, page)
             case Fitting() as fitting:
                 return self._knowing(partial(read_fitting, self.key, fitting, self.options))
             case Window() as window:
@@ -178,10 +181,13 @@ class Conversation:
         """Run `op` if there is something to append; else nothing is asked."""
         if not wanted.texts:
             return AppendResult(length=None, rids=[], cost=Cost())
-        done = yield from op
+        done = yield from with_cost(op)
         if self._cache is not None:
             self._cache.note_append(self.key, len(wanted.texts))
         return done
+
+    def _clearing(self) -> Op[ClearResult]:
+        return with_cost(clears.clear(self.key, secrets.token_hex(12)))
 
     def default_window(self) -> Window | None:
         """Return what is read where nothing is asked for; None for all.

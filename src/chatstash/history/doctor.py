@@ -102,7 +102,7 @@ class Doctor:
             WrongType: The key holds no list.
         """
         op = stored_records(checked_key(key), None, self._options.max_request_bytes)
-        stored = self._run("examine", op, key, self._reading).records
+        stored = self._run("examine", op, key, self._reading)
         return Examination(
             key, stored, diagnose(stored, self._unreadable, now_ms=_now_ms(), older_than=self._older_than)
         )

@@ -20,7 +20,7 @@ from chatstash.history.identity import has_id, identity
 from chatstash.history.keys import companion_key
 from chatstash.history.lists import counts, run_script
 from chatstash.history.records import Record, RecordId
-from chatstash.rest.commands import Cost, Effect
+from chatstash.rest.commands import Effect
 from chatstash.rest.ops import Op
 
 _log = logging.getLogger("chatstash")
@@ -108,12 +108,10 @@ class Removal(NamedTuple):
     Attributes:
         removed: How many were removed.
         left: Where the oldest record of each batch stands of which duplicates could not be removed.
-        cost: Requests, commands and bytes.
     """
 
     removed: int
     left: Mapping[str, int]
-    cost: Cost
 
 
 def remove_duplicates(key: str, batches: Sequence[str]) -> Op[Removal]:
@@ -124,20 +122,19 @@ def remove_duplicates(key: str, batches: Sequence[str]) -> Op[Removal]:
     """
     removing = scripts.removing_duplicates(key, places_key(key), batches)
     try:
-        answer, cost = yield from run_script(key, removing, Effect.IDEMPOTENT)
+        answer, _ = yield from run_script(key, removing, Effect.IDEMPOTENT)
     except ChatstashError as error:
         level = logging.DEBUG if isinstance(error, ReadOnlyToken) else logging.WARNING
         _log.log(level, "Duplicates in %r could not be removed, and are hidden from this reader only. %s", key, error)
         return (yield from _locate_duplicates(key, batches))
     (removed,) = counts(answer, 1, Effect.IDEMPOTENT)
-    return Removal(removed, {}, cost)
+    return Removal(removed, {})
 
 
 def _locate_duplicates(key: str, batches: Sequence[str]) -> Op[Removal]:
-    refused = Cost(requests=1)
     try:
-        answer, cost = yield from run_script(key, scripts.locating(key, batches), Effect.READ)
+        answer, _ = yield from run_script(key, scripts.locating(key, batches), Effect.READ)
     except ChatstashError as error:
         _log.warning("Duplicates in %r could not be looked for. A message may be shown twice. %s", key, error)
-        return Removal(0, {}, refused + Cost(requests=1))
-    return Removal(0, places_of(answer[2] if len(answer) > 2 else None), refused + cost)
+        return Removal(0, {})
+    return Removal(0, places_of(answer[2] if len(answer) > 2 else None))

@@ -13,7 +13,7 @@ from chatstash.history.lists import expect, on_list
 from chatstash.history.options import Options
 from chatstash.history.pages import oldest_first, paged, stored_records
 from chatstash.history.selection import Window
-from chatstash.rest.commands import Batch, Command, Cost, Effect, Reply
+from chatstash.rest.commands import Batch, Command, Effect, Reply
 from chatstash.rest.ops import Op, send
 
 
@@ -26,7 +26,6 @@ class Fetched(NamedTuple):
         first: The oldest of all, where it was asked for and there is one.
         known: What is known of the conversation now; None where it must be fetched anew each time.
         joined: Whether only what is new was fetched.
-        cost: Requests, commands and bytes.
         places: Where batches were noted to stand that may have duplicates; asked for with a window only.
     """
 
@@ -35,11 +34,10 @@ class Fetched(NamedTuple):
     first: bytes | None
     known: Known | None
     joined: bool
-    cost: Cost
     places: Mapping[str, int] = MappingProxyType({})
 
     def __repr__(self) -> str:
-        return f"Fetched(length={self.length}, cost={self.cost!r})"
+        return f"Fetched({len(self.stored)} of {self.length} records)"
 
 
 def fetch(key: str, window: Window | None, options: Options, known: Known | None = None) -> Op[Fetched]:
@@ -54,19 +52,17 @@ def fetch(key: str, window: Window | None, options: Options, known: Known | None
         RequestTooLarge: One record alone is over the server's limit.
         ConversationChanged: It was read in pages, and others trimmed or cleared it again and again meanwhile.
     """
-    spent = Cost()
     if known is not None and (probe := known.probe(None if window is None else window.reach)):
-        found = yield from _join(key, probe, window, options)
-        if isinstance(found, Fetched):
-            return found
-        spent = found
+        joined = yield from _join(key, probe, window, options)
+        if joined is not None:
+            return joined
     found = yield from _fetch_all(key, options) if window is None else _fetch_newest(key, window, options)
-    return found._replace(known=known_of(found.stored, found.length, known), cost=spent + found.cost)
+    return found._replace(known=known_of(found.stored, found.length, known))
 
 
 def _fetch_all(key: str, options: Options) -> Op[Fetched]:
-    found = yield from stored_records(key, options.ttl_on_read, options.max_request_bytes)
-    return Fetched(found.records, len(found.records), None, None, False, found.cost)
+    records = yield from stored_records(key, options.ttl_on_read, options.max_request_bytes)
+    return Fetched(records, len(records), None, None, False)
 
 
 def _fetch_newest(key: str, window: Window, options: Options) -> Op[Fetched]:
@@ -77,40 +73,39 @@ def _fetch_newest(key: str, window: Window, options: Options) -> Op[Fetched]:
     try:
         replies = yield from on_list(key, asked, options.ttl_on_read, effect, more=more)
     except RequestTooLarge as error:
-        pages = yield from paged(key, error, options.max_request_bytes, window.reach)
-        replies = yield from send(Batch((("LLEN", key), *more)))
-        stored, cost = pages.records, pages.cost + replies.cost
-    else:
-        stored, cost = oldest_first(replies.values[0]), replies.cost
+        pages = yield from paged(key, error, options.max_request_bytes, window.reach, with_oldest=window.keep_system)
+        noted = (yield from send(Batch(noting))).values if noting else (None,)
+        # Others may have appended meanwhile: the newest count.
+        records = pages.records[-window.reach :]
+        return Fetched(records, pages.length, pages.oldest, None, False, places_of(noted[0]))
+    stored = oldest_first(replies.values[0])
     length = max(expect(int, replies.values[1], effect), len(stored))
     first = _first_of(replies.values[2], effect) if window.keep_system else None
     places = places_of(replies.values[len(more)]) if noting else {}
-    return Fetched(stored, length, first, None, False, cost, places)
+    return Fetched(stored, length, first, None, False, places)
 
 
-def _join(key: str, probe: Probe, window: Window | None, options: Options) -> Op[Fetched | Cost]:
-    """Fetch what is new and join it to what is known; the cost alone where that does not hold."""
+def _join(key: str, probe: Probe, window: Window | None, options: Options) -> Op[Fetched | None]:
+    """Fetch what is new and join it to what is known; None where that does not hold."""
     noting = _noted_places(key, window, options)
     more: tuple[Command, ...] = (("LLEN", key), ("LINDEX", key, probe.far), *_oldest(key, window), *noting)
     effect = _effect(options)
     asked: Command = ("LRANGE", key, 0, probe.count - 1)
     try:
         replies = yield from on_list(key, asked, options.ttl_on_read, effect, more=more, atomic=True)
-    except RequestTooLarge:
-        return Cost(requests=1, commands=1 + len(more))
-    except ReadOnlyToken:
-        # It is not documented whether such a token may send a transaction of reads; reading all needs none.
-        return Cost(requests=1)
+    except (RequestTooLarge, ReadOnlyToken):
+        # It is not documented whether a read-only token may send a transaction of reads; reading all needs none.
+        return None
     newest, length = oldest_first(replies.values[0]), expect(int, replies.values[1], effect)
     joined = probe.joined(newest, length, replies.values[2])
     if joined is None:
-        return replies.cost
+        return None
     now_known = known_of(joined, length, probe.known)
     if window is None:
-        return Fetched(joined, length, None, now_known, True, replies.cost)
+        return Fetched(joined, length, None, now_known, True)
     first = _first_of(replies.values[3], effect) if window.keep_system else None
     places = places_of(replies.values[len(more)]) if noting else {}
-    return Fetched(joined[-window.reach :], length, first, now_known, True, replies.cost, places)
+    return Fetched(joined[-window.reach :], length, first, now_known, True, places)
 
 
 def _first_of(reply: Reply, effect: Effect) -> bytes | None:

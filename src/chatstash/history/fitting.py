@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from itertools import dropwhile
 from typing import NamedTuple
 
+from chatstash.history.cursors import cursor_before, read_before
 from chatstash.history.known import Known
 from chatstash.history.options import Options
 from chatstash.history.reads import Contents
 from chatstash.history.selection import Entry, Fitting, Page, Window
-from chatstash.history.windows import cursor_at, is_system, is_tool_result, read_before, read_window
+from chatstash.history.windows import is_system, is_tool_result, read_window
 from chatstash.rest.ops import Op
 
 _WIDER = 4
@@ -48,9 +49,7 @@ def _newest(key: str, wanted: Fitting, options: Options, known: Known | None) ->
     # Of nothing but tools' results, all were left out, for their call is.
     while len(contents.entries) == contents.system_kept and contents.omitted and window.last < most:
         window = window._replace(last=min(_WIDER * window.last, most))
-        before = contents.cost
         contents = yield from read_window(key, window, options)
-        contents = contents._replace(cost=before + contents.cost)
     return _found(contents, wanted)
 
 
@@ -76,15 +75,16 @@ def _further_back(key: str, found: _Found, most: int) -> Op[_Found]:
     elif found.system is not None and omitted:
         omitted -= 1
     # What others append meanwhile is no part of it: the length stays that of the first look.
-    gone_on = contents._replace(omitted=omitted, cursor=page.cursor, cost=contents.cost + page.cost)
+    gone_on = contents._replace(omitted=omitted, cursor=page.cursor)
     return found._replace(entries=[*older, *found.entries], contents=gone_on)
 
 
 def _cut(found: _Found, wanted: Fitting) -> Contents:
     count = wanted.count(found.system, found.entries)
     kept = list(dropwhile(is_tool_result, found.entries[len(found.entries) - count :]))
-    omitted = found.contents.omitted + len(found.entries) - len(kept)
-    cursor = cursor_at(kept[0], len(kept) - 1) if omitted and kept else None
+    cut = len(found.entries) - len(kept)
+    omitted = found.contents.omitted + cut
+    cursor = cursor_before(found.entries, cut, found.contents.length) if cut else found.contents.cursor
     entries = kept if found.system is None else [found.system, *kept]
     return found.contents._replace(
         entries=entries, omitted=omitted, cursor=cursor, system_kept=found.system is not None

@@ -1,7 +1,7 @@
-"""The generation of a conversation: what an edit in place counts up, so that whoever knew it before notices. Pure.
+"""The generation of a conversation: a number that an edit in place counts up, so that readers notice. Pure.
 
-It is the number `g`, after the id, in the newest record that has an id. It is no part of what the record says: records
-that differ by it alone are the same.
+It is `g`, the last field of the newest record that has an id (`identity`). It is no part of what the record says:
+records that differ by it alone are equal.
 """
 
 from __future__ import annotations
@@ -9,23 +9,30 @@ from __future__ import annotations
 import re
 
 from chatstash.errors import UnreadableRecord
+from chatstash.history import identity
 from chatstash.history.records import decode
 
-_END = re.compile(rb'("rid":"[\w-]{16}\.\d{1,9}/\d{1,9}")(,"g":\d{1,9})?\}\Z', re.ASCII)
-_LONGEST_END = 80
+_GENERATION = re.compile(rb',"g":[0-9]{1,9}\}\Z')
+_LONGEST_GENERATION = 16
 
-LUA = r"""
-local ended = '("rid":"[%w_-]+%.%d+/%d+")'
-local function without_generation(raw) return (string.gsub(raw, ended .. ',"g":%d+}$', '%1}')) end
+LUA = (
+    identity.LUA
+    + r"""
+local function without_generation(raw)
+  local generation = identity(raw) ~= raw and string.match(string.sub(raw, -16), ',"g":(%d+)}$')
+  return generation and string.sub(raw, 1, -7 - #generation) .. '}' or raw
+end
 """
-"""A function for scripts: a record without its generation."""
+)
+"""Functions for scripts: `identity`, and `without_generation`, which gives a record without its generation."""
 
 COUNT_UP = r"""
 for place, raw in ipairs(call('LRANGE', KEYS[1], 0, 199)) do
-  local bare = without_generation(raw)
-  if string.find(bare, ended .. '}$') then
+  if identity(raw) ~= raw then
+    local bare = without_generation(raw)
     local generation = bare == raw and 0 or tonumber(string.match(raw, '%d+', #bare))
-    call('LSET', KEYS[1], place - 1, string.sub(bare, 1, -2) .. ',"g":' .. (generation + 1) .. '}')
+    local following = generation % 999999999 + 1
+    call('LSET', KEYS[1], place - 1, string.sub(bare, 1, -2) .. ',"g":' .. following .. '}')
     break
   end
 end
@@ -33,13 +40,13 @@ end
 """The end of a script that edits: counts up the generation of the conversation at its first key. It needs `LUA`, and
 `call` as the name of what runs a command.
 
-Among the newest 200 records: no one who knows a conversation looks for its newest record further back.
+Among the newest 200 records: no reader looks for its newest record further back.
 """
 
 
 def can_carry_generation(raw: bytes) -> bool:
-    """Tell whether a stored record ends with an id of chatstash's, as all do that it writes."""
-    return _END.search(raw[-_LONGEST_END:]) is not None
+    """Tell whether an edit may write the generation into a stored record: it has an id."""
+    return identity.has_id(raw)
 
 
 def has_generation(raw: bytes) -> bool:
@@ -52,5 +59,5 @@ def has_generation(raw: bytes) -> bool:
 
 def without_generation(raw: bytes) -> bytes:
     """Return a stored record without its generation."""
-    end = raw[-_LONGEST_END:]
-    return raw[: -len(end)] + _END.sub(rb"\1}", end) if end else raw
+    found = _GENERATION.search(raw[-_LONGEST_GENERATION:]) if identity.has_id(raw) else None
+    return raw if found is None else raw[: -len(found[0])] + b"}"

@@ -26,7 +26,7 @@ class Contents(NamedTuple):
         entries: Each record, or the error of one that cannot be read, oldest first, without duplicates.
         length: How many records are stored.
         newest: The newest of them as stored, newest first: back to one whose id tells it from any other, ten at most.
-        cost: Requests, commands and bytes.
+        cost: Requests, commands and bytes; nothing until the operation is over (`costs`).
         omitted: How many records of the conversation were left out.
         cursor: Where reading further back goes on; None where there is nothing older.
         fetched: What it was made of; None for a page, or where that is not what is stored.
@@ -37,7 +37,7 @@ class Contents(NamedTuple):
     entries: Sequence[Record | UnreadableRecord]
     length: int
     newest: Sequence[bytes]
-    cost: Cost
+    cost: Cost = Cost()
     omitted: int = 0
     cursor: Cursor | None = None
     fetched: Fetched | None = None
@@ -102,11 +102,10 @@ def read(key: str, options: Options, known: Known | None = None) -> Op[Contents]
     if contents := _without_duplicates(fetched, key):
         return contents
     removal = yield from remove_duplicates(key, suspects(entries_of(fetched.stored, key), 0, {}))
-    cost = fetched.cost + removal.cost
     if removal.removed:
         fetched = yield from fetch(key, None, options)
-        cost += fetched.cost
-    return _hiding_duplicates(fetched._replace(cost=cost), key)
+    stored = fetched.stored
+    return Contents(distinct(entries_of(stored, key)), len(stored), newest_of(stored))
 
 
 def _without_duplicates(fetched: Fetched, key: str) -> Contents | None:
@@ -114,17 +113,11 @@ def _without_duplicates(fetched: Fetched, key: str) -> Contents | None:
     stored = fetched.stored
     fields = parsed(stored)
     if fields is not None and have_distinct_ids(fields):
-        return Contents(Entries(stored, key, fields), len(stored), newest_of(stored), fetched.cost, fetched=fetched)
+        return Contents(Entries(stored, key, fields), len(stored), newest_of(stored), fetched=fetched)
     entries = entries_of(stored, key)
     if len(distinct(entries)) < len(entries):
         return None
-    return Contents(entries, len(stored), newest_of(stored), fetched.cost, fetched=fetched)
-
-
-def _hiding_duplicates(fetched: Fetched, key: str) -> Contents:
-    stored = fetched.stored
-    entries = distinct(entries_of(stored, key))
-    return Contents(entries, len(stored), newest_of(stored), fetched.cost)
+    return Contents(entries, len(stored), newest_of(stored), fetched=fetched)
 
 
 def newest_of(stored: Sequence[bytes]) -> list[bytes]:

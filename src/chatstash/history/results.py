@@ -9,27 +9,37 @@ from typing import NamedTuple
 from chatstash.history.records import Record, RecordId
 from chatstash.rest.commands import Cost
 
-_CURSOR = r"([0-9]{1,9})-([0-9a-f]{40})"
+_CURSOR = r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9])-([0-9a-f]{40})-([0-9a-f]{40})"
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where reading further back goes on: before the oldest record read. Stays right while others append and trim.
+    """Where reading further back goes on: before the oldest record read.
+
+    It finds its place again while others append, trim, edit and repair, by the id of that record or of the one before
+    it. Records of other libraries have no id. Where neither has one, both must be at their places still, by their
+    bytes and those of their neighbours, or reading on raises `ConversationChanged`.
 
     As text, for a web page to send back: `str(cursor)` and `Cursor.parse`.
 
     Attributes:
-        index: That record's place in the stored list when it was read, 0 for the newest record.
-        digest: SHA-1 of its stored form, but for its generation, hexadecimal.
-        rid: Its id, or None where another library wrote it, or where the cursor came as text.
+        position: That record's place in the conversation when it was read, 0 for the oldest.
+        length: How many records the conversation had then.
+        covered: 0 where one of the two has an id; else of how many records, from that one on, `digest` covers the
+            bytes.
+        digest: SHA-1 of the record's id, hexadecimal, or of the bytes of the record before it and of those covered;
+            zeros where only the other has an id.
+        older: SHA-1 of the id of the record before it; zeros where that has none.
     """
 
-    index: int
+    position: int
+    length: int
+    covered: int
     digest: str
-    rid: RecordId | None = None
+    older: str
 
     def __str__(self) -> str:
-        return f"{self.index}-{self.digest}"
+        return f"{self.position}.{self.length}.{self.covered}-{self.digest}-{self.older}"
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
@@ -41,7 +51,8 @@ class Cursor:
         match = re.fullmatch(_CURSOR, text) if isinstance(text, str) else None
         if match is None:
             raise ValueError(f"not a cursor: {text!r}")
-        return cls(int(match[1]), match[2])
+        position, length, covered, digest, older = match.groups()
+        return cls(int(position), int(length), int(covered), digest, older)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from hashlib import sha1
 from typing import NamedTuple
 
-from chatstash.history import identity, retention
+from chatstash.history import retention
 from chatstash.history.generation import COUNT_UP, LUA
+from chatstash.history.results import Cursor
 from chatstash.rest.commands import KEY_LOCKING, READING, Argument, Command
 
 REFUSED, STORED, BEFORE = 0, 1, 2
@@ -38,7 +39,7 @@ local function try(...) ran = ran + 1; return redis.pcall(...) end
 """
 
 # Newest first, for what is looked for is mostly there; in slices that double, for each is a command.
-_SCAN = f"""{identity.LUA}
+_SCAN = f"""{LUA}
 local function batch_of(raw)
   local id = identity(raw)
   return id ~= raw and string.sub(id, 1, 16) or nil
@@ -171,7 +172,7 @@ end)
 
 # The oldest copy of each record stays. The places are noted, so that nobody looks again. Where a record that is removed
 # carried the generation, another has to.
-_REMOVE_DUPLICATES = f"""{KEY_LOCKING}{_COUNTED}{LUA}{_SCAN}{_NOTE_PLACE}{_LOCATE}
+_REMOVE_DUPLICATES = f"""{KEY_LOCKING}{_COUNTED}{_SCAN}{_NOTE_PLACE}{_LOCATE}
 local carried = false
 for _, copy in ipairs(newer) do
   call('LSET', KEYS[1], copy[1], 'chatstash:duplicate')
@@ -206,18 +207,41 @@ if void ~= '' then call('SET', KEYS[2], '{VOID}', 'EX', void) end
 return {{0, ran}}
 """
 
+
+# Ids are looked for from the oldest record on: of duplicates, the oldest counts. Records without ids must be where they
+# were, for others may be equal to them.
 _PAGE = f"""{KEY_LOCKING}{_COUNTED}{LUA}
-local length, limit = call('LLEN', KEYS[1]), tonumber(ARGV[2])
-for from = 0, length - 1, 100 do
-  for place, record in ipairs(call('LRANGE', KEYS[1], from, from + 99)) do
-    if redis.sha1hex(without_generation(record)) == ARGV[1] then
-      local index = from + place - 1
-      local page = call('LRANGE', KEYS[1], index + 1, index + limit)
-      return {{index, length, ran, page}}
+local wanted, older, limit = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local position, known_length, covered = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local length, place = call('LLEN', KEYS[1]), nil
+local function name_of(record)
+  local name = identity(record)
+  return redis.sha1hex(name), name ~= record
+end
+local function look_at_its_place()
+  local digests = {{}}
+  for _, record in ipairs(call('LRANGE', KEYS[1], -position - covered, -position)) do
+    table.insert(digests, 1, (name_of(record)))
+  end
+  if length >= known_length and redis.sha1hex(table.concat(digests)) == wanted then place = position end
+end
+local function look_everywhere()
+  local after_older
+  for from = 0, length - 1, 100 do
+    local records = call('LRANGE', KEYS[1], -from - 100, -from - 1)
+    for at = #records, 1, -1 do
+      local digest, named = name_of(records[at])
+      if named and digest == wanted then place = from + #records - at return end
+      if named and digest == older then after_older = after_older or from + #records - at + 1 end
     end
   end
+  place = after_older
 end
-return {{-1, length, ran, {{}}}}
+if covered > 0 then look_at_its_place() else look_everywhere() end
+if not place then return {{-1, length, ran}} end
+local page = place > 0 and call('LRANGE', KEYS[1], -place, math.min(-1, limit - place - 1)) or {{}}
+local digest, named = name_of(place > limit and call('LINDEX', KEYS[1], limit - place) or '')
+return {{place, length, ran, page, digest, named and 1 or 0}}
 """
 
 # Of the batches whose place is noted, and of those among the newest hundred that may be duplicates by their times (a
@@ -450,13 +474,15 @@ def finding(key: str, marker: str | None, batch: str, void_for: int | None = Non
     return ("EVAL", _FIND, len(keys), *keys, batch, "" if void_for is None else void_for)
 
 
-def paging(key: str, digest: str, limit: int) -> Command:
-    """Return the script call that reads the records older than the one with a SHA-1.
+def paging(key: str, cursor: Cursor, limit: int) -> Command:
+    """Return the script call that looks for a cursor's record and reads the records older than it.
 
-    Answers its place, the conversation's length, how many commands it ran, and the records, newest first; the place is
-    -1 where there is none.
+    Answers its place, 0 for the oldest, or -1 where it is not found; the conversation's length; how many commands it
+    ran; and where it is found, the records, newest first; then of the record before those the SHA-1 of its identity,
+    and whether that is an id.
     """
-    return ("EVAL", _PAGE, 1, key, digest, limit)
+    place = (cursor.position, cursor.length, cursor.covered)
+    return ("EVAL", _PAGE, 1, key, cursor.digest, cursor.older, limit, *place)
 
 
 def counting(key: str, places: str) -> Command:

@@ -212,7 +212,9 @@ class Database:
     def _begin(self, attempt: Attempt, run: _Run) -> _Call:
         self._check_open()
         if not run.deadline.allows(0):
-            raise timed_out(sent=False)
+            error = timed_out(sent=False)
+            error.cost = Cost()
+            raise error
         batch = attempt.batch
         run.watch.sends(batch)
         ticket = run.sync_token.start(writes=batch.writes)
@@ -233,7 +235,9 @@ class Database:
         try:
             values = replies_from(call.batch, call.request, reply, token=self.endpoint.token)
         except DatabaseError as error:
-            call.run.watch.answered(cost + Cost(commands=_ran_though_refused(call.batch, error)))
+            cost += Cost(commands=_ran_though_refused(call.batch, error))
+            call.run.watch.answered(cost)
+            error.cost = cost + Cost(requests=1)
             if isinstance(error, FormRefused):
                 self._forms = self._forms.without(error)
             raise

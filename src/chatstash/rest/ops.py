@@ -73,6 +73,7 @@ def retrying(op: Op[T], budget: Budget) -> DrivenOp[T]:
 
 def _attempts(batch: Batch, budget: Budget) -> DrivenOp[Replies]:
     sent = batch
+    spent = Cost()
     lost: DatabaseError | None = None
     refused: set[type[FormRefused]] = set()
     attempt = 0
@@ -80,25 +81,35 @@ def _attempts(batch: Batch, budget: Budget) -> DrivenOp[Replies]:
         try:
             replies: Replies = yield Attempt(sent, is_last=attempt >= budget.retries)
         except FormRefused as error:
+            spent += cost_of(error)
             # The driver has taken note, and uses another form from now on.
             if type(error) in refused:
-                raise _as_known(error, lost, batch.effect) from None
+                raise _costing(spent, _as_known(error, lost, batch.effect)) from None
             refused.add(type(error))
         except StoreClosed:
             if lost is None:
                 raise
-            raise _closed_meanwhile(lost) from lost.__cause__
+            raise _costing(spent, _closed_meanwhile(lost)) from lost.__cause__
         except DatabaseError as error:
+            spent += cost_of(error)
             if sent.settlement is not None and error.applied is Applied.UNKNOWN:
                 sent, lost = sent.settlement, error
             pause = budget.pause_after(attempt, error, sent.effect)
             if pause is None or not (yield Pause(pause)):
-                raise _as_known(error, lost, batch.effect) from error.__cause__
+                raise _costing(spent, _as_known(error, lost, batch.effect)) from error.__cause__
             attempt += 1
         else:
-            return replies._replace(
-                settled=sent is not batch, cost=replies.cost + Cost(requests=attempt + len(refused))
-            )
+            return replies._replace(settled=sent is not batch, cost=replies.cost + spent)
+
+
+def cost_of(error: DatabaseError) -> Cost:
+    """Return what the requests cost that ended in an error; where that is not known, one request."""
+    return error.cost if isinstance(error.cost, Cost) else Cost(requests=1)
+
+
+def _costing(spent: Cost, error: DatabaseError) -> DatabaseError:
+    error.cost = spent
+    return error
 
 
 def _as_known(error: DatabaseError, lost: DatabaseError | None, effect: Effect) -> DatabaseError:

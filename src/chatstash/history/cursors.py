@@ -1,0 +1,206 @@
+"""Reading the records before a cursor, as an operation: what a person is shown who looks further back. Pure.
+
+A cursor's record is looked for at its place counted from the oldest, which appends do not move. Where something else is
+there, for others trimmed or removed records, a script looks for its id, and for that of the record before it, in the
+whole conversation. A record without an id cannot be looked for: another may be equal to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from chatstash.errors import ConversationChanged, RequestTooLarge, UnreadableRecord
+from chatstash.history import scripts
+from chatstash.history.duplicates import distinct, places_key, places_of, remove_duplicates, suspects
+from chatstash.history.identity import has_id, identity
+from chatstash.history.lists import counts, expect, on_list, run_script
+from chatstash.history.pages import oldest_first
+from chatstash.history.reads import Contents, entries_of
+from chatstash.history.records import Record
+from chatstash.history.results import Cursor
+from chatstash.history.selection import Page
+from chatstash.rest.commands import Effect
+from chatstash.rest.ops import Op
+
+_Entries = Sequence[Record | UnreadableRecord]
+
+_MOST_COVERED = 5
+"""How many records tell one without an id from others that are equal to it."""
+
+_NOTHING = "0" * 40
+"""In place of a digest: there is no such record, or it has no id."""
+
+
+def cursor_before(entries: _Entries, at: int, length: int) -> Cursor | None:
+    """Return the cursor before one of the newest records; None where that is none of them.
+
+    Args:
+        entries: The newest records, oldest first.
+        at: Which of them.
+        length: How many records the conversation has.
+    """
+    if at >= len(entries):
+        return None
+    raws = [entry.raw for entry in entries[at : at + _MOST_COVERED]]
+    return _cursor(_name_of(entries[at - 1].raw) if at else _NO_NAME, raws, length - len(entries) + at, length)
+
+
+class _Name(NamedTuple):
+    """What a record is known by: SHA-1 of its identity, and whether that is an id."""
+
+    digest: str
+    is_id: bool
+
+
+def _name_of(raw: bytes) -> _Name:
+    return _Name(scripts.digest_of(identity(raw)), has_id(raw))
+
+
+_NO_NAME = _name_of(b"")
+
+
+def _cursor(older: _Name, raws: Sequence[bytes], position: int, length: int) -> Cursor:
+    """Return the cursor before the first of some records, given the record before it, its place, and the length."""
+    name, *_ = names = list(map(_name_of, raws))
+    if name.is_id or older.is_id:
+        return Cursor(position, length, 0, _id_digest(name), _id_digest(older))
+    return Cursor(position, length, len(raws), _digest_of_run([older, *names]), _NOTHING)
+
+
+def _id_digest(name: _Name) -> str:
+    return name.digest if name.is_id else _NOTHING
+
+
+def _digest_of_run(names: Iterable[_Name]) -> str:
+    return scripts.digest_of("".join(name.digest for name in names).encode())
+
+
+def read_before(key: str, page: Page) -> Op[Contents]:
+    """Read the records before a cursor; one request and three commands.
+
+    One request more where others trimmed or removed records since. Where the cursor's record was removed, reading goes
+    on at the one before it; where that is gone as well, others trimmed or cleared the conversation, and the page is
+    empty. A page that would be over the server's limit is shorter. One more request where a record may be a duplicate,
+    and where it was one, the page is read again.
+
+    Raises:
+        WrongType: The key holds something else, which was left as it was.
+        ConversationChanged: Others trimmed or removed records, and the place of one without an id cannot be told.
+        RequestTooLarge: One record alone is over the server's limit.
+    """
+    found = yield from _find_page(key, page)
+    batches = suspects(found.entries, found.first_place, found.noted)
+    if not batches:
+        return _contents(found, {})
+    removal = yield from remove_duplicates(key, batches)
+    if removal.removed or removal.left:
+        found = yield from _find_page(key, page)
+    return _contents(found, removal.left)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _FoundPage:
+    """The records before a cursor, oldest first.
+
+    Attributes:
+        stored: Their stored form.
+        newer: The records after them, as far as they are known; the first is the cursor's.
+        beyond: How many of the oldest are beyond the page: a duplicate is known by its older neighbour.
+        position: The place of the cursor's record, 0 for the oldest: the number of records that are older.
+        length: How many records the conversation has.
+        entries: What is read of `stored`.
+        beside: The record before `stored`, where there is one and none is beyond the page.
+        noted: Where batches were noted to stand that may have duplicates.
+    """
+
+    stored: Sequence[bytes]
+    newer: Sequence[bytes]
+    beyond: int
+    position: int
+    length: int
+    entries: _Entries
+    beside: _Name
+    noted: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def first_place(self) -> int:
+        """The place of the oldest of them, 0 for the oldest of all."""
+        return self.position - len(self.stored)
+
+
+def _find_page(key: str, page: Page) -> Op[_FoundPage]:
+    limit = page.limit
+    while True:
+        try:
+            return (yield from _page_at_its_place(key, page.before, limit))
+        except RequestTooLarge:
+            if limit == 1:
+                # Without the cursor's record, and without one beyond the page.
+                return (yield from _look_for_page(key, page.before, 1, beyond=0))
+            limit //= 2
+
+
+def _page_at_its_place(key: str, cursor: Cursor, limit: int) -> Op[_FoundPage]:
+    older = min(limit + 1, cursor.position)
+    first = -1 - cursor.position
+    beside = max(cursor.covered - 1, 0)
+    asked = ("LRANGE", key, first - beside, first + older)
+    replies = yield from on_list(key, asked, None, Effect.READ, more=(("LLEN", key), ("GET", places_key(key))))
+    records, length = oldest_first(replies.values[0]), expect(int, replies.values[1], Effect.READ)
+    if not _is_at_its_place(cursor, records, older, length):
+        return (
+            _not_found(key, cursor, length)
+            if cursor.covered
+            else (yield from _look_for_page(key, cursor, limit, beyond=1))
+        )
+    entries = entries_of(records[:older], key, cursor.position - older)
+    beyond = max(0, older - limit)
+    noted = places_of(replies.values[2])
+    return _FoundPage(records[:older], records[older:], beyond, cursor.position, length, entries, _NO_NAME, noted)
+
+
+def _is_at_its_place(cursor: Cursor, records: Sequence[bytes], at: int, length: int) -> bool:
+    if len(records) != at + max(cursor.covered, 1):
+        return False
+    older, *names = [_NO_NAME] * (not at) + list(map(_name_of, records[max(at - 1, 0) :]))
+    if cursor.covered:
+        # Where there are fewer records than there were, an equal one may have moved there.
+        return length >= cursor.length and _digest_of_run([older, *names]) == cursor.digest
+    return names[0] == (cursor.digest, True) or older == (cursor.older, True)
+
+
+def _look_for_page(key: str, cursor: Cursor, limit: int, *, beyond: int) -> Op[_FoundPage]:
+    paging = scripts.paging(key, cursor, limit + beyond)
+    answer, _ = yield from run_script(key, paging, Effect.READ, ran_at=scripts.APPEND_RAN_AT)
+    position, length = counts(answer, 2, Effect.READ)
+    if position < 0:
+        return _not_found(key, cursor, length)
+    stored = oldest_first(answer[3])
+    entries = entries_of(stored, key, position - len(stored))
+    beside = _Name(expect(bytes, answer[4], Effect.READ).decode(), answer[5] == 1)
+    return _FoundPage(stored, [], max(0, len(stored) - limit), position, length, entries, beside)
+
+
+def _not_found(key: str, cursor: Cursor, length: int) -> _FoundPage:
+    """Return an empty page where everything up to the cursor's record is gone; raises where that cannot be told."""
+    if length and (cursor.covered or _NOTHING in (cursor.digest, cursor.older)):
+        raise ConversationChanged(
+            f"Others trimmed, removed or edited records of {key!r} since the cursor was made, and where it was cannot "
+            "be told, because the records there have no id"
+        )
+    return _FoundPage([], [], 0, 0, length, [], _NO_NAME)
+
+
+def _contents(found: _FoundPage, duplicated: Mapping[str, int]) -> Contents:
+    entries = distinct(found.entries[found.beyond :], found.first_place + found.beyond, duplicated)
+    omitted = found.position - len(found.stored) + found.beyond
+    cursor = _further_cursor(found, omitted) if omitted and entries else None
+    return Contents(entries, found.length, [], omitted=omitted, cursor=cursor)
+
+
+def _further_cursor(found: _FoundPage, omitted: int) -> Cursor:
+    raws = [*found.stored[found.beyond :], *found.newer][:_MOST_COVERED]
+    older = _name_of(found.stored[found.beyond - 1]) if found.beyond else found.beside
+    return _cursor(older, raws, omitted, found.length)
