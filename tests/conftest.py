@@ -12,6 +12,7 @@ import pytest
 import urllib3
 from hypothesis import HealthCheck, settings
 
+from chatstash.history import conversation
 from chatstash.local import LocalUpstash
 from tests.faulty import FaultyServer, serve_faulty
 
@@ -32,6 +33,12 @@ def command(server: LocalUpstash, *words: str | int) -> Any:
     body = reply.json()
     assert "error" not in body, body
     return body["result"]
+
+
+@pytest.fixture(autouse=True)
+def _no_list_was_seen() -> None:
+    """A test does not begin with what another has seen of a conversation of the same name."""
+    conversation._seen_in.clear()
 
 
 @pytest.fixture

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 from chatstash.errors import Outcome, OutcomeUnknown, UnstorableMessage
 from chatstash.history import appends, clears, outcomes, reads, windows
 from chatstash.history.cache import ReadCache
 from chatstash.history.costs import with_cost
 from chatstash.history.cursors import read_before
+from chatstash.history.expiry import SeenLists, guarding_expiry
 from chatstash.history.fitting import read_fitting
 from chatstash.history.keys import checked_idempotency_key, checked_key
 from chatstash.history.known import Known
@@ -31,6 +33,8 @@ T = TypeVar("T")
 
 LONGEST_ON_ITS_WAY = 60.0
 """Seconds after which a request that has not shown its effect is taken to be lost."""
+
+_seen_in: WeakKeyDictionary[Database, SeenLists] = WeakKeyDictionary()
 
 
 class Conversation:
@@ -54,6 +58,10 @@ class Conversation:
         self.options = options
         self.database = database
         self._cache = cache
+
+    @property
+    def _seen(self) -> SeenLists:
+        return _seen_in.setdefault(self.database, SeenLists())
 
     @property
     def sync_token(self) -> str | None:
@@ -155,7 +163,7 @@ class Conversation:
         return await self.database.arun(name, op, self.key, budget)
 
     def _reading(self, wanted: Selection) -> Op[Contents]:
-        return with_cost(self._selected(wanted))
+        return with_cost(guarding_expiry(self._selected(wanted), self.key, self._seen))
 
     def _selected(self, wanted: Selection) -> Op[Contents]:
         match wanted or self.default_window():
@@ -181,12 +189,13 @@ class Conversation:
         """Run `op` if there is something to append; else nothing is asked."""
         if not wanted.texts:
             return AppendResult(length=None, rids=[], cost=Cost())
-        done = yield from with_cost(op)
+        done = yield from with_cost(guarding_expiry(op, self.key, self._seen))
         if self._cache is not None:
             self._cache.note_append(self.key, len(wanted.texts))
         return done
 
     def _clearing(self) -> Op[ClearResult]:
+        self._seen.discard(self.key)
         return with_cost(clears.clear(self.key, secrets.token_hex(12)))
 
     def default_window(self) -> Window | None:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from chatstash.errors import (
     Applied,
+    CommandRejected,
     DatabaseError,
     OutcomeUnknown,
     OutcomeUnknownAfterBadReply,
@@ -32,8 +33,9 @@ def on_list(
 ) -> Op[Replies]:
     """Run a list command, with EXPIRE beside it where there is a ttl.
 
-    In a transaction as in a pipeline, EXPIRE takes effect even where the command beside it fails: where the key turns
-    out to hold something else, what was set is put right.
+    In a transaction as in a pipeline, EXPIRE takes effect even where the command beside it fails. `guarding_expiry`
+    lets that happen only where the key was lately seen to be a list; where it turns out to hold something else all the
+    same, what was set is put right.
 
     Args:
         key: The list's key.
@@ -137,6 +139,16 @@ def _refused_beside(key: str, error: DatabaseError, effect: Effect) -> DatabaseE
         error.problem = f"The messages were stored, but key {key!r} could not be trimmed. {error.problem}"
         error.applied = Applied.PARTLY
     return error
+
+
+# Only the code is shown: further words of a server are not known to be fit for an error.
+_CODES = {b"NOPERM", b"OOM", b"READONLY", b"MISCONF"}
+
+
+def refused_within(name: str, text: bytes) -> CommandRejected:
+    """Return the error for a command that was refused within a script, given its name and the error's text."""
+    code = (text.split() or [b""])[0]
+    return CommandRejected(f"The database refused {name}", server_text=code.decode() if code in _CODES else None)
 
 
 def expect(kind: type[ReplyT], reply: Reply, effect: Effect) -> ReplyT:

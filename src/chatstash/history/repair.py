@@ -49,7 +49,9 @@ return 1
 
 # LINSERT looks for a value, which others may equal: for a moment the record has a value of its own.
 _INSERT = f"""{KEY_LOCKING}local index, placeholder, record = ARGV[1], ARGV[2], ARGV[3]
-if redis.call('LPOS', KEYS[1], record) then return 1 end
+{LUA}
+local there = redis.call('LINDEX', KEYS[1], index - 1)
+if there and identity(there) == identity(record) then return 1 end
 {_AS_SEEN}
 local neighbour = redis.call('LINDEX', KEYS[1], index)
 redis.call('LSET', KEYS[1], index, placeholder)

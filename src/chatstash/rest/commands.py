@@ -44,6 +44,8 @@ class Batch:
         settlement: What to send in place of a WRITE whose outcome is not known: an IDEMPOTENT batch that does what is
             not done already. Without one, such a write is not sent again.
         ran_at: The place, in the reply of a script, at which it says how many commands it ran; None where it does not.
+        within: How many commands a script runs that runs to its end, where that is known beforehand; for a reply that
+            is refused for its size.
     """
 
     commands: tuple[Command, ...]
@@ -51,6 +53,7 @@ class Batch:
     effect: Effect = Effect.READ
     settlement: Batch | None = None
     ran_at: int | None = field(default=None, compare=False)
+    within: int = field(default=0, compare=False)
 
     @property
     def writes(self) -> bool:

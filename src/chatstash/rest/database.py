@@ -250,7 +250,7 @@ def _ran_though_refused(batch: Batch, error: DatabaseError) -> int:
     """Return how many commands of a batch that was refused as a whole are billed: those that got as far as running."""
     if isinstance(error, RequestTooLarge):
         # Of a write, the request was too large and was not looked at; of a read, its reply.
-        return 0 if batch.effect is Effect.WRITE else len(batch.commands)
+        return 0 if batch.effect is Effect.WRITE else len(batch.commands) + batch.within
     return len(batch.commands) if isinstance(error, (CommandRejected, WrongType)) else 0
 
 

@@ -1,0 +1,148 @@
+"""No append and no read sets an expiry on what is no list, whatever fails; and what that costs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage
+
+from chatstash import DatabaseError, UpstashRedisChatMessageHistory, WrongType
+from chatstash.local import LocalUpstash
+from tests.conftest import Call, call_async
+
+Run = Callable[..., Any]
+KEY = "message_store:s"
+TURN = [HumanMessage("question"), AIMessage("answer")]
+
+
+def _history(upstash: LocalUpstash, session_id: str = "s", **options: Any) -> UpstashRedisChatMessageHistory:
+    return UpstashRedisChatMessageHistory(session_id, upstash.url, upstash.token, **{"ttl": 60, **options})
+
+
+def _spent(upstash: LocalUpstash, action: Callable[[], object]) -> tuple[int, int]:
+    before = upstash.stats
+    action()
+    spent = upstash.stats - before
+    return spent.requests, spent.billed_commands
+
+
+def test_a_turn_costs_what_it_did_and_a_blind_append_one_command_more(upstash: LocalUpstash, call: Call) -> None:
+    blind, read_first = _history(upstash), _history(upstash, "new")
+    assert _spent(upstash, lambda: call(blind, "add_messages", TURN)) == (1, 3)
+    assert _spent(upstash, lambda: call(blind, "add_messages", TURN)) == (1, 2)
+    assert _spent(upstash, lambda: call(read_first, "read")) == (1, 1)
+    assert _spent(upstash, lambda: call(read_first, "add_messages", TURN)) == (1, 2)
+    call(read_first, "clear")
+    assert _spent(upstash, lambda: call(read_first, "add_messages", TURN)) == (1, 3)
+    assert [message.content for message in read_first.messages] == ["question", "answer"]
+
+
+@pytest.mark.parametrize("last", [None, 3])
+def test_a_blind_read_that_refreshes_costs_one_command_more(
+    upstash: LocalUpstash, call: Call, run: Run, last: int | None
+) -> None:
+    more = 0 if last is None else 3
+    _history(upstash, ttl=None).add_messages([*TURN, *TURN])
+    history = _history(upstash, ttl=60, refresh_ttl_on_read=True, keep_system=last is not None)
+    conversation_seen = _spent(upstash, lambda: call(history, "read", last=last))
+    assert conversation_seen == (1, 2 + more)
+    other = _history(upstash, "other", refresh_ttl_on_read=True, keep_system=last is not None)
+    assert _spent(upstash, lambda: call(other, "read", last=last)) == (1, 3 + more)
+    run("RENAME", KEY, "message_store:third")
+    third = _history(upstash, "third", refresh_ttl_on_read=True, keep_system=last is not None)
+    result = call(third, "read", last=last)
+    assert [message.content for message in result.messages] == ["question", "answer", "question", "answer"][
+        -(last or 4) :
+    ]
+    assert 50 < run("TTL", third.key) <= 60
+
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "reply_lost": {},
+    "request_lost": {},
+    "truncated": {},
+    "unavailable": {"applied": True},
+    "server_error": {"applied": True},
+    "reset": {"applied": True},
+    "throttled": {},
+}
+
+
+@pytest.mark.parametrize("times", [1, 2, None])
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("expiry", [None, 5000])
+@pytest.mark.parametrize("count", [2, 5000])
+def test_whatever_fails_the_expiry_of_what_is_no_list_is_not_touched(
+    upstash: LocalUpstash, run: Run, fault: str, times: int | None, expiry: int | None, count: int
+) -> None:
+    run("HSET", KEY, "theirs", "1")
+    if expiry is not None:
+        run("EXPIRE", KEY, expiry)
+    upstash.faults.add(fault, times=times, **FAULTS[fault])
+    for method in ("add_messages", "read"):
+        history = _history(upstash, retries=2, refresh_ttl_on_read=True)
+        with pytest.raises(DatabaseError):
+            getattr(history, method)(*([[HumanMessage("x")] * count] if method == "add_messages" else []))
+    upstash.faults.clear()
+    left = run("TTL", KEY)
+    assert left == -1 if expiry is None else left > 4900
+
+
+def test_a_client_that_dies_after_its_first_request_leaves_it_untouched(
+    upstash: LocalUpstash, call: Call, run: Run
+) -> None:
+    run("HSET", KEY, "theirs", "1")
+
+    def refused() -> None:
+        with pytest.raises(WrongType, match="It was left as it was"):
+            call(_history(upstash), "add_messages", TURN)
+
+    for _ in range(2):
+        assert _spent(upstash, refused)[0] == 1
+        assert run("TTL", KEY) == -1
+
+
+def test_what_became_something_else_since_it_was_seen_is_put_right(upstash: LocalUpstash, call: Call, run: Run) -> None:
+    history = _history(upstash)
+    call(history, "read")
+    run("HSET", KEY, "theirs", "1")
+    with pytest.raises(WrongType, match="taken off again with PERSIST"):
+        call(history, "add_messages", TURN)
+    assert run("TTL", KEY) == -1
+    run("EXPIRE", KEY, 5000)
+    with pytest.raises(WrongType, match="It was left as it was"):
+        call(history, "add_messages", TURN)
+    assert run("TTL", KEY) > 4900
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_child_knows_what_was_seen(upstash: LocalUpstash) -> None:
+    history = _history(upstash)
+    history.read()
+    before = upstash.stats
+    child = os.fork()
+    if child == 0:
+        try:
+            history.add_messages(TURN)
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert (upstash.stats - before).billed_commands == 2
+
+
+def test_more_messages_than_a_script_takes_at_once(upstash: LocalUpstash, call: Call, run: Run) -> None:
+    history = _history(upstash)
+    messages = [HumanMessage(str(number)) for number in range(9000)]
+    assert _spent(upstash, lambda: call(history, "add_messages", messages)) == (2, 3)
+    assert run("LLEN", KEY) == 9000
+    assert run("TTL", KEY) > 50
+
+
+def test_in_one_loop_many_blind_appends_are_each_stored_once(upstash: LocalUpstash, run: Run) -> None:
+    history = _history(upstash)
+    for _ in range(3):
+        call_async(history, "add_messages", TURN)
+    assert run("LLEN", KEY) == 6
