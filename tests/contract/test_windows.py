@@ -14,7 +14,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 
 from chatstash import ConcurrentTurn, Cursor, Store, UpstashRedisChatMessageHistory
 from chatstash.local import Limits, LocalUpstash
-from tests.conftest import Call
+from tests.conftest import Call, command
 
 Run = Callable[..., Any]
 SYSTEM = SystemMessage("be kind")
@@ -299,3 +299,13 @@ def test_a_large_append_is_trimmed_as_well(upstash: LocalUpstash, call: Call, ru
     call(history, "add_messages", [HumanMessage(f"{number:03}".ljust(10_000, "x")) for number in range(18)])
     assert run("LLEN", history.key) == 20
     assert [str(message.content)[:3] for message in history.messages][:3] == ["13", "14", "000"]
+
+
+def test_a_read_only_token_counts_and_pages(call: Call) -> None:
+    with LocalUpstash(read_only_token="reader") as upstash:
+        _history(upstash).add_messages(_numbered(0, 30))
+        reader = UpstashRedisChatMessageHistory("s", upstash.url, "reader")
+        assert call(reader, "count") == 30
+        cursor = call(reader, "read", last=3).cursor
+        command(upstash, "LTRIM", reader.key, 0, 26)
+        assert _texts(call(reader, "read", before=cursor, limit=2)) == ["25", "26"]

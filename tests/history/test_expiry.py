@@ -31,7 +31,7 @@ def test_a_script_goes_in_place_of_what_is_not_known_to_be_safe() -> None:
     seen = SeenLists()
     replies, (script,) = play(_pushing(seen), [_replies([2, [], [7, 1]])])
     ((name, _, *words),) = script.commands
-    assert (name, words) == ("EVAL", [1, "k", "LPUSH", 2, "a", "b", "EXPIRE", 1, 60])
+    assert (name, words) == ("EVAL", [1, "k", "LPUSH", 1, 2, "a", "b", "EXPIRE", 1, 1, 60])
     assert (replies.values, replies.cost.commands, script.effect) == ((7, 1), 3, Effect.WRITE)
     assert play(_pushing(seen), [_replies(9, 1)])[1] == [NATIVE]
 

@@ -112,7 +112,7 @@ def _is_on_list(command: Command, key: str) -> bool:
     """Tell whether the database refuses a command where the key holds something else than a list."""
     name, *rest = command
     # Of the scripts that read or append, each runs a list command on its first key.
-    return rest[2:3] == [key] if name == "EVAL" else name in _LIST_COMMANDS and rest[0] == key
+    return rest[2:3] == [key] if name in ("EVAL", "EVAL_RO") else name in _LIST_COMMANDS and rest[0] == key
 
 
 _LIST_COMMANDS = {"LINDEX", "LLEN", "LPUSH", "LRANGE"}

@@ -210,7 +210,7 @@ return {{0, ran}}
 
 # Ids are looked for from the oldest record on: of duplicates, the oldest counts. Records without ids must be where they
 # were, for others may be equal to them.
-_PAGE = f"""{KEY_LOCKING}{_COUNTED}{LUA}
+_PAGE = f"""{READING}{_COUNTED}{LUA}
 local wanted, older, limit = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local position, known_length, covered = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local length, place = call('LLEN', KEYS[1]), nil
@@ -246,7 +246,7 @@ return {{place, length, ran, page, digest, named and 1 or 0}}
 
 # Of the batches whose place is noted, and of those among the newest hundred that may be duplicates by their times (a
 # batch's first eight characters): one that came after its older neighbour was written before it, or begins anew.
-_COUNT = f"""{KEY_LOCKING}{_COUNTED}{_SCAN}
+_COUNT = f"""{READING}{_COUNTED}{_SCAN}
 local order = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
 local function time_of(batch)
   local time = 0
@@ -482,9 +482,9 @@ def paging(key: str, cursor: Cursor, limit: int) -> Command:
     and whether that is an id.
     """
     place = (cursor.position, cursor.length, cursor.covered)
-    return ("EVAL", _PAGE, 1, key, cursor.digest, cursor.older, limit, *place)
+    return ("EVAL_RO", _PAGE, 1, key, cursor.digest, cursor.older, limit, *place)
 
 
 def counting(key: str, places: str) -> Command:
     """Return the script call that counts the records but not their duplicates; answers that, and its commands."""
-    return ("EVAL", _COUNT, 2, key, places)
+    return ("EVAL_RO", _COUNT, 2, key, places)

@@ -33,7 +33,7 @@ from chatstash.errors import (
     ServerError,
     WrongType,
 )
-from chatstash.rest.commands import KEY_LOCKING, Batch, Command, Reply
+from chatstash.rest.commands import KEY_LOCKING, READING, Batch, Command, Reply
 from chatstash.rest.sync_token import is_sync_token
 
 _SYNC_TOKEN_HEADER = "upstash-sync-token"  # noqa: S105 - a header's name
@@ -110,9 +110,9 @@ def request_for(batch: Batch, *, sync_token: str | None = None, forms: Forms = _
 
 
 def _without_flags(command: Command) -> Command:
-    if command[0] != "EVAL":
+    if command[0] not in ("EVAL", "EVAL_RO"):
         return command
-    return (command[0], str(command[1]).removeprefix(KEY_LOCKING), *command[2:])
+    return (command[0], str(command[1]).removeprefix(KEY_LOCKING).removeprefix(READING), *command[2:])
 
 
 def _path_of(batch: Batch) -> str:
