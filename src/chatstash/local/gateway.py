@@ -27,6 +27,7 @@ from chatstash.local.faults import Fault, Faults
 from chatstash.local.http import Delivery, HttpRequest, HttpResponse
 from chatstash.local.late import LateRequests
 from chatstash.local.link import Feed, LinkLost
+from chatstash.local.masking import Masker
 from chatstash.local.monitor import monitored
 from chatstash.local.refusals import BadRequest
 from chatstash.local.stats import LoggedRequest, Stats, described, milliseconds
@@ -56,15 +57,17 @@ class Gateway:
         access: The tokens, and the database that each opens.
         stats: Where requests are counted.
         faults: What is to go wrong.
+        mask: Leaves secrets out of the log.
     """
 
-    def __init__(self, access: Access[Database], stats: Stats, faults: Faults) -> None:
+    def __init__(self, access: Access[Database], stats: Stats, faults: Faults, mask: Masker) -> None:
         self._access = access
         self._stats = stats
         self._faults = faults
+        self._mask = mask
         self._server_id = secrets.token_hex(4)
         self._replays: set[asyncio.Task[None]] = set()
-        self.late = LateRequests()
+        self.late = LateRequests(mask)
         """The requests that a fault holds up."""
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
@@ -194,7 +197,7 @@ class Gateway:
         self._stats.count_late(late.answer.counted)
 
     def _count(self, handled: _Handled, response: HttpResponse) -> None:
-        entry = handled.entry(response)
+        entry = handled.entry(response, self._mask)
         self._stats.count(entry, handled.answer.counted)
         if self._stats.on_request is not None:
             # By the loop, which reports what goes wrong in it: that is no affair of the client's.
@@ -230,17 +233,17 @@ class _Handled:
         self.answer = Answer([])
         self.started = time.perf_counter()
 
-    def entry(self, response: HttpResponse) -> LoggedRequest:
+    def entry(self, response: HttpResponse, mask: Masker) -> LoggedRequest:
         """Return the log's entry."""
         commands = self.call.commands if self.call is not None else []
         return LoggedRequest(
             number=self.number,
             time=milliseconds(),
             kind=self.call.kind.value if self.call is not None else "refused",
-            commands=described(commands),
+            commands=described(commands, mask),
             command_count=len(commands),
             status=response.status,
-            error=_error_of(response, self.answer),
+            error=mask(_error_of(response, self.answer)),
             bytes_received=len(self.request.body),
             bytes_sent=len(response.body),
             billed_commands=self.answer.counted.billed,

@@ -8,15 +8,21 @@ from contextlib import asynccontextmanager
 
 from chatstash.local.commands import EngineCommand
 from chatstash.local.faults import Fault, matches
+from chatstash.local.masking import Masker
 from chatstash.local.stats import described
 
 _APPLY_SECONDS = 30.0
 
 
 class LateRequests:
-    """The requests that wait, oldest first. Used by the server's thread alone, but for `waiting`."""
+    """The requests that wait, oldest first. Used by the server's thread alone, but for `waiting`.
 
-    def __init__(self) -> None:
+    Args:
+        mask: Leaves secrets out of what is shown.
+    """
+
+    def __init__(self, mask: Masker) -> None:
+        self._mask = mask
         self._held: dict[_Held, None] = {}
         self._dropped = asyncio.Event()
         self._changed = asyncio.Event()
@@ -24,7 +30,7 @@ class LateRequests:
     @property
     def waiting(self) -> list[tuple[str, ...]]:
         """The commands of each request that is held until its release, as the log describes them."""
-        return [described(held.commands) for held in list(self._held)]
+        return [described(held.commands, self._mask) for held in list(self._held)]
 
     def hold(self, commands: Sequence[EngineCommand]) -> _Held:
         """Take a request in, to be waited for with `due`."""

@@ -22,6 +22,7 @@ from chatstash.local.engine import Engine
 from chatstash.local.faults import Faults
 from chatstash.local.gateway import Gateway
 from chatstash.local.http import HttpServer
+from chatstash.local.masking import Masker, password_of
 from chatstash.local.plans import Limits, limits_of
 from chatstash.local.stats import LoggedRequest, Stats, StatsSnapshot
 
@@ -294,6 +295,10 @@ class LocalUpstash:
             await database.reset()
         self._stats.reset()
 
+    def _secrets(self) -> list[str]:
+        passwords = [password_of(url) for url in (self._redis, *self._others.values())]
+        return [self.token, self._read_only_token, *self._others, *passwords]
+
     def _check_tokens(self) -> None:
         tokens = [self.token, *self._others, *([self._read_only_token] if self._read_only_token else [])]
         if len(set(tokens)) < len(tokens):
@@ -338,7 +343,7 @@ class LocalUpstash:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         async with contextlib.AsyncExitStack() as closing:
             access = await self._open_databases(closing)
-            self._gateway = Gateway(access, self._stats, self.faults)
+            self._gateway = Gateway(access, self._stats, self.faults, Masker(self._secrets()))
             closing.push_async_callback(self._gateway.close)
             server = HttpServer(
                 self._gateway.handle, self._gateway.refuse, self._gateway.admit, self._stats.count_connection

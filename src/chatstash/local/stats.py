@@ -9,11 +9,14 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
 from chatstash.local.commands import EngineCommand, name_of, text_of
+from chatstash.local.masking import Masker
 
 LOG_LENGTH = 10_000
 """How many requests the log keeps, the newest."""
 _LONGEST_KEY = 200
 _MOST_COMMANDS = 100
+# What follows these is a script, or a password.
+_ONLY_NAMED = {"EVAL", "EVAL_RO", "AUTH", "HELLO", "ACL", "CONFIG", "MIGRATE"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,9 @@ _COUNTERS = [field.name for field in fields(StatsSnapshot)]
 
 
 class LoggedRequest(NamedTuple):
-    """One request, as the log keeps it: never its token, nor more of a command than its name and first argument.
+    """One request, as the log keeps it: no more of a command than its name and first argument, and no secret.
+
+    The tokens of the server and the passwords of its engines are `***`, wherever they are and however they are written.
 
     Attributes:
         number: Counted from 1.
@@ -92,16 +97,18 @@ class LoggedRequest(NamedTuple):
         return self._asdict()
 
 
-def described(commands: Sequence[EngineCommand]) -> tuple[str, ...]:
+def described(commands: Sequence[EngineCommand], mask: Masker) -> tuple[str, ...]:
     """Return commands as the log keeps them."""
-    return tuple(map(_described, commands[:_MOST_COMMANDS]))
+    return tuple(_described(command, mask) for command in commands[:_MOST_COMMANDS])
 
 
-def _described(command: EngineCommand) -> str:
+def _described(command: EngineCommand, mask: Masker) -> str:
     name = name_of(command)
-    if len(command) == 1 or name in ("EVAL", "EVAL_RO"):
-        return name
-    return f"{name} {text_of(command[1][:_LONGEST_KEY])}"
+    if len(command) == 1 or name in _ONLY_NAMED:
+        return mask(name)
+    # A key that is cut off could end in the first half of a secret.
+    key = mask(text_of(command[1][: _LONGEST_KEY + mask.longest]))[:_LONGEST_KEY]
+    return f"{mask(name)} {key}"
 
 
 class Counted(NamedTuple):
