@@ -6,6 +6,7 @@ test that asks for it; under pytest-xdist each worker has its own, so tests neve
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +36,9 @@ def upstash_server(upstash_options: dict[str, Any]) -> Iterator[LocalUpstash]:
 @pytest.fixture
 def upstash(upstash_server: LocalUpstash, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalUpstash]:
     """A local Upstash with no data, no faults, and all counters at 0: `url`, `token`, `faults`, `stats`, `flush()`."""
-    from chatstash.local.server import without_proxy  # noqa: PLC0415 - as above
+    from chatstash.local.environment import without_proxy  # noqa: PLC0415 - as above
 
-    for name, value in without_proxy().items():
+    for name, value in without_proxy(os.environ).items():
         monkeypatch.setenv(name, value)
     if not upstash_server.is_running:
         # A test ended it, or its engine; the next one is not to suffer.
@@ -50,7 +51,11 @@ def upstash(upstash_server: LocalUpstash, monkeypatch: pytest.MonkeyPatch) -> It
 
 @pytest.fixture
 def upstash_environment(upstash: LocalUpstash, monkeypatch: pytest.MonkeyPatch) -> LocalUpstash:
-    """`upstash`, with UPSTASH_REDIS_REST_URL and UPSTASH_REDIS_REST_TOKEN set for the test."""
-    for name, value in upstash.environment.items():
+    """`upstash`, with the variables set for the test that clients read, and none that leads to another database."""
+    from chatstash.local.environment import all_names, reaching_others  # noqa: PLC0415 - as above
+
+    for name in reaching_others(os.environ):
+        monkeypatch.delenv(name)
+    for name, value in all_names(upstash.environment).items():
         monkeypatch.setenv(name, value)
     return upstash

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from chatstash.local.server import without_proxy
+from chatstash.local.environment import environment_with
 
 _POLL_SECONDS = 0.1
 _INTERRUPT_SECONDS = 3.0
@@ -54,7 +54,7 @@ def run_child(command: Sequence[str], variables: Mapping[str, str], stop: StopRe
 
     Args:
         command: The command and its arguments.
-        variables: What its environment has besides this process's own.
+        variables: Those of the local server. It has this process's environment besides, but for what leads to others.
         stop: Once set, the command is asked to end, and after 10 seconds made to. The first Ctrl-C at a terminal is
             the command's own affair, for the terminal sends it there as well: it may be a shell that goes on.
 
@@ -63,7 +63,7 @@ def run_child(command: Sequence[str], variables: Mapping[str, str], stop: StopRe
     """
     if stop.is_set():
         return stop.exit_code
-    child = subprocess.Popen(list(command), env={**os.environ, **without_proxy(), **variables})
+    child = subprocess.Popen(list(command), env=environment_with(os.environ, variables))
     while not _must_end(stop) and not _ends_within(child, _POLL_SECONDS):
         pass
     if child.poll() is None:

@@ -119,8 +119,9 @@ def dev(
 ) -> None:
     """Run COMMAND with a local Upstash of its own, and stop that afterwards.
 
-    COMMAND finds UPSTASH_REDIS_REST_URL, UPSTASH_REDIS_REST_TOKEN and CHATSTASH_CONTROL_URL set. The exit code is
-    COMMAND's.
+    COMMAND finds UPSTASH_REDIS_REST_URL, UPSTASH_REDIS_REST_TOKEN, KV_REST_API_URL, KV_REST_API_TOKEN and
+    CHATSTASH_CONTROL_URL set. Variables that lead to another database (REDIS_URL, KV_URL, ...) are not passed on. The
+    exit code is COMMAND's.
 
     Example: chatstash dev -- python app.py
     """

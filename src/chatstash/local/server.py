@@ -27,7 +27,6 @@ from chatstash.local.plans import Limits, limits_of
 from chatstash.local.stats import LoggedRequest, Stats, StatsSnapshot
 
 _START_SECONDS = 30.0
-_LOOPBACK = "127.0.0.1,localhost"
 _FLUSH_SECONDS = 30.0
 _HELD_SECONDS = 30.0
 _NOT_EMPTIED = "the databases were not emptied, and may yet be (a script may still run),"
@@ -388,13 +387,6 @@ class LocalUpstash:
         for token, database in zip(self._others, others, strict=True):
             access.allow(token, Grant(database))
         return access
-
-
-def without_proxy() -> dict[str, str]:
-    """Return the variables that keep requests to the local server away from a proxy, added to those that are set."""
-    kept = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
-    value = f"{kept},{_LOOPBACK}" if kept else _LOOPBACK
-    return {"NO_PROXY": value, "no_proxy": value}
 
 
 _started: WeakSet[LocalUpstash] = WeakSet()
