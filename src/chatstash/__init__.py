@@ -4,6 +4,9 @@
 `Session` are the same without LangChain, which is imported only when that class is first asked for.
 """
 
+from chatstash import startup as _startup  # noqa: F401 - before all others: see there
+
+# isort: split
 from typing import TYPE_CHECKING, Any
 
 from chatstash.errors import *  # noqa: F403 - errors.__all__ is the curated list

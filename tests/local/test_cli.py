@@ -135,13 +135,6 @@ def test_the_version() -> None:
     assert chatstash("--version").stdout.startswith("chatstash 0.")
 
 
-def test_without_the_extra_it_says_what_to_install() -> None:
-    code = "import sys; sys.modules['typer'] = None; from chatstash.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.strip() == "chatstash: the package typer is missing: pip install 'chatstash[local]'"
-
-
 @pytest.mark.parametrize("command", [["serve", "--port", "0"], ["dev", "--plan", "free", "--", "true"]])
 def test_without_the_local_servers_packages_only_its_commands_are_missing(command: list[str]) -> None:
     code = "import sys; sys.modules['httptools'] = None; from chatstash.cli import main; main()"

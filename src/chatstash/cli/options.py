@@ -10,10 +10,6 @@ import typer
 
 from chatstash.local import PLANS
 
-_ENGINE = "Engine"
-_LIMITS = "Limits"
-_TESTING = "Trouble on demand"
-
 Plan = enum.StrEnum("Plan", {name.replace("-", "_"): name for name in PLANS})  # type: ignore[misc] # made of a table
 
 
@@ -26,54 +22,51 @@ class Fsync(enum.StrEnum):
 
 DataOption = Annotated[
     Path | None,
-    typer.Option(
-        "--data", help="Keep the data in this directory over restarts.", file_okay=False, rich_help_panel=_ENGINE
-    ),
+    typer.Option("--data", metavar="DIR", help="Keep the data in this directory over restarts."),
 ]
 RedisOption = Annotated[
     str,
-    typer.Option(
-        "--redis",
-        metavar="URL",
-        help="Stand in front of this Redis or Valkey instead of the embedded one.",
-        rich_help_panel=_ENGINE,
-    ),
+    typer.Option("--redis", metavar="URL", help="Stand in front of this Redis or Valkey instead of the embedded one."),
 ]
 FsyncOption = Annotated[
     Fsync,
     typer.Option(
-        "--fsync", help="With --data: force writes to disk each second, or each before it is answered.",
-        rich_help_panel=_ENGINE,
+        "--fsync", help="With --data: force writes to disk each second, or each before it is answered."
     ),
 ]  # fmt: skip
 PlanOption = Annotated[
-    Plan, typer.Option("--plan", help="The limits of this plan; free allows 500,000 commands.", rich_help_panel=_LIMITS)
+    Plan,
+    typer.Option(
+        "--plan",
+        metavar="NAME",
+        help=f"The limits of this plan: {', '.join(PLANS)}. The free one allows 500,000 commands.",
+    ),
 ]
 ReplicaLagOption = Annotated[
     int | None,
     typer.Option(
-        "--replica-lag", metavar="MS", min=0, rich_help_panel=_TESTING,
+        "--replica-lag", metavar="MS", min=0, max=3_600_000,
         help="Answer reads without a fresh sync token from a replica that is so many milliseconds behind.",
     ),
 ]  # fmt: skip
 FaultOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--fault", metavar="FAULT", rich_help_panel=_TESTING,
+        "--fault", metavar="FAULT",
         help="Let this go wrong: reply_lost:probability=0.1, delay:seconds=0.02,jitter=0.01, "
         "throttled:times=2,matching=LPUSH, and others (docs/local.md). May be given again.",
     ),
 ]  # fmt: skip
 SeedOption = Annotated[
     int | None,
-    typer.Option("--seed", metavar="N", help="Make the chances of faults repeatable.", rich_help_panel=_TESTING),
+    typer.Option("--seed", metavar="N", help="Make the chances of faults repeatable."),
 ]
 
 
 def limit_option(name: str, what: str) -> typer.models.OptionInfo:
     """Return the option that replaces one limit of the plan."""
     option: typer.models.OptionInfo = typer.Option(
-        f"--{name}", metavar="N", min=0, help=f"{what}, instead of the plan's; 0 for no limit.", rich_help_panel=_LIMITS
+        f"--{name}", metavar="N", min=0, help=f"{what}, instead of the plan's; 0 for no limit."
     )
     return option
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import shlex
 import signal
@@ -33,29 +32,39 @@ from chatstash.cli.options import (
     SeedOption,
 )
 from chatstash.cli.trace import Trace
-from chatstash.local import EngineError, Fault, LocalUpstash, limits_of
+from chatstash.local import EngineError, Fault, ListenError, LocalUpstash, limits_of
 
-_errors = Console(stderr=True, highlight=False)
+_errors = Console(stderr=True, highlight=False, soft_wrap=True)
 _out = Console(highlight=False, soft_wrap=True)
 
 
 def serve(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes any free one.")] = 8079,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="N", help="Port to listen on; 0 takes any free one.")
+    ] = 8079,
     host: Annotated[
-        str, typer.Option(help="Address to listen on. Anything but loopback lets other machines in.")
+        str,
+        typer.Option(metavar="ADDRESS", help="Address to listen on. Anything but loopback lets other machines in."),
     ] = "127.0.0.1",
     token: Annotated[
-        str, typer.Option(envvar="CHATSTASH_TOKEN", help="Token clients must send; a random one if not given.")
-    ] = "",
+        str | None,
+        typer.Option(
+            envvar="CHATSTASH_TOKEN", metavar="TOKEN", help="Token clients must send; a random one if not given."
+        ),
+    ] = None,
     read_only_token: Annotated[
-        str, typer.Option(envvar="CHATSTASH_READ_ONLY_TOKEN", help="A second token, which may only read.")
-    ] = "",
+        str | None,
+        typer.Option(envvar="CHATSTASH_READ_ONLY_TOKEN", metavar="TOKEN", help="A second token, which may only read."),
+    ] = None,
     database: Annotated[
         list[str] | None,
         typer.Option(metavar="TOKEN=URL", help="Another Redis, for this token. May be given again."),
     ] = None,
     control_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Loopback port for counters, log and faults; 0 for any free one.")
+        int,
+        typer.Option(
+            min=0, max=65535, metavar="N", help="Loopback port for counters, log and faults; 0 for any free one."
+        ),
     ] = 0,
     trace: Annotated[bool, typer.Option("--trace", help="Print each request as it is answered.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the variables as one line of JSON.")] = False,
@@ -75,7 +84,12 @@ def serve(
     fault: FaultOption = None,
     seed: SeedOption = None,
 ) -> None:
-    """Run a local Upstash until Ctrl-C: Upstash's REST API in front of an embedded Valkey."""
+    """Run a local Upstash until Ctrl-C.
+
+    It is Upstash's REST API, in front of an embedded Valkey or of a Redis of yours.
+    """
+    if port and port == control_port:
+        _fail("--port and --control-port are the same: give each a port of its own", code=2)
     overrides = {
         "max_request_bytes": max_request_bytes,
         "max_record_bytes": max_record_bytes,
@@ -86,8 +100,8 @@ def serve(
     options = {
         "port": port,
         "host": host,
-        "token": token,
-        "read_only_token": read_only_token,
+        "token": _token("--token", token),
+        "read_only_token": _token("--read-only-token", read_only_token),
         "databases": _databases(database or []),
         "control_port": control_port,
         "data": data,
@@ -117,7 +131,7 @@ def dev(
     fault: FaultOption = None,
     seed: SeedOption = None,
 ) -> None:
-    """Run COMMAND with a local Upstash of its own, and stop that afterwards.
+    """Run COMMAND with a local Upstash of its own.
 
     COMMAND finds UPSTASH_REDIS_REST_URL, UPSTASH_REDIS_REST_TOKEN, KV_REST_API_URL, KV_REST_API_TOKEN and
     CHATSTASH_CONTROL_URL set. Variables that lead to another database (REDIS_URL, KV_URL, ...) are not passed on. The
@@ -144,8 +158,7 @@ def dev(
 @contextmanager
 def _running(stop: StopRequest, options: dict[str, Any], faults: Sequence[str]) -> Iterator[LocalUpstash]:
     """Start a local Upstash, or end with a message that says why not."""
-    if options["data"] is not None and options["redis"]:
-        _fail("give either --data or --redis: a Redis of your own keeps its own data", code=2)
+    _check_together(options)
     try:
         upstash = LocalUpstash(**options)
         for text in faults:
@@ -153,8 +166,10 @@ def _running(stop: StopRequest, options: dict[str, Any], faults: Sequence[str]) 
         _open_more_files()
         with stop.at_once():
             upstash.start()
-    except (EngineError, OSError, ValueError) as error:
-        _fail(_why(error, options))
+    except (EngineError, ListenError, ValueError) as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"a Redis that was given cannot be reached: {error}" if _has_redis(options) else str(error))
     try:
         yield upstash
     finally:
@@ -170,6 +185,27 @@ def _tracing(wanted: bool) -> Iterator[Trace | None]:
     finally:
         if trace is not None:
             trace.close()
+
+
+def _check_together(options: dict[str, Any]) -> None:
+    """Refuse options that contradict each other."""
+    if options["data"] is not None and options["redis"]:
+        _fail("give either --data or --redis: a Redis of your own keeps its own data", code=2)
+    if options["replica_lag"] is not None and options["redis"]:
+        _fail("give either --replica-lag or --redis: a replica needs the embedded Valkey", code=2)
+    if options.get("fsync") == "always" and options["data"] is None:
+        _fail("--fsync always needs --data, a directory to keep the data in", code=2)
+
+
+def _has_redis(options: dict[str, Any]) -> bool:
+    return bool(options["redis"] or options.get("databases"))
+
+
+def _token(name: str, given: str | None) -> str:
+    """Return a token, empty where none was given; refuses one that is, and is empty."""
+    if given == "":
+        _fail(f"{name} is empty: give a token, or leave the option out", code=2)
+    return given or ""
 
 
 def _databases(given: Sequence[str]) -> dict[str, str]:
@@ -191,20 +227,6 @@ def _open_more_files() -> None:
 
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _why(error: Exception, options: dict[str, Any]) -> str:
-    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        ports = [f"{options[name]}" for name in ("port", "control_port") if options.get(name)]
-        return (
-            f"port {' or '.join(ports)} is taken: another server may be running there; choose one with --port or "
-            "--control-port, where 0 is any free one"
-        )
-    if isinstance(error, OSError) and error.errno in (errno.EADDRNOTAVAIL, errno.EACCES):
-        return f"{options.get('host', '127.0.0.1')}, port {options.get('port', 0)}: {error.strerror}"
-    if isinstance(error, OSError) and (options["redis"] or options.get("databases")):
-        return f"a Redis that was given cannot be reached: {error}"
-    return str(error)
 
 
 def _announce(upstash: LocalUpstash, *, given_token: bool, as_json: bool) -> None:

@@ -7,7 +7,7 @@ Shares no code with `chatstash.rest`, so that a mistake in one cannot hide a mis
 from chatstash.local.engine import EngineError
 from chatstash.local.faults import Fault, Faults
 from chatstash.local.plans import PLANS, Limits, limits_of
-from chatstash.local.server import LocalUpstash
+from chatstash.local.server import ListenError, LocalUpstash
 from chatstash.local.stats import LoggedRequest, StatsSnapshot
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Fault",
     "Faults",
     "Limits",
+    "ListenError",
     "LocalUpstash",
     "LoggedRequest",
     "StatsSnapshot",

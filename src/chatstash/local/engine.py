@@ -18,8 +18,11 @@ from weakref import WeakSet
 _START_SECONDS = 20.0
 _STOP_SECONDS = 10.0
 _LOCK_SECONDS = 1.0
+_LEAST_ROOM = 1 << 16
 _LONGEST_FOLDER = 85
 _POLL_SECONDS = 0.01
+_WARNING = " # "
+_MOST_WARNINGS = 3
 
 # Runs the engine until standard input says a line or ends. It ends with this process, however that dies, so no
 # engine is left behind even after kill -9. A busy engine (a script that never ends) does not heed TERM: it gets KILL.
@@ -82,17 +85,20 @@ class Engine:
         """Start the engine and wait until it answers.
 
         Raises:
-            EngineError: There is none for this platform, another server uses the directory, or it did not start.
+            EngineError: There is none for this platform, the directory cannot be used, another server uses it, or the
+                engine did not start.
         """
         binary = _binary()
-        self._home = _short_folder()
         _started.add(self)
-        folder = (self._data or self._home).resolve()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            self._home = _short_folder()
+            folder = self._home if self._data is None else _usable(self._data)
             with (self._home / "engine.log").open("wb") as log, _locked(folder) as lock:
                 self._process = self._spawn(binary, folder, log, lock)
             self._wait_until_ready()
+        except OSError as error:
+            self.stop()
+            raise EngineError(f"the embedded Valkey could not be started: {error}") from error
         except BaseException:
             self.stop()
             raise
@@ -151,15 +157,20 @@ class Engine:
         end = time.monotonic() + _START_SECONDS
         while time.monotonic() < end:
             if not self.is_running:
-                raise EngineError(f"the embedded Valkey ended at once. Its log says:\n{self._log_tail()}")
+                raise EngineError(f"the embedded Valkey ended at once; its log says: {self._log_tail()}")
             if _answers(self._socket):
                 return
             time.sleep(_POLL_SECONDS)
-        raise EngineError(f"the embedded Valkey did not answer in {_START_SECONDS:g} s:\n{self._log_tail()}")
+        raise EngineError(
+            f"the embedded Valkey did not answer in {_START_SECONDS:g} s; its log says: {self._log_tail()}"
+        )
 
     def _log_tail(self) -> str:
+        """Return the newest warnings of the log in one line, or its last line where there are none."""
         assert self._home is not None
-        return (self._home / "engine.log").read_text(errors="replace")[-2000:]
+        lines = (self._home / "engine.log").read_text(errors="replace").splitlines()
+        warnings = [line.partition(_WARNING)[2] for line in lines if _WARNING in line]
+        return " / ".join((warnings or lines or ["nothing"])[-_MOST_WARNINGS:])
 
 
 _started: WeakSet[Engine] = WeakSet()
@@ -181,6 +192,23 @@ def _short_folder() -> Path:
         Path(folder).rmdir()
         folder = tempfile.mkdtemp(prefix="chatstash-", dir="/tmp")
     return Path(folder)
+
+
+def _usable(folder: Path) -> Path:
+    """Make a data directory where it is not there; raises EngineError where nothing can be kept in it."""
+    try:
+        folder = folder.resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        # What fills the file system, or forbids writing, shows before anybody relies on the data.
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"\0" * _LEAST_ROOM)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise EngineError(
+            f"no data can be kept in the directory {folder}: {reason}. "
+            "Give a directory that can be written to, or none to keep no data"
+        ) from None
+    return folder
 
 
 @contextmanager

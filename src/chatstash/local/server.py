@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import os
 import secrets
@@ -26,12 +27,31 @@ from chatstash.local.masking import Masker, password_of
 from chatstash.local.plans import Limits, limits_of
 from chatstash.local.stats import LoggedRequest, Stats, StatsSnapshot
 
+_LISTEN_ADVICE = {
+    errno.EADDRINUSE: "another server has taken it: choose another port, or 0 for any free one",
+    errno.EACCES: "ports below 1024 are the administrator's: choose another, or 0 for any free one",
+    errno.EPERM: "this system permits no such port: choose another, or 0 for any free one",
+}
+_LAST_PORT = 65_535
 _START_SECONDS = 30.0
 _FLUSH_SECONDS = 30.0
 _HELD_SECONDS = 30.0
 _NOT_EMPTIED = "the databases were not emptied, and may yet be (a script may still run),"
 _NOT_APPLIED = "what was held was not applied"
 _T = TypeVar("_T")
+
+
+class ListenError(OSError):
+    """A port cannot be listened on; the message says which, why, and what to do."""
+
+    def __init__(self, host: str, port: int, error: OSError | UnicodeError) -> None:
+        number = error.errno if isinstance(error, OSError) else None
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        advice = _LISTEN_ADVICE.get(number or 0, "give the address of an interface of this machine, such as 127.0.0.1")
+        super().__init__(number, f"port {port} of {host or 'any address'} cannot be listened on: {reason}; {advice}")
+
+    def __str__(self) -> str:
+        return str(self.strerror)
 
 
 class LocalUpstash:
@@ -94,6 +114,8 @@ class LocalUpstash:
         control_port: int | None = None,
     ) -> None:
         _check_engine(data, redis, replica_lag, fsync)
+        _check_port("port", port)
+        _check_port("control_port", control_port or 0)
         if read_regions < 0:
             raise ValueError("read_regions must be a whole number from 0")
         self.token = check_token(token) if token else secrets.token_urlsafe(24)
@@ -172,7 +194,8 @@ class LocalUpstash:
 
         Raises:
             EngineError: The embedded Valkey cannot be started.
-            OSError: The port is taken, or the Redis given cannot be reached.
+            ListenError: A port is taken, or may not be used; also an OSError.
+            OSError: The Redis given cannot be reached.
             ValueError: The Redis given refuses its password, or its URL is none.
             RuntimeError: It runs already.
         """
@@ -416,6 +439,11 @@ def _check_engine(data: Path | str | None, redis: str, replica_lag: float | None
         raise ValueError("replica_lag must be from 0 to 3600 seconds, and needs the embedded Valkey")
 
 
+def _check_port(name: str, port: int) -> None:
+    if type(port) is not int or not 0 <= port <= _LAST_PORT:
+        raise ValueError(f"{name} must be a whole number from 0 to {_LAST_PORT}")
+
+
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """Return the faster loop where it is installed, which it is not on Windows."""
     try:
@@ -437,14 +465,21 @@ def _is_loopback(host: str) -> bool:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    family, _, _, _, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-        0
-    ]
+    try:
+        return _bound(host, port)
+    except (OSError, UnicodeError) as error:
+        raise ListenError(host, port, error) from None
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, address = found[0]
     # Named TCP, for asyncio turns off Nagle's delay (40 ms a reply) only where the protocol says so.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(address)
+        listener.listen()
     except OSError:
         listener.close()
         raise
