@@ -302,3 +302,13 @@ def test_a_head_without_a_token_is_answered_without_a_body(upstash: LocalUpstash
     answer = replies_to(upstash, b"HEAD /ping HTTP/1.1\r\nhost: x\r\n\r\n")
     assert statuses(answer) == [401]
     assert answer.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("trailer", ["wrong", "TOKEN"])
+def test_a_trailer_is_no_header(upstash: LocalUpstash, trailer: str) -> None:
+    first = "wrong" if trailer == "TOKEN" else "TOKEN"
+    request = (
+        f"POST / HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {first}\r\ntransfer-encoding: chunked\r\n\r\n"
+        f'8\r\n["PING"]\r\n0\r\nauthorization: Bearer {trailer}\r\n\r\n'
+    ).replace("TOKEN", upstash.token)
+    assert statuses(replies_to(upstash, request.encode())) == [401 if first == "wrong" else 200]

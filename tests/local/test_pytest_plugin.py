@@ -51,7 +51,10 @@ def test_a_test_that_ends_the_engine_harms_no_other(tmp_path: Path) -> None:
     assert "2 passed" in run_pytest(tmp_path)
 
 
-def test_tests_do_not_meet_whatever_they_leave_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "count"), [((), 12), (("-n", "2"), 12), (("-n", "3", "--dist", "each"), 36)], ids=["one", "2", "each"]
+)
+def test_tests_do_not_meet_whatever_they_leave_behind(tmp_path: Path, arguments: tuple[str, ...], count: int) -> None:
     (tmp_path / "test_it.py").write_text(
         """
 import os, time, urllib.request, pytest
@@ -75,8 +78,7 @@ def test_environment_is_as_before():
     assert "UPSTASH_REDIS_REST_TOKEN" not in os.environ
 """
     )
-    for arguments, count in (((), 12), (("-n", "2"), 12), (("-n", "3", "--dist", "each"), 36)):
-        assert f"{count} passed" in run_pytest(tmp_path, *arguments)
+    assert f"{count} passed" in run_pytest(tmp_path, *arguments)
 
 
 def test_options_are_for_a_conftest_to_give(tmp_path: Path) -> None:

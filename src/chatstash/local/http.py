@@ -233,8 +233,9 @@ class HttpConnection(asyncio.Protocol):
         self._grow_head(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header."""
-        self._headers[name.lower()] = value
+        """Keep a header; what comes behind the body changes nothing of what was let in."""
+        if self._in_head:
+            self._headers[name.lower()] = value
         self._head_bytes += len(name) + len(value) + 4
         if self._head_bytes > MAX_HEAD_BYTES:
             self._grow_head(0)
