@@ -215,8 +215,7 @@ class Conversation:
             raise ValueError(
                 f"settle takes an idempotency key or an OutcomeUnknown of this conversation, {self.key!r}, not {lost!r}"
             )
-        age = time.time() - lost.time_ms / 1000
-        return outcomes.settle(self.key, appends.lost_write(lost), on_its_way=age < longest)
+        return outcomes.settle(self.key, appends.lost_write(lost), on_its_way=lost.age < longest)
 
 
 def _checked_seconds(on_its_way: float) -> float:
