@@ -183,6 +183,9 @@ class RateLimited(DatabaseError):
 class WrongType(DatabaseError):
     """The key holds a value that is not a list, so it is not a conversation.
 
+    The value was not changed. Nor was its expiry, unless the key held a list or nothing when this process last asked,
+    minutes before: the message says then what was set and taken off again.
+
     Attributes:
         key: The key, where it is known.
     """

@@ -86,7 +86,7 @@ def read_before(key: str, page: Page) -> Op[Contents]:
     and where it was one, the page is read again.
 
     Raises:
-        WrongType: The key holds something else, which was left as it was.
+        WrongType: The key holds something else; its value was not changed.
         ConversationChanged: Others trimmed or removed records, and the place of one without an id cannot be told.
         RequestTooLarge: One record alone is over the server's limit.
     """
