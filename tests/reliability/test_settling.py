@@ -42,17 +42,6 @@ def test_a_wall_clock_that_is_set_decides_nothing(
     assert call(history, "settle", lost) is Outcome.STILL_POSSIBLE
 
 
-def test_after_its_time_it_was_not_stored(
-    history: UpstashRedisChatMessageHistory, lost: OutcomeUnknown, call: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monotonic = time.monotonic
-    with monkeypatch.context() as patched:
-        patched.setattr(time, "monotonic", lambda: monotonic() + 61)
-        assert lost.age > 61
-        assert call(history, "settle", lost) is Outcome.NOT_STORED
-        assert call(history, "settle", lost, on_its_way=100) is Outcome.STILL_POSSIBLE
-
-
 @pytest.mark.parametrize("made", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
 def test_a_copy_is_as_young_as_it_came(
     history: UpstashRedisChatMessageHistory,
