@@ -39,11 +39,11 @@ def test_a_turn_without_a_ttl_is_two_requests_and_two_commands(upstash: LocalUps
 
 def test_500_messages_are_one_request(upstash: LocalUpstash, call: Call) -> None:
     history = _history(upstash, ttl=60)
-    call(history, "read")
     before = upstash.stats
     call(history, "add_messages", [HumanMessage(str(number)) for number in range(500)])
     spent = upstash.stats - before
-    assert (spent.requests, spent.billed_commands) == (1, 2)
+    # One command more than after a read: it is not known yet that the key holds no other type.
+    assert (spent.requests, spent.billed_commands) == (1, 3)
     assert [message.content for message in history.messages] == [str(number) for number in range(500)]
 
 
@@ -56,11 +56,12 @@ def test_an_empty_sequence_is_no_request(upstash: LocalUpstash, call: Call, noth
 
 def test_reading_with_refresh_is_one_request(upstash: LocalUpstash, call: Call) -> None:
     history = _history(upstash, ttl=60, refresh_ttl_on_read=True)
-    for commands in (3, 2, 2):
+    costs = []
+    for _ in range(2):
         before = upstash.stats
         call(history, "messages")
-        spent = upstash.stats - before
-        assert (spent.requests, spent.billed_commands) == (1, commands)
+        costs.append(upstash.stats - before)
+    assert [(spent.requests, spent.billed_commands) for spent in costs] == [(1, 3), (1, 2)]
 
 
 def test_clearing_is_one_request(upstash: LocalUpstash, call: Call) -> None:
