@@ -183,6 +183,9 @@ class RateLimited(DatabaseError):
 class WrongType(DatabaseError):
     """The key holds a value that is not a list, so it is not a conversation.
 
+    The value was not changed. Nor was its expiry, unless the key held a list or nothing when this process last asked,
+    minutes before: the message says then what was set and taken off again.
+
     Attributes:
         key: The key, where it is known.
     """
@@ -256,7 +259,6 @@ class OutcomeUnknown(DatabaseError):
         marker: The key that the write sets in the same step, where it is one with an idempotency key or a clear; None
             for any other.
         digest: With an idempotency key, what tells these records from others: the key may have been used for those.
-        time_ms: When it was raised, in milliseconds since the epoch.
     """
 
     key: str | None = None
@@ -276,7 +278,19 @@ class OutcomeUnknown(DatabaseError):
         retry_after: float | None = None,
     ) -> None:
         super().__init__(problem, status=status, server_text=server_text, applied=applied, retry_after=retry_after)
-        self.time_ms = time.time_ns() // 1_000_000
+        self._since = time.monotonic()
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was raised, by a clock that nobody can set.
+
+        A copy, unpickled or not, begins at 0: another process has another clock, and its error must not seem older
+        than it is.
+        """
+        return time.monotonic() - self._since
+
+    def __setstate__(self, state: dict[str, Any] | None) -> None:
+        super().__setstate__({name: value for name, value in (state or {}).items() if name != "_since"})
 
 
 class OutcomeUnknownAfterTimeout(OutcomeUnknown, RequestTimeout):

@@ -434,3 +434,18 @@ def test_among_many_writers_no_read_is_stale_or_mixed(upstash: LocalUpstash) -> 
         assert sum(watcher.result() for watcher in watchers) > 0
     with _store(upstash) as store:
         assert len(_history(store).messages) == cap
+
+
+def test_records_that_are_appended_elsewhere_take_no_generation_along(
+    upstash: LocalUpstash, call: Call, run: Run
+) -> None:
+    with _store(upstash) as store:
+        _history(store).add_messages(_turns(0, 10))
+        run("RPUSH", KEY, "not JSON")
+        _repair(store)
+        copied = _history(store).read().records
+        assert "g" in copied[-1].other
+        call(store.session("other"), "append", copied)
+        for _ in range(2):
+            assert len(call(store.session("other"), "records")) == 20
+        assert store.cache_stats().hits == 1

@@ -25,7 +25,7 @@ def test_a_turn_with_a_ttl_is_two_requests_and_three_commands(upstash: LocalUpst
     call(history, "messages")
     call(history, "add_messages", TURN)
     spent = upstash.stats - before
-    assert (spent.requests, spent.commands) == (2, 3)
+    assert (spent.requests, spent.billed_commands) == (2, 3)
 
 
 def test_a_turn_without_a_ttl_is_two_requests_and_two_commands(upstash: LocalUpstash, call: Call) -> None:
@@ -34,7 +34,7 @@ def test_a_turn_without_a_ttl_is_two_requests_and_two_commands(upstash: LocalUps
     call(history, "messages")
     call(history, "add_messages", TURN)
     spent = upstash.stats - before
-    assert (spent.requests, spent.commands) == (2, 2)
+    assert (spent.requests, spent.billed_commands) == (2, 2)
 
 
 def test_500_messages_are_one_request(upstash: LocalUpstash, call: Call) -> None:

@@ -40,15 +40,14 @@ def test_a_turn_costs_what_it_did_and_a_blind_append_one_command_more(upstash: L
     assert [message.content for message in read_first.messages] == ["question", "answer"]
 
 
-@pytest.mark.parametrize("last", [None, 3])
+# A window asks for the length, the oldest message, and where duplicates are noted to stand as well.
+@pytest.mark.parametrize(("last", "more"), [(None, 0), (3, 3)])
 def test_a_blind_read_that_refreshes_costs_one_command_more(
-    upstash: LocalUpstash, call: Call, run: Run, last: int | None
+    upstash: LocalUpstash, call: Call, run: Run, last: int | None, more: int
 ) -> None:
-    more = 0 if last is None else 3
     _history(upstash, ttl=None).add_messages([*TURN, *TURN])
     history = _history(upstash, ttl=60, refresh_ttl_on_read=True, keep_system=last is not None)
-    conversation_seen = _spent(upstash, lambda: call(history, "read", last=last))
-    assert conversation_seen == (1, 2 + more)
+    assert _spent(upstash, lambda: call(history, "read", last=last)) == (1, 2 + more)
     other = _history(upstash, "other", refresh_ttl_on_read=True, keep_system=last is not None)
     assert _spent(upstash, lambda: call(other, "read", last=last)) == (1, 3 + more)
     run("RENAME", KEY, "message_store:third")

@@ -114,9 +114,15 @@ _DATA = st.dictionaries(st.text(max_size=5), st.text(max_size=5) | st.just(f",{I
 _RIDS = st.builds(RecordId, st.just("AZNx3k0Qp7Zb1c2d"), st.integers(0, 10**9 - 1), st.integers(1, 10**9 - 1))
 
 
-@given(_DATA, _RIDS, st.booleans(), st.none() | st.integers(0, 10**9 - 1))
-def test_whatever_is_written_has_its_id(data: dict[str, str], rid: RecordId, stands_in: bool, g: int | None) -> None:
-    other = {**({"stand_in": True} if stands_in else {}), **({} if g is None else {"g": g})}
+_OTHER = st.dictionaries(
+    st.text(max_size=5).filter(lambda name: name != "v") | st.sampled_from(["stand_in", "g", "rid", "type", "data"]),
+    st.booleans() | st.integers(0, 10**9) | st.text(max_size=5) | _DATA,
+    max_size=4,
+)
+
+
+@given(_DATA, _RIDS, _OTHER)
+def test_whatever_is_written_has_its_id(data: dict[str, str], rid: RecordId, other: dict[str, object]) -> None:
     raw = encode(Record("human", data, rid, other)).encode()
     assert identity(raw) == str(rid).encode()
     assert decode(raw).rid == rid

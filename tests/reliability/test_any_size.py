@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +14,10 @@ from chatstash import QuotaExceeded, RequestTooLarge, UpstashRedisChatMessageHis
 from chatstash.history import scripts
 from chatstash.local import Limits, LocalUpstash
 from tests.conftest import Call
+from tests.reliability import memory
 from tests.reliability.memory import messages
 
 Run = Callable[..., Any]
-ROOT = Path(__file__).parents[2]
 
 
 def _history(upstash: LocalUpstash, **options: Any) -> UpstashRedisChatMessageHistory:
@@ -162,13 +160,18 @@ def test_reading_while_others_append(upstash: LocalUpstash, call: Call) -> None:
 @pytest.mark.parametrize("colour", ["sync", "async"])
 def test_the_memory_of_a_large_conversation(upstash: LocalUpstash, colour: str) -> None:
     for what in ("add", "read"):
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.reliability.memory", what, "250", "100000", colour],
-            cwd=ROOT,
-            env={"PATH": "/usr/bin:/bin", **upstash.environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert float(done.stdout) < 4
+        assert memory.in_a_process(upstash, what, 250, 100_000, colour) < 4
+
+
+@pytest.mark.parametrize("wrong", [["read"], ["nonsense", "1", "1"], ["add", "1", "1", "later"]])
+def test_the_memory_of_something_else_is_answered_with_its_usage(wrong: list[str]) -> None:
+    with pytest.raises(SystemExit, match="prints one figure"):
+        memory._main(wrong)
+
+
+def test_the_memory_figures_are_printed_without_arguments(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(memory, "in_a_process", lambda upstash, what, count, characters: 1.5)
+    memory._main([])
+    assert len(capsys.readouterr().out.splitlines()) == 4

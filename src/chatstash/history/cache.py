@@ -1,12 +1,16 @@
 """What is known of conversations, kept in the memory of this process up to so many bytes: least recently used go first.
 
 Kept as stored bytes: their size is known to the byte, and every reader gets objects of its own.
+
+A signal's handler or an exception from another thread may come between any two steps here, and the handler may read
+conversations itself. So there is one state, a dict, each step is one operation of it, and how many bytes it holds is
+summed up anew each time: nothing can be half done, and nothing can drift.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from operator import itemgetter
 from typing import NamedTuple
 
 from chatstash.history.known import Known
@@ -61,16 +65,17 @@ class ReadCache:
         """Begin anew in a child process: another thread of the parent may have held the lock."""
         # Re-entrant, for a signal's handler may read a conversation, too.
         self._lock = threading.RLock()
-        self._known: OrderedDict[str, Known] = OrderedDict()
-        self._sizes: dict[str, int] = {}
-        self._bytes = self._hits = self._misses = 0
+        self._held: dict[str, _Held] = {}  # least recently used first
+        self._hits = self._misses = 0
 
     def find(self, key: str) -> Known | None:
         """Return what is known of a conversation, or None; it is now the one most recently used."""
         with self._lock:
-            if key in self._known:
-                self._known.move_to_end(key)
-            return self._known.get(key)
+            held = self._held.pop(key, None)
+            if held is None:
+                return None
+            self._held[key] = held
+            return held.known
 
     def keep(self, key: str, known: Known | None, *, hit: bool) -> None:
         """Keep what is known of a conversation from now on; None to forget it.
@@ -83,33 +88,48 @@ class ReadCache:
         with self._lock:
             self._hits += hit
             self._misses += not hit
-            self._forget(key)
+            self._held.pop(key, None)
             if known is not None and (size := _size(key, known)) <= self.limit:
-                self._known[key], self._sizes[key] = known, size
-                self._bytes += size
-            while self._known and self._bytes > self.limit:
-                self._forget(next(iter(self._known)))
+                self._held[key] = _Held(known, size)
+            while (over := self._size() - self.limit) > 0:
+                self._forget_oldest(over)
 
     def note_append(self, key: str, count: int) -> None:
         """Take note of an append of so many records: the next read asks for as many more."""
         with self._lock:
-            if key in self._known:
-                self._known[key] = self._known[key].after_append(count)
+            if (held := self._held.get(key)) is not None:
+                self._held[key] = held._replace(known=held.known.after_append(count))
 
     def clear(self) -> None:
         """Forget all conversations."""
         with self._lock:
-            for key in list(self._known):
-                self._forget(key)
+            self._held.clear()
 
     def stats(self) -> CacheStats:
         """Return what it holds and what it was good for."""
         with self._lock:
-            return CacheStats(len(self._known), self._bytes, self._hits, self._misses)
+            return CacheStats(len(self._held), self._size(), self._hits, self._misses)
 
-    def _forget(self, key: str) -> None:
-        self._known.pop(key, None)
-        self._bytes -= self._sizes.pop(key, 0)
+    def _forget_oldest(self, size: int) -> None:
+        """Forget conversations that take so many bytes, or a few more."""
+        for key in list(self._held):
+            if size <= 0:
+                break
+            if (held := self._held.pop(key, None)) is not None:
+                size -= held.size
+
+    def _size(self) -> int:
+        return sum(map(_size_of, self._held.values()))
+
+
+class _Held(NamedTuple):
+    """What is known of a conversation, and how many bytes that takes."""
+
+    known: Known
+    size: int
+
+
+_size_of = itemgetter(1)
 
 
 def _size(key: str, known: Known) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 from weakref import WeakKeyDictionary
@@ -17,6 +16,7 @@ from chatstash.history.costs import with_cost
 from chatstash.history.cursors import read_before
 from chatstash.history.expiry import SeenLists, guarding_expiry
 from chatstash.history.fitting import read_fitting
+from chatstash.history.generation import appended_anew
 from chatstash.history.keys import checked_idempotency_key, checked_key
 from chatstash.history.known import Known
 from chatstash.history.options import Options
@@ -147,7 +147,7 @@ class Conversation:
             raise ValueError(f"an append of {len(kept)} messages is over max_stored_messages, {most}; nothing was sent")
         rids = record_ids(len(kept), time_ms=time.time_ns() // 1_000_000, randomness=secrets.token_bytes(RANDOM_BYTES))
         texts = [
-            encode(replace(record, rid=rid) if isinstance(record, Record) else record, index=index)
+            encode(appended_anew(record, rid) if isinstance(record, Record) else record, index=index)
             for index, (record, rid) in enumerate(zip(kept, rids, strict=True))
         ]
         if idempotency_key is None:
@@ -215,8 +215,7 @@ class Conversation:
             raise ValueError(
                 f"settle takes an idempotency key or an OutcomeUnknown of this conversation, {self.key!r}, not {lost!r}"
             )
-        age = time.time() - lost.time_ms / 1000
-        return outcomes.settle(self.key, appends.lost_write(lost), on_its_way=age < longest)
+        return outcomes.settle(self.key, appends.lost_write(lost), on_its_way=lost.age < longest)
 
 
 def _checked_seconds(on_its_way: float) -> float:

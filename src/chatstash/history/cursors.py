@@ -86,7 +86,7 @@ def read_before(key: str, page: Page) -> Op[Contents]:
     and where it was one, the page is read again.
 
     Raises:
-        WrongType: The key holds something else, which was left as it was.
+        WrongType: The key holds something else; its value was not changed.
         ConversationChanged: Others trimmed or removed records, and the place of one without an id cannot be told.
         RequestTooLarge: One record alone is over the server's limit.
     """
@@ -150,11 +150,9 @@ def _page_at_its_place(key: str, cursor: Cursor, limit: int) -> Op[_FoundPage]:
     replies = yield from on_list(key, asked, None, Effect.READ, more=(("LLEN", key), ("GET", places_key(key))))
     records, length = oldest_first(replies.values[0]), expect(int, replies.values[1], Effect.READ)
     if not _is_at_its_place(cursor, records, older, length):
-        return (
-            _not_found(key, cursor, length)
-            if cursor.covered
-            else (yield from _look_for_page(key, cursor, limit, beyond=1))
-        )
+        if cursor.covered:
+            return _not_found(key, cursor, length)
+        return (yield from _look_for_page(key, cursor, limit, beyond=1))
     entries = entries_of(records[:older], key, cursor.position - older)
     beyond = max(0, older - limit)
     noted = places_of(replies.values[2])

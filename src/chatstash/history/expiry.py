@@ -58,8 +58,9 @@ class SeenLists:
         self._seen.pop(key, None)
 
 
-# Answers how many commands it ran, the places of those that were refused, and the replies, an error's as its text.
-# Where the first is refused, that is the answer, and no other is run.
+# Each command is its name, which of the keys it is on, how many further arguments it has, and these. Answers how many
+# commands it ran, the places of those that were refused, and the replies, an error's as its text. Where the first is
+# refused, that is the answer, and no other is run.
 _GUARDED = f"""{KEY_LOCKING}
 local ran, refused, replies, at = 0, {{}}, {{}}, 1
 while at <= #ARGV do
@@ -134,7 +135,7 @@ def _answered(batch: Batch, key: str, seen: SeenLists) -> Op[Replies]:
 
 
 def _by_script(batch: Batch, key: str) -> Op[Replies]:
-    keys = list(dict.fromkeys((key, *(command[1] for command in batch.commands))))
+    keys = list(dict.fromkeys([key, *(command[1] for command in batch.commands)]))
     words = [word for name, on, *rest in batch.commands for word in (name, keys.index(on) + 1, len(rest), *rest)]
     command = ("EVAL", _GUARDED, len(keys), *keys, *words)
     script = Batch((command,), False, batch.effect, batch.settlement, ran_at=_RAN_AT, within=len(batch.commands))

@@ -48,7 +48,7 @@ def fetch(key: str, window: Window | None, options: Options, known: Known | None
     what is known turns out not to hold, and a few where the reply would be over the server's limit.
 
     Raises:
-        WrongType: The key holds something else, which was left as it was.
+        WrongType: The key holds something else; its value was not changed.
         RequestTooLarge: One record alone is over the server's limit.
         ConversationChanged: It was read in pages, and others trimmed or cleared it again and again meanwhile.
     """

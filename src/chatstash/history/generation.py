@@ -7,10 +7,11 @@ records that differ by it alone are equal.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from chatstash.errors import UnreadableRecord
 from chatstash.history import identity
-from chatstash.history.records import decode
+from chatstash.history.records import Record, RecordId, decode
 
 _GENERATION = re.compile(rb',"g":[0-9]{1,9}\}\Z')
 _LONGEST_GENERATION = 16
@@ -55,6 +56,12 @@ def has_generation(raw: bytes) -> bool:
         return b'"g"' in raw and "g" in decode(raw).other
     except UnreadableRecord:
         return False
+
+
+def appended_anew(record: Record, rid: RecordId) -> Record:
+    """Return a record as it is appended: with its new id, and without the generation of where it was read."""
+    other = {name: value for name, value in record.other.items() if name != "g"} if record.other else {}
+    return replace(record, rid=rid, other=other)
 
 
 def without_generation(raw: bytes) -> bytes:

@@ -46,7 +46,7 @@ def stored_records(key: str, refresh_ttl: int | None, max_bytes: int) -> Op[Sequ
         max_bytes: What a reply may have.
 
     Raises:
-        WrongType: The key holds something else, which was left as it was.
+        WrongType: The key holds something else; its value was not changed.
         RequestTooLarge: One record alone is over the server's limit.
         ConversationChanged: Others trimmed, cleared or edited it again and again meanwhile.
     """

@@ -172,11 +172,12 @@ def encode(record: Record, *, index: int = 0) -> str:
     if wrong := _what_cannot_be_stored(record):
         raise UnstorableMessage(wrong, index=index)
     fields: dict[str, Any] = {"type": record.type, "data": record.data}
+    fields |= {name: value for name, value in record.other.items() if name not in fields}
     if record.rid is not None:
+        # Last, where it is the record's identity.
+        fields.pop("rid", None)
         fields["rid"] = str(record.rid)
-    if record.other:
-        fields |= {name: value for name, value in record.other.items() if name not in fields}
-    elif _is_text(record.data):
+    if not record.other and _is_text(record.data):
         try:
             return orjson.dumps(fields).decode()
         except TypeError:

@@ -57,8 +57,9 @@ class Session:
         """Append records in their order, all or none, and once, whatever is lost on the way.
 
         Each gets a new record id; one it has already is replaced. One request and one command, or two commands with a
-        ttl; with an idempotency key three, or four with a ttl; no request where there are no records. Over
-        `max_request_bytes`, three commands and a request for each part, and one request more.
+        ttl, three if this process neither read nor wrote the conversation within five minutes; with an idempotency key
+        three, or four with a ttl; no request where there are no records. Over `max_request_bytes`, three commands and a
+        request for each part, and one request more.
 
         Args:
             records: The records, oldest first.
@@ -73,7 +74,7 @@ class Session:
             UnstorableMessage: One is no record that could be read back, or holds what JSON cannot; nothing was sent.
             RecordTooLarge: One alone is over the size of a request; nothing was sent.
             IdempotencyConflict: The idempotency key was used for other records.
-            WrongType: The key holds something else, which was left as it was.
+            WrongType: The key holds something else; its value was not changed.
             OutcomeUnknown: The reply was lost, and so were the attempts to find out; ask `settle` later.
             DatabaseError: Anything else that went wrong; its `applied` says what became of the records.
         """
@@ -94,9 +95,9 @@ class Session:
         """Read the conversation, oldest record first, each record once: all of it, the newest, or a page further back.
 
         All: one request and one command. The newest, or a page: one request and two commands, one more with
-        `keep_system`. One command more where the ttl is refreshed on reading. More requests where the reply would be
-        over the server's limit, where a record may have been stored twice (a copy is then taken out), or where others
-        appended since the cursor was made.
+        `keep_system`. One command more where the ttl is refreshed on reading, or two as with an append. More requests
+        where the reply would be over the server's limit, where a record may have been stored twice (a copy is then
+        taken out), or where others trimmed or removed records since the cursor was made.
 
         Args:
             last: How many of the newest records, at most; never begins with a tool's result whose call is left out.
@@ -109,7 +110,9 @@ class Session:
         Raises:
             ValueError: The arguments contradict each other, or one cannot be right.
             UnreadableRecord: A record cannot be read, and `on_corrupt` is `raise`; has the records that can be read.
-            WrongType: The key holds something else, which was left as it was.
+            WrongType: The key holds something else; its value was not changed.
+            ConversationChanged: Others changed it again and again while it was read in pages, or the cursor's place
+                cannot be told.
             DatabaseError: Anything else that went wrong.
         """
         wanted = self.conversation.selection(last, before, limit, keep_system)

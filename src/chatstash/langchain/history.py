@@ -223,9 +223,9 @@ class UpstashRedisChatMessageHistory(_Base):
         """Return messages, each once, with their records and what reading them cost: all, the newest, or a page.
 
         All: one request and one command. The newest, or a page: one request and two commands, one more with
-        `keep_system`. One command more where the ttl is refreshed on reading. More requests where the reply would be
-        over the server's limit, where a message may have been stored twice (a copy is then taken out), or where others
-        added messages since the cursor was made.
+        `keep_system`. One command more where the ttl is refreshed on reading, or two as with `add_messages`. More
+        requests where the reply would be over the server's limit, where a message may have been stored twice (a copy is
+        then taken out), or where others trimmed or removed messages since the cursor was made.
 
         Args:
             last: How many of the newest messages, at most; never begins with a tool's result whose call is left out.
@@ -244,7 +244,9 @@ class UpstashRedisChatMessageHistory(_Base):
         Raises:
             ValueError: The arguments contradict each other, or one cannot be right.
             UnreadableRecord: A record is no message, and `on_corrupt` is `raise`; has all messages that can be read.
-            WrongType: The key holds something else, which was left as it was.
+            WrongType: The key holds something else; its value was not changed.
+            ConversationChanged: Others changed it again and again while it was read in pages, or the cursor's place
+                cannot be told.
             DatabaseError: Anything else that went wrong.
         """
         conversation = self._conversation()
@@ -305,9 +307,9 @@ class UpstashRedisChatMessageHistory(_Base):
     def add_messages(self, messages: Sequence[BaseMessage], *, idempotency_key: str | None = None) -> None:
         """Add messages in their order, all or none, and once, whatever is lost on the way.
 
-        One request and one command, or two commands with a ttl; with an idempotency key three, or four with a ttl; no
-        request for an empty sequence. Over `max_request_bytes`, three commands and a request for each part, and one
-        request more.
+        One request and one command, or two commands with a ttl, three if this process neither read nor wrote the
+        conversation within five minutes; with an idempotency key three, or four with a ttl; no request for an empty
+        sequence. Over `max_request_bytes`, three commands and a request for each part, and one request more.
 
         Args:
             messages: The messages, oldest first.
@@ -318,7 +320,7 @@ class UpstashRedisChatMessageHistory(_Base):
             UnstorableMessage: One is no message or holds what JSON cannot; nothing was sent.
             RecordTooLarge: One alone is over the size of a request; nothing was sent.
             IdempotencyConflict: The idempotency key was used for other messages.
-            WrongType: The key holds something else, which was left as it was.
+            WrongType: The key holds something else; its value was not changed.
             OutcomeUnknown: The reply was lost, and so were the attempts to find out; ask `settle` later.
             DatabaseError: Anything else that went wrong; its `applied` says what became of the messages.
         """
