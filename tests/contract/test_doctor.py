@@ -28,7 +28,7 @@ from chatstash.history import listing, repair
 from chatstash.history.diagnosis import Finding, Repair
 from chatstash.history.doctor import Doctor
 from chatstash.history.keys import companion_key
-from chatstash.history.repair import NO_RESULT
+from chatstash.history.tool_calls import NO_RESULT
 from chatstash.langchain.messages import why_unreadable
 from chatstash.local import LocalUpstash, limits_of
 from tests.conftest import Call
@@ -52,7 +52,7 @@ DAMAGED = [
     tool("b"),
     b"not json",
     human("again"),
-    raw("human", {"content": "new"}, v=9),
+    raw("system", {"content": "new"}, v=9),
     tool("b"),
     b"",
     ai("a", rid=rid(2, time_ms=HOUR_AGO)),
@@ -429,7 +429,6 @@ def test_keys_that_are_no_conversations_are_left_alone(upstash_environment: Loca
     assert list(found["skipped"].values()) == [1]
     assert run("LLEN", "queue") == 2
     assert run("LLEN", "chatstash:quarantine:x") == 1
-    assert as_json("text")["skipped"] == {"no list is there": 1}
     assert {finding["key"] for finding in as_json("--key-prefix", "", "queue")["findings"]} == {"queue"}
     assert chatstash("--key-prefix", "", "chatstash:quarantine:x").exit_code == 2
 
@@ -439,19 +438,17 @@ def test_a_key_that_is_no_text(upstash_environment: LocalUpstash) -> None:
     assert as_json()["skipped"] == {"its name is not UTF-8": 1}
 
 
-def test_expiries(upstash_environment: LocalUpstash, run: Call) -> None:
-    for name, left in (("a", 1000), ("b", 2000), ("c", 0), ("d", 3000)):
-        push(upstash_environment, [human()], f"message_store:{name}")
-        if left:
-            run("EXPIRE", f"message_store:{name}", left)
-    shown = chatstash()
-    assert "while 3 of 3 others do" in shown.stdout
-    assert "about 50 minutes" in shown.stdout
-    assert run("TTL", "message_store:c") == -1
+def test_no_expiry_is_added_or_shortened_unless_asked(upstash_environment: LocalUpstash, run: Call) -> None:
+    for name in "abcd":
+        push(upstash_environment, [b"bad", human()], f"message_store:{name}")
+    for name in "abd":
+        run("EXPIRE", f"message_store:{name}", 1000)
     assert chatstash("--fix").exit_code == 0
-    assert 2900 <= run("TTL", "message_store:c") <= 3000
+    assert run("TTL", "message_store:c") == -1
+    assert chatstash("c", "--fix", "--ttl", "600").exit_code == 0
+    assert chatstash("--fix", "--ttl", "30").exit_code == 0
+    assert 590 <= run("TTL", "message_store:c") <= 600
     assert 900 <= run("TTL", "message_store:a") <= 1000
-    assert chatstash().exit_code == 0
 
 
 def test_an_expiry_where_none_has_one_only_if_asked(upstash_environment: LocalUpstash, run: Call) -> None:

@@ -40,6 +40,8 @@ class Examination:
         key: Its key.
         stored: Its records as they were seen, oldest first.
         findings: Its damages, oldest record first.
+
+    A conversation that does not exist has no records.
     """
 
     key: str
@@ -79,7 +81,9 @@ class Doctor:
         self._database.close()
 
     def listed(self) -> Iterator[bytes]:
-        """Yield the key of each list that begins with the store's prefix, once; one request for each 1000 or so.
+        """Yield each key that begins with the store's prefix, once; one request for each 1000 or so.
+
+        With an empty prefix, the keys of lists only: the others are certainly another program's.
 
         Raises:
             ReadOnlyToken: A read-only token may not list keys.
@@ -134,25 +138,26 @@ class Doctor:
             repaired(step.finding)
         return done
 
-    def without_expiry(self, keys: Collection[str], *, ttl: int | None = None) -> Mapping[str, Finding]:
-        """Return which of some conversations lack the expiry that the others have; a command for each.
+    def without_expiry(self, keys: Collection[str], *, ttl: int) -> Mapping[str, Finding]:
+        """Return which of some conversations never expire; a command for each.
 
         Args:
             keys: The conversations' keys.
-            ttl: Seconds that every one without an expiry is to get; None for the longest that is left to another.
+            ttl: Seconds that each of them is to get.
 
         Raises:
             ValueError: The ttl cannot be one.
         """
-        checked_ttl(ttl)
+        if checked_ttl(ttl) is None:
+            raise ValueError("ttl must be a number of seconds: without one, expiries are left as they are")
         ordered, left = list(keys), dict[str, int | None]()
         for begin in range(0, len(ordered), _KEYS_AT_ONCE):
             some = ordered[begin : begin + _KEYS_AT_ONCE]
             left |= self._run("expiries", listing.expiries(some), "", self._reading)
-        return expiry_findings(left, ttl=ttl)
+        return expiry_findings(left, ttl)
 
     def expire(self, key: str, finding: Finding) -> bool:
-        """Set the expiry that a conversation lacks; one request, one command.
+        """Set the expiry that a conversation lacks; one request, three commands.
 
         Returns:
             Whether it was set; False where it has one by now, or is gone.
