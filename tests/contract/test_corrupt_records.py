@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from langchain_core.messages import HumanMessage
 
 from chatstash import CorruptRecord, Store, UnreadableRecord, UnsupportedRecord, UpstashRedisChatMessageHistory
 from chatstash.local import LocalUpstash

@@ -147,8 +147,9 @@ WHOLE = {name: [turn for turn in turns if turn is not structured_output] for nam
 
 
 def conversation(provider: str, turns: Sequence[Turn], picks: Sequence[int], ids: str) -> list[BaseMessage]:
-    # langchain-openai sends a call with an id of an earlier turn to the Responses API only once.
-    ids = "new" if provider == "responses" else ids
+    # langchain-openai sends a call with an id of an earlier turn to the Responses API only once, and
+    # langchain-google-genai takes the result of the earlier turn.
+    ids = "new" if provider in {"responses", "gemini"} else ids
     made = [turns[pick % len(turns)](f"c{place if ids == 'new' else 0}") for place, pick in enumerate(picks)]
     return [message for turn in made for message in turn]
 
@@ -213,13 +214,17 @@ def test_a_valid_conversation_is_given_as_it_is_stored_and_the_doctor_finds_noth
 @settings(max_examples=300)
 @given(CASES)
 def test_what_the_doctor_leaves_is_taken(case: Any) -> None:
-    provider, picks, ids, chance, *_ = case
-    messages = conversation(provider, TURNS[provider], picks, ids)
+    provider, picks, _, chance, *_ = case
+    # A call in OpenAI's oldest form is left unanswered.
+    turns = [turn for turn in TURNS[provider] if turn is not old_function]
+    messages = conversation(provider, turns, picks, "new")
     for _ in range(chance.randrange(4)):
         if messages:
             place = chance.randrange(len(messages))
             twice = isinstance(messages[place], ToolMessage) and chance.randrange(2)
             messages[place : place + 1] = [messages[place]] * 2 if twice else []
+    # Nothing is in progress.
+    messages.append(HumanMessage("bye"))
     raws = [record.raw for record in stored(messages)]
     plan = steps("k", raws, diagnose(raws, why_unreadable, now_ms=NOW), now_ms=NOW, randomness=chance.randbytes)
     after, _ = apply(raws, plan)

@@ -132,7 +132,7 @@ class _Pairs:
 
     def _take(self, key: CallKey | None, place: Place) -> bool:
         """Find the call of a result; tells whether it is directly after its call."""
-        slots = self._slots_of(key)
+        slots = self._slots.get(key, []) if key is not None else []
         slot = next((slot for slot in reversed(slots) if slot.answer is None), None) or self._stand_in(slots, place)
         if slot is None:
             if not self._after_unknown:
@@ -142,13 +142,6 @@ class _Pairs:
             self.found.replaced.append(slot.answer.record)
         slot.answer, slot.apart = place, slot not in self._block
         return not slot.apart
-
-    def _slots_of(self, key: CallKey | None) -> list[Slot]:
-        slots = self._slots.get(key, []) if key is not None else []
-        if not slots and key is not None and key.is_function:
-            # Names may differ where a function is called by another name than it has; its place tells as well.
-            return [slot for slot in self._block if slot.call.key.is_function]
-        return slots
 
     def _stand_in(self, slots: Sequence[Slot], place: Place) -> Slot | None:
         """Return the place that a stand-in holds and this result, directly after it, should have."""
