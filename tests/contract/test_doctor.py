@@ -645,3 +645,131 @@ def test_errors_of_the_doctor_itself(upstash: LocalUpstash) -> None:
     with a_doctor(upstash) as doctor, pytest.raises(ValueError, match="chatstash:"):
         doctor.examine("chatstash:x")
     assert issubclass(ReadOnlyToken, DatabaseError)
+
+
+def test_a_conversation_that_is_named_and_does_not_exist(upstash_environment: LocalUpstash) -> None:
+    push(upstash_environment, [human()], "message_store:there")
+    push(upstash_environment, [b"bad", human()], "message_store:damaged")
+    shown = chatstash("nope")
+    assert (shown.exit_code, shown.stdout.strip()) == (1, "0 conversations examined, nothing found.")
+    assert shown.stderr.strip() == "message_store:nope: no such conversation."
+    shown = chatstash("nope", "there", "damaged", "--fix")
+    assert shown.exit_code == 1
+    assert "1 finding repaired, nothing deleted in 1 of 2 conversations." in shown.stdout
+    assert "message_store:nope: no such conversation." in shown.stderr
+    found = as_json("nope", "there")
+    assert (found["missing"], found["conversations"], found["findings"]) == (["message_store:nope"], 1, [])
+    assert chatstash("there").exit_code == 0
+    assert chatstash("--key-prefix", "empty:").exit_code == 0
+
+
+@pytest.mark.parametrize("arguments", [[], ["--fix"], ["a", "h"], ["a", "h", "--fix", "--ttl", "60"]])
+def test_a_key_of_another_type_is_reported_and_left_as_it_is(
+    upstash_environment: LocalUpstash, run: Call, arguments: list[str]
+) -> None:
+    run("HSET", "message_store:h", "field", "value")
+    push(upstash_environment, [human()], "message_store:a")
+    shown = chatstash(*arguments)
+    assert shown.exit_code == 1
+    assert "message_store:h" in shown.stdout
+    assert "its value is not a list" in shown.stdout
+    (finding,) = as_json(*arguments)["findings"]
+    assert (finding["key"], finding["damage"], finding["repaired"]) == ("message_store:h", "other-type", False)
+    assert run("TTL", "message_store:h") == -1
+    assert run("HGETALL", "message_store:h") == ["field", "value"]
+
+
+def test_an_expiry_is_set_on_lists_alone(upstash: LocalUpstash, run: Call) -> None:
+    push(upstash, [human()])
+    with a_doctor(upstash) as doctor:
+        (finding,) = doctor.without_expiry([KEY], ttl=60).values()
+        run("DEL", KEY)
+        run("SET", KEY, "another program's")
+        assert doctor.expire(KEY, finding) is False
+        assert run("TTL", KEY) == -1
+        with pytest.raises(ValueError, match="ttl"):
+            doctor.without_expiry([KEY], ttl=None)  # type: ignore[arg-type]
+
+
+def result_block(call_id: str) -> dict[str, Any]:
+    return {"type": "tool_result", "tool_use_id": call_id, "content": "r"}
+
+
+def test_results_among_what_a_person_says(upstash: LocalUpstash, run: Call) -> None:
+    words = {"type": "text", "text": "and tell me"}
+    use = ai(content=[{"type": "tool_use", "id": "a", "name": "f", "input": {}}])
+    valid = [human(), use, raw("human", {"content": [result_block("a"), words]}, rid(5, time_ms=HOUR_AGO)), human()]
+    push(upstash, valid)
+    assert fix(upstash) == []
+    run("DEL", KEY)
+    of_no_call = raw("human", {"content": [result_block("x")]})
+    partly = raw("human", {"content": [result_block("a"), result_block("x"), words]}, rid(6, time_ms=HOUR_AGO))
+    push(upstash, [human(), of_no_call, use, partly, human()])
+    run("EXPIRE", KEY, 500)
+    before = upstash.stats
+    assert [finding.repair for finding in fix(upstash)] == [Repair.TAKE_OUT, Repair.QUARANTINE]
+    assert (upstash.stats - before).requests == 3
+    after = stored(upstash)
+    assert [json.loads(record)["data"]["content"] for record in after] == [
+        "hi", [{"type": "tool_use", "id": "a", "name": "f", "input": {}}], [result_block("a"), words], "hi",
+    ]  # fmt: skip
+    assert json.loads(after[2])["rid"] == str(rid(6, time_ms=HOUR_AGO))
+    assert [record for _, record in quarantined(upstash)] == [partly, of_no_call]
+    assert run("TTL", KEY) > 490
+    assert fix(upstash) == []
+
+
+def test_where_the_quarantine_takes_nothing_nothing_is_moved(upstash_environment: LocalUpstash, run: Call) -> None:
+    damaged = [human(), b"bad", raw("human", {"content": [result_block("x"), {"type": "text", "text": "t"}]})]
+    push(upstash_environment, damaged)
+    run("SET", QUARANTINE, "another program's")
+    shown = chatstash("--fix")
+    assert shown.exit_code == 2
+    assert f"{KEY}: " in shown.stderr
+    assert "2 findings left" in shown.stdout
+    assert stored(upstash_environment) == damaged
+    assert run("GET", QUARANTINE) == "another program's"
+
+
+SECRET = "hunter2"
+TELLING = [
+    SECRET.encode(),
+    b"\xff" + SECRET.encode(),
+    b'{"type": "human", "data": {"content": "' + SECRET.encode(),
+    json.dumps(SECRET).encode(),
+    raw(SECRET, {"content": SECRET}),
+    raw("human", {"content": {SECRET: SECRET}}),
+    raw("human", {"content": SECRET}, v=SECRET),
+    raw("human", {"content": SECRET}, v={SECRET: SECRET}),
+    raw("ai", {"content": SECRET, "usage_metadata": {SECRET: SECRET}}),
+    raw("ai", {"content": SECRET, "tool_calls": [{"name": SECRET, "args": SECRET, "id": SECRET}]}),
+    raw("human", {"content": [{"type": "tool_result", "tool_use_id": SECRET}, {"type": "text", "text": SECRET}]}),
+    ai(SECRET),
+    tool(SECRET * 2),
+    raw("function", {"content": SECRET, "name": SECRET}),
+    human(SECRET),
+]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"], ["--fix"], ["--fix", "--json"]])
+def test_what_messages_say_is_never_printed(upstash_environment: LocalUpstash, arguments: list[str]) -> None:
+    push(upstash_environment, TELLING)
+    process = subprocess.run(
+        [*CHATSTASH, *arguments], capture_output=True, text=True, check=False,
+        env={**os.environ, **upstash_environment.environment},
+    )  # fmt: skip
+    assert process.returncode == 1
+    assert SECRET not in process.stdout + process.stderr
+    assert process.stderr == ""
+
+
+def test_what_a_server_says_of_a_repair_is_not_printed(
+    upstash_environment: LocalUpstash, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As a server that refuses a script and quotes its arguments.
+    monkeypatch.setattr(repair, "_INSERT", "return redis.error_reply('ERR unknown command, with args: ' .. ARGV[3])")
+    push(upstash_environment, [ai(SECRET), human()])
+    shown = chatstash("--fix")
+    assert shown.exit_code == 2
+    assert shown.stderr.startswith(f"{KEY}: ")
+    assert SECRET not in shown.output

@@ -21,7 +21,7 @@ from chatstash.history.records import Record, decode, encode
 from chatstash.history.repair import steps
 from chatstash.history.shape import Shape, shaped
 from chatstash.langchain.messages import to_message, to_records, why_unreadable
-from tests.history.test_diagnosis import NOW, apply
+from tests.history.test_diagnosis import NOW, apply, randomness
 from tests.providers import TAKES
 
 Turn = Callable[[str], list[BaseMessage]]
@@ -226,7 +226,7 @@ def test_what_the_doctor_leaves_is_taken(case: Any) -> None:
     # Nothing is in progress.
     messages.append(HumanMessage("bye"))
     raws = [record.raw for record in stored(messages)]
-    plan = steps("k", raws, diagnose(raws, why_unreadable, now_ms=NOW), now_ms=NOW, randomness=chance.randbytes)
+    plan = steps("k", raws, diagnose(raws, why_unreadable, now_ms=NOW), now_ms=NOW, randomness=randomness)
     after, _ = apply(raws, plan)
     TAKES[provider](read([decode(raw) for raw in after]))
     assert diagnose(after, why_unreadable, now_ms=NOW) == []
