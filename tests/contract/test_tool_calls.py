@@ -72,7 +72,7 @@ def test_windows_hold_calls_with_their_results(
     history.add_messages(stored)
     for result in (call(history, "read", last=last), call(history, "read", last=last, max_tokens=10**6)):
         assert (_texts(result.messages), result.omitted) == (expected, omitted)
-        assert (result.cost.requests, result.cost.commands) == (1, 2)
+        assert result.cost.requests == 1
         assert [record.data["content"] for record in result.records] == expected
         taken_by_all(result.messages)
     assert call(_history(upstash, max_messages=last), "messages") == result.messages

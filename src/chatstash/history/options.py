@@ -79,7 +79,7 @@ class Options:
     keep_system: bool = False
     max_stored_messages: int | None = None
     delivery: Delivery = "standard"
-    start_on: tuple[str, ...] = ()
+    start_on: str | Sequence[str] = ()
     tool_calls: ToolCalls | None = None
 
     def __post_init__(self) -> None:

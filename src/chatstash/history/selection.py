@@ -115,7 +115,7 @@ def selection_of(wanted: Wanted, options: Options) -> Selection:
         raise ValueError("limit= goes with before=; use last= for the newest messages")
     keep_system = options.keep_system if wanted.keep_system is None else wanted.keep_system
     most = options.most_read if wanted.last is None else check_whole("last", wanted.last, 1, MOST_MESSAGES)
-    start_on = options.start_on if wanted.start_on is None else checked_start_on(wanted.start_on)
+    start_on = checked_start_on(options.start_on if wanted.start_on is None else wanted.start_on)
     tool_calls = _tool_calls(wanted, options) or (None if most is None else "paired")
     shape = Shape(tool_calls, start_on)
     return Whole(keep_system, shape) if most is None else Window(most, keep_system, shape)

@@ -108,7 +108,7 @@ class Store:
             keep_system,
             max_stored_messages,
             delivery,
-            start_on=start_on,  # type: ignore[arg-type] # it makes a tuple of it
+            start_on=start_on,
             tool_calls=tool_calls,
         )
         self.options = options.changed({"timeout": timeout, "retries": retries})
