@@ -673,6 +673,7 @@ def test_a_key_of_another_type_is_reported_and_left_as_it_is(
     assert shown.exit_code == 1
     assert "message_store:h" in shown.stdout
     assert "its value is not a list" in shown.stdout
+    assert "of 2 conversations." in shown.stdout
     (finding,) = as_json(*arguments)["findings"]
     assert (finding["key"], finding["damage"], finding["repaired"]) == ("message_store:h", "other-type", False)
     assert run("TTL", "message_store:h") == -1
@@ -725,7 +726,7 @@ def test_where_the_quarantine_takes_nothing_nothing_is_moved(upstash_environment
     run("SET", QUARANTINE, "another program's")
     shown = chatstash("--fix")
     assert shown.exit_code == 2
-    assert f"{KEY}: " in shown.stderr
+    assert f"{KEY}: The key, or its quarantine {QUARANTINE}, holds no list." in shown.stderr
     assert "2 findings left" in shown.stdout
     assert stored(upstash_environment) == damaged
     assert run("GET", QUARANTINE) == "another program's"

@@ -158,6 +158,7 @@ class Round:
         try:
             examination = self._doctor.examine(visit.key)
         except WrongType:
+            self.report.conversations += 1
             visit.remaining = [other_type()]
             self._note(visit)
             return

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from chatstash.errors import WrongType
 from chatstash.history import listing, repair
 from chatstash.history.diagnosis import (
     DEFAULT_OLDER_THAN,
@@ -18,7 +19,7 @@ from chatstash.history.diagnosis import (
     diagnose,
     expiry_findings,
 )
-from chatstash.history.keys import checked_key, checked_ttl
+from chatstash.history.keys import checked_key, checked_ttl, companion_key
 from chatstash.history.pages import stored_records
 from chatstash.history.store import Store
 from chatstash.rest.database import Database
@@ -120,6 +121,9 @@ class Doctor:
 
         Returns:
             What remains: what is left alone, and what others changed again and again meanwhile.
+
+        Raises:
+            WrongType: The conversation's key, or that of its quarantine, holds something else.
         """
         for _ in range(_PASSES):
             steps = repair.steps(
@@ -133,7 +137,11 @@ class Doctor:
         return examination.findings
 
     def _do(self, key: str, step: repair.Step, repaired: Callable[[Finding], None]) -> bool:
-        done = self._run("repair", repair.do(step), key, self._repairing)
+        try:
+            done = self._run("repair", repair.do(step), key, self._repairing)
+        except WrongType as error:
+            error.problem = f"The key, or its quarantine {companion_key('quarantine', key)}, holds no list"
+            raise
         if done:
             repaired(step.finding)
         return done
