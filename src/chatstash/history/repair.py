@@ -26,16 +26,19 @@ from chatstash.history.tool_calls import stand_in, without_blocks
 from chatstash.rest.commands import KEY_LOCKING, Argument, Batch, Command, Effect
 from chatstash.rest.ops import Op, send
 
-_AS_SEEN = f"""{LUA}
-local call = redis.call
+_AS_SEEN = """
 for at = 4, #ARGV, 2 do
   local raw = redis.call('LINDEX', KEYS[1], ARGV[at])
   if (raw and redis.sha1hex(without_generation(raw)) or '') ~= ARGV[at + 1] then return 0 end
 end
 """
 
+_BEGIN = f"""{LUA}
+local call = redis.call
+"""
+
 # The copy is made before anything is taken out: a script that fails half-way is not undone.
-_MOVE = f"""{KEY_LOCKING}local index, placeholder, note = ARGV[1], ARGV[2], ARGV[3]
+_MOVE = f"""{KEY_LOCKING}{_BEGIN}local index, placeholder, note = ARGV[1], ARGV[2], ARGV[3]
 if redis.call('LPOS', KEYS[2], note) then return 1 end
 {_AS_SEEN}
 redis.call('RPUSH', KEYS[2], note, redis.call('LINDEX', KEYS[1], index))
@@ -45,7 +48,7 @@ redis.call('LREM', KEYS[1], 1, placeholder)
 return 1
 """
 
-_TAKE_OUT = f"""{KEY_LOCKING}local index, record, note = ARGV[1], ARGV[2], ARGV[3]
+_TAKE_OUT = f"""{KEY_LOCKING}{_BEGIN}local index, record, note = ARGV[1], ARGV[2], ARGV[3]
 if redis.call('LPOS', KEYS[2], note) then return 1 end
 {_AS_SEEN}
 redis.call('RPUSH', KEYS[2], note, redis.call('LINDEX', KEYS[1], index))
@@ -60,8 +63,7 @@ return redis.call('EXPIRE', KEYS[1], ARGV[1], 'NX')
 """
 
 # LINSERT looks for a value, which others may equal: for a moment the record has a value of its own.
-_INSERT = f"""{KEY_LOCKING}local index, placeholder, record = ARGV[1], ARGV[2], ARGV[3]
-{LUA}
+_INSERT = f"""{KEY_LOCKING}{_BEGIN}local index, placeholder, record = ARGV[1], ARGV[2], ARGV[3]
 local there = redis.call('LINDEX', KEYS[1], index - 1)
 if there and identity(there) == identity(record) then return 1 end
 {_AS_SEEN}
