@@ -101,6 +101,11 @@ def anthropic_results(i: str) -> list[BaseMessage]:
     return [HumanMessage("q"), AIMessage([text("I look"), *tool_use(*ids)]), answer, AIMessage("a")]
 
 
+def anthropic_invalid_call(i: str) -> list[BaseMessage]:
+    _, asks, *rest = invalid_call(i)
+    return [HumanMessage("q"), asks.model_copy(update={"content": tool_use(i)}), *rest]
+
+
 def anthropic_server_tool(i: str) -> list[BaseMessage]:
     found: list[Any] = [
         {"type": "server_tool_use", "id": f"srv{i}", "name": "web_search", "input": {"query": "x"}},
@@ -135,13 +140,14 @@ def responses_custom(i: str) -> list[BaseMessage]:
 
 
 EVERYWHERE: list[Turn] = [
-    just_text, one_call, parallel, agent_loop, structured_output, two_human_messages, old_openai_tools, invalid_call,
+    just_text, one_call, parallel, agent_loop, structured_output, two_human_messages, old_openai_tools,
 ]  # fmt: skip
+# The oldest langchain-anthropic sends an invalid call only where it is among the content blocks.
 TURNS: dict[str, list[Turn]] = {
-    "openai": [*EVERYWHERE, anthropic_blocks, old_function],
-    "responses": [*EVERYWHERE, anthropic_blocks, responses_blocks, responses_custom],
-    "anthropic": [*EVERYWHERE, anthropic_blocks, anthropic_results, anthropic_server_tool],
-    "gemini": [*EVERYWHERE, old_function],
+    "openai": [*EVERYWHERE, invalid_call, anthropic_blocks, old_function],
+    "responses": [*EVERYWHERE, invalid_call, anthropic_blocks, responses_blocks, responses_custom],
+    "anthropic": [*EVERYWHERE, anthropic_blocks, anthropic_results, anthropic_invalid_call, anthropic_server_tool],
+    "gemini": [*EVERYWHERE, invalid_call, old_function],
 }
 WHOLE = {name: [turn for turn in turns if turn is not structured_output] for name, turns in TURNS.items()}
 
