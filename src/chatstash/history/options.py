@@ -59,11 +59,11 @@ class Options:
         keep_system: Whether such a window has the conversation's first message as well, where it is a system message.
         max_stored_messages: How many messages are kept; appending trims the oldest in the same step. None for all.
         delivery: `strict` if every append carries a marker, so that its request does nothing if it arrives late.
-        start_on: The types of message with which reading begins, after the system message that is kept, such as
-            `human`; empty for any.
-        tool_calls: How reading gives tool calls and results: as they are `stored`; `paired`, each call with its result,
-            but for calls at the end, which may wait for their tools; or `answered`, those as well. None for `paired`
-            in windows, and `stored` in whole conversations and pages.
+        start_on: Types of the first message that reading returns, after a kept system message, such as `human`; empty
+            for any.
+        tool_calls: How reading returns tool calls and results: `stored`, as they are; `paired`, each call with its
+            result, except calls at the end, whose tools may still be running; or `answered`, those too. None for
+            `paired` in windows, and `stored` in whole conversations and pages.
 
     Raises:
         ValueError: One of them cannot be right.

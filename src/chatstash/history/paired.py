@@ -1,8 +1,8 @@
-"""Records as every provider takes them: each tool call directly followed by its result, and no result without. Pure.
+"""Records as every provider accepts them: each tool call directly followed by its result, no result alone. Pure.
 
-Nothing of this is stored. A result that stands further on is given directly after its call; one without a call is left
-out; a call without a result is answered by the same stand-in that the doctor inserts, or left out where none is
-possible, and then what the message says beside it stays.
+Nothing of this is stored. A result further on moves to its call, and a result without a call is left out. A call
+without a result gets the stand-in that the doctor inserts; if none is possible, the call is left out and the rest of
+its message stays.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A read in the shape that is wanted, with `omitted` and `cursor` as they are then. Pure."""
+"""The result of a read in a shape, with the matching `omitted` and `cursor`. Pure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from chatstash.history.windows import is_system
 def presented(contents: Contents, shape: Shape, *, keep_system: bool) -> Contents:
     """Return the newest records, or all, in a shape.
 
-    What is left out at the beginning counts as omitted, and is where reading further back goes on; what is left out
-    between records, for it is no use to a model, is on no page.
+    Records left out at the beginning count as omitted, and the cursor leads to them. Records left out between others
+    are on no page.
 
     Args:
-        contents: What was read, as it is stored.
+        contents: What was read, as stored.
         shape: The shape.
-        keep_system: Whether the conversation's first record is given anyhow, where it is a system message.
+        keep_system: Whether to keep the conversation's first record if it is a system message.
     """
     if shape == AS_STORED:
         return contents
@@ -40,7 +40,7 @@ def presented_page(contents: Contents, shape: Shape) -> Contents:
     """Return a page of older records in a shape.
 
     Args:
-        contents: What was read, as it is stored.
+        contents: What was read, as stored.
         shape: The shape.
     """
     if shape == AS_STORED:

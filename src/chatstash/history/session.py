@@ -108,10 +108,10 @@ class Session:
             limit: How many of those, at most; None for 50.
             keep_system: Whether a window has the conversation's first record too, where it is a system message; None
                 for the options'.
-            start_on: The types of which the first record must be, such as `human` or several of them, after the system
-                message that is kept; older ones are left out, and all where none is of them. None for the options'.
-            tool_calls: How tool calls and results are given: `stored`, `paired` or `answered`, see `Options`. None for
-                the options'.
+            start_on: Type of the first record returned, such as `human`, or several, after a kept system message. Older
+                records are left out, and all of them if none has that type. None for the options'. Not for pages.
+            tool_calls: How tool calls and results are returned: `stored`, `paired` or `answered`, see `Options`. None
+                for the options'.
 
         Raises:
             ValueError: The arguments contradict each other, or one cannot be right.

@@ -1,4 +1,4 @@
-"""What becomes of the records of a read before they are given: how they begin, and how calls and results go. Pure."""
+"""The shape in which records are returned: the type of the first, and how tool calls and results are paired. Pure."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from chatstash.history.records import Record
 Entry: TypeAlias = Record | UnreadableRecord
 
 ToolCalls = Literal["stored", "paired", "answered"]
-"""How tool calls and results are given: as they are stored; in pairs, but for calls at the end, which may wait for
-their tools; or in pairs throughout."""
+"""How tool calls and results are returned: as stored; in pairs, except calls at the end, whose tools may still be
+running; or in pairs throughout."""
 
 
 class Shape(NamedTuple):
-    """What becomes of the records of a read.
+    """The shape of the records of a read.
 
     Attributes:
-        tool_calls: How tool calls and results are given; None for as they are stored, or in pairs where a record that
-            cannot be read was passed over.
-        start_on: The types of which the first record must be, after the system message that is kept; empty for any.
+        tool_calls: How tool calls and results are returned; None for as stored, or in pairs if an unreadable record was
+            passed over.
+        start_on: Types of the first record, after a kept system message; empty for any.
     """
 
     tool_calls: ToolCalls | None = None
@@ -35,10 +35,10 @@ AS_STORED = Shape()
 
 
 def shaped(entries: Sequence[Entry], shape: Shape) -> Paired:
-    """Return records in the shape that is wanted, and how many of the oldest were left out.
+    """Return records in a shape, and how many of the oldest were left out.
 
     Args:
-        entries: The records, oldest first, without a system message that is kept before them.
+        entries: The records, oldest first, without a kept system message.
         shape: The shape.
     """
     left_out = 0

@@ -51,11 +51,11 @@ class Store:
         max_stored_messages: How many messages are kept; appending trims the oldest in the same step. None for all.
         delivery: `standard`, or `strict` to send every append with a marker, so that its request does nothing if it
             arrives late, at three commands instead of one: see `docs/reliability.md`.
-        start_on: The types of message with which reading begins, after the system message that is kept, such as
-            `human`, or several of them; empty for any.
-        tool_calls: How reading gives tool calls and results: as they are `stored`; `paired`, each call with its result,
-            but for calls at the end, which may wait for their tools; or `answered`, those as well. None for `paired`
-            in windows, and `stored` in whole conversations and pages.
+        start_on: Type of the first message that reading returns, after a kept system message, such as `human`, or
+            several types; empty for any.
+        tool_calls: How reading returns tool calls and results: `stored`, as they are; `paired`, each call with its
+            result, except calls at the end, whose tools may still be running; or `answered`, those too. None for
+            `paired` in windows, and `stored` in whole conversations and pages.
         cache_bytes: How many bytes of this process's memory may hold what was read, so that reading a conversation
             again asks only for what is new; None for no cache. What it cannot see is said in `docs/cache.md`.
         max_connections: How many connections an event loop may have open at the same time; requests beyond that wait

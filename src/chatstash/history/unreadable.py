@@ -47,16 +47,16 @@ def kept_of(
 
 
 def placeholder_record(error: UnreadableRecord) -> Record:
-    """Return the record that stands in for one that cannot be read: a human message that says so.
+    """Return the placeholder of an unreadable record: a human message that says so.
 
-    Providers take a human message anywhere, but between a tool call and its result. Some refuse a system message that
-    is not the first, and most an answer that is the first.
+    Providers accept a human message anywhere except between a tool call and its result (see `mended`). Some refuse a
+    system message that is not the first.
     """
     return Record("human", {"content": PLACEHOLDER_TEXT}, other={"unreadable": error.reason}, raw=error.raw)
 
 
 def readable_records(contents: Contents, on_corrupt: OnCorrupt) -> list[Record]:
-    """Return the records of a read, without those that cannot be read or with what stands in for them.
+    """Return the records of a read, without the unreadable ones or with their placeholders.
 
     Raises:
         UnreadableRecord: A record cannot be read, and `on_corrupt` is `raise`; has the records that can be read.
@@ -71,7 +71,7 @@ def readable_records(contents: Contents, on_corrupt: OnCorrupt) -> list[Record]:
 
 
 def mended(records: Sequence[Record], contents: Contents) -> list[Record]:
-    """Return records in the shape of a read once more, for what was passed over may have been a call or a result."""
+    """Return records in the shape of a read again: an unreadable one may have been a call or a result."""
     shape = contents.shape._replace(tool_calls=contents.shape.tool_calls or "paired")
     system = 1 if contents.system_kept else 0
     given = shaped(records[system:], shape).entries

@@ -69,11 +69,11 @@ class UpstashRedisChatMessageHistory(_Base):
             store's, else all.
         delivery: `strict` to send every append with a marker, so that its request does nothing if it arrives late;
             None for the store's, else `standard`.
-        start_on: The types of message with which reading begins, after the system message that is kept: a type such as
-            "human", a class of messages, or several of them, as langchain-core's `trim_messages` takes; older messages
-            are left out. None for the store's, else any.
-        tool_calls: How reading gives tool calls and results: as they are `stored`; `paired`, each call with its result,
-            but for calls at the end, which may wait for their tools; or `answered`, those as well. None for the
+        start_on: Type of the first message that reading returns, after a kept system message: a name such as "human", a
+            message class, or several, as langchain-core's `trim_messages` takes. Older messages are left out. None for
+            the store's, else any.
+        tool_calls: How reading returns tool calls and results: `stored`, as they are; `paired`, each call with its
+            result, except calls at the end, whose tools may still be running; or `answered`, those too. None for the
             store's, else `paired` in windows, and `stored` in whole conversations and pages.
         max_tokens: How many tokens the messages that reading gives may have together, at most: the newest that fit.
             None for no such bound.
@@ -246,10 +246,10 @@ class UpstashRedisChatMessageHistory(_Base):
             limit: How many of those, at most; None for 50.
             keep_system: Whether a window has the conversation's first message too, where it is a system message; None
                 for the history's.
-            start_on: The types of which the first message must be, after the system message that is kept; older ones
-                are left out, and all where none is of them, as with `trim_messages`. None for the history's. Not for
-                pages.
-            tool_calls: How tool calls and results are given: `stored`, `paired` or `answered`. None for the history's.
+            start_on: Type of the first message returned, after a kept system message. Older messages are left out, and
+                all of them if none has that type, as by `trim_messages`. None for the history's. Not for pages.
+            tool_calls: How tool calls and results are returned: `stored`, `paired` or `answered`. None for the
+                history's.
             max_tokens: How many tokens the messages may have together, the system message's included: the newest that
                 fit, none where the newest alone does not. Where the first guess was too few, as many again are asked
                 for until something does not fit, in a request of two commands each. None for the history's, where
