@@ -18,7 +18,7 @@ from chatstash.errors import Applied
 NAMES = {
     "AppendResult", "Applied", "BadCredentials", "Budget", "ConcurrentTurn", "ConversationChanged",
     "IdempotencyConflict", "MessagesTurn", "OnCorrupt", "OnOperation", "OnWriteError", "Operation", "OptionChanges",
-    "Options", "StoreStats", "stats", "CacheStats", "TokenCounter",
+    "Options", "StoreStats", "stats", "CacheStats", "TokenCounter", "StartOn", "ToolCalls",
     "Outcome", "RecordTooLarge", "RetryPolicy", "Turn", "UnreadableRecord",
     "ChatstashError", "ChatstashWarning", "ClearResult", "CommandRejected",
     "ConnectionFailed", "CorruptRecord", "Cost", "Cursor", "DatabaseError", "GatewayError", "InsecureConnectionWarning",
@@ -46,7 +46,15 @@ def _is_public(name: str, member: object) -> bool:
 
 
 def test_everything_public_is_documented() -> None:
-    for name in NAMES - {"__version__", "OnCorrupt", "OnOperation", "OnWriteError", "TokenCounter"}:
+    for name in NAMES - {
+        "__version__",
+        "OnCorrupt",
+        "OnOperation",
+        "OnWriteError",
+        "StartOn",
+        "TokenCounter",
+        "ToolCalls",
+    }:
         thing = getattr(chatstash, name)
         assert inspect.getdoc(thing), name
         for member_name, member in vars(thing).items():

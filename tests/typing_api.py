@@ -22,8 +22,10 @@ from chatstash import (
     Record,
     RequestTimeout,
     RetryPolicy,
+    StartOn,
     Store,
     TokenCounter,
+    ToolCalls,
     UpstashRedisChatMessageHistory,
     with_history,
 )
@@ -76,6 +78,13 @@ def options(*, strict: bool) -> None:
 
 
 def room(of_one: Callable[[BaseMessage], int]) -> list[BaseMessage]:
+    starts: list[StartOn] = ["human", HumanMessage, ["human", HumanMessage], ()]
+    tool_calls: ToolCalls = "answered"
+    with Store(start_on="human", tool_calls=tool_calls) as store:
+        for start_on in starts:
+            history = UpstashRedisChatMessageHistory("s", store=store, start_on=start_on)
+            history.read(last=5, start_on=start_on, tool_calls="stored")
+        store.session("s", start_on=["human"]).read(last=5, tool_calls="paired")
     counters: list[TokenCounter] = [len, of_one, FakeListChatModel(responses=["a"]), "approximate"]
     with Store(cache_bytes=10**6, max_connections=10) as store:
         history = UpstashRedisChatMessageHistory("s", store=store, max_tokens=100, token_counter=counters[0])

@@ -185,7 +185,7 @@ def test_a_late_copy_is_passed_over_and_taken_out(upstash: LocalUpstash, call: C
 
 
 def test_repairs_are_seen(upstash: LocalUpstash, call: Call, run: Run) -> None:
-    with _store(upstash, on_corrupt="skip") as store:
+    with _store(upstash, on_corrupt="skip", tool_calls="stored") as store:
         history = _history(store)
         history.add_messages(_turns(0, 3))
         history.add_messages([AIMessage("", tool_calls=[{"name": "f", "args": {}, "id": "1"}])])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from langchain_core.messages import SystemMessage
+from langchain_core.messages import HumanMessage
 
 from chatstash import CorruptRecord, Store, UnreadableRecord, UnsupportedRecord, UpstashRedisChatMessageHistory
 from chatstash.local import LocalUpstash
@@ -73,7 +73,7 @@ def test_a_placeholder_keeps_the_place(damaged: LocalUpstash, call: Call) -> Non
     result = call(_history(damaged, on_corrupt="placeholder"), "read")
     assert len(result.messages) == len(result.records) == 9
     assert [message.content for message in result.messages[::8]] == ["first", "last"]
-    assert all(isinstance(message, SystemMessage) for message in result.messages[1:8])
+    assert all(isinstance(message, HumanMessage) for message in result.messages[1:8])
     assert result.records[1].raw == b"damaged"
     assert "not JSON" in result.records[1].other["unreadable"]
 

@@ -28,7 +28,7 @@ from chatstash.history import listing, repair
 from chatstash.history.diagnosis import Finding, Repair
 from chatstash.history.doctor import Doctor
 from chatstash.history.keys import companion_key
-from chatstash.history.repair import NO_RESULT
+from chatstash.history.tool_calls import NO_RESULT
 from chatstash.langchain.messages import why_unreadable
 from chatstash.local import LocalUpstash, limits_of
 from tests.conftest import Call
@@ -52,7 +52,7 @@ DAMAGED = [
     tool("b"),
     b"not json",
     human("again"),
-    raw("human", {"content": "new"}, v=9),
+    raw("system", {"content": "new"}, v=9),
     tool("b"),
     b"",
     ai("a", rid=rid(2, time_ms=HOUR_AGO)),
@@ -429,7 +429,6 @@ def test_keys_that_are_no_conversations_are_left_alone(upstash_environment: Loca
     assert list(found["skipped"].values()) == [1]
     assert run("LLEN", "queue") == 2
     assert run("LLEN", "chatstash:quarantine:x") == 1
-    assert as_json("text")["skipped"] == {"no list is there": 1}
     assert {finding["key"] for finding in as_json("--key-prefix", "", "queue")["findings"]} == {"queue"}
     assert chatstash("--key-prefix", "", "chatstash:quarantine:x").exit_code == 2
 
@@ -439,19 +438,17 @@ def test_a_key_that_is_no_text(upstash_environment: LocalUpstash) -> None:
     assert as_json()["skipped"] == {"its name is not UTF-8": 1}
 
 
-def test_expiries(upstash_environment: LocalUpstash, run: Call) -> None:
-    for name, left in (("a", 1000), ("b", 2000), ("c", 0), ("d", 3000)):
-        push(upstash_environment, [human()], f"message_store:{name}")
-        if left:
-            run("EXPIRE", f"message_store:{name}", left)
-    shown = chatstash()
-    assert "while 3 of 3 others do" in shown.stdout
-    assert "about 50 minutes" in shown.stdout
-    assert run("TTL", "message_store:c") == -1
+def test_no_expiry_is_added_or_shortened_unless_asked(upstash_environment: LocalUpstash, run: Call) -> None:
+    for name in "abcd":
+        push(upstash_environment, [b"bad", human()], f"message_store:{name}")
+    for name in "abd":
+        run("EXPIRE", f"message_store:{name}", 1000)
     assert chatstash("--fix").exit_code == 0
-    assert 2900 <= run("TTL", "message_store:c") <= 3000
+    assert run("TTL", "message_store:c") == -1
+    assert chatstash("c", "--fix", "--ttl", "600").exit_code == 0
+    assert chatstash("--fix", "--ttl", "30").exit_code == 0
+    assert 590 <= run("TTL", "message_store:c") <= 600
     assert 900 <= run("TTL", "message_store:a") <= 1000
-    assert chatstash().exit_code == 0
 
 
 def test_an_expiry_where_none_has_one_only_if_asked(upstash_environment: LocalUpstash, run: Call) -> None:
@@ -648,3 +645,132 @@ def test_errors_of_the_doctor_itself(upstash: LocalUpstash) -> None:
     with a_doctor(upstash) as doctor, pytest.raises(ValueError, match="chatstash:"):
         doctor.examine("chatstash:x")
     assert issubclass(ReadOnlyToken, DatabaseError)
+
+
+def test_a_conversation_that_is_named_and_does_not_exist(upstash_environment: LocalUpstash) -> None:
+    push(upstash_environment, [human()], "message_store:there")
+    push(upstash_environment, [b"bad", human()], "message_store:damaged")
+    shown = chatstash("nope")
+    assert (shown.exit_code, shown.stdout.strip()) == (1, "0 conversations examined, nothing found.")
+    assert shown.stderr.strip() == "message_store:nope: no such conversation."
+    shown = chatstash("nope", "there", "damaged", "--fix")
+    assert shown.exit_code == 1
+    assert "1 finding repaired, nothing deleted in 1 of 2 conversations." in shown.stdout
+    assert "message_store:nope: no such conversation." in shown.stderr
+    found = as_json("nope", "there")
+    assert (found["missing"], found["conversations"], found["findings"]) == (["message_store:nope"], 1, [])
+    assert chatstash("there").exit_code == 0
+    assert chatstash("--key-prefix", "empty:").exit_code == 0
+
+
+@pytest.mark.parametrize("arguments", [[], ["--fix"], ["a", "h"], ["a", "h", "--fix", "--ttl", "60"]])
+def test_a_key_of_another_type_is_reported_and_left_as_it_is(
+    upstash_environment: LocalUpstash, run: Call, arguments: list[str]
+) -> None:
+    run("HSET", "message_store:h", "field", "value")
+    push(upstash_environment, [human()], "message_store:a")
+    shown = chatstash(*arguments)
+    assert shown.exit_code == 1
+    assert "message_store:h" in shown.stdout
+    assert "its value is not a list" in shown.stdout
+    assert "of 2 conversations." in shown.stdout
+    (finding,) = as_json(*arguments)["findings"]
+    assert (finding["key"], finding["damage"], finding["repaired"]) == ("message_store:h", "other-type", False)
+    assert run("TTL", "message_store:h") == -1
+    assert run("HGETALL", "message_store:h") == ["field", "value"]
+
+
+def test_an_expiry_is_set_on_lists_alone(upstash: LocalUpstash, run: Call) -> None:
+    push(upstash, [human()])
+    with a_doctor(upstash) as doctor:
+        (finding,) = doctor.without_expiry([KEY], ttl=60).values()
+        run("DEL", KEY)
+        run("SET", KEY, "another program's")
+        assert doctor.expire(KEY, finding) is False
+        assert run("TTL", KEY) == -1
+        with pytest.raises(ValueError, match="ttl"):
+            doctor.without_expiry([KEY], ttl=None)  # type: ignore[arg-type]
+
+
+def result_block(call_id: str) -> dict[str, Any]:
+    return {"type": "tool_result", "tool_use_id": call_id, "content": "r"}
+
+
+def test_results_among_what_a_person_says(upstash: LocalUpstash, run: Call) -> None:
+    words = {"type": "text", "text": "and tell me"}
+    use = ai(content=[{"type": "tool_use", "id": "a", "name": "f", "input": {}}])
+    valid = [human(), use, raw("human", {"content": [result_block("a"), words]}, rid(5, time_ms=HOUR_AGO)), human()]
+    push(upstash, valid)
+    assert fix(upstash) == []
+    run("DEL", KEY)
+    of_no_call = raw("human", {"content": [result_block("x")]})
+    partly = raw("human", {"content": [result_block("a"), result_block("x"), words]}, rid(6, time_ms=HOUR_AGO))
+    push(upstash, [human(), of_no_call, use, partly, human()])
+    run("EXPIRE", KEY, 500)
+    before = upstash.stats
+    assert [finding.repair for finding in fix(upstash)] == [Repair.TAKE_OUT, Repair.QUARANTINE]
+    assert (upstash.stats - before).requests == 3
+    after = stored(upstash)
+    assert [json.loads(record)["data"]["content"] for record in after] == [
+        "hi", [{"type": "tool_use", "id": "a", "name": "f", "input": {}}], [result_block("a"), words], "hi",
+    ]  # fmt: skip
+    assert json.loads(after[2])["rid"] == str(rid(6, time_ms=HOUR_AGO))
+    assert [record for _, record in quarantined(upstash)] == [partly, of_no_call]
+    assert run("TTL", KEY) > 490
+    assert fix(upstash) == []
+
+
+def test_where_the_quarantine_takes_nothing_nothing_is_moved(upstash_environment: LocalUpstash, run: Call) -> None:
+    damaged = [human(), b"bad", raw("human", {"content": [result_block("x"), {"type": "text", "text": "t"}]})]
+    push(upstash_environment, damaged)
+    run("SET", QUARANTINE, "another program's")
+    shown = chatstash("--fix")
+    assert shown.exit_code == 2
+    assert f"{KEY}: The key, or its quarantine {QUARANTINE}, holds no list." in shown.stderr
+    assert "2 findings left" in shown.stdout
+    assert stored(upstash_environment) == damaged
+    assert run("GET", QUARANTINE) == "another program's"
+
+
+SECRET = "hunter2"
+TELLING = [
+    SECRET.encode(),
+    b"\xff" + SECRET.encode(),
+    b'{"type": "human", "data": {"content": "' + SECRET.encode(),
+    json.dumps(SECRET).encode(),
+    raw(SECRET, {"content": SECRET}),
+    raw("human", {"content": {SECRET: SECRET}}),
+    raw("human", {"content": SECRET}, v=SECRET),
+    raw("human", {"content": SECRET}, v={SECRET: SECRET}),
+    raw("ai", {"content": SECRET, "usage_metadata": {SECRET: SECRET}}),
+    raw("ai", {"content": SECRET, "tool_calls": [{"name": SECRET, "args": SECRET, "id": SECRET}]}),
+    raw("human", {"content": [{"type": "tool_result", "tool_use_id": SECRET}, {"type": "text", "text": SECRET}]}),
+    ai(SECRET),
+    tool(SECRET * 2),
+    raw("function", {"content": SECRET, "name": SECRET}),
+    human(SECRET),
+]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"], ["--fix"], ["--fix", "--json"]])
+def test_what_messages_say_is_never_printed(upstash_environment: LocalUpstash, arguments: list[str]) -> None:
+    push(upstash_environment, TELLING)
+    process = subprocess.run(
+        [*CHATSTASH, *arguments], capture_output=True, text=True, check=False,
+        env={**os.environ, **upstash_environment.environment},
+    )  # fmt: skip
+    assert process.returncode == 1
+    assert SECRET not in process.stdout + process.stderr
+    assert process.stderr == ""
+
+
+def test_what_a_server_says_of_a_repair_is_not_printed(
+    upstash_environment: LocalUpstash, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As a server that refuses a script and quotes its arguments.
+    monkeypatch.setattr(repair, "_INSERT", "return redis.error_reply('ERR unknown command, with args: ' .. ARGV[3])")
+    push(upstash_environment, [ai(SECRET), human()])
+    shown = chatstash("--fix")
+    assert shown.exit_code == 2
+    assert shown.stderr.startswith(f"{KEY}: ")
+    assert SECRET not in shown.output

@@ -16,7 +16,8 @@ from langchain_core.messages import messages_from_dict
 from chatstash.history.diagnosis import Damage, Finding, Repair, diagnose, expiry_findings
 from chatstash.history.message_types import KNOWN_TYPES
 from chatstash.history.records import RecordId, decode, record_ids
-from chatstash.history.repair import NO_RESULT, Step, steps
+from chatstash.history.repair import Step, steps
+from chatstash.history.tool_calls import NO_RESULT
 from chatstash.langchain.messages import _CLASSES, why_unreadable
 
 NOW = 1_800_000_000_000
@@ -61,7 +62,10 @@ def apply(stored: Sequence[bytes], done: Sequence[Step]) -> tuple[list[bytes], l
         _, _, count, *words = step.command
         index, _, what = words[int(count) : int(count) + 3]
         position = -1 - int(index)
-        if int(count) == 2:
+        if step.finding.repair is Repair.TAKE_OUT:
+            quarantine.append(records[position])
+            records[position] = str(words[int(count) + 1]).encode()
+        elif int(count) == 2:
             quarantine.append(records.pop(position))
         else:
             records.insert(position + 1, str(what).encode())
@@ -232,7 +236,7 @@ def test_calls_in_other_forms(data: dict[str, Any]) -> None:
 
 def test_what_is_only_like_a_call_may_have_a_result_and_need_not() -> None:
     for like in (
-        ai(content=[{"type": "tool_use", "id": "a", "name": "f", "input": {}}]),
+        ai(content=[{"type": "tool_call_chunk", "id": "a", "name": "f", "args": "{"}]),
         ai(additional_kwargs={"tool_calls": [{"id": "a", "no": "function"}]}),
     ):
         assert find(like, tool("a"), human()) == []
@@ -269,8 +273,10 @@ def test_beside_a_newer_form_nothing_is_certain() -> None:
     for unknown in (raw("ai", {}, v=2), raw("tool", {}, v=2), raw("call", {}, v=2)):
         assert damages(unknown, tool("a"), human()) == [(Damage.NEWER_FORM, 0)]
         assert damages(ai("a"), unknown, human()) == [(Damage.NEWER_FORM, 1)]
-    assert damages(raw("human", {}, v=2), tool("a")) == [(Damage.NEWER_FORM, 0), (Damage.RESULT_WITHOUT_CALL, 1)]
-    assert (Damage.CALL_WITHOUT_RESULT, 0) in damages(ai("a"), raw("human", {}, v=2), human())
+    assert damages(raw("system", {}, v=2), tool("a")) == [(Damage.NEWER_FORM, 0), (Damage.RESULT_WITHOUT_CALL, 1)]
+    assert (Damage.CALL_WITHOUT_RESULT, 0) in damages(ai("a"), raw("system", {}, v=2), human())
+    # A human record of a newer form may hold the result.
+    assert damages(ai("a"), raw("human", {}, v=2), human()) == [(Damage.NEWER_FORM, 1)]
 
 
 def test_an_inserted_result_does_not_turn_back_the_clock() -> None:
@@ -319,17 +325,6 @@ def test_after_a_repair_that_broke_off_another_ends_it(stored: list[bytes], data
     assert Counter(stored) - Counter(after) - Counter(quarantine + rest) == Counter()
 
 
-def test_expiries() -> None:
-    def missing(*left: int | None, ttl: int | None = None) -> list[tuple[str, int | None]]:
-        found = expiry_findings({str(number): one for number, one in enumerate(left)}, ttl=ttl)
-        return [(key, finding.expiry) for key, finding in found.items()]
-
-    assert missing(None, 50, 70) == [("0", 70)]
-    assert missing(50, None, 70, None, 60) == [("1", 70), ("3", 70)]
-    # Not where half or fewer of the others have one, nor where there are hardly any others.
-    assert missing(None, 50, None) == []
-    assert missing(None, 50) == []
-    assert missing(None) == missing() == missing(None, None, None) == missing(5, 6, 7) == []
-    assert missing(None, 0, 0) == [("0", 1)]
-    assert missing(None, ttl=9) == [("0", 9)]
-    assert missing(None, 50, None, ttl=9) == [("0", 9), ("2", 9)]
+def test_an_expiry_is_given_only_where_there_is_none() -> None:
+    found = expiry_findings({"a": None, "b": 50, "c": None}, 9)
+    assert {key: finding.expiry for key, finding in found.items()} == {"a": 9, "c": 9}

@@ -23,7 +23,7 @@ def test_a_prefix_is_taken_literally() -> None:
     reply = [b"7", [b"a[*]?\\:1", b"other"]]
     (cursor, keys), batch = answered(listing.scan("a[*]?\\:"), reply)
     assert (cursor, keys) == ("7", [b"a[*]?\\:1"])
-    assert batch.commands == (("SCAN", "0", "MATCH", "a\\[\\*\\]\\?\\\\:*", "COUNT", 1000, "TYPE", "list"),)
+    assert batch.commands == (("SCAN", "0", "MATCH", "a\\[\\*\\]\\?\\\\:*", "COUNT", 1000),)
 
 
 def test_companions_are_no_conversations() -> None:

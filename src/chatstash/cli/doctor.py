@@ -13,7 +13,7 @@ from rich.progress import Progress
 from rich.text import Text
 
 from chatstash.cli.doctor_report import clean, print_report, print_visit, report_as_json
-from chatstash.cli.rounds import Report, Round
+from chatstash.cli.rounds import Report, Round, in_own_words
 from chatstash.errors import ChatstashError, ChatstashWarning, ReadOnlyToken
 from chatstash.history import Store
 from chatstash.history.diagnosis import DEFAULT_OLDER_THAN, Unreadable
@@ -50,9 +50,10 @@ def doctor(
 ) -> None:
     """Find damaged conversations, and with --fix repair them. Nothing is ever deleted.
 
-    Damage is what cannot be read, copies, tool calls and results that do not match, a missing expiry.
+    Damage is what cannot be read, copies, and tool calls and results that do not match.
 
-    The token is that of UPSTASH_REDIS_REST_TOKEN. Exit code: 0 all is well, 1 damage remains, 2 something failed.
+    The token is that of UPSTASH_REDIS_REST_TOKEN. Exit code: 0 all is well, 1 damage remains or a conversation that was
+    named does not exist, 2 something failed.
     """
     report = Report(fix=fix, prefix=key_prefix)
     with _warnings_shown(), _usage_errors():
@@ -106,10 +107,10 @@ def _print_from(number: int, report: Report, *, quiet: bool) -> int:
 def _explained(error: ChatstashError) -> str:
     if isinstance(error, ReadOnlyToken):
         return (
-            f"{error} A read-only token can neither list conversations nor repair them; it can look at those that are "
-            "named: chatstash doctor SESSION_ID"
+            f"{in_own_words(error)} A read-only token can neither list conversations nor repair them; it can look at "
+            "those that are named: chatstash doctor SESSION_ID"
         )
-    return str(error)
+    return in_own_words(error)
 
 
 @contextmanager

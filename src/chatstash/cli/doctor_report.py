@@ -17,12 +17,14 @@ from chatstash.history.keys import companion_key
 
 _WOULD = {
     Repair.QUARANTINE: "would be moved to quarantine",
+    Repair.TAKE_OUT: "would be moved to quarantine; the rest of the message would stay",
     Repair.INSERT_RESULT: "a result that says there is none would be inserted",
     Repair.SET_EXPIRY: "would expire in {}",
     Repair.NONE: "left as it is",
 }
 _DONE = {
     Repair.QUARANTINE: "moved to quarantine",
+    Repair.TAKE_OUT: "moved to quarantine; the rest of the message stays",
     Repair.INSERT_RESULT: "a result that says there is none was inserted",
     Repair.SET_EXPIRY: "expires in {}",
 }
@@ -63,7 +65,9 @@ def _described(finding: Finding, what: str, style: str, width: int) -> Text:
 
 
 def _place(finding: Finding) -> str:
-    return "expiry" if finding.position is None else f"{finding.position}"
+    if finding.position is not None:
+        return f"{finding.position}"
+    return "expiry" if finding.damage is Damage.NO_EXPIRY else "key"
 
 
 def _order(finding: Finding) -> int:
@@ -75,6 +79,8 @@ def print_report(out: Console, errors: Console, report: Report) -> None:
     for visit in report.visits:
         if visit.error is not None:
             errors.print(Text.assemble((f"{clean(visit.key)}: ", "bold red"), clean(visit.error)))
+    for key in report.missing:
+        errors.print(Text.assemble((f"{clean(key)}: ", "bold red"), "no such conversation."))
     for reason, count in report.skipped.items():
         out.print(Text(f"Left out: {_count(count, 'key')} ({reason}).", "dim"))
     if report.visits or not (report.stopped_by or report.interrupted):
@@ -89,7 +95,7 @@ def _sum(report: Report) -> Text:
     of_all = _count(report.conversations, "conversation")
     remaining, repaired = report.remaining, report.repaired
     if not remaining and not repaired:
-        failed = any(visit.error for visit in report.visits)
+        failed = report.missing or any(visit.error for visit in report.visits)
         return Text(f"{of_all} examined, nothing found.", "" if failed else "green")
     text = Text()
     if repaired:
@@ -117,6 +123,7 @@ def report_as_json(report: Report) -> str:
         "fix": report.fix,
         "key_prefix": report.prefix,
         "conversations": report.conversations,
+        "missing": report.missing,
         "findings": findings,
         "repaired": report.repaired,
         "remaining": len(report.remaining),
@@ -140,7 +147,7 @@ def _finding_as_json(visit: Visit, finding: Finding, *, repaired: bool) -> dict[
     }
     if finding.damage is Damage.NO_EXPIRY:
         fields["expiry"] = finding.expiry
-    if finding.repair is Repair.QUARANTINE:
+    if finding.repair in {Repair.QUARANTINE, Repair.TAKE_OUT}:
         fields["quarantine"] = companion_key("quarantine", visit.key)
     return fields
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 
-from chatstash.errors import BadCredentials, DatabaseError, QuotaExceeded, ReadOnlyToken, WrongType
-from chatstash.history.diagnosis import Finding, Repair
+from chatstash.errors import BadCredentials, ChatstashError, DatabaseError, QuotaExceeded, ReadOnlyToken, WrongType
+from chatstash.history.diagnosis import Finding, Repair, other_type
 from chatstash.history.doctor import Doctor, Examination
 
 _CONCERN_ALL_KEYS = (BadCredentials, QuotaExceeded, ReadOnlyToken)
 
-NO_LIST = "no list is there"
 NO_UTF8 = "its name is not UTF-8"
 NO_MESSAGES = "not one message is in it, so with an empty prefix it may be any list: name it to have it looked at"
 
@@ -44,7 +44,7 @@ class Visit:
     @property
     def moved(self) -> bool:
         """Whether a record was moved to the quarantine."""
-        return any(finding.repair is Repair.QUARANTINE for finding in self.repaired)
+        return any(finding.repair in {Repair.QUARANTINE, Repair.TAKE_OUT} for finding in self.repaired)
 
 
 @dataclass
@@ -56,6 +56,7 @@ class Report:
         prefix: What the keys begin with.
         conversations: How many were looked at.
         visits: Those of which there is something to say.
+        missing: The keys that were named and do not exist.
         skipped: How many keys were not looked at, by the reason.
         stopped_by: What ended the round early, or None.
         interrupted: Whether it was interrupted.
@@ -65,6 +66,7 @@ class Report:
     prefix: str
     conversations: int = 0
     visits: list[Visit] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     stopped_by: str | None = None
     interrupted: bool = False
@@ -86,12 +88,20 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0 nothing is wrong or all is repaired, 1 damage remains, 2 something failed, 130 interrupted."""
+        """0 nothing is wrong or all is repaired, 1 damage remains or a key is missing, 2 failed, 130 interrupted."""
         if self.interrupted:
             return 130
         if self.stopped_by or any(visit.error for visit in self.visits):
             return 2
-        return 1 if self.remaining else 0
+        return 1 if self.remaining or self.missing else 0
+
+
+def in_own_words(error: ChatstashError) -> str:
+    """Return what an error says without the server's words: these may quote the command, and so what messages say."""
+    if isinstance(error, DatabaseError) and error.server_text is not None:
+        error = copy(error)
+        error.server_text = None
+    return str(error)
 
 
 class Round:
@@ -124,7 +134,7 @@ class Round:
         return sorted(found)
 
     def visits(self, keys: Sequence[str], ttl: int | None) -> Iterator[Visit]:
-        """Visit conversations, and then see to their expiry; yields a visit for each key and each expiry missing.
+        """Visit conversations, and with a ttl see to their expiry; yields a visit for each key and each expiry missing.
 
         Raises:
             DatabaseError: Something that concerns all of them: the token or the quota.
@@ -133,24 +143,33 @@ class Round:
             visit = Visit(key)
             try:
                 self._look_at(visit)
-            except WrongType:
-                self.report.skipped[NO_LIST] += 1
             except _CONCERN_ALL_KEYS:
                 raise
             except DatabaseError as error:
                 self._note(visit)
-                visit.error = str(error)
+                visit.error = in_own_words(error)
             yield visit
+        if ttl is None:
+            return
         for key, finding in self._doctor.without_expiry(self._examined, ttl=ttl).items():
             yield self._see_to_expiry(key, finding)
 
     def _look_at(self, visit: Visit) -> None:
-        examination = self._doctor.examine(visit.key)
+        try:
+            examination = self._doctor.examine(visit.key)
+        except WrongType:
+            self.report.conversations += 1
+            visit.remaining = [other_type()]
+            self._note(visit)
+            return
+        if not examination.stored:
+            self.report.missing += [visit.key] if self._named else []
+            return
         if examination.holds_no_message and not self._named and not self.report.prefix:
             self.report.skipped[NO_MESSAGES] += 1
             return
         self.report.conversations += 1
-        self._examined += [visit.key] if examination.stored else []
+        self._examined.append(visit.key)
         visit.records, visit.remaining = len(examination.stored), list(examination.findings)
         if visit.remaining:
             self._note(visit)

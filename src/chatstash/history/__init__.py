@@ -5,6 +5,7 @@ from chatstash.history.options import OnCorrupt, OptionChanges, Options
 from chatstash.history.records import Record, RecordId
 from chatstash.history.results import AppendResult, ClearResult, Cursor, ReadResult
 from chatstash.history.session import Session, Turn
+from chatstash.history.shape import ToolCalls
 from chatstash.history.store import Store, stats
 from chatstash.rest.commands import Cost
 from chatstash.rest.limits import Budget, RetryPolicy
@@ -29,6 +30,7 @@ __all__ = [
     "Session",
     "Store",
     "StoreStats",
+    "ToolCalls",
     "Turn",
     "stats",
 ]

@@ -20,10 +20,11 @@ from chatstash.history.generation import appended_anew
 from chatstash.history.keys import checked_idempotency_key, checked_key
 from chatstash.history.known import Known
 from chatstash.history.options import Options
+from chatstash.history.presenting import presented, presented_page
 from chatstash.history.reads import Contents
 from chatstash.history.records import RANDOM_BYTES, Record, encode, record_ids
-from chatstash.history.results import AppendResult, ClearResult, Cursor
-from chatstash.history.selection import Fitting, Page, Selection, Window, selection_of
+from chatstash.history.results import END, AppendResult, ClearResult
+from chatstash.history.selection import Fitting, Page, Selection, Wanted, Whole, Window, selection_of
 from chatstash.rest.commands import Cost
 from chatstash.rest.database import Database
 from chatstash.rest.limits import Budget, is_number
@@ -72,20 +73,11 @@ class Conversation:
     def sync_token(self, token: str | None) -> None:
         self.database.set_sync_token(self.key, token)
 
-    def selection(
-        self, last: int | None, before: Cursor | str | None, limit: int | None, keep_system: bool | None
-    ) -> Selection:
-        """Return what the arguments of a `read` ask for; raises ValueError where they cannot be right."""
-        keeps = self.options.keep_system if keep_system is None else keep_system
-        wanted = selection_of(last, before, limit, keep_system=keeps)
-        window = self.default_window()
-        return window._replace(keep_system=keeps) if wanted is None and window is not None else wanted
-
-    def read(self, wanted: Selection = None) -> Contents:
+    def read(self, wanted: Selection | None = None) -> Contents:
         """Read it, and leave it to the caller what becomes of records that cannot be read."""
         return self._run("read", self._reading(wanted), self.options.retry_policy.read)
 
-    async def aread(self, wanted: Selection = None) -> Contents:
+    async def aread(self, wanted: Selection | None = None) -> Contents:
         """Read as `read` does, without blocking the event loop."""
         return await self._arun("read", self._reading(wanted), self.options.retry_policy.read)
 
@@ -162,18 +154,24 @@ class Conversation:
     async def _arun(self, name: str, op: Op[T], budget: Budget) -> T:
         return await self.database.arun(name, op, self.key, budget)
 
-    def _reading(self, wanted: Selection) -> Op[Contents]:
-        return with_cost(guarding_expiry(self._selected(wanted), self.key, self._seen))
+    def _reading(self, wanted: Selection | None) -> Op[Contents]:
+        selected = self._selected(wanted or selection_of(Wanted(), self.options))
+        return with_cost(guarding_expiry(selected, self.key, self._seen))
 
     def _selected(self, wanted: Selection) -> Op[Contents]:
-        match wanted or self.default_window():
+        match wanted:
+            case Page(before=before, limit=limit, shape=shape) if before == END:
+                return (yield from self._selected(Window(limit, shape=shape)))
             case Page() as page:
-                return read_before(self.key, page)
+                return presented_page((yield from read_before(self.key, page)), page.shape)
             case Fitting() as fitting:
-                return self._knowing(partial(read_fitting, self.key, fitting, self.options))
+                return (yield from self._knowing(partial(read_fitting, self.key, fitting, self.options)))
             case Window() as window:
-                return self._knowing(partial(windows.read_window, self.key, window, self.options))
-        return self._knowing(partial(reads.read, self.key, self.options))
+                contents = yield from self._knowing(partial(windows.read_window, self.key, window, self.options))
+                return presented(contents, window.shape, keep_system=window.keep_system)
+            case Whole() as whole:
+                contents = yield from self._knowing(partial(reads.read, self.key, self.options))
+                return presented(contents, whole.shape, keep_system=whole.keep_system)
 
     def _knowing(self, reading: Callable[[Known | None], Op[Contents]]) -> Op[Contents]:
         """Read by what is known, and keep what is known then."""
@@ -197,14 +195,6 @@ class Conversation:
     def _clearing(self) -> Op[ClearResult]:
         self._seen.discard(self.key)
         return with_cost(clears.clear(self.key, secrets.token_hex(12)))
-
-    def default_window(self) -> Window | None:
-        """Return what is read where nothing is asked for; None for all.
-
-        A conversation whose storage is bounded may begin in the middle of a tool's call, as a window may.
-        """
-        most = self.options.max_messages or self.options.max_stored_messages
-        return None if most is None else Window(most, self.options.keep_system)
 
     def _settling(self, lost: OutcomeUnknown | str, on_its_way: float) -> Op[Outcome]:
         longest = _checked_seconds(on_its_way)

@@ -41,10 +41,20 @@ def cursor_before(entries: _Entries, at: int, length: int) -> Cursor | None:
         at: Which of them.
         length: How many records the conversation has.
     """
-    if at >= len(entries):
-        return None
+    return cursor_within(entries, at, length - len(entries), length) if at < len(entries) else None
+
+
+def cursor_within(entries: _Entries, at: int, first: int, length: int) -> Cursor:
+    """Return the cursor before one of some records.
+
+    Args:
+        entries: The records, oldest first.
+        at: Which of them.
+        first: The place of the first of them, 0 for the oldest of all.
+        length: How many records the conversation has.
+    """
     raws = [entry.raw for entry in entries[at : at + _MOST_COVERED]]
-    return _cursor(_name_of(entries[at - 1].raw) if at else _NO_NAME, raws, length - len(entries) + at, length)
+    return _cursor(_name_of(entries[at - 1].raw) if at else _NO_NAME, raws, first + at, length)
 
 
 class _Name(NamedTuple):

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from chatstash.errors import CorruptRecord, UnsupportedRecord
-from chatstash.history.message_types import AI_TYPES, KNOWN_TYPES, TOOL_TYPES
+from chatstash.history.message_types import AI_TYPES, FUNCTION_TYPES, HUMAN_TYPES, KNOWN_TYPES, TOOL_TYPES
+from chatstash.history.pairing import Pairing, Slot, pair, waiting
 from chatstash.history.records import Record, RecordId, decode
-from chatstash.history.tool_calls import Pairing, Slot, pair
+from chatstash.history.tool_calls import results_of
 
 DEFAULT_OLDER_THAN = 3600
 """Seconds after which a turn that waits for the result of a tool is taken for broken off."""
 
-_SHOWN_NAME = 40
-
 Unreadable: TypeAlias = Callable[[Record], str | None]
 """Says why no message can be made of a record, or None where one can."""
+
+
+_LONGEST_FORM = 20
 
 
 class Damage(enum.StrEnum):
@@ -37,15 +39,20 @@ class Damage(enum.StrEnum):
     CALL_WITHOUT_RESULT = "call-without-result"
     NEWER_FORM = "newer-form"
     NO_EXPIRY = "no-expiry"
+    OTHER_TYPE = "other-type"
 
 
 class Repair(enum.StrEnum):
     """What puts a damage right."""
 
     QUARANTINE = "move to quarantine"
+    TAKE_OUT = "move to quarantine, and keep the rest of the message"
     INSERT_RESULT = "insert a result that says there is none"
     SET_EXPIRY = "set an expiry"
     NONE = "leave as it is"
+
+
+_NOTHING_TO_DO_WITH_TOOLS = KNOWN_TYPES - AI_TYPES - TOOL_TYPES - HUMAN_TYPES - FUNCTION_TYPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,7 @@ class Finding:
         rid: The record's id, where it has one.
         evidence: Positions of older records that the finding rests on.
         missing: The call that has no result, and where the result belongs; positions, not indices.
+        blocks: Which of the record's content blocks are to be taken out.
         expiry: Seconds, for a key without an expiry.
     """
 
@@ -70,6 +78,7 @@ class Finding:
     rid: RecordId | None = None
     evidence: tuple[int, ...] = ()
     missing: Slot | None = None
+    blocks: tuple[int, ...] = ()
     expiry: int | None = None
 
 
@@ -118,7 +127,7 @@ def _without_unreadable(stored: Sequence[bytes], unreadable: Unreadable, finding
 
 def _what_is_wrong(record: Record, position: int, unreadable: Unreadable) -> Finding | None:
     if record.type not in KNOWN_TYPES:
-        reason = f"no library knows messages of type {record.type[:_SHOWN_NAME]!r}"
+        reason = "no library knows messages of its type"
         return Finding(Damage.UNKNOWN_TYPE, Repair.QUARANTINE, reason, position, record.rid)
     if (reason_found := unreadable(record)) is not None:
         return Finding(Damage.UNREADABLE, Repair.QUARANTINE, reason_found, position, record.rid)
@@ -126,8 +135,8 @@ def _what_is_wrong(record: Record, position: int, unreadable: Unreadable) -> Fin
 
 
 def _of_newer_form(error: UnsupportedRecord, position: int) -> Finding:
-    version = repr(error.version)[:_SHOWN_NAME]
-    reason = f"it is of form {version}, which only a newer chatstash knows: upgrade this one"
+    form = f"form {error.version}" if type(error.version) is int else "a form"
+    reason = f"it is of {form[:_LONGEST_FORM]}, which only a newer chatstash knows: upgrade this one"
     return Finding(Damage.NEWER_FORM, Repair.NONE, reason, position)
 
 
@@ -137,7 +146,7 @@ def _peeked(raw: bytes) -> Record | None:
         kind = json.loads(raw)["type"]
     except (ValueError, RecursionError):
         return None
-    return Record(kind, {}) if kind in KNOWN_TYPES - AI_TYPES - TOOL_TYPES else None
+    return Record(kind, {}) if kind in _NOTHING_TO_DO_WITH_TOOLS else None
 
 
 def _without_duplicates(seen: Sequence[_Seen], findings: list[Finding]) -> list[_Seen]:
@@ -156,16 +165,35 @@ def _without_duplicates(seen: Sequence[_Seen], findings: list[Finding]) -> list[
 
 def _look_at_calls(seen: Sequence[_Seen], findings: list[Finding], *, before_ms: float) -> None:
     found = pair([one.record for one in seen])
-    no_call, late = "the result of a tool call that is not before it", "it stood in for a result that has arrived since"
-    findings.extend(_misplaced(seen[index], no_call) for index in found.without_call)
-    findings.extend(_misplaced(seen[index], late) for index in found.replaced)
+    late = "it stood in for a result that has arrived since"
+    findings.extend(_replaced(seen[index], late) for index in found.replaced)
+    findings.extend(_without_call(seen, found))
     open_turn = _open_turn(seen, found, before_ms)
     findings.extend(_unanswered(seen, slot) for slot in found.missing if slot.asked != open_turn)
 
 
-def _misplaced(one: _Seen, reason: str) -> Finding:
+def _replaced(one: _Seen, reason: str) -> Finding:
     rid = None if one.record is None else one.record.rid
     return Finding(Damage.RESULT_WITHOUT_CALL, Repair.QUARANTINE, reason, one.position, rid)
+
+
+def _without_call(seen: Sequence[_Seen], found: Pairing) -> Iterator[Finding]:
+    """Yield the records that are results of no call, and those that hold one beside what stays."""
+    reason = "the result of a tool call that is not before it"
+    orphans: dict[int, list[int | None]] = {}
+    for place in found.without_call:
+        orphans.setdefault(place.record, []).append(place.block)
+    for index, blocks in orphans.items():
+        one = seen[index]
+        if one.record is None:
+            continue
+        gone = tuple(block for block in blocks if block is not None)
+        if None not in blocks and len(gone) < len(one.record.data["content"]):
+            yield Finding(
+                Damage.RESULT_WITHOUT_CALL, Repair.TAKE_OUT, reason, one.position, one.record.rid, blocks=gone
+            )
+        elif len(blocks) == len(results_of(one.record)):
+            yield _replaced(one, reason)
 
 
 def _unanswered(seen: Sequence[_Seen], slot: Slot) -> Finding:
@@ -180,36 +208,28 @@ def _unanswered(seen: Sequence[_Seen], slot: Slot) -> Finding:
 
 def _open_turn(seen: Sequence[_Seen], found: Pairing, before_ms: float) -> int | None:
     """Return the index of the last AI record where its tools may still be at work, else None."""
-    index = len(seen) - 1
-    turn: list[_Seen] = []
-    gone = {*found.without_call, *found.replaced}
-    while index >= 0 and _is_result(seen[index]):
-        turn += [] if index in gone else [seen[index]]
-        index -= 1
-    times = [None if one.record is None else one.record.time_ms for one in [*turn, *seen[index : index + 1]]]
+    index = waiting([one.record for one in seen])
+    if index is None:
+        return None
+    gone = {*(place.record for place in found.without_call), *found.replaced}
+    turn = [one for place, one in enumerate(seen[index:], index) if place not in gone]
+    times = [None if one.record is None else one.record.time_ms for one in turn]
     broken_off = all(time is not None and time < before_ms for time in times)
-    return None if broken_off or index < 0 else index
+    return None if broken_off else index
 
 
-def _is_result(one: _Seen) -> bool:
-    return one.record is not None and one.record.type in TOOL_TYPES
+def other_type() -> Finding:
+    """Return the finding for a key that holds no list."""
+    reason = "its value is not a list, so it cannot be read as a conversation"
+    return Finding(Damage.OTHER_TYPE, Repair.NONE, reason)
 
 
-def expiry_findings(expiries: Mapping[str, int | None], *, ttl: int | None = None) -> dict[str, Finding]:
-    """Return which conversations lack the expiry that the others have, by key.
-
-    Without a `ttl`, a key lacks one where there are at least two other conversations and more than half of them have
-    one; it is to get the longest that is left to any of them.
+def expiry_findings(expiries: Mapping[str, int | None], ttl: int) -> dict[str, Finding]:
+    """Return which conversations never expire, by key.
 
     Args:
         expiries: For each key, the seconds left to it, or None where it never expires.
-        ttl: Seconds that every key without an expiry is to get, whatever the others have.
+        ttl: Seconds that every key without an expiry is to get.
     """
-    known = [left for left in expiries.values() if left is not None]
-    others = len(expiries) - 1
-    if ttl is None and (others < 2 or len(known) * 2 <= others):
-        return {}
-    seconds = ttl if ttl is not None else max(1, *known)
-    reason = "it never expires" if ttl is not None else f"it never expires, while {len(known)} of {others} others do"
-    finding = Finding(Damage.NO_EXPIRY, Repair.SET_EXPIRY, reason, expiry=seconds)
+    finding = Finding(Damage.NO_EXPIRY, Repair.SET_EXPIRY, "it never expires", expiry=ttl)
     return {key: finding for key, left in expiries.items() if left is None}

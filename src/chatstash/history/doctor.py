@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from chatstash.errors import WrongType
 from chatstash.history import listing, repair
 from chatstash.history.diagnosis import (
     DEFAULT_OLDER_THAN,
@@ -18,7 +19,7 @@ from chatstash.history.diagnosis import (
     diagnose,
     expiry_findings,
 )
-from chatstash.history.keys import checked_key, checked_ttl
+from chatstash.history.keys import checked_key, checked_ttl, companion_key
 from chatstash.history.pages import stored_records
 from chatstash.history.store import Store
 from chatstash.rest.database import Database
@@ -40,6 +41,8 @@ class Examination:
         key: Its key.
         stored: Its records as they were seen, oldest first.
         findings: Its damages, oldest record first.
+
+    A conversation that does not exist has no records.
     """
 
     key: str
@@ -79,7 +82,9 @@ class Doctor:
         self._database.close()
 
     def listed(self) -> Iterator[bytes]:
-        """Yield the key of each list that begins with the store's prefix, once; one request for each 1000 or so.
+        """Yield each key that begins with the store's prefix, once; one request for each 1000 or so.
+
+        With an empty prefix, the keys of lists only: the others are certainly another program's.
 
         Raises:
             ReadOnlyToken: A read-only token may not list keys.
@@ -116,6 +121,9 @@ class Doctor:
 
         Returns:
             What remains: what is left alone, and what others changed again and again meanwhile.
+
+        Raises:
+            WrongType: The conversation's key, or that of its quarantine, holds something else.
         """
         for _ in range(_PASSES):
             steps = repair.steps(
@@ -129,30 +137,35 @@ class Doctor:
         return examination.findings
 
     def _do(self, key: str, step: repair.Step, repaired: Callable[[Finding], None]) -> bool:
-        done = self._run("repair", repair.do(step), key, self._repairing)
+        try:
+            done = self._run("repair", repair.do(step), key, self._repairing)
+        except WrongType as error:
+            error.problem = f"The key, or its quarantine {companion_key('quarantine', key)}, holds no list"
+            raise
         if done:
             repaired(step.finding)
         return done
 
-    def without_expiry(self, keys: Collection[str], *, ttl: int | None = None) -> Mapping[str, Finding]:
-        """Return which of some conversations lack the expiry that the others have; a command for each.
+    def without_expiry(self, keys: Collection[str], *, ttl: int) -> Mapping[str, Finding]:
+        """Return which of some conversations never expire; a command for each.
 
         Args:
             keys: The conversations' keys.
-            ttl: Seconds that every one without an expiry is to get; None for the longest that is left to another.
+            ttl: Seconds that each of them is to get.
 
         Raises:
             ValueError: The ttl cannot be one.
         """
-        checked_ttl(ttl)
+        if checked_ttl(ttl) is None:
+            raise ValueError("ttl must be a number of seconds: without one, expiries are left as they are")
         ordered, left = list(keys), dict[str, int | None]()
         for begin in range(0, len(ordered), _KEYS_AT_ONCE):
             some = ordered[begin : begin + _KEYS_AT_ONCE]
             left |= self._run("expiries", listing.expiries(some), "", self._reading)
-        return expiry_findings(left, ttl=ttl)
+        return expiry_findings(left, ttl)
 
     def expire(self, key: str, finding: Finding) -> bool:
-        """Set the expiry that a conversation lacks; one request, one command.
+        """Set the expiry that a conversation lacks; one request, three commands.
 
         Returns:
             Whether it was set; False where it has one by now, or is gone.

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import dropwhile
 from typing import NamedTuple
 
 from chatstash.history.cursors import cursor_before, read_before
 from chatstash.history.known import Known
 from chatstash.history.options import Options
+from chatstash.history.presenting import presented
 from chatstash.history.reads import Contents
+from chatstash.history.results import END
 from chatstash.history.selection import Entry, Fitting, Page, Window
-from chatstash.history.windows import is_system, is_tool_result, read_window
+from chatstash.history.windows import is_system, read_window
 from chatstash.rest.ops import Op
-
-_WIDER = 4
 
 
 class _Found(NamedTuple):
@@ -29,7 +28,7 @@ def read_fitting(key: str, wanted: Fitting, options: Options, known: Known | Non
     """Read as many of the newest records as fit; costs what a window does, where the first guess was enough.
 
     Where all of that fits and there is more, as many again are read, in a request of two commands, until something does
-    not fit. Never begins with a tool's result whose call is left out.
+    not fit.
 
     Raises:
         WrongType: The key holds something else, which was left as it was.
@@ -46,10 +45,6 @@ def _newest(key: str, wanted: Fitting, options: Options, known: Known | None) ->
     most = wanted.within.last
     window = Window(min(wanted.first, most), wanted.within.keep_system)
     contents = yield from read_window(key, window, options, known)
-    # Of nothing but tools' results, all were left out, for their call is.
-    while len(contents.entries) == contents.system_kept and contents.omitted and window.last < most:
-        window = window._replace(last=min(_WIDER * window.last, most))
-        contents = yield from read_window(key, window, options)
     return _found(contents, wanted)
 
 
@@ -81,11 +76,12 @@ def _further_back(key: str, found: _Found, most: int) -> Op[_Found]:
 
 def _cut(found: _Found, wanted: Fitting) -> Contents:
     count = wanted.count(found.system, found.entries)
-    kept = list(dropwhile(is_tool_result, found.entries[len(found.entries) - count :]))
+    kept = found.entries[len(found.entries) - count :]
     cut = len(found.entries) - len(kept)
     omitted = found.contents.omitted + cut
-    cursor = cursor_before(found.entries, cut, found.contents.length) if cut else found.contents.cursor
+    cursor = cursor_before(found.entries, cut, found.contents.length) or END if cut else found.contents.cursor
     entries = kept if found.system is None else [found.system, *kept]
-    return found.contents._replace(
+    contents = found.contents._replace(
         entries=entries, omitted=omitted, cursor=cursor, system_kept=found.system is not None
     )
+    return presented(contents, wanted.within.shape, keep_system=found.system is not None)

@@ -25,7 +25,7 @@ class GuardedTurn(Generic[ItemT, ResultT]):
         wanted: Which of its records are read; None for what its options say.
     """
 
-    def __init__(self, conversation: Conversation, wanted: Selection = None) -> None:
+    def __init__(self, conversation: Conversation, wanted: Selection | None = None) -> None:
         self._conversation = conversation
         self._wanted = wanted
         self._contents: Contents | None = None

@@ -14,9 +14,9 @@ _GLOB = re.compile(r"([*?\[\]\\])")
 
 
 def scan(prefix: str, cursor: str = "0") -> Op[tuple[str, list[bytes]]]:
-    """Return some of the keys of lists that begin with a prefix, and the cursor for more; one request, one command.
+    """Return some of the keys that begin with a prefix, and the cursor for more; one request, one command.
 
-    A key may come more than once. https://redis.io/docs/latest/commands/scan/
+    With an empty prefix, lists only. A key may come more than once. https://redis.io/docs/latest/commands/scan/
 
     Args:
         prefix: What the keys begin with, taken literally.
@@ -26,7 +26,8 @@ def scan(prefix: str, cursor: str = "0") -> Op[tuple[str, list[bytes]]]:
         ReadOnlyToken: A read-only token may not list keys.
     """
     pattern = _GLOB.sub(r"\\\1", prefix) + "*"
-    replies = yield from send(Batch((("SCAN", cursor, "MATCH", pattern, "COUNT", 1000, "TYPE", "list"),)))
+    lists_only = () if prefix else ("TYPE", "list")
+    replies = yield from send(Batch((("SCAN", cursor, "MATCH", pattern, "COUNT", 1000, *lists_only),)))
     reply = replies.values[0]
     if not isinstance(reply, list) or len(reply) != 2 or not isinstance(reply[1], list):
         raise ProtocolError("The database answered SCAN with something else than a cursor and keys")

@@ -15,6 +15,12 @@ TOOL_TYPES = frozenset({"tool", "ToolMessageChunk"})
 SYSTEM_TYPES = frozenset({"system", "SystemMessageChunk"})
 """What a model is told to be."""
 
+HUMAN_TYPES = frozenset({"human", "HumanMessageChunk"})
+"""What people said; in Anthropic's form also the results of tools, among its content blocks."""
+
+FUNCTION_TYPES = frozenset({"function", "FunctionMessageChunk"})
+"""The results of functions, as OpenAI's oldest form has them."""
+
 JS_CHAT = "generic"
 """What LangChain.js calls the type of a chat message."""
 
@@ -22,6 +28,8 @@ KNOWN_TYPES = (
     AI_TYPES
     | TOOL_TYPES
     | SYSTEM_TYPES
-    | {"human", "chat", "function", "remove", "HumanMessageChunk", "ChatMessageChunk", "FunctionMessageChunk", JS_CHAT}
+    | HUMAN_TYPES
+    | FUNCTION_TYPES
+    | {"chat", "remove", "ChatMessageChunk", JS_CHAT}
 )  # fmt: skip
 """Every type that can be read as a message."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypedDict, get_args
 
 from chatstash.history.keys import MAX_TTL, checked_ttl
+from chatstash.history.shape import ToolCalls, checked_start_on, checked_tool_calls
 from chatstash.rest.limits import RetryPolicy
 
 OnCorrupt = Literal["raise", "skip", "placeholder"]
@@ -38,6 +40,8 @@ class OptionChanges(TypedDict, total=False):
     keep_system: bool | None
     max_stored_messages: int | None
     delivery: Delivery | None
+    start_on: str | Sequence[str] | None
+    tool_calls: ToolCalls | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,11 @@ class Options:
         keep_system: Whether such a window has the conversation's first message as well, where it is a system message.
         max_stored_messages: How many messages are kept; appending trims the oldest in the same step. None for all.
         delivery: `strict` if every append carries a marker, so that its request does nothing if it arrives late.
+        start_on: Types of the first message that reading returns, after a kept system message, such as `human`; empty
+            for any.
+        tool_calls: How reading returns tool calls and results: `stored`, as they are; `paired`, each call with its
+            result, except calls at the end, whose tools may still be running; or `answered`, those too. None for
+            `paired` in windows, and `stored` in whole conversations and pages.
 
     Raises:
         ValueError: One of them cannot be right.
@@ -70,10 +79,15 @@ class Options:
     keep_system: bool = False
     max_stored_messages: int | None = None
     delivery: Delivery = "standard"
+    start_on: str | Sequence[str] = ()
+    tool_calls: ToolCalls | None = None
 
     def __post_init__(self) -> None:
         checked_ttl(self.ttl)
         self._check_bounds()
+        object.__setattr__(self, "start_on", checked_start_on(self.start_on))
+        if self.tool_calls is not None:
+            checked_tool_calls(self.tool_calls)
         for name in ("refresh_ttl_on_read", "keep_system"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be True or False, not {getattr(self, name)!r}")
@@ -94,6 +108,14 @@ class Options:
     def is_strict(self) -> bool:
         """Whether appends carry a marker. A late request would trim what it must not, so bounded storage needs it."""
         return self.delivery == "strict" or self.max_stored_messages is not None
+
+    @property
+    def most_read(self) -> int | None:
+        """How many of the newest messages reading gives, at most; None for all.
+
+        A conversation whose storage is bounded is read as a window: it may begin in the middle of a turn as well.
+        """
+        return self.max_messages or self.max_stored_messages
 
     @property
     def ttl_on_read(self) -> int | None:

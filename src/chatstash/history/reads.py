@@ -12,6 +12,7 @@ from chatstash.history.known import Known
 from chatstash.history.options import Options
 from chatstash.history.records import Record, decode, have_distinct_ids, parsed, record_of
 from chatstash.history.results import Cursor
+from chatstash.history.shape import AS_STORED, Shape
 from chatstash.rest.commands import Cost
 from chatstash.rest.ops import Op
 
@@ -32,6 +33,7 @@ class Contents(NamedTuple):
         fetched: What it was made of; None for a page, or where that is not what is stored.
         system_kept: Whether the first of the entries is the conversation's first record, between which and the next
             others were left out.
+        shape: What became of the records.
     """
 
     entries: Sequence[Record | UnreadableRecord]
@@ -42,6 +44,7 @@ class Contents(NamedTuple):
     cursor: Cursor | None = None
     fetched: Fetched | None = None
     system_kept: bool = False
+    shape: Shape = AS_STORED
 
 
 class Entries(Sequence["Record | UnreadableRecord"]):

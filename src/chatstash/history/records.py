@@ -297,8 +297,18 @@ def _loaded_by_json(raw: bytes, key: str, position: int) -> Any:
     try:
         return json.loads(raw.decode())
     except (ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else f"it is not JSON ({error})"
-        raise CorruptRecord(reason, key=key, position=position, raw=raw) from None
+        raise CorruptRecord(_why_not_json(error), key=key, position=position, raw=raw) from None
+
+
+def _why_not_json(error: ValueError | RecursionError) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    # What Python says of it quotes a byte.
+    return (
+        f"it is not UTF-8 (byte {error.start})"
+        if isinstance(error, UnicodeDecodeError)
+        else f"it is not JSON ({error})"
+    )
 
 
 def _may_hold_a_long_number(raw: bytes) -> bool:

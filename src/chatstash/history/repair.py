@@ -13,31 +13,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from chatstash.errors import UnreadableRecord
 from chatstash.history.diagnosis import Finding, Repair
 from chatstash.history.generation import COUNT_UP, LUA, without_generation
 from chatstash.history.keys import companion_key
-from chatstash.history.records import RANDOM_BYTES, Record, decode, encode, record_ids
+from chatstash.history.pairing import Slot
+from chatstash.history.records import RANDOM_BYTES, decode, encode, record_ids
 from chatstash.history.scripts import digest_of
-from chatstash.history.tool_calls import STAND_IN, Slot
+from chatstash.history.tool_calls import stand_in, without_blocks
 from chatstash.rest.commands import KEY_LOCKING, Argument, Batch, Command, Effect
 from chatstash.rest.ops import Op, send
 
-NO_RESULT = "No result of this tool call was recorded."
-"""What an inserted result says."""
-
-_AS_SEEN = f"""{LUA}
-local call = redis.call
+_AS_SEEN = """
 for at = 4, #ARGV, 2 do
   local raw = redis.call('LINDEX', KEYS[1], ARGV[at])
   if (raw and redis.sha1hex(without_generation(raw)) or '') ~= ARGV[at + 1] then return 0 end
 end
 """
 
+_BEGIN = f"""{LUA}
+local call = redis.call
+"""
+
 # The copy is made before anything is taken out: a script that fails half-way is not undone.
-_MOVE = f"""{KEY_LOCKING}local index, placeholder, note = ARGV[1], ARGV[2], ARGV[3]
+_MOVE = f"""{KEY_LOCKING}{_BEGIN}local index, placeholder, note = ARGV[1], ARGV[2], ARGV[3]
 if redis.call('LPOS', KEYS[2], note) then return 1 end
 {_AS_SEEN}
 redis.call('RPUSH', KEYS[2], note, redis.call('LINDEX', KEYS[1], index))
@@ -47,9 +48,22 @@ redis.call('LREM', KEYS[1], 1, placeholder)
 return 1
 """
 
+_TAKE_OUT = f"""{KEY_LOCKING}{_BEGIN}local index, record, note = ARGV[1], ARGV[2], ARGV[3]
+if redis.call('LPOS', KEYS[2], note) then return 1 end
+{_AS_SEEN}
+redis.call('RPUSH', KEYS[2], note, redis.call('LINDEX', KEYS[1], index))
+redis.call('LSET', KEYS[1], index, record)
+{COUNT_UP}
+return 1
+"""
+
+_EXPIRE = f"""{KEY_LOCKING}
+if redis.call('TYPE', KEYS[1]).ok ~= 'list' then return 0 end
+return redis.call('EXPIRE', KEYS[1], ARGV[1], 'NX')
+"""
+
 # LINSERT looks for a value, which others may equal: for a moment the record has a value of its own.
-_INSERT = f"""{KEY_LOCKING}local index, placeholder, record = ARGV[1], ARGV[2], ARGV[3]
-{LUA}
+_INSERT = f"""{KEY_LOCKING}{_BEGIN}local index, placeholder, record = ARGV[1], ARGV[2], ARGV[3]
 local there = redis.call('LINDEX', KEYS[1], index - 1)
 if there and identity(there) == identity(record) then return 1 end
 {_AS_SEEN}
@@ -87,8 +101,8 @@ def do(step: Step) -> Op[bool]:
 
 
 def set_expiry(key: str, seconds: int) -> Op[bool]:
-    """Set an expiry where there is none; one request, one command. Returns whether it was set."""
-    replies = yield from send(Batch((("EXPIRE", key, seconds, "NX"),), effect=Effect.IDEMPOTENT))
+    """Set an expiry where a list has none; one request, three commands. Returns whether it was set."""
+    replies = yield from send(Batch((("EVAL", _EXPIRE, 1, key, seconds),), effect=Effect.IDEMPOTENT))
     return replies.values[0] == 1
 
 
@@ -111,7 +125,7 @@ def steps(
 def _newest_first(findings: Iterable[Finding]) -> list[Finding]:
     # A result goes in after its neighbour; that neighbour, if at all, is taken out later. Of several that go to the
     # same place the last goes in first.
-    concerned = [finding for finding in findings if finding.repair in (Repair.QUARANTINE, Repair.INSERT_RESULT)]
+    concerned = [finding for finding in findings if finding.repair not in (Repair.SET_EXPIRY, Repair.NONE)]
     return sorted(concerned, key=_place)[::-1]
 
 
@@ -133,6 +147,8 @@ class _Plan:
     def step(self, finding: Finding) -> Step:
         if finding.missing is not None:
             return Step(finding, self._insertion(finding, finding.missing))
+        if finding.repair is Repair.TAKE_OUT:
+            return Step(finding, self._taking_out(finding, finding.position or 0))
         return Step(finding, self._move(finding, finding.position or 0))
 
     def _move(self, finding: Finding, position: int) -> Command:
@@ -141,6 +157,14 @@ class _Plan:
         command = self._script(_MOVE, keys, position, note, [position, *finding.evidence])
         del self.records[position]
         return command
+
+    def _taking_out(self, finding: Finding, position: int) -> Command:
+        note = self._note(finding, position)
+        rest = encode(without_blocks(decode(self.records[position]), finding.blocks))
+        keys = (self.key, companion_key("quarantine", self.key))
+        seen = (_index(position), self._seen(position))
+        self.records[position] = rest.encode()
+        return ("EVAL", _TAKE_OUT, len(keys), *keys, _index(position), rest, note, *seen)
 
     def _insertion(self, finding: Finding, slot: Slot) -> Command:
         record = self._stand_in(slot)
@@ -173,12 +197,9 @@ class _Plan:
         return json.dumps(fields, separators=(",", ":"))
 
     def _stand_in(self, slot: Slot) -> str:
-        data = {"content": NO_RESULT, "tool_call_id": slot.call.id, "status": "error"}
-        if slot.call.name is not None:
-            data["name"] = slot.call.name
         time_ms = self._time_around(slot.after)
         (rid,) = record_ids(1, time_ms=time_ms, randomness=self.randomness(RANDOM_BYTES))
-        return encode(Record("tool", data, rid, {STAND_IN: True}))
+        return encode(replace(stand_in(slot.call), rid=rid))
 
     def _time_around(self, position: int) -> int:
         """Return a time for a record after `position`: its neighbour's, so that times do not run backwards."""

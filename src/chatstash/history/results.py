@@ -55,6 +55,10 @@ class Cursor:
         return cls(int(position), int(length), int(covered), digest, older)
 
 
+END = Cursor(0, 0, 0, "0" * 40, "0" * 40)
+"""Where reading further back begins at the newest record, for a read that gave none."""
+
+
 @dataclass(frozen=True)
 class ReadResult:
     """Records of a conversation, and what reading them cost.

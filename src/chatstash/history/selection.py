@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from chatstash.errors import UnreadableRecord
-from chatstash.history.options import MOST_MESSAGES, check_whole
+from chatstash.history.options import MOST_MESSAGES, Options, check_whole
 from chatstash.history.records import Record
 from chatstash.history.results import Cursor
+from chatstash.history.shape import Shape, ToolCalls, checked_start_on, checked_tool_calls
 
 DEFAULT_PAGE = 50
 _NEIGHBOURS = 4
@@ -24,10 +25,12 @@ class Window(NamedTuple):
         last: How many of the newest records, at most.
         keep_system: Whether the conversation's first record is given as well, before them, where it is a system
             message.
+        shape: What becomes of them.
     """
 
     last: int
     keep_system: bool = False
+    shape: Shape = Shape("paired")
 
     @property
     def reach(self) -> int:
@@ -41,10 +44,24 @@ class Page(NamedTuple):
     Attributes:
         before: Where the last page ended.
         limit: How many records, at most.
+        shape: What becomes of them.
     """
 
     before: Cursor
     limit: int
+    shape: Shape = Shape("stored")
+
+
+class Whole(NamedTuple):
+    """A whole conversation.
+
+    Attributes:
+        keep_system: Whether the conversation's first record is given, where it is a system message, however it begins.
+        shape: What becomes of the records.
+    """
+
+    keep_system: bool = False
+    shape: Shape = Shape()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,23 +80,58 @@ class Fitting:
     count: Callable[[Entry | None, Sequence[Entry]], int]
 
 
-Selection: TypeAlias = Window | Page | Fitting | None
-"""None is what the conversation's options say: its `max_messages`, or all."""
+Selection: TypeAlias = Window | Page | Fitting | Whole
 
 
-def selection_of(last: int | None, before: Cursor | str | None, limit: int | None, *, keep_system: bool) -> Selection:
-    """Return what the arguments of `read` ask for.
+class Wanted(NamedTuple):
+    """What a call of `read` asks for; None is what the conversation's options say.
+
+    Attributes:
+        last: How many of the newest records, at most.
+        before: Where the last page ended.
+        limit: How many records before that, at most.
+        keep_system: Whether the conversation's first record is given as well, where it is a system message.
+        start_on: The types of which the first record must be.
+        tool_calls: How tool calls and results are given.
+    """
+
+    last: int | None = None
+    before: Cursor | str | None = None
+    limit: int | None = None
+    keep_system: bool | None = None
+    start_on: str | Sequence[str] | None = None
+    tool_calls: ToolCalls | None = None
+
+
+def selection_of(wanted: Wanted, options: Options) -> Selection:
+    """Return what is to be read.
 
     Raises:
-        ValueError: They contradict each other, or one of them cannot be right.
+        ValueError: The arguments contradict each other, or one of them cannot be right.
     """
-    if before is None:
-        if limit is not None:
-            raise ValueError("limit= goes with before=; use last= for the newest messages")
-        return None if last is None else Window(check_whole("last", last, 1, MOST_MESSAGES), keep_system)
-    if last is not None:
+    if wanted.before is not None:
+        return _page(wanted, options)
+    if wanted.limit is not None:
+        raise ValueError("limit= goes with before=; use last= for the newest messages")
+    keep_system = options.keep_system if wanted.keep_system is None else wanted.keep_system
+    most = options.most_read if wanted.last is None else check_whole("last", wanted.last, 1, MOST_MESSAGES)
+    start_on = checked_start_on(options.start_on if wanted.start_on is None else wanted.start_on)
+    tool_calls = _tool_calls(wanted, options) or (None if most is None else "paired")
+    shape = Shape(tool_calls, start_on)
+    return Whole(keep_system, shape) if most is None else Window(most, keep_system, shape)
+
+
+def _page(wanted: Wanted, options: Options) -> Page:
+    if wanted.last is not None:
         raise ValueError("give either last= or before=, not both")
-    size = DEFAULT_PAGE if limit is None else check_whole("limit", limit, 1, MOST_MESSAGES)
-    if isinstance(before, Cursor):
-        return Page(before, size)
-    return Page(Cursor.parse(before), size)
+    if wanted.start_on is not None:
+        raise ValueError("give either start_on= or before=, not both: a page begins where it begins")
+    size = DEFAULT_PAGE if wanted.limit is None else check_whole("limit", wanted.limit, 1, MOST_MESSAGES)
+    before = wanted.before if isinstance(wanted.before, Cursor) else Cursor.parse(wanted.before)  # type: ignore[arg-type]
+    tool_calls = _tool_calls(wanted, options) or "stored"
+    # No call on a page waits for its tool: there are newer records.
+    return Page(before, size, Shape("answered" if tool_calls == "paired" else tool_calls))
+
+
+def _tool_calls(wanted: Wanted, options: Options) -> ToolCalls | None:
+    return options.tool_calls if wanted.tool_calls is None else checked_tool_calls(wanted.tool_calls)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from chatstash.errors import Outcome, OutcomeUnknown, UnreadableRecord
+from chatstash.errors import Outcome, OutcomeUnknown
 from chatstash.history.conversation import LONGEST_ON_ITS_WAY, Conversation
 from chatstash.history.guarded_turn import GuardedTurn
 from chatstash.history.reads import Contents
 from chatstash.history.records import Record
 from chatstash.history.results import AppendResult, ClearResult, Cursor, ReadResult
-from chatstash.history.unreadable import kept_of, placeholder_record
+from chatstash.history.selection import Selection, Wanted, selection_of
+from chatstash.history.shape import ToolCalls
+from chatstash.history.unreadable import readable_records
 
 
 class Session:
@@ -91,6 +93,8 @@ class Session:
         before: Cursor | str | None = None,
         limit: int | None = None,
         keep_system: bool | None = None,
+        start_on: str | Sequence[str] | None = None,
+        tool_calls: ToolCalls | None = None,
     ) -> ReadResult:
         """Read the conversation, oldest record first, each record once: all of it, the newest, or a page further back.
 
@@ -100,11 +104,14 @@ class Session:
         taken out), or where others trimmed or removed records since the cursor was made.
 
         Args:
-            last: How many of the newest records, at most; never begins with a tool's result whose call is left out.
-                None for the options' `max_messages`, else all.
+            last: How many of the newest records, at most. None for the options' `max_messages`, else all.
             before: The `cursor` of a result, or its text: the records before it.
             limit: How many of those, at most; None for 50.
             keep_system: Whether a window has the conversation's first record too, where it is a system message; None
+                for the options'.
+            start_on: Type of the first record returned, such as `human`, or several, after a kept system message. Older
+                records are left out, and all of them if none has that type. None for the options'. Not for pages.
+            tool_calls: How tool calls and results are returned: `stored`, `paired` or `answered`, see `Options`. None
                 for the options'.
 
         Raises:
@@ -115,8 +122,8 @@ class Session:
                 cannot be told.
             DatabaseError: Anything else that went wrong.
         """
-        wanted = self.conversation.selection(last, before, limit, keep_system)
-        return read_result(self.conversation, self.conversation.read(wanted))
+        wanted = Wanted(last, before, limit, keep_system, start_on, tool_calls)
+        return read_result(self.conversation, self.conversation.read(self._selection(wanted)))
 
     async def aread(
         self,
@@ -125,10 +132,15 @@ class Session:
         before: Cursor | str | None = None,
         limit: int | None = None,
         keep_system: bool | None = None,
+        start_on: str | Sequence[str] | None = None,
+        tool_calls: ToolCalls | None = None,
     ) -> ReadResult:
         """Read as `read` does, without blocking the event loop."""
-        wanted = self.conversation.selection(last, before, limit, keep_system)
-        return read_result(self.conversation, await self.conversation.aread(wanted))
+        wanted = Wanted(last, before, limit, keep_system, start_on, tool_calls)
+        return read_result(self.conversation, await self.conversation.aread(self._selection(wanted)))
+
+    def _selection(self, wanted: Wanted) -> Selection:
+        return selection_of(wanted, self.conversation.options)
 
     def count(self) -> int:
         """Count the records; one request, three commands. Late copies among the newest hundred do not count."""
@@ -197,11 +209,7 @@ def read_result(conversation: Conversation, contents: Contents) -> ReadResult:
     Raises:
         UnreadableRecord: A record cannot be read, and `on_corrupt` is `raise`.
     """
-    try:
-        records = kept_of(contents.entries, conversation.options.on_corrupt, placeholder_record)
-    except UnreadableRecord as error:
-        error.records = [entry for entry in contents.entries if isinstance(entry, Record)]
-        raise
+    records = readable_records(contents, conversation.options.on_corrupt)
     return ReadResult(records, contents.cursor, contents.omitted, contents.cost)
 
 

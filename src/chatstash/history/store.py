@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -17,6 +18,7 @@ from chatstash.history.options import (
     Options,
 )
 from chatstash.history.session import Session
+from chatstash.history.shape import ToolCalls
 from chatstash.rest.database import Database, shared_database
 from chatstash.rest.endpoint import Endpoint, endpoint_from, veiled
 from chatstash.rest.limits import DEFAULT_MAX_CONNECTIONS, RetryPolicy
@@ -49,6 +51,11 @@ class Store:
         max_stored_messages: How many messages are kept; appending trims the oldest in the same step. None for all.
         delivery: `standard`, or `strict` to send every append with a marker, so that its request does nothing if it
             arrives late, at three commands instead of one: see `docs/reliability.md`.
+        start_on: Type of the first message that reading returns, after a kept system message, such as `human`, or
+            several types; empty for any.
+        tool_calls: How reading returns tool calls and results: `stored`, as they are; `paired`, each call with its
+            result, except calls at the end, whose tools may still be running; or `answered`, those too. None for
+            `paired` in windows, and `stored` in whole conversations and pages.
         cache_bytes: How many bytes of this process's memory may hold what was read, so that reading a conversation
             again asks only for what is new; None for no cache. What it cannot see is said in `docs/cache.md`.
         max_connections: How many connections an event loop may have open at the same time; requests beyond that wait
@@ -78,6 +85,8 @@ class Store:
         keep_system: bool = False,
         max_stored_messages: int | None = None,
         delivery: Delivery = "standard",
+        start_on: str | Sequence[str] = (),
+        tool_calls: ToolCalls | None = None,
         cache_bytes: int | None = None,
         max_connections: int = DEFAULT_MAX_CONNECTIONS,
         on_operation: OnOperation | None = None,
@@ -99,6 +108,8 @@ class Store:
             keep_system,
             max_stored_messages,
             delivery,
+            start_on=start_on,
+            tool_calls=tool_calls,
         )
         self.options = options.changed({"timeout": timeout, "retries": retries})
         self._cache = None if cache_bytes is None else ReadCache(cache_bytes)
@@ -138,8 +149,8 @@ class Store:
             session_id: Any non-empty string; the key is the store's prefix and this.
             changes: Options of this conversation that depart from the store's: `ttl`, `refresh_ttl_on_read`,
                 `retry_policy`, `timeout`, `retries`, `max_request_bytes`, `idempotency_ttl`, `on_corrupt`,
-                `max_messages`, `keep_system`, `max_stored_messages`, `delivery`; None keeps
-                the store's.
+                `max_messages`, `keep_system`, `max_stored_messages`, `delivery`, `start_on`, `tool_calls`; None
+                keeps the store's.
 
         Raises:
             ValueError: The session id or an option cannot be right.

@@ -8,7 +8,9 @@ from typing import TypeVar
 
 from chatstash.errors import UnreadableRecord
 from chatstash.history.options import OnCorrupt
+from chatstash.history.reads import Contents
 from chatstash.history.records import Record
+from chatstash.history.shape import shaped
 
 T = TypeVar("T")
 
@@ -45,5 +47,32 @@ def kept_of(
 
 
 def placeholder_record(error: UnreadableRecord) -> Record:
-    """Return the record that stands in for one that cannot be read: a system message that says so."""
-    return Record("system", {"content": PLACEHOLDER_TEXT}, other={"unreadable": error.reason}, raw=error.raw)
+    """Return the placeholder of an unreadable record: a human message that says so.
+
+    Providers accept a human message anywhere except between a tool call and its result (see `mended`). Some refuse a
+    system message that is not the first.
+    """
+    return Record("human", {"content": PLACEHOLDER_TEXT}, other={"unreadable": error.reason}, raw=error.raw)
+
+
+def readable_records(contents: Contents, on_corrupt: OnCorrupt) -> list[Record]:
+    """Return the records of a read, without the unreadable ones or with their placeholders.
+
+    Raises:
+        UnreadableRecord: A record cannot be read, and `on_corrupt` is `raise`; has the records that can be read.
+    """
+    entries = list(contents.entries)
+    try:
+        records = kept_of(entries, on_corrupt, placeholder_record)
+    except UnreadableRecord as error:
+        error.records = [entry for entry in entries if isinstance(entry, Record)]
+        raise
+    return mended(records, contents) if any(isinstance(entry, UnreadableRecord) for entry in entries) else records
+
+
+def mended(records: Sequence[Record], contents: Contents) -> list[Record]:
+    """Return records in the shape of a read again: an unreadable one may have been a call or a result."""
+    shape = contents.shape._replace(tool_calls=contents.shape.tool_calls or "paired")
+    system = 1 if contents.system_kept else 0
+    given = shaped(records[system:], shape).entries
+    return [*records[:system], *(record for record in given if isinstance(record, Record))]

@@ -1,13 +1,12 @@
 """Reading the newest records, as operations. Pure.
 
-What a window costs depends on what it returns, and not on what is stored. It is what a model is given: it never begins
-with a tool's result whose call is cut off.
+What a window costs depends on what it returns, and not on what is stored. It is given here as it is stored;
+`presenting` makes of it what a model takes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import dropwhile
 
 from chatstash.errors import UnreadableRecord
 from chatstash.history import scripts
@@ -16,7 +15,7 @@ from chatstash.history.duplicates import distinct, places_key, remove_duplicates
 from chatstash.history.fetch import Fetched, fetch
 from chatstash.history.known import Known
 from chatstash.history.lists import counts, run_script
-from chatstash.history.message_types import SYSTEM_TYPES, TOOL_TYPES
+from chatstash.history.message_types import SYSTEM_TYPES
 from chatstash.history.options import Options
 from chatstash.history.reads import Contents, entries_of, newest_of
 from chatstash.history.records import Record
@@ -71,7 +70,7 @@ def _entries_of(found: Fetched, key: str) -> _Entries:
 
 def _contents(key: str, window: Window, found: Fetched, entries: _Entries) -> Contents:
     length = _first_place(found) + len(entries)
-    kept = list(dropwhile(is_tool_result, entries[max(0, len(entries) - window.last) :]))
+    kept = list(entries[max(0, len(entries) - window.last) :])
     omitted = length - len(kept)
     cursor = cursor_before(entries, len(entries) - len(kept), length) if omitted else None
     system = entries_of([found.first], key) if omitted and found.first is not None else []
@@ -87,11 +86,6 @@ def _contents(key: str, window: Window, found: Fetched, entries: _Entries) -> Co
 def is_system(entry: Record | UnreadableRecord) -> bool:
     """Tell whether it is a system message."""
     return isinstance(entry, Record) and entry.type in SYSTEM_TYPES
-
-
-def is_tool_result(entry: Record | UnreadableRecord) -> bool:
-    """Tell whether it is the result of a tool, which goes with a call before it."""
-    return isinstance(entry, Record) and entry.type in TOOL_TYPES
 
 
 def count(key: str) -> Op[tuple[int, Cost]]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from chatstash.langchain.failed_writes import OnWriteError
 from chatstash.langchain.guarded_turn import MessagesTurn
 from chatstash.langchain.history import UpstashRedisChatMessageHistory
+from chatstash.langchain.messages import StartOn
 from chatstash.langchain.results import MessagesResult
 from chatstash.langchain.tokens import TokenCounter
 
@@ -15,6 +16,7 @@ __all__ = [
     "MessagesResult",
     "MessagesTurn",
     "OnWriteError",
+    "StartOn",
     "TokenCounter",
     "UpstashRedisChatMessageHistory",
     "with_history",

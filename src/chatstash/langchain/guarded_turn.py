@@ -48,7 +48,7 @@ class MessagesTurn(GuardedTurn[BaseMessage, MessagesResult]):
     """
 
     def __init__(
-        self, conversation: Conversation, on_write_error: OnWriteError | None = None, wanted: Selection = None
+        self, conversation: Conversation, on_write_error: OnWriteError | None = None, wanted: Selection | None = None
     ) -> None:
         super().__init__(conversation, wanted)
         self._on_write_error = on_write_error

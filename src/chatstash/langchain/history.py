@@ -14,12 +14,13 @@ from chatstash.history.keys import DEFAULT_PREFIX, conversation_key
 from chatstash.history.options import Delivery, OnCorrupt
 from chatstash.history.records import Record
 from chatstash.history.results import Cursor
-from chatstash.history.selection import Selection
+from chatstash.history.selection import Selection, Wanted, selection_of
 from chatstash.history.session import Session
+from chatstash.history.shape import ToolCalls
 from chatstash.history.store import SharedStore, Store
 from chatstash.langchain.failed_writes import OnWriteError, checked_hook, write_watched
 from chatstash.langchain.guarded_turn import MessagesTurn
-from chatstash.langchain.messages import to_records
+from chatstash.langchain.messages import StartOn, to_records, types_of
 from chatstash.langchain.results import MessagesResult, messages_of, messages_result
 from chatstash.langchain.tokens import TokenCounter, TokenLimit
 from chatstash.rest.endpoint import veiled
@@ -68,6 +69,12 @@ class UpstashRedisChatMessageHistory(_Base):
             store's, else all.
         delivery: `strict` to send every append with a marker, so that its request does nothing if it arrives late;
             None for the store's, else `standard`.
+        start_on: Type of the first message that reading returns, after a kept system message: a name such as "human", a
+            message class, or several, as langchain-core's `trim_messages` takes. Older messages are left out. None for
+            the store's, else any.
+        tool_calls: How reading returns tool calls and results: `stored`, as they are; `paired`, each call with its
+            result, except calls at the end, whose tools may still be running; or `answered`, those too. None for the
+            store's, else `paired` in windows, and `stored` in whole conversations and pages.
         max_tokens: How many tokens the messages that reading gives may have together, at most: the newest that fit.
             None for no such bound.
         token_counter: Counts them: whatever langchain-core's `trim_messages` takes, that is, a function of a list of
@@ -109,6 +116,8 @@ class UpstashRedisChatMessageHistory(_Base):
         keep_system: bool | None = None,
         max_stored_messages: int | None = None,
         delivery: Delivery | None = None,
+        start_on: StartOn | None = None,
+        tool_calls: ToolCalls | None = None,
         max_tokens: int | None = None,
         token_counter: TokenCounter | None = None,
         store: Store | None = None,
@@ -142,6 +151,8 @@ class UpstashRedisChatMessageHistory(_Base):
                 "keep_system": keep_system,
                 "max_stored_messages": max_stored_messages,
                 "delivery": delivery,
+                "start_on": types_of(start_on),
+                "tool_calls": tool_calls,
             }
         )
         self.ttl = self._options.ttl
@@ -217,6 +228,8 @@ class UpstashRedisChatMessageHistory(_Base):
         before: Cursor | str | None = None,
         limit: int | None = None,
         keep_system: bool | None = None,
+        start_on: StartOn | None = None,
+        tool_calls: ToolCalls | None = None,
         max_tokens: int | None = None,
         token_counter: TokenCounter | None = None,
     ) -> MessagesResult:
@@ -228,12 +241,15 @@ class UpstashRedisChatMessageHistory(_Base):
         then taken out), or where others trimmed or removed messages since the cursor was made.
 
         Args:
-            last: How many of the newest messages, at most; never begins with a tool's result whose call is left out.
-                None for `max_messages`, else all.
+            last: How many of the newest messages, at most. None for `max_messages`, else all.
             before: The `cursor` of a result, or its text: the messages before it.
             limit: How many of those, at most; None for 50.
             keep_system: Whether a window has the conversation's first message too, where it is a system message; None
                 for the history's.
+            start_on: Type of the first message returned, after a kept system message. Older messages are left out, and
+                all of them if none has that type, as by `trim_messages`. None for the history's. Not for pages.
+            tool_calls: How tool calls and results are returned: `stored`, `paired` or `answered`. None for the
+                history's.
             max_tokens: How many tokens the messages may have together, the system message's included: the newest that
                 fit, none where the newest alone does not. Where the first guess was too few, as many again are asked
                 for until something does not fit, in a request of two commands each. None for the history's, where
@@ -250,15 +266,8 @@ class UpstashRedisChatMessageHistory(_Base):
             DatabaseError: Anything else that went wrong.
         """
         conversation = self._conversation()
-        wanted = self._selection(
-            conversation,
-            last=last,
-            before=before,
-            limit=limit,
-            keep_system=keep_system,
-            max_tokens=max_tokens,
-            token_counter=token_counter,
-        )
+        asked = Wanted(last, before, limit, keep_system, types_of(start_on), tool_calls)
+        wanted = self._selection(conversation, asked, max_tokens, token_counter)
         return messages_result(conversation, conversation.read(wanted))
 
     async def aread(
@@ -268,20 +277,15 @@ class UpstashRedisChatMessageHistory(_Base):
         before: Cursor | str | None = None,
         limit: int | None = None,
         keep_system: bool | None = None,
+        start_on: StartOn | None = None,
+        tool_calls: ToolCalls | None = None,
         max_tokens: int | None = None,
         token_counter: TokenCounter | None = None,
     ) -> MessagesResult:
         """Read as `read` does, without blocking the event loop."""
         conversation = self._conversation()
-        wanted = self._selection(
-            conversation,
-            last=last,
-            before=before,
-            limit=limit,
-            keep_system=keep_system,
-            max_tokens=max_tokens,
-            token_counter=token_counter,
-        )
+        asked = Wanted(last, before, limit, keep_system, types_of(start_on), tool_calls)
+        wanted = self._selection(conversation, asked, max_tokens, token_counter)
         return messages_result(conversation, await conversation.aread(wanted))
 
     def count(self) -> int:
@@ -388,19 +392,14 @@ class UpstashRedisChatMessageHistory(_Base):
     def _selection(
         self,
         conversation: Conversation,
-        *,
-        last: int | None = None,
-        before: Cursor | str | None = None,
-        limit: int | None = None,
-        keep_system: bool | None = None,
+        wanted: Wanted = Wanted(),  # noqa: B008 - a value
         max_tokens: int | None = None,
         token_counter: TokenCounter | None = None,
     ) -> Selection:
-        wanted = conversation.selection(last, before, limit, keep_system)
-        usual = self._tokens if last is None and before is None else TokenLimit(None, self._tokens.token_counter)
-        options = conversation.options
-        keeps = options.keep_system if keep_system is None else keep_system
-        return usual.changed(max_tokens, token_counter).selection(wanted, options.on_corrupt, keep_system=keeps)
+        selection = selection_of(wanted, conversation.options)
+        is_default = wanted.last is None and wanted.before is None
+        limit = self._tokens if is_default else TokenLimit(None, self._tokens.token_counter)
+        return limit.changed(max_tokens, token_counter).selection(selection, conversation.options.on_corrupt)
 
     def __getstate__(self) -> dict[str, Any]:
         # The SDK's client holds the token.

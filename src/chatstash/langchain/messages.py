@@ -6,9 +6,9 @@ default value of the class the record will be read as are left out; old readers 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from langchain_core import messages as langchain_messages
 from langchain_core.messages import BaseMessage, messages_from_dict
@@ -36,6 +36,29 @@ _CLASSES: Mapping[str, type[BaseMessage]] = {
     "ToolMessageChunk": langchain_messages.ToolMessageChunk,
 }
 """What `messages_from_dict` makes of each type; the defaults of these classes are the ones left out."""
+
+
+StartOn: TypeAlias = str | type[BaseMessage] | Sequence[str | type[BaseMessage]]
+"""What langchain-core's `trim_messages` takes for its `start_on`: types of messages, by name or class."""
+
+
+def types_of(kinds: StartOn | None) -> Sequence[str] | str | None:
+    """Return the names of types of messages; a class stands for all that are read as one of its instances."""
+    if kinds is None or isinstance(kinds, str):
+        return kinds
+    given = [kinds] if isinstance(kinds, type) else kinds
+    if not isinstance(given, Sequence):
+        return given
+    return [name for kind in given for name in (_names_of(kind) if isinstance(kind, type) else [kind])]
+
+
+def _names_of(kind: type) -> list[str]:
+    names = (
+        [name for name, known in _CLASSES.items() if issubclass(known, kind)] if issubclass(kind, BaseMessage) else []
+    )
+    if not names:
+        raise ValueError(f"start_on: no message that is read is a {kind.__name__}")
+    return names
 
 
 _FILLS: Mapping[str, Fill] = {name: Fill(kind) for name, kind in _CLASSES.items()}

@@ -13,7 +13,7 @@ from chatstash.history.conversation import Conversation
 from chatstash.history.reads import Contents, Entries
 from chatstash.history.records import Record
 from chatstash.history.results import ReadResult
-from chatstash.history.unreadable import kept_of, placeholder_record
+from chatstash.history.unreadable import kept_of, mended, placeholder_record
 from chatstash.langchain.messages import copied_messages, to_message
 
 
@@ -66,6 +66,8 @@ def messages_result(conversation: Conversation, contents: Contents) -> MessagesR
         error.records = [entry.record for entry in readable]
         error.messages = [entry.message for entry in readable]
         raise
+    if any(isinstance(entry, UnreadableRecord) for entry in entries):
+        kept = _mended(kept, contents)
     return MessagesResult(
         [both.record for both in kept],
         contents.cursor,
@@ -73,6 +75,12 @@ def messages_result(conversation: Conversation, contents: Contents) -> MessagesR
         contents.cost,
         [both.message for both in kept],
     )
+
+
+def _mended(kept: list[_Both], contents: Contents) -> list[_Both]:
+    known = {id(both.record): both for both in kept}
+    records = mended([both.record for both in kept], contents)
+    return [known.get(id(record)) or _Both(record, to_message(record)) for record in records]
 
 
 def readable_messages(records: Sequence[Record], key: str) -> list[BaseMessage]:

@@ -6,14 +6,17 @@ import inspect
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, Union
 
 from langchain_core.messages import BaseMessage
 from langchain_core.messages.utils import count_tokens_approximately
 
 from chatstash.errors import CorruptRecord, UnreadableRecord
 from chatstash.history.options import MOST_MESSAGES, OnCorrupt, check_whole
+from chatstash.history.records import Record
 from chatstash.history.selection import Entry, Fitting, Page, Selection, Window
+from chatstash.history.shape import Shape, shaped
+from chatstash.history.tool_calls import may_hold_calls_or_results
 from chatstash.history.unreadable import placeholder_record
 from chatstash.langchain.messages import to_message
 
@@ -90,13 +93,12 @@ class TokenLimit:
             raise ValueError("token_counter= goes with max_tokens=")
         return TokenLimit(most, self.token_counter if token_counter is None else token_counter)
 
-    def selection(self, wanted: Selection, on_corrupt: OnCorrupt, *, keep_system: bool) -> Selection:
+    def selection(self, wanted: Selection, on_corrupt: OnCorrupt) -> Selection:
         """Return what fits of what is wanted.
 
         Args:
-            wanted: What is wanted; None for all.
+            wanted: What is wanted.
             on_corrupt: What stands in for a record that cannot be read: a placeholder, which is counted, or nothing.
-            keep_system: Whether the system message is given, and counted, too, where all is wanted.
 
         Raises:
             ValueError: A page is wanted: that is for a person, not for a model.
@@ -105,27 +107,46 @@ class TokenLimit:
             return wanted
         if isinstance(wanted, Page):
             raise ValueError("give either max_tokens= or before=, not both")
-        within = wanted if isinstance(wanted, Window) else Window(MOST_MESSAGES, keep_system)
+        assert not isinstance(wanted, Fitting)
+        within = wanted if isinstance(wanted, Window) else Window(MOST_MESSAGES, wanted.keep_system, wanted.shape)
+        shape = within.shape._replace(tool_calls=within.shape.tool_calls or "paired")
         first = min(max(_FEWEST_FIRST, self.max_tokens // _TOKENS_OF_A_MESSAGE), _MOST_FIRST)
-        return Fitting(within, first, _Room(self.max_tokens, list_counter(self.token_counter), on_corrupt).count)
+        room = _Room(self.max_tokens, list_counter(self.token_counter), on_corrupt, shape)
+        return Fitting(within._replace(shape=shape), first, room.count)
+
+
+class _Made(NamedTuple):
+    """What is given of an entry: its record, or what stands in for it, and its message."""
+
+    record: Record
+    message: BaseMessage
 
 
 class _Room:
     """Counts how many messages fit; makes each message once."""
 
-    def __init__(self, max_tokens: int, counter: Callable[[list[BaseMessage]], int], on_corrupt: OnCorrupt) -> None:
+    def __init__(
+        self,
+        max_tokens: int,
+        counter: Callable[[list[BaseMessage]], int],
+        on_corrupt: OnCorrupt,
+        shape: Shape,
+    ) -> None:
         self._max_tokens = max_tokens
         self._counter = counter
         self._on_corrupt = on_corrupt
-        self._made: dict[bytes, list[BaseMessage]] = {}
+        # What it begins with is chosen among what fits, as trim_messages does.
+        self._shape = shape._replace(start_on=())
+        self._made: dict[int, tuple[Entry, list[_Made]]] = {}
 
     def count(self, system: Entry | None, entries: Sequence[Entry]) -> int:
         """Return how many of the entries, the newest, fit beside the system message."""
-        before = [] if system is None else self._messages(system)
-        messages = [self._messages(entry) for entry in entries]
+        before = [] if system is None else [made.message for made in self._all_made(system)]
+        all_made = [self._all_made(entry) for entry in entries]
+        given = self._given if self._needs_pairs(all_made) else _messages_of
 
         def has_no_room(left_out: int) -> bool:
-            newest = [message for made in messages[left_out:] for message in made]
+            newest = given([one for made in all_made[left_out:] for one in made])
             return self._counter([*before, *newest]) > self._max_tokens
 
         if not entries or not has_no_room(0):
@@ -133,18 +154,37 @@ class _Room:
         # The more are left out, the fewer tokens: False comes after True.
         left_out = bisect_left(range(len(entries)), True, key=lambda count: not has_no_room(count))
         # What cannot be read has no tokens, and is no beginning.
-        beginnings = (place for place in range(left_out, len(entries)) if messages[place])
+        beginnings = (place for place in range(left_out, len(entries)) if all_made[place])
         return len(entries) - next(beginnings, len(entries))
 
-    def _messages(self, entry: Entry) -> list[BaseMessage]:
-        if entry.raw not in self._made:
-            self._made[entry.raw] = self._made_of(entry)
-        return self._made[entry.raw]
+    def _needs_pairs(self, all_made: Sequence[Sequence[_Made]]) -> bool:
+        return self._shape.tool_calls != "stored" and any(
+            may_hold_calls_or_results(one.record) for made in all_made for one in made
+        )
 
-    def _made_of(self, entry: Entry) -> list[BaseMessage]:
+    def _given(self, made: Sequence[_Made]) -> list[BaseMessage]:
+        """Return the messages that a model is given: each call with its result."""
+        known = {id(one.record): one.message for one in made}
+        records = shaped([one.record for one in made], self._shape).entries
+        return [known.get(id(record)) or to_message(record) for record in records if isinstance(record, Record)]
+
+    def _all_made(self, entry: Entry) -> list[_Made]:
+        # The entry is kept as well, so that no other has its id.
+        if id(entry) not in self._made:
+            self._made[id(entry)] = entry, self._made_of(entry)
+        return self._made[id(entry)][1]
+
+    def _made_of(self, entry: Entry) -> list[_Made]:
         if not isinstance(entry, UnreadableRecord):
             try:
-                return [to_message(entry)]
+                return [_Made(entry, to_message(entry))]
             except CorruptRecord as error:
                 entry = error
-        return [to_message(placeholder_record(entry))] if self._on_corrupt == "placeholder" else []
+        if self._on_corrupt != "placeholder":
+            return []
+        record = placeholder_record(entry)
+        return [_Made(record, to_message(record))]
+
+
+def _messages_of(made: Sequence[_Made]) -> list[BaseMessage]:
+    return [one.message for one in made]
