@@ -24,6 +24,7 @@ from chatstash.history.reads import Contents
 from chatstash.history.records import RANDOM_BYTES, Record, encode, record_ids
 from chatstash.history.results import AppendResult, ClearResult, Cursor
 from chatstash.history.selection import Fitting, Page, Selection, Window, selection_of
+from chatstash.history.stored_for import stored_for
 from chatstash.rest.commands import Cost
 from chatstash.rest.database import Database
 from chatstash.rest.limits import Budget, is_number
@@ -155,6 +156,14 @@ class Conversation:
         return appends.Append(
             self.key, texts, rids, self.options, checked_idempotency_key(idempotency_key), appends.digest_of(kept)
         )
+
+    def stored_for(self, idempotency_key: str) -> list[Record] | None:
+        """Return the records that were appended with an idempotency key; None where it was not used."""
+        return self._run("stored_for", stored_for(self.key, idempotency_key), self.options.retry_policy.read)
+
+    async def astored_for(self, idempotency_key: str) -> list[Record] | None:
+        """Return records as `stored_for` does, without blocking the event loop."""
+        return await self._arun("stored_for", stored_for(self.key, idempotency_key), self.options.retry_policy.read)
 
     def _run(self, name: str, op: Op[T], budget: Budget) -> T:
         return self.database.run(name, op, self.key, budget)

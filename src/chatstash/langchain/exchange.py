@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.messages import BaseMessage, BaseMessageChunk
+from langchain_core.messages import BaseMessage
 
-from chatstash.langchain.shapes import (
-    Keys,
-    input_messages,
-    output_messages,
-    stopped_messages,
-    without_prefix,
-)
+from chatstash.langchain.alignment import rewritten, split_input, split_output
+from chatstash.langchain.parts import added_up
+from chatstash.langchain.recorder import RunRecorder, finished_calls
+from chatstash.langchain.shapes import Keys, input_messages, is_resumption, output_messages
+from chatstash.langchain.stopped import begun, shown_state, stopped_messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +36,8 @@ class Question:
         Raises:
             ValueError: The input is none of the shapes permitted.
         """
+        if is_resumption(value):
+            return cls(keys, value, [])
         if isinstance(value, dict):
             return cls(keys, value, input_messages(value[keys.input_key_of(value)]))
         if keys.input or keys.history:
@@ -50,19 +50,21 @@ class Question:
     def after(self, history: Sequence[BaseMessage]) -> Exchange:
         """Return the turn in which this is asked after a conversation.
 
-        An input that repeats the whole conversation and goes on asks only what follows it.
+        Of an input that repeats the conversation, or its end, only what follows is asked.
         """
-        repeats = len(self.messages) > len(history)
-        asked = without_prefix(history, self.messages) if repeats else self.messages
-        return Exchange(self.keys, self._given(history, asked), list(history), asked)
+        split = split_input(history, self.messages)
+        before = [*split.instructions, *history]
+        return Exchange(self.keys, self._given(before, split.asked), before, split.asked)
 
-    def _given(self, history: Sequence[BaseMessage], asked: list[BaseMessage]) -> Any:
+    def _given(self, before: Sequence[BaseMessage], asked: list[BaseMessage]) -> Any:
+        if is_resumption(self.value):
+            return self.value
         if self.keys.history:
-            shorter = {} if asked is self.messages else {self.keys.input_key_of(self.value): asked}
-            return {**self.value, **shorter, self.keys.history: list(history)}
+            shorter = {} if asked == self.messages else {self.keys.input_key_of(self.value): asked}
+            return {**self.value, **shorter, self.keys.history: list(before)}
         if self.keys.input:
-            return {**self.value, self.keys.input: [*history, *asked]}
-        return [*history, *asked]
+            return {**self.value, self.keys.input: [*before, *asked]}
+        return [*before, *asked]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,58 +74,90 @@ class Exchange:
     Attributes:
         keys: Where the dicts of the runnable hold messages.
         given: The input for the runnable.
-        history: What was said before.
+        before: What was said before.
         asked: The new messages of the input.
     """
 
     keys: Keys
     given: Any
-    history: list[BaseMessage]
+    before: list[BaseMessage]
     asked: list[BaseMessage]
 
-    def ended(self, output: Any) -> list[BaseMessage]:
+    def ended(self, output: Any, run: RunRecorder, *, as_rewritten: bool = False) -> list[BaseMessage]:
         """Return the new messages of a turn whose reply is whole.
 
-        Of an output that repeats what the runnable was given, as an agent's may, only what follows it is new.
+        Of an output that repeats what the runnable was given, as an agent's does, only what follows it is new.
+
+        Args:
+            output: What the runnable gave back, or the parts of its stream added up.
+            run: What was recorded of the run.
+            as_rewritten: Whether the question is stored as the output has it, where that is another form.
 
         Raises:
             ValueError: The output is none of the shapes permitted.
         """
-        held = output[self.keys.output_key_of(output)] if isinstance(output, dict) else output
-        return [*self.asked, *without_prefix([*self.history, *self.asked], output_messages(held))]
+        held = self._held(output, run)
+        if isinstance(held, (str, BaseMessage)):
+            return [*self.asked, *output_messages(held)]
+        messages = output_messages(held)
+        known = self._known(run)
+        start = split_output(known, messages, run.fresh(known))
+        asked = rewritten(self.asked, messages[:start]) if as_rewritten else self.asked
+        return [*asked, *self._trimmed(run, known, messages), *messages[start:]]
 
-    def stopped(self, output: Any) -> list[BaseMessage]:
-        """Return the new messages of a turn whose reply was stopped; none where the reply had not begun."""
-        said = stopped_messages(self._begun(output))
-        return [*self.asked, *said] if said else []
+    def stopped(self, parts: Sequence[Any], run: RunRecorder, *, as_rewritten: bool = False) -> list[BaseMessage]:
+        """Return the new messages of a turn whose reply was stopped; none where the reply had not begun.
 
-    def _begun(self, output: Any) -> list[BaseMessage]:
-        if isinstance(output, dict):
-            # Not the only key there is: another may have been about to come.
-            output = output.get(self.keys.output or "output")
+        Args:
+            parts: The parts of the stream that were shown.
+            run: What was recorded of the run until it was stopped.
+            as_rewritten: As of `ended`.
+        """
+        known = self._known(run)
+        if run.graph is None:
+            messages = self._begun(parts)
+        else:
+            messages = shown_state(run.graph, self.keys.output, parts, run.unfinished())
+        start = split_output(known, messages, run.fresh(known))
+        asked = rewritten(self.asked, messages[:start]) if as_rewritten else self.asked
+        kept = stopped_messages(messages[start:])
+        return [*asked, *kept] if kept else []
+
+    def _held(self, output: Any, run: RunRecorder) -> Any:
+        """Return what an output has at the key of the reply, or that of the graph that answered."""
+        graph = None if run.graph is None else run.graph.output
+        if run.is_graph and isinstance(graph, Mapping):
+            return self._at_key(graph)
         try:
-            return without_prefix([*self.history, *self.asked], output_messages(output))
+            held = self._at_key(output)
+            output_messages(held)
         except ValueError:
+            if graph is None:
+                raise
+            return self._at_key(graph)
+        return held
+
+    def _at_key(self, output: Any) -> Any:
+        return output[self.keys.output_key_of(output)] if isinstance(output, dict) else output
+
+    def _known(self, run: RunRecorder) -> list[BaseMessage]:
+        """Return what the run was given: with the ids that a graph gave them, and what its checkpointer had kept."""
+        given = None if run.graph is None else run.graph.given(self.keys.output)
+        return given or [*self.before, *self.asked]
+
+    def _trimmed(
+        self, run: RunRecorder, known: Sequence[BaseMessage], messages: Sequence[BaseMessage]
+    ) -> list[BaseMessage]:
+        """Return the calls of this run, and their results, that the graph trimmed from its state meanwhile."""
+        if run.graph is None:
             return []
+        left = {message.id for message in (*known, *messages)}
+        return [message for message in finished_calls(run.graph.emitted()) if message.id not in left]
 
-
-class Reply:
-    """The output of a stream, put together as the next step of a chain would see it.
-
-    As in langchain-core's `Runnable.transform`, parts are added up, and where they cannot be, the last one counts.
-    """
-
-    def __init__(self) -> None:
-        self.output: Any = []
-
-    def add(self, part: Any) -> None:
-        """Add the next part."""
-        # Whole messages add up to a prompt in LangChain, and are meant one after the other here.
-        part = [part] if isinstance(part, BaseMessage) and not isinstance(part, BaseMessageChunk) else part
-        if isinstance(self.output, list) and not self.output:
-            self.output = part
-            return
-        try:
-            self.output = self.output + part
-        except TypeError:
-            self.output = part
+    def _begun(self, parts: Sequence[Any]) -> list[BaseMessage]:
+        output = added_up(parts)
+        if isinstance(output, Mapping):
+            # Not the only key there is: another may have been about to come.
+            key = self.keys.output or next((key for key in ("output", "messages") if key in output), None)
+            output = output.get(key)
+        return begun(output)

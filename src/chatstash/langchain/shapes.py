@@ -6,7 +6,6 @@ https://python.langchain.com/api_reference/core/runnables/langchain_core.runnabl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -14,11 +13,15 @@ from langchain_core.messages import (
     AIMessage,
     BaseMessage,
     HumanMessage,
+    RemoveMessage,
     convert_to_messages,
     message_chunk_to_message,
 )
 
 _WANTED = "a str, a message, or a list or tuple of messages"
+
+_STATE = "messages"
+"""The key of messages in the state of an agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +68,14 @@ class Keys:
 def _key_in(value: dict[Any, Any], given: str | None, usual: str) -> Any:
     if given is None and len(value) == 1:
         return next(iter(value))
-    key = usual if given is None else given
-    if key not in value:
-        raise ValueError(
-            f"the {usual} is a dict without the key {key!r}, but with {sorted(map(str, value))}; "
-            f"say with {usual}_messages_key= where its messages are. Nothing was stored."
-        )
-    return key
+    keys = [usual, _STATE] if given is None else [given]
+    for key in keys:
+        if key in value:
+            return key
+    raise ValueError(
+        f"the {usual} is a dict without the key {keys[0]!r}, but with {sorted(map(str, value))}; "
+        f"say with {usual}_messages_key= where its messages are. Nothing was stored."
+    )
 
 
 def input_messages(value: Any) -> list[BaseMessage]:
@@ -108,33 +112,20 @@ def output_messages(value: Any) -> list[BaseMessage]:
     for message in messages:
         if not isinstance(message, BaseMessage):
             raise ValueError(f"the output must be {_WANTED}; it holds a {type(message).__name__}. Nothing was stored.")
-    return [message_chunk_to_message(message) for message in messages]
+    return [message_chunk_to_message(message) for message in messages if not isinstance(message, RemoveMessage)]
 
 
-def stopped_messages(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """Return what to keep of a reply that was stopped: the text of the AI, marked as interrupted.
+def is_resumption(value: Any) -> bool:
+    """Tell whether an input is langgraph's `Command`, which resumes a graph that waits for a person."""
+    kind = type(value)
+    return kind.__name__ == "Command" and kind.__module__.partition(".")[0] == "langgraph"
+
+
+def interrupted(message: BaseMessage, text: str) -> AIMessage:
+    """Return what to keep of a reply that was stopped: its text, marked as interrupted.
 
     Tool calls and reasoning are left out: cut off, or never followed by their results, they would make model providers
     refuse the conversation from then on.
     """
-    return [
-        AIMessage(
-            content=text,
-            id=message.id,
-            name=message.name,
-            response_metadata={**message.response_metadata, "interrupted": True},
-        )
-        for message in messages
-        if isinstance(message, AIMessage) and (text := _text(message))
-    ]
-
-
-def _text(message: BaseMessage) -> str:
-    # A method in langchain-core 0.3, a property that is a str since 1.0.
-    text: Any = message.text
-    return str(text) if isinstance(text, str) else str(text())
-
-
-def without_prefix(prefix: Sequence[BaseMessage], messages: list[BaseMessage]) -> list[BaseMessage]:
-    """Return the messages that follow a prefix; all of them where they do not begin with it."""
-    return messages[len(prefix) :] if prefix and messages[: len(prefix)] == list(prefix) else messages
+    metadata = {**message.response_metadata, "interrupted": True}
+    return AIMessage(content=text, id=message.id, name=message.name, response_metadata=metadata)

@@ -1,0 +1,76 @@
+"""The records that were appended with an idempotency key, as an operation: what a redelivered event is answered with.
+
+The marker of the key names the batch that was appended first, and each record holds its batch in its id. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from chatstash.errors import UnreadableRecord
+from chatstash.history.appends import marker_key
+from chatstash.history.keys import checked_idempotency_key
+from chatstash.history.lists import counts, expect, run_script
+from chatstash.history.reads import entries_of
+from chatstash.history.records import Record
+from chatstash.rest.commands import KEY_LOCKING, Effect
+from chatstash.rest.ops import Op
+
+# By a script, for a plain read might be answered by a replica that lags. KEYS: the conversation, the marker. Answers
+# [whether the marker is set, commands, its value, records newest first]. Looking for records ends with the first of the
+# batch: its id stands at the record's end, where only a generation may follow.
+_STORED = f"""{KEY_LOCKING}
+local held = redis.call('GET', KEYS[2])
+if not held then return {{0, 1, '', {{}}}} end
+local ran, found, first = 2, {{}}, false
+local batch = string.match(held, ':(.*)$')
+local id = '"rid":"' .. batch .. '.'
+local at_end = '"rid":"' .. string.gsub(batch, '%-', '%%-') .. '%.0/%d+"}}$'
+local with_generation = '"rid":"' .. string.gsub(batch, '%-', '%%-') .. '%.0/%d+","g":%d+}}$'
+local length = redis.call('LLEN', KEYS[1])
+for from = 0, length - 1, 100 do
+  ran = ran + 1
+  for _, record in ipairs(redis.call('LRANGE', KEYS[1], from, from + 99)) do
+    if string.find(record, id, 1, true) then
+      found[#found + 1] = record
+      first = first or string.find(record, at_end) or string.find(record, with_generation)
+    end
+  end
+  if first then break end
+end
+return {{1, ran, held, found}}
+"""
+
+
+def stored_for(key: str, idempotency_key: str) -> Op[list[Record] | None]:
+    """Return the records that were appended with an idempotency key, oldest first; one request.
+
+    One command where the key was not used; else three, and one more for each hundred records that came since.
+
+    Args:
+        key: The conversation's key.
+        idempotency_key: The key.
+
+    Returns:
+        The records that are still stored, or None where the key was not used, or longer ago than it is remembered.
+
+    Raises:
+        ValueError: The idempotency key is no text; nothing was sent.
+        WrongType: The key holds something else.
+    """
+    marker = marker_key(key, checked_idempotency_key(idempotency_key))
+    answer, _ = yield from run_script(key, ("EVAL", _STORED, 2, key, marker), Effect.IDEMPOTENT)
+    used, _ = counts(answer, 2, Effect.IDEMPOTENT)
+    if not used:
+        return None
+    _, _, value, newest_first = answer
+    batch = expect(bytes, value, Effect.IDEMPOTENT).decode("ascii", "replace").partition(":")[2]
+    stored = [expect(bytes, raw, Effect.IDEMPOTENT) for raw in expect(list, newest_first, Effect.IDEMPOTENT)]
+    return _each_once(entries_of(stored, key), batch)
+
+
+def _each_once(newest_first: Iterable[Record | UnreadableRecord], batch: str) -> list[Record]:
+    """Return the records of a batch, oldest first; of duplicates, the oldest."""
+    records = [entry for entry in newest_first if isinstance(entry, Record)]
+    by_position = {record.rid.position: record for record in records if record.rid and record.rid.batch == batch}
+    return [by_position[position] for position in sorted(by_position)]

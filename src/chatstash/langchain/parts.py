@@ -1,0 +1,136 @@
+"""The output of a stream, put together of the parts that its reader was shown. Pure.
+
+Parts are kept as they come and added up at the end, so that no error of adding reaches the reader between two of them.
+Chunks are added as langchain-core adds them. Where it refuses to, what was said is added all the same, and of metadata
+the last value counts.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import reduce
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage, BaseMessageChunk, message_chunk_to_message
+from langchain_core.runnables import AddableDict
+
+_log = logging.getLogger("chatstash")
+
+_WHAT_ADDING_RAISES = (TypeError, ValueError, LookupError, AttributeError)
+_METADATA = ("additional_kwargs", "response_metadata")
+
+
+def added_up(parts: Iterable[Any]) -> Any:
+    """Return the output that parts are of: a str, a message, a list of messages, or a dict; [] for no parts.
+
+    Of parts that are no text, message or dict the last counts, where there are no others.
+    """
+    shown = [part for part in parts if part is not None]
+    dicts = [part for part in shown if isinstance(part, Mapping)]
+    if dicts and len(dicts) == len(shown):
+        return _dict_of(dicts)
+    pieces = [piece for part in shown for piece in _pieces(part)]
+    said = [piece for piece in pieces if isinstance(piece, (str, BaseMessage))]
+    if not said:
+        return shown[-1] if shown else []
+    if len(said) < len(pieces):
+        _log.warning("A stream had parts that are neither text nor messages beside some that are: they are not stored.")
+    texts = [piece for piece in said if isinstance(piece, str)]
+    if len(texts) == len(said):
+        return "".join(texts)
+    messages = list(_messages(said))
+    return messages[0] if len(messages) == 1 and isinstance(messages[0], BaseMessageChunk) else messages
+
+
+def _pieces(part: Any) -> Sequence[Any]:
+    are_messages = isinstance(part, (list, tuple)) and all(isinstance(each, BaseMessage) for each in part)
+    return part if are_messages else [part]
+
+
+def _dict_of(dicts: Sequence[Mapping[Any, Any]]) -> dict[Any, Any]:
+    names = list(dict.fromkeys(name for part in dicts for name in part))
+    deltas = all(isinstance(part, AddableDict) for part in dicts)
+    return {name: _value_of([part[name] for part in dicts if name in part], deltas=deltas) for name in names}
+
+
+def _value_of(values: list[Any], *, deltas: bool) -> Any:
+    """Return the value of a key that several dicts have: the last of states that grow, the sum of anything else."""
+    shown = [value for value in values if value is not None]
+    if len(shown) < 2:
+        return shown[0] if shown else None
+    if not deltas and all(map(_goes_on, shown, shown[1:])):
+        return shown[-1]
+    return added_up(shown)
+
+
+def _goes_on(value: Any, following: Any) -> bool:
+    """Tell whether a value is a state that goes on another."""
+    if isinstance(value, str) and isinstance(following, str):
+        return following.startswith(value)
+    if isinstance(value, (list, tuple)) and isinstance(following, (list, tuple)):
+        return list(following[: len(value)]) == list(value)
+    return False
+
+
+def _messages(said: Iterable[str | BaseMessage]) -> Iterator[BaseMessage]:
+    """Yield the messages that texts, chunks and whole messages make, one after the other."""
+    chunks: list[Any] = []
+    for piece in said:
+        if chunks and not _continues(chunks[-1], piece):
+            whole = _joined(chunks)
+            chunks = []
+            if not _is_whole_of(piece, whole):
+                yield _as_message(whole)
+        if isinstance(piece, (str, BaseMessageChunk)):
+            chunks.append(piece)
+        else:
+            yield piece
+    if chunks:
+        yield _as_message(_joined(chunks))
+
+
+def _continues(chunk: Any, piece: Any) -> bool:
+    if isinstance(chunk, str) or isinstance(piece, str):
+        return isinstance(chunk, str) and isinstance(piece, str)
+    return isinstance(piece, BaseMessageChunk) and isinstance(piece, type(chunk))
+
+
+def _is_whole_of(piece: Any, joined: Any) -> bool:
+    """Tell whether a message is the whole of chunks that were shown before."""
+    if isinstance(joined, str) or not isinstance(piece, BaseMessage) or isinstance(piece, BaseMessageChunk):
+        return False
+    if piece.id and joined.id:
+        return bool(piece.id == joined.id)
+    return message_chunk_to_message(joined).type == piece.type and bool(joined.content == piece.content)
+
+
+def _as_message(joined: Any) -> BaseMessage:
+    return AIMessage(content=joined) if isinstance(joined, str) else joined
+
+
+def _joined(chunks: Sequence[Any]) -> Any:
+    if isinstance(chunks[0], str):
+        return "".join(chunks)
+    if len(chunks) == 1:
+        return chunks[0]
+    try:
+        return reduce(lambda left, right: left + right, chunks)
+    except _WHAT_ADDING_RAISES:
+        return reduce(_added, chunks)
+
+
+def _added(left: Any, right: Any) -> Any:
+    bare = [chunk.model_copy(update={name: {} for name in _METADATA}) for chunk in (left, right)]
+    try:
+        done = bare[0] + bare[1]
+    except _WHAT_ADDING_RAISES:
+        content = [*_blocks(left.content), *_blocks(right.content)]
+        done = left.model_copy(update={"content": content})
+    return done.model_copy(update={name: {**getattr(left, name), **getattr(right, name)} for name in _METADATA})
+
+
+def _blocks(content: Any) -> list[Any]:
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    return list(content)
