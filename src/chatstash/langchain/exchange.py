@@ -10,7 +10,7 @@ from langchain_core.messages import BaseMessage
 
 from chatstash.langchain.alignment import rewritten, split_input, split_output
 from chatstash.langchain.parts import added_up
-from chatstash.langchain.recorder import RunRecorder, finished_calls
+from chatstash.langchain.recorder import RunRecorder, call_ids, finished_calls
 from chatstash.langchain.shapes import Keys, input_messages, is_resumption, output_messages
 from chatstash.langchain.stopped import begun, shown_state, stopped_messages
 
@@ -103,7 +103,7 @@ class Exchange:
         known = self._known(run)
         start = split_output(known, messages, run.fresh(known))
         asked = rewritten(self.asked, messages[:start]) if as_rewritten else self.asked
-        return [*asked, *self._trimmed(run, known, messages), *messages[start:]]
+        return [*asked, *self._trimmed(run, known, messages[start:]), *messages[start:]]
 
     def stopped(self, parts: Sequence[Any], run: RunRecorder, *, as_rewritten: bool = False) -> list[BaseMessage]:
         """Return the new messages of a turn whose reply was stopped; none where the reply had not begun.
@@ -146,13 +146,18 @@ class Exchange:
         return given or [*self.before, *self.asked]
 
     def _trimmed(
-        self, run: RunRecorder, known: Sequence[BaseMessage], messages: Sequence[BaseMessage]
+        self, run: RunRecorder, known: Sequence[BaseMessage], said: Sequence[BaseMessage]
     ) -> list[BaseMessage]:
         """Return the calls of this run, and their results, that the graph trimmed from its state meanwhile."""
         if run.graph is None:
             return []
-        left = {message.id for message in (*known, *messages)}
-        return [message for message in finished_calls(run.graph.emitted()) if message.id not in left]
+        ids = {message.id for message in (*known, *said)}
+        calls = {name for message in said for name in call_ids(message)}
+        return [
+            message
+            for message in finished_calls(run.graph.emitted())
+            if message.id not in ids and calls.isdisjoint(call_ids(message))
+        ]
 
     def _begun(self, parts: Sequence[Any]) -> list[BaseMessage]:
         output = added_up(parts)

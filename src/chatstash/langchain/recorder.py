@@ -173,23 +173,17 @@ def _merged(messages: list[BaseMessage], update: Sequence[BaseMessage]) -> list[
     return messages
 
 
+def call_ids(message: BaseMessage) -> list[str | None]:
+    """Return the ids of the tool calls that a message makes, or of the one it answers."""
+    if isinstance(message, ToolMessage):
+        return [message.tool_call_id]
+    return [call["id"] for call in message.tool_calls] if isinstance(message, AIMessage) else []
+
+
 def finished_calls(messages: Iterable[BaseMessage]) -> list[BaseMessage]:
     """Return the messages of tool calls that all have their results, and these, each once, in their order."""
     each = list({message.id or id(message): message for message in messages}.values())
-    results = {message.tool_call_id for message in each if isinstance(message, ToolMessage)}
-    called = {
-        call["id"]
-        for message in each
-        if isinstance(message, AIMessage) and _has_results(message, results)
-        for call in message.tool_calls
-    }
-    return [
-        message
-        for message in each
-        if (isinstance(message, AIMessage) and message.tool_calls and _has_results(message, results))
-        or (isinstance(message, ToolMessage) and message.tool_call_id in called)
-    ]
-
-
-def _has_results(message: AIMessage, results: set[str]) -> bool:
-    return all(call["id"] in results for call in message.tool_calls)
+    results = {name for message in each if isinstance(message, ToolMessage) for name in call_ids(message)}
+    callers = [message for message in each if isinstance(message, AIMessage) and results.issuperset(call_ids(message))]
+    called = {name for message in callers for name in call_ids(message)}
+    return [message for message in each if call_ids(message) and called.issuperset(call_ids(message))]
