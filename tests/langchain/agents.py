@@ -44,6 +44,7 @@ class Scripted(BaseChatModel):
     """Calls the tool for a question that asks for weather, and answers any other; token by token where it streams."""
 
     calls: int = 1
+    made: int = 0
 
     @property
     def _llm_type(self) -> str:
@@ -55,17 +56,12 @@ class Scripted(BaseChatModel):
     def _reply(self, messages: list[BaseMessage]) -> AIMessage:
         if "extract" in str(messages[-1].content).lower():
             return AIMessage("They spoke of the weather.")
-        if isinstance(messages[-1], HumanMessage) and "weather" not in str(messages[-1].content):
+        if not self.made and isinstance(messages[-1], HumanMessage) and "weather" not in str(messages[-1].content):
             return AIMessage("It is so.")
-        made = 0
-        for message in reversed(messages):
-            if not isinstance(message, (ToolMessage, AIMessage)) or (
-                isinstance(message, AIMessage) and message.content
-            ):
-                break
-            made += isinstance(message, ToolMessage)
-        if made < self.calls:
-            return AIMessage("", tool_calls=[{"name": "weather", "args": {"city": "Rome"}, "id": f"call_{made}"}])
+        if self.made < self.calls:
+            self.made += 1
+            return AIMessage("", tool_calls=[{"name": "weather", "args": {"city": "Rome"}, "id": f"call_{self.made}"}])
+        self.made = 0
         return AIMessage("It is sunny today.")
 
     def _chunks(self, messages: list[BaseMessage]) -> Iterator[ChatGenerationChunk]:

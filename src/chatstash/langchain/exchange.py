@@ -151,12 +151,13 @@ class Exchange:
         """Return the calls of this run, and their results, that the graph trimmed from its state meanwhile."""
         if run.graph is None:
             return []
-        ids = {message.id for message in (*known, *said)}
-        calls = {name for message in said for name in call_ids(message)}
+        fresh = run.fresh(known)
+        ids = {message.id for message in said}
+        copied = {(message.type, name) for message in said if message.id not in fresh for name in call_ids(message)}
         return [
-            message
-            for message in finished_calls(run.graph.emitted())
-            if message.id not in ids and calls.isdisjoint(call_ids(message))
+            call
+            for call in finished_calls(message for message in run.graph.emitted() if message.id in fresh)
+            if call.id not in ids and copied.isdisjoint((call.type, name) for name in call_ids(call))
         ]
 
     def _begun(self, parts: Sequence[Any]) -> list[BaseMessage]:
