@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import dropwhile
 from typing import Any, NamedTuple
 
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, ToolMessage
@@ -27,9 +26,10 @@ def split_input(known: Sequence[BaseMessage], given: Sequence[BaseMessage]) -> S
         known: The conversation as it was read: all of it, or a window.
         given: The input's messages.
     """
-    end = _repeated(known, given)
-    systems = [message for message in known if _role(message) == "system"]
-    repeats = [_role(each) == "system" and any(_same(each, other) for other in systems) for each in given]
+    views, given_views = _views(known), _views(given)
+    end = _repeated(views, given_views)
+    prompts = {view.said for view in views if view.role == "system"}
+    repeats = [view.role == "system" and view.said in prompts for view in given_views]
     if end == 0:
         # A prompt that is sent along with every question is no new message.
         asked = [message for message, repeated in zip(given, repeats, strict=True) if not repeated]
@@ -63,11 +63,10 @@ def split_output(known: Sequence[BaseMessage], output: Sequence[BaseMessage], fr
         fresh: The ids of messages that are known to have been made in this run.
     """
     first_fresh = next((at for at, message in enumerate(output) if message.id in fresh), len(output))
-    end = _given_back(known, output[:first_fresh])
-    if not any(_role(message) in _ANSWERS for message in output[end:]):
-        return end
+    views = _views(output)
+    end = _given_back(_views(known), views[:first_fresh])
     # Between the question and the first answer stands what was added for the model: context, a summary.
-    return len(output) - len(list(dropwhile(lambda message: _role(message) not in _ANSWERS, output[end:])))
+    return next((at for at in range(end, len(views)) if views[at].answers), end)
 
 
 def rewritten(asked: Sequence[BaseMessage], output: Sequence[BaseMessage]) -> list[BaseMessage]:
@@ -113,14 +112,14 @@ class _Match:
         return self.ids + self.exact
 
 
-def _repeated(known: Sequence[BaseMessage], given: Sequence[BaseMessage]) -> int:
+def _repeated(known: Sequence[_View], given: Sequence[_View]) -> int:
     """Return how many messages of an input repeat the known conversation."""
     if not known or not given:
         return 0
     if given[-1].id and given[-1].id == known[-1].id:
         return len(given)
     # The last message is what is said now, though it may say what was said before.
-    matches = [match for end in range(1, len(given)) if _is_repetition(match := _matched(known, given, end))]
+    matches = [match for match in _matches(known, given[:-1]) if _is_repetition(match)]
     if matches:
         return max(matches, key=lambda match: (match.ids, match.exact, match.end)).end
     return len(known) if len(given) > len(known) and all(map(_same, known, given)) else 0
@@ -135,13 +134,11 @@ def _is_repetition(match: _Match) -> bool:
     return match.answers > 0 and match.exact > 0 and match.exact >= match.unequal
 
 
-def _given_back(known: Sequence[BaseMessage], output: Sequence[BaseMessage]) -> int:
+def _given_back(known: Sequence[_View], output: Sequence[_View]) -> int:
     """Return how many messages of an output are those that the runnable was given, or stand in their place."""
     if known and len(output) >= len(known) and all(map(_same, known, output)):
         return len(known)
-    matches = [
-        match for end in range(1, len(output) + 1) if _is_given_back(match := _matched(known, output, end), output)
-    ]
+    matches = [match for match in _matches(known, output) if _is_given_back(match, output)]
     best = max(
         matches,
         key=lambda match: (match.ids, match.to_the_last, match.exact, match.unequal, -match.end),
@@ -150,30 +147,36 @@ def _given_back(known: Sequence[BaseMessage], output: Sequence[BaseMessage]) -> 
     return 0 if best is None else best.end
 
 
-def _is_given_back(match: _Match, output: Sequence[BaseMessage]) -> bool:
+def _is_given_back(match: _Match, output: Sequence[_View]) -> bool:
     if not match.to_the_last:
         # The question was taken out, or it is a reply alone, whose answers may equal earlier ones.
         return match.equal >= 2 and match.equal > match.answers
     if match.equal:
         return True
     # All was rewritten, or it is a reply alone: that begins with an answer.
-    answered = any(_role(message) in _ANSWERS for message in output[match.end :])
-    return match.unequal > 0 and _role(output[0]) not in _ANSWERS and (answered or match.end == 1)
+    answered = any(message.answers for message in output[match.end :])
+    return match.unequal > 0 and not output[0].answers and (answered or match.end == 1)
 
 
-def _matched(known: Sequence[BaseMessage], given: Sequence[BaseMessage], end: int) -> _Match:
-    """Compare `given[:end]`, whose last message must match, with the end of the known conversation, backwards."""
+def _matches(known: Sequence[_View], given: Sequence[_View]) -> list[_Match]:
+    """Compare each part of a transcript, from its beginning to some message, with the end of what is known."""
+    marks = {mark for message in known for mark in message.marks}
+    return [_matched(known, given, end, marks) for end in range(1, len(given) + 1)]
+
+
+def _matched(known: Sequence[_View], given: Sequence[_View], end: int, marks: set[Any]) -> _Match:
+    """Compare `given[:end]`, whose last message must match, with the end of what is known, backwards."""
     match, at, place = _Match(end), end - 1, len(known) - 1
     for _ in range(_MOST_COMPARED):
         if at < 0 or place < 0:
             break
-        found = _place_of(given[at], known, place)
+        found = _place_of(given[at], known, place, marks)
         if found is None:
             if at == end - 1:
                 return _Match(end)
             at -= 1  # added by others
             continue
-        if found != place and any(map(_is_shown, known[found + 1 : place + 1])):
+        if found != place and any(each.is_shown for each in known[found + 1 : place + 1]):
             match.skipped = True
         _count(match, given[at], known[found])
         match.to_the_last = match.to_the_last or found == len(known) - 1
@@ -181,62 +184,74 @@ def _matched(known: Sequence[BaseMessage], given: Sequence[BaseMessage], end: in
     return match
 
 
-def _count(match: _Match, message: BaseMessage, other: BaseMessage) -> None:
+def _count(match: _Match, message: _View, other: _View) -> None:
     if message.id and message.id == other.id:
         match.ids += 1
     elif _same(message, other):
         match.exact += 1
     else:
         match.unequal += 1
-    match.answers += _role(message) in _ANSWERS
+    match.answers += message.answers
 
 
-def _place_of(message: BaseMessage, known: Sequence[BaseMessage], place: int) -> int | None:
+def _place_of(message: _View, known: Sequence[_View], place: int, marks: set[Any]) -> int | None:
     """Return the place of the known message that another stands for, `place` or before; None where there is none."""
-    for at in range(place, max(-1, place - _MOST_COMPARED), -1):
-        if _same(message, known[at]):
-            return at
+    if not marks.isdisjoint(message.marks):
+        for at in range(place, max(-1, place - _MOST_COMPARED), -1):
+            if _same(message, known[at]):
+                return at
     # Rewritten: the next of its role, past those only that a front end does not show.
     for at in range(place, -1, -1):
-        if _role(known[at]) == _role(message) and _is_shown(known[at]) == _is_shown(message):
+        if known[at].role == message.role and known[at].is_shown == message.is_shown:
             return at
-        if _is_shown(known[at]):
+        if known[at].is_shown:
             return None
     return None
 
 
-def _is_shown(message: BaseMessage) -> bool:
-    """Tell whether a front end that shows what people and the model say shows a message."""
-    role = _role(message)
-    if role in ("system", "tool", "function"):
-        return False
-    return not (isinstance(message, AIMessage) and message.tool_calls)
+class _View(NamedTuple):
+    """What of a message is compared.
+
+    Attributes:
+        role: Who says it.
+        id: Its id, or None.
+        said: What it says, whatever form its content has and however it is spaced.
+        calls: The ids and names of the tool calls it makes, or the id of the one it answers.
+    """
+
+    role: str
+    id: str | None
+    said: Any
+    calls: tuple[Any, ...]
+
+    @property
+    def answers(self) -> bool:
+        """Whether it is what a model or a tool says."""
+        return self.role in _ANSWERS
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether a front end shows it that shows what people and the model say."""
+        return self.role not in ("system", "tool", "function") and not self.calls
+
+    @property
+    def marks(self) -> tuple[Any, ...]:
+        """Of what two messages have one in common, if they are the same."""
+        return (self.id, self.said, self.calls) if self.calls else (self.id or self.said, self.said)
 
 
-def _same(message: BaseMessage, other: BaseMessage) -> bool:
+def _views(messages: Sequence[BaseMessage]) -> list[_View]:
+    return [_View(_role(message), message.id, _said(message), _calls(message)) for message in messages]
+
+
+def _same(message: _View, other: _View) -> bool:
     if message.id and message.id == other.id:
         return True
-    if _role(message) != _role(other):
-        return False
-    if (
-        isinstance(message, ToolMessage)
-        and isinstance(other, ToolMessage)
-        and message.tool_call_id != other.tool_call_id
-    ):
-        return False
-    if isinstance(message, AIMessage) and isinstance(other, AIMessage):
-        return _same_answer(message, other)
-    return bool(_said(message) == _said(other))
-
-
-def _same_answer(message: AIMessage, other: AIMessage) -> bool:
-    calls = [[(call["id"], call["name"]) for call in each.tool_calls] for each in (message, other)]
-    if calls[0] and calls[1] and calls[0] != calls[1]:
-        return False
-    if text_of(message).split() != text_of(other).split():
+    if message.role != other.role or message.said != other.said:
         return False
     # A front end shows the text of an answer, without its calls.
-    return calls[0] == calls[1] or bool(text_of(message).strip())
+    is_text = message.role == "ai" and bool(message.said) and not (message.calls and other.calls)
+    return message.calls == other.calls or is_text
 
 
 def _role(message: BaseMessage) -> str:
@@ -244,14 +259,18 @@ def _role(message: BaseMessage) -> str:
     return f"chat {message.role}" if isinstance(message, ChatMessage) else kind
 
 
-def _said(message: BaseMessage) -> Any:
-    """Return what a message of a person or a tool says, whatever form its content has."""
-    content = message.content
-    if isinstance(content, str):
-        return content.split()
-    texts = [block if isinstance(block, str) else block.get("text") for block in content]
-    is_text = [isinstance(block, str) or block.get("type") == "text" for block in content]
-    return "".join(map(str, texts)).split() if all(is_text) else content
+def _calls(message: BaseMessage) -> tuple[Any, ...]:
+    if isinstance(message, ToolMessage):
+        return (message.tool_call_id,)
+    return tuple((call["id"], call["name"]) for call in message.tool_calls) if isinstance(message, AIMessage) else ()
+
+
+def _said(message: BaseMessage) -> str:
+    if isinstance(message, AIMessage) or isinstance(message.content, str):
+        return " ".join(text_of(message).split())
+    texts = [block if isinstance(block, str) else block.get("text") for block in message.content]
+    is_text = [isinstance(block, str) or block.get("type") == "text" for block in message.content]
+    return " ".join("".join(map(str, texts)).split()) if all(is_text) else repr(message.content)
 
 
 def text_of(message: BaseMessage) -> str:

@@ -7,6 +7,7 @@ the last value counts.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
@@ -17,7 +18,7 @@ from langchain_core.runnables import AddableDict
 
 _log = logging.getLogger("chatstash")
 
-_WHAT_ADDING_RAISES = (TypeError, ValueError, LookupError, AttributeError)
+_ADDRESSES = ("role", "tool_call_id")
 _METADATA = ("additional_kwargs", "response_metadata")
 
 
@@ -39,7 +40,8 @@ def added_up(parts: Iterable[Any]) -> Any:
     texts = [piece for piece in said if isinstance(piece, str)]
     if len(texts) == len(said):
         return "".join(texts)
-    messages = list(_messages(said))
+    # One that comes again, with its id, is the same message.
+    messages = list({message.id or id(message): message for message in _messages(said)}.values())
     return messages[0] if len(messages) == 1 and isinstance(messages[0], BaseMessageChunk) else messages
 
 
@@ -93,7 +95,8 @@ def _messages(said: Iterable[str | BaseMessage]) -> Iterator[BaseMessage]:
 def _continues(chunk: Any, piece: Any) -> bool:
     if isinstance(chunk, str) or isinstance(piece, str):
         return isinstance(chunk, str) and isinstance(piece, str)
-    return isinstance(piece, BaseMessageChunk) and isinstance(piece, type(chunk))
+    is_like = isinstance(piece, BaseMessageChunk) and isinstance(piece, type(chunk))
+    return is_like and all(getattr(piece, name, None) == getattr(chunk, name, None) for name in _ADDRESSES)
 
 
 def _is_whole_of(piece: Any, joined: Any) -> bool:
@@ -110,27 +113,54 @@ def _as_message(joined: Any) -> BaseMessage:
 
 
 def _joined(chunks: Sequence[Any]) -> Any:
-    if isinstance(chunks[0], str):
-        return "".join(chunks)
-    if len(chunks) == 1:
-        return chunks[0]
-    try:
-        return reduce(lambda left, right: left + right, chunks)
-    except _WHAT_ADDING_RAISES:
-        return reduce(_added, chunks)
+    return "".join(chunks) if isinstance(chunks[0], str) else reduce(_added, chunks)
 
 
 def _added(left: Any, right: Any) -> Any:
+    """Return the sum of two chunks, or, where their classes refuse it, of what they say, with metadata apart."""
+    # What adding raises is the choice of each class, and the reader was shown both.
+    with contextlib.suppress(Exception):
+        return left + right
+    metadata = {name: _updated(getattr(left, name), getattr(right, name)) for name in _METADATA}
     bare = [chunk.model_copy(update={name: {} for name in _METADATA}) for chunk in (left, right)]
-    try:
-        done = bare[0] + bare[1]
-    except _WHAT_ADDING_RAISES:
-        content = [*_blocks(left.content), *_blocks(right.content)]
-        done = left.model_copy(update={"content": content})
-    return done.model_copy(update={name: {**getattr(left, name), **getattr(right, name)} for name in _METADATA})
+    with contextlib.suppress(Exception):
+        return (bare[0] + bare[1]).model_copy(update=metadata)
+    return _in_blocks(left, right, metadata)
+
+
+def _in_blocks(left: Any, right: Any, metadata: Mapping[str, Any]) -> Any:
+    calls = [*getattr(left, "tool_call_chunks", []), *getattr(right, "tool_call_chunks", [])]
+    usage = getattr(right, "usage_metadata", None) or getattr(left, "usage_metadata", None)
+    more = {"tool_call_chunks": calls, "usage_metadata": usage} if hasattr(left, "tool_call_chunks") else {}
+    fields = {"content": _content(left.content, right.content), "id": left.id or right.id, "name": left.name}
+    return type(left)(**{**_required(left), **fields, **metadata, **more})
+
+
+def _required(chunk: Any) -> dict[str, Any]:
+    return {name: getattr(chunk, name) for name in _ADDRESSES if hasattr(chunk, name)}
+
+
+def _content(left: Any, right: Any) -> Any:
+    if isinstance(left, str) and isinstance(right, str):
+        return left + right
+    return [*_blocks(left), *_blocks(right)]
 
 
 def _blocks(content: Any) -> list[Any]:
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
     return list(content)
+
+
+def _updated(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metadata in which the later value counts, except that what grows in pieces is put together."""
+    merged = dict(left)
+    for name, value in right.items():
+        held = merged.get(name)
+        if isinstance(held, Mapping) and isinstance(value, Mapping):
+            merged[name] = _updated(held, value)
+        elif name == "arguments" and isinstance(held, str) and isinstance(value, str):
+            merged[name] = held + value
+        elif value is not None:
+            merged[name] = value
+    return merged
