@@ -19,7 +19,7 @@ NAMES = {
     "AppendResult", "Applied", "BadCredentials", "Budget", "ConcurrentTurn", "ConversationChanged",
     "IdempotencyConflict", "MessagesTurn", "OnCorrupt", "OnOperation", "OnWriteError", "Operation", "OptionChanges",
     "Options", "StoreStats", "stats", "CacheStats", "TokenCounter",
-    "Outcome", "RecordTooLarge", "RetryPolicy", "Turn", "UnreadableRecord",
+    "Outcome", "RecordTooLarge", "ReplyGone", "ReplyNotStored", "RetryPolicy", "Turn", "UnreadableRecord",
     "ChatstashError", "ChatstashWarning", "ClearResult", "CommandRejected",
     "ConnectionFailed", "CorruptRecord", "Cost", "Cursor", "DatabaseError", "GatewayError", "InsecureConnectionWarning",
     "MessagesResult", "OutcomeUnknown", "OutcomeUnknownAfterBadReply", "OutcomeUnknownAfterConnectionLoss",

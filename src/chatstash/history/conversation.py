@@ -140,8 +140,8 @@ class Conversation:
 
     def prepared(self, records: Iterable[Record], idempotency_key: str | None = None) -> appends.Append:
         """Return records ready to be appended, each with a new id; raises what can be before anything is sent."""
-        if isinstance(records, Record) or not isinstance(records, Iterable):
-            raise UnstorableMessage(f"records are wanted, in a list or the like, not a {type(records).__name__}")
+        if isinstance(records, (Record, str, bytes, dict)) or not isinstance(records, Iterable):
+            raise UnstorableMessage(f"append takes a list of records, not a {type(records).__name__}", index=None)
         kept = list(records)
         most = self.options.max_stored_messages
         if most is not None and len(kept) > most:

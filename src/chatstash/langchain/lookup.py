@@ -125,10 +125,10 @@ def _mismatch(signature: inspect.Signature, names: list[str]) -> str:
     taken = [name for name, parameter in signature.parameters.items() if parameter.kind not in kinds]
     needed = [name for name in taken if signature.parameters[name].default is inspect.Parameter.empty]
     specs = ", ".join(f"ConfigurableFieldSpec(id={name!r}, annotation=str)" for name in needed or taken)
-    given = f"its one argument, {names[0]}" if len(names) == 1 else f"the arguments {', '.join(names)} by keyword"
+    given = f"one argument, {names[0]}" if len(names) == 1 else f"the arguments {', '.join(names)} by keyword"
     return (
-        f"get_session_history takes {', '.join(taken) or 'nothing'}, but each run gives it {given}: the parameters and "
-        f"the fields must be the same. Name them: history_factory_config=[{specs}], and give each in "
+        f"get_session_history takes {', '.join(taken) or 'nothing'}, but each run gives it {given}. Its parameters "
+        f"and the fields must be the same. Name them: history_factory_config=[{specs}], and give each in "
         "config['configurable']."
     )
 

@@ -28,9 +28,10 @@ def replayed(
     """
     reply = list(stored[split_output(question, stored) :])
     schema = _schema_of(runnable)
-    if keys.output is None and schema.get("type") != "object":
-        return _formed(reply, schema)
     properties = schema.get("properties", {})
+    is_message = {"content", "type"} <= set(properties)
+    if keys.output is None and (is_message or schema.get("type") != "object"):
+        return _formed(reply, schema)
     key = keys.output or next((name for name in ("output", "messages") if name in properties), None)
     key = key or next(iter(properties), "output")
     return {key: _formed(reply, properties.get(key) or {"type": "array"})}
