@@ -119,6 +119,8 @@ def _every_error() -> list[Exception]:
         errors.RecordTooLarge(1, 11, 10),
         errors.IdempotencyConflict("k", "evt"),
         errors.ConcurrentTurn("k"),
+        errors.ReplyNotStored("bad"),
+        errors.ReplyGone("evt"),
     ]
     for name in errors.__all__:
         kind = getattr(errors, name)

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
-from langchain_core.runnables import RunnableConfig, RunnableLambda
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, RemoveMessage, ToolMessage
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda, RunnablePassthrough
 from langchain_core.tools import tool
 from pydantic import BaseModel
 
-from chatstash import UpstashRedisChatMessageHistory, with_history
+from chatstash import ReplyNotStored, UpstashRedisChatMessageHistory, with_history
 from chatstash.local import LocalUpstash
 
 if int(version("langchain-core").partition(".")[0]) < 1:
     # Elsewhere a missing langchain is an error: these tests must not vanish unseen.
     pytest.skip("agents of LangChain 1 need langchain-core 1", allow_module_level=True)
 
-from langchain.agents.middleware import HumanInTheLoopMiddleware
+from langchain.agents.middleware import AgentMiddleware, HumanInTheLoopMiddleware
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.config import get_stream_writer
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 
@@ -212,6 +214,95 @@ def test_structured_output_is_stored_as_the_messages_that_gave_it(upstash: Local
     for _ in range(2):
         assert chain.invoke({"messages": "which?"}, CONFIG)["structured_response"] == City(name="Rome")
     assert [kind for kind, _ in _said(upstash)] == ["human", "ai", "tool"] * 2
+
+
+class Ok(TypedDict):
+    """A state whose messages are replaced, not merged, and have no ids."""
+
+    messages: list[Any]
+
+
+class Added(TypedDict):
+    """A state whose messages are added up, without ids."""
+
+    messages: Annotated[list[Any], operator.add]
+
+
+@pytest.mark.parametrize("state", [Ok, Added])
+@pytest.mark.parametrize("mode", [{}, {"stream_mode": "values"}, {"stream_mode": "custom"}])
+def test_the_same_said_again_and_again_is_stored_as_often_as_it_was_said(
+    upstash: LocalUpstash, state: Any, mode: dict[str, Any]
+) -> None:
+    def answer(given: Any) -> Any:
+        get_stream_writer()("progress, and no answer")
+        whole = [*given["messages"], AIMessage("ok")]
+        return {"messages": whole if state is Ok else whole[-1:]}
+
+    graph = StateGraph(state)
+    graph.add_node("answer", answer)
+    graph.add_edge(START, "answer")
+    chain = _chain(upstash, graph.compile())
+    for _ in range(3):
+        list(chain.stream({"messages": "ok"}, CONFIG, **mode))
+    assert _said(upstash) == [("human", "ok"), ("ai", "ok")] * 3
+
+
+@pytest.mark.parametrize("mode", ["values", "updates", "messages", "custom"])
+def test_the_reply_of_a_graph_may_be_a_text_in_its_state(upstash: LocalUpstash, mode: Any) -> None:
+    class Asked(TypedDict):
+        question: str
+        history: list[Any]
+        answer: str
+
+    graph = StateGraph(Asked)
+    graph.add_node("answer", lambda given: {"answer": f"{len(given['history'])} before"})
+    graph.add_edge(START, "answer")
+    keys = {"input_messages_key": "question", "history_messages_key": "history", "output_messages_key": "answer"}
+    chain = _chain(upstash, graph.compile(), **keys)
+    for _ in range(2):
+        list(chain.stream({"question": "why?"}, CONFIG, stream_mode=mode))
+    assert _said(upstash) == [("human", "why?"), ("ai", "0 before"), ("human", "why?"), ("ai", "2 before")]
+
+
+def test_an_answer_that_middleware_takes_back_is_not_stored(upstash: LocalUpstash) -> None:
+    class Guarding(AgentMiddleware):
+        def after_model(self, state: Any, runtime: Any) -> Any:
+            message = state["messages"][-1]
+            blocked = [RemoveMessage(message.id), AIMessage("No.")]
+            return None if message.tool_calls else {"messages": blocked}
+
+    chain = _chain(upstash, create_agent(Scripted(), [weather], middleware=[Guarding()]))
+    for _ in range(2):
+        list(chain.stream({"messages": "weather?"}, CONFIG))
+    assert _said(upstash) == [*WHOLE, ("ai", "No.")] * 2
+
+
+class Shouting(Runnable[Any, Any]):
+    """Passes on the text of an agent in a form of its own."""
+
+    def invoke(self, input: Any, config: Any = None, **kwargs: Any) -> str:  # noqa: A002
+        return str(agent().invoke(input, config)["messages"][-1].content).upper()
+
+    def stream(self, input: Any, config: Any = None, **kwargs: Any) -> Any:  # noqa: A002
+        for chunk, _ in agent().stream(input, config, stream_mode="messages"):
+            if isinstance(chunk, AIMessageChunk) and chunk.text:
+                yield str(chunk.text).upper()
+
+
+def test_what_was_shown_counts_and_not_what_an_agent_within_said(upstash: LocalUpstash) -> None:
+    chain = _chain(upstash, Shouting())
+    chain.invoke({"messages": "weather?"}, CONFIG)
+    list(chain.stream({"messages": "weather?"}, CONFIG))
+    parts = chain.stream({"messages": "weather?"}, CONFIG)
+    assert [next(parts), next(parts)] == ["IT", " IS"]
+    parts.close()
+    answers = [text for kind, text in _said(upstash) if kind == "ai"]
+    assert answers == ["IT IS SUNNY TODAY.", "IT IS SUNNY TODAY.", "IT IS"]
+
+
+def test_an_output_that_repeats_its_input_beside_an_answer_is_told(upstash: LocalUpstash) -> None:
+    with pytest.raises(ReplyNotStored, match="output_messages_key"):
+        _chain(upstash, RunnablePassthrough.assign(answer=lambda _: "so.")).invoke({"messages": "why?"}, CONFIG)
 
 
 # Readers who stop

@@ -45,7 +45,7 @@ return {{1, ran, held, found}}
 def stored_for(key: str, idempotency_key: str) -> Op[list[Record] | None]:
     """Return the records that were appended with an idempotency key, oldest first; one request.
 
-    One command where the key was not used; else three, and one more for each hundred records that came since.
+    Two commands where the key was not used; else four, and one more for each hundred records that came since.
 
     Args:
         key: The conversation's key.

@@ -9,8 +9,8 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 
 from chatstash.langchain.alignment import rewritten, split_input, split_output
-from chatstash.langchain.parts import added_up
-from chatstash.langchain.recorder import RunRecorder, call_ids, finished_calls
+from chatstash.langchain.parts import added_up, messages_among
+from chatstash.langchain.recorder import GraphRun, RunRecorder, trimmed_calls
 from chatstash.langchain.shapes import Keys, input_messages, is_resumption, output_messages
 from chatstash.langchain.stopped import begun, shown_state, stopped_messages
 
@@ -68,6 +68,26 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class Output:
+    """The output of a run.
+
+    Attributes:
+        value: What it gave back, or the parts of its stream added up.
+        of_graph: Whether a graph gave it, whose stream has parts of its own kind.
+        parts: The parts of its stream; None where it gave back a value.
+    """
+
+    value: Any
+    of_graph: bool = False
+    parts: Sequence[Any] | None = None
+
+    @property
+    def messages(self) -> list[BaseMessage]:
+        """The messages that the parts hold, of whatever shape they are."""
+        return messages_among(self.parts or [])
+
+
+@dataclass(frozen=True, slots=True)
 class Exchange:
     """A question asked after a conversation.
 
@@ -83,82 +103,75 @@ class Exchange:
     before: list[BaseMessage]
     asked: list[BaseMessage]
 
-    def ended(self, output: Any, run: RunRecorder, *, as_rewritten: bool = False) -> list[BaseMessage]:
+    def ended(self, output: Output, run: RunRecorder, *, as_rewritten: bool = False) -> list[BaseMessage]:
         """Return the new messages of a turn whose reply is whole.
 
         Of an output that repeats what the runnable was given, as an agent's does, only what follows it is new.
 
         Args:
-            output: What the runnable gave back, or the parts of its stream added up.
+            output: What the runnable gave back.
             run: What was recorded of the run.
             as_rewritten: Whether the question is stored as the output has it, where that is another form.
 
         Raises:
             ValueError: The output is none of the shapes permitted.
         """
-        held = self._held(output, run)
+        held, graph = self._held(output, run)
         if isinstance(held, (str, BaseMessage)):
             return [*self.asked, *output_messages(held)]
         messages = output_messages(held)
-        known = self._known(run)
-        start = split_output(known, messages, run.fresh(known))
+        known = self._known(graph)
+        fresh = run.fresh(known)
+        start = split_output(known, messages, fresh)
         asked = rewritten(self.asked, messages[:start]) if as_rewritten else self.asked
-        return [*asked, *self._trimmed(run, known, messages[start:]), *messages[start:]]
+        said = messages[start:]
+        return [*asked, *(trimmed_calls(graph, said, fresh) if graph else []), *said]
 
-    def stopped(self, parts: Sequence[Any], run: RunRecorder, *, as_rewritten: bool = False) -> list[BaseMessage]:
+    def stopped(
+        self, parts: Sequence[Any], run: RunRecorder, *, of_graph: bool = False, as_rewritten: bool = False
+    ) -> list[BaseMessage]:
         """Return the new messages of a turn whose reply was stopped; none where the reply had not begun.
 
         Args:
             parts: The parts of the stream that were shown.
             run: What was recorded of the run until it was stopped.
+            of_graph: Whether they are those of a graph.
             as_rewritten: As of `ended`.
         """
-        known = self._known(run)
-        if run.graph is None:
-            messages = self._begun(parts)
-        else:
-            messages = shown_state(run.graph, self.keys.output, parts, run.unfinished())
+        messages = [] if of_graph else self._begun(parts)
+        graph = None if messages else run.graph
+        if graph is not None:
+            messages = shown_state(graph, self.keys.output, parts, run.unfinished())
+        known = self._known(graph)
         start = split_output(known, messages, run.fresh(known))
         asked = rewritten(self.asked, messages[:start]) if as_rewritten else self.asked
         kept = stopped_messages(messages[start:])
         return [*asked, *kept] if kept else []
 
-    def _held(self, output: Any, run: RunRecorder) -> Any:
-        """Return what an output has at the key of the reply, or that of the graph that answered."""
-        graph = None if run.graph is None else run.graph.output
-        if run.is_graph and isinstance(graph, Mapping):
-            return self._at_key(graph)
+    def _held(self, output: Output, run: RunRecorder) -> tuple[Any, GraphRun | None]:
+        """Return what an output has at the key of the reply, and the graph whose output it is, if it is one's."""
+        graph = run.graph if run.graph is not None and run.graph.output is not None else None
+        if graph is not None and output.of_graph and output.parts is not None:
+            return self._at_key(graph.output, graph), graph
         try:
-            held = self._at_key(output)
-            output_messages(held)
+            held = self._at_key(output.value, graph)
+            said = output_messages(held)
         except ValueError:
-            if graph is None:
+            if graph is None and not output.messages:
                 raise
-            return self._at_key(graph)
-        return held
+            said = []
+        if said or (graph is None and not output.messages):
+            return held, graph if output.of_graph else None
+        return (output.messages, None) if graph is None else (self._at_key(graph.output, graph), graph)
 
-    def _at_key(self, output: Any) -> Any:
-        return output[self.keys.output_key_of(output)] if isinstance(output, dict) else output
+    def _at_key(self, output: Any, graph: GraphRun | None) -> Any:
+        is_state = graph is not None
+        return output[self.keys.output_key_of(output, is_state=is_state)] if isinstance(output, dict) else output
 
-    def _known(self, run: RunRecorder) -> list[BaseMessage]:
-        """Return what the run was given: with the ids that a graph gave them, and what its checkpointer had kept."""
-        given = None if run.graph is None else run.graph.given(self.keys.output)
+    def _known(self, graph: GraphRun | None) -> list[BaseMessage]:
+        """Return what was given: by a graph's account with the ids it gave them, and what its checkpointer had kept."""
+        given = None if graph is None else graph.given(self.keys.output)
         return given or [*self.before, *self.asked]
-
-    def _trimmed(
-        self, run: RunRecorder, known: Sequence[BaseMessage], said: Sequence[BaseMessage]
-    ) -> list[BaseMessage]:
-        """Return the calls of this run, and their results, that the graph trimmed from its state meanwhile."""
-        if run.graph is None:
-            return []
-        fresh = run.fresh(known)
-        ids = {message.id for message in said}
-        copied = {(message.type, name) for message in said if message.id not in fresh for name in call_ids(message)}
-        return [
-            call
-            for call in finished_calls(message for message in run.graph.emitted() if message.id in fresh)
-            if call.id not in ids and copied.isdisjoint((call.type, name) for name in call_ids(call))
-        ]
 
     def _begun(self, parts: Sequence[Any]) -> list[BaseMessage]:
         output = added_up(parts)

@@ -368,7 +368,7 @@ class UpstashRedisChatMessageHistory(_Base):
     def stored_for(self, idempotency_key: str) -> list[BaseMessage] | None:
         """Return the messages that were added with an idempotency key: the answer to an event delivered again.
 
-        One request. One command where the key was not used; else three, and one more for each hundred messages added
+        One request. Two commands where the key was not used; else four, and one more for each hundred messages added
         since.
 
         Args:

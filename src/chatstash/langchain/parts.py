@@ -18,6 +18,7 @@ from langchain_core.runnables import AddableDict
 
 _log = logging.getLogger("chatstash")
 
+_DEEPEST = 6
 _ADDRESSES = ("role", "tool_call_id")
 _METADATA = ("additional_kwargs", "response_metadata")
 
@@ -164,3 +165,31 @@ def _updated(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any
         elif value is not None:
             merged[name] = value
     return merged
+
+
+def messages_among(parts: Iterable[Any]) -> list[BaseMessage]:
+    """Return the messages that parts hold, of whatever shape they are; the chunks of each, by its id, put together."""
+    found: dict[Any, list[BaseMessage]] = {}
+    for part in parts:
+        for message in messages_in(part):
+            is_chunk = isinstance(message, BaseMessageChunk)
+            found.setdefault(message.id or (type(message) if is_chunk else id(message)), []).append(message)
+    return [message for each in found.values() for message in _messages(each)]
+
+
+def messages_in(value: Any, depth: int = 0) -> Iterator[BaseMessage]:
+    """Yield the messages that a value holds: in lists, tuples and dicts, and in langgraph's commands."""
+    if isinstance(value, BaseMessage):
+        yield value
+    elif depth < _DEEPEST:
+        for held in _held_by(value):
+            yield from messages_in(held, depth + 1)
+
+
+def _held_by(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return list(value.values())
+    if isinstance(value, (list, tuple)):
+        return value
+    update = None if isinstance(value, (str, bytes)) else getattr(value, "update", None)
+    return [update] if isinstance(update, (Mapping, list, tuple)) else []

@@ -8,18 +8,19 @@ is in: https://docs.langchain.com/oss/python/langgraph/streaming.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, BaseMessage, BaseMessageChunk, RemoveMessage, ToolMessage
 
+from chatstash.langchain.parts import messages_in
+
 NAMESPACE = "langgraph_checkpoint_ns"
 """Where the metadata of a run name the checkpoint namespace of the node it is in."""
 
 _ALL = "__remove_all__"
-_DEEPEST = 6
 
 
 class GraphRun:
@@ -81,11 +82,6 @@ class RunRecorder(BaseCallbackHandler):
         """The graph that answered: the last that was run by the run itself, and not by a node; None for none."""
         return next(reversed(self._graphs.values()), None)
 
-    @property
-    def is_graph(self) -> bool:
-        """Whether the run is that of a graph."""
-        return self._root in self._graphs
-
     def fresh(self, known: Iterable[BaseMessage]) -> set[str]:
         """Return the ids of the messages that were made in this run, less those of known messages."""
         return {message.id for message in self.made if message.id} - {message.id for message in known if message.id}
@@ -145,24 +141,6 @@ class RunRecorder(BaseCallbackHandler):
         self.made += messages_in(output)
 
 
-def messages_in(value: Any, depth: int = 0) -> Iterator[BaseMessage]:
-    """Yield the messages that a value holds: in lists, tuples and dicts, and in langgraph's commands."""
-    if isinstance(value, BaseMessage):
-        yield value
-    elif depth < _DEEPEST:
-        for held in _held_by(value):
-            yield from messages_in(held, depth + 1)
-
-
-def _held_by(value: Any) -> Iterable[Any]:
-    if isinstance(value, Mapping):
-        return list(value.values())
-    if isinstance(value, (list, tuple)):
-        return value
-    update = None if isinstance(value, (str, bytes)) else getattr(value, "update", None)
-    return [update] if isinstance(update, (Mapping, list, tuple)) else []
-
-
 def _merged(messages: list[BaseMessage], update: Sequence[BaseMessage]) -> list[BaseMessage]:
     for message in update:
         if isinstance(message, RemoveMessage):
@@ -187,3 +165,20 @@ def finished_calls(messages: Iterable[BaseMessage]) -> list[BaseMessage]:
     callers = [message for message in each if isinstance(message, AIMessage) and results.issuperset(call_ids(message))]
     called = {name for message in callers for name in call_ids(message)}
     return [message for message in each if call_ids(message) and called.issuperset(call_ids(message))]
+
+
+def trimmed_calls(graph: GraphRun, said: Sequence[BaseMessage], fresh: Collection[str]) -> list[BaseMessage]:
+    """Return the calls that were made in a run, and their results, that its graph trimmed from its state meanwhile.
+
+    Args:
+        graph: The graph.
+        said: The messages of its output that are new.
+        fresh: The ids of what models and tools made in the run.
+    """
+    ids = {message.id for message in said}
+    copied = {(message.type, name) for message in said if message.id not in fresh for name in call_ids(message)}
+    return [
+        call
+        for call in finished_calls(message for message in graph.emitted() if message.id in fresh)
+        if call.id not in ids and copied.isdisjoint((call.type, name) for name in call_ids(call))
+    ]

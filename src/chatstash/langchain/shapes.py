@@ -56,26 +56,29 @@ class Keys:
         others = {name: held for name, held in value.items() if name != self.history}
         return _key_in(others, self.input, "input")
 
-    def output_key_of(self, value: dict[Any, Any]) -> Any:
+    def output_key_of(self, value: dict[Any, Any], *, is_state: bool = False) -> Any:
         """Return the key of a dict at which the reply is.
+
+        Args:
+            value: The dict.
+            is_state: Whether it is the state of a graph, whose messages are at `messages` unless a key is given.
 
         Raises:
             ValueError: There is none.
         """
-        return _key_in(value, self.output, "output")
+        return _STATE if is_state and self.output is None and _STATE in value else _key_in(value, self.output, "output")
 
 
 def _key_in(value: dict[Any, Any], given: str | None, usual: str) -> Any:
     if given is None and len(value) == 1:
         return next(iter(value))
-    keys = [usual, _STATE] if given is None else [given]
-    for key in keys:
-        if key in value:
-            return key
-    raise ValueError(
-        f"the {usual} is a dict without the key {keys[0]!r}, but with {sorted(map(str, value))}; "
-        f"say with {usual}_messages_key= where its messages are. Nothing was stored."
-    )
+    key = usual if given is None else given
+    if key not in value:
+        raise ValueError(
+            f"the {usual} is a dict without the key {key!r}, but with {sorted(map(str, value))}; "
+            f"say with {usual}_messages_key= where its messages are. Nothing was stored."
+        )
+    return key
 
 
 def input_messages(value: Any) -> list[BaseMessage]:
@@ -119,6 +122,14 @@ def is_resumption(value: Any) -> bool:
     """Tell whether an input is langgraph's `Command`, which resumes a graph that waits for a person."""
     kind = type(value)
     return kind.__name__ == "Command" and kind.__module__.partition(".")[0] == "langgraph"
+
+
+def is_graph(runnable: Any) -> bool:
+    """Tell whether what answers is a graph of langgraph, as an agent is: itself, wrapped, or as the last step."""
+    for name in ("bound", "runnable", "last"):
+        if (inner := getattr(runnable, name, None)) is not None:
+            return is_graph(inner)
+    return any(kind.__module__.startswith("langgraph.pregel") for kind in type(runnable).__mro__)
 
 
 def interrupted(message: BaseMessage, text: str) -> AIMessage:

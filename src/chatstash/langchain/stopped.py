@@ -15,8 +15,8 @@ from langchain_core.messages import (
 )
 
 from chatstash.langchain.alignment import text_of
-from chatstash.langchain.parts import added_up
-from chatstash.langchain.recorder import NAMESPACE, GraphRun, finished_calls, messages_in
+from chatstash.langchain.parts import added_up, messages_in
+from chatstash.langchain.recorder import NAMESPACE, GraphRun, finished_calls
 from chatstash.langchain.shapes import interrupted
 
 

@@ -14,13 +14,14 @@ from langchain_core.runnables.config import merge_configs, patch_config
 
 from chatstash.errors import IdempotencyConflict, ReplyGone, ReplyNotStored
 from chatstash.history.keys import checked_idempotency_key
-from chatstash.langchain.exchange import Exchange, Question
+from chatstash.langchain.exchange import Exchange, Output, Question
 from chatstash.langchain.failed_writes import reply_attached
 from chatstash.langchain.history import UpstashRedisChatMessageHistory
 from chatstash.langchain.lookup import HistoryLookup, MessageHistory
+from chatstash.langchain.parts import added_up
 from chatstash.langchain.recorder import RunRecorder
 from chatstash.langchain.replay import replayed
-from chatstash.langchain.shapes import Keys
+from chatstash.langchain.shapes import Keys, is_graph
 
 T = TypeVar("T")
 
@@ -128,20 +129,27 @@ class Turn:
 
     def end(self, output: Any) -> Steps[Any]:
         """Append the turn; return its reply: the output, or what another delivery of the event stored meanwhile."""
-        return (yield from self._stored(output, partial(self._ended, output)))
+        done = Output(output, is_graph(self._runnable))
+        return (yield from self._stored(output, partial(self._ended, done)))
+
+    def end_stream(self, parts: Sequence[Any]) -> Steps[Any]:
+        """Append the turn of a stream as `end` does."""
+        done = Output(added_up(parts), is_graph(self._runnable), parts)
+        return (yield from self._stored(done.value, partial(self._ended, done)))
 
     def stopped(self, parts: Sequence[Any]) -> list[BaseMessage]:
         """Return what to keep of a turn whose reader stopped after these parts of a stream."""
         if not self._choices.keep_partial:
             return []
-        return self._exchange.stopped(parts, self._run, as_rewritten=self._choices.store_rewritten)
+        of_graph, as_rewritten = is_graph(self._runnable), self._choices.store_rewritten
+        return self._exchange.stopped(parts, self._run, of_graph=of_graph, as_rewritten=as_rewritten)
 
     def keep(self, parts: Sequence[Any], kept: list[BaseMessage]) -> Steps[None]:
         """Append what is kept of a turn whose reader stopped."""
         if kept:
             yield from self._stored(list(parts), lambda: kept)
 
-    def _ended(self, output: Any) -> list[BaseMessage]:
+    def _ended(self, output: Output) -> list[BaseMessage]:
         try:
             return self._exchange.ended(output, self._run, as_rewritten=self._choices.store_rewritten)
         except ValueError as error:
