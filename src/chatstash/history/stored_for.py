@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from chatstash.errors import UnreadableRecord
 from chatstash.history.appends import marker_key
+from chatstash.history.identity import LUA, identity
 from chatstash.history.keys import checked_idempotency_key
 from chatstash.history.lists import counts, expect, run_script
 from chatstash.history.reads import entries_of
@@ -17,26 +17,24 @@ from chatstash.rest.commands import KEY_LOCKING, Effect
 from chatstash.rest.ops import Op
 
 # By a script, for a plain read might be answered by a replica that lags. KEYS: the conversation, the marker. Answers
-# [whether the marker is set, commands, its value, records newest first]. Looking for records ends with the first of the
-# batch: its id stands at the record's end, where only a generation may follow.
-_STORED = f"""{KEY_LOCKING}
+# [whether the marker is set, commands, its value, records newest first]; looking ends with the first of the batch. A
+# look at a record's end is cheaper than a pattern.
+_STORED = f"""{KEY_LOCKING}{LUA}
 local held = redis.call('GET', KEYS[2])
 if not held then return {{0, 1, '', {{}}}} end
-local ran, found, first = 2, {{}}, false
-local batch = string.match(held, ':(.*)$')
-local id = '"rid":"' .. batch .. '.'
-local at_end = '"rid":"' .. string.gsub(batch, '%-', '%%-') .. '%.0/%d+"}}$'
-local with_generation = '"rid":"' .. string.gsub(batch, '%-', '%%-') .. '%.0/%d+","g":%d+}}$'
+local ran, found, ended = 2, {{}}, false
+local batch = string.match(held, ':(.*)$') or ''
 local length = redis.call('LLEN', KEYS[1])
 for from = 0, length - 1, 100 do
   ran = ran + 1
   for _, record in ipairs(redis.call('LRANGE', KEYS[1], from, from + 99)) do
-    if string.find(record, id, 1, true) then
+    local id = string.find(record, batch, -90, true) and identity(record) or ''
+    if string.find(id, batch .. '.', 1, true) == 1 then
       found[#found + 1] = record
-      first = first or string.find(record, at_end) or string.find(record, with_generation)
+      ended = ended or string.find(id, batch .. '.0/', 1, true) == 1
     end
   end
-  if first then break end
+  if ended then break end
 end
 return {{1, ran, held, found}}
 """
@@ -66,11 +64,12 @@ def stored_for(key: str, idempotency_key: str) -> Op[list[Record] | None]:
     _, _, value, newest_first = answer
     batch = expect(bytes, value, Effect.IDEMPOTENT).decode("ascii", "replace").partition(":")[2]
     stored = [expect(bytes, raw, Effect.IDEMPOTENT) for raw in expect(list, newest_first, Effect.IDEMPOTENT)]
-    return _each_once(entries_of(stored, key), batch)
+    return _each_once(stored, batch, key)
 
 
-def _each_once(newest_first: Iterable[Record | UnreadableRecord], batch: str) -> list[Record]:
-    """Return the records of a batch, oldest first; of duplicates, the oldest."""
-    records = [entry for entry in newest_first if isinstance(entry, Record)]
-    by_position = {record.rid.position: record for record in records if record.rid and record.rid.batch == batch}
-    return [by_position[position] for position in sorted(by_position)]
+def _each_once(newest_first: Iterable[bytes], batch: str, key: str) -> list[Record]:
+    """Return the records of a batch, oldest first; of duplicates, the oldest. What cannot be read is left out."""
+    stored = {identity(raw): raw for raw in newest_first}
+    entries = entries_of(list(stored.values()), key)
+    records = [entry for entry in entries if isinstance(entry, Record) and entry.rid and entry.rid.batch == batch]
+    return sorted(records, key=lambda record: record.rid.position if record.rid else 0)
