@@ -100,12 +100,17 @@ def test_several_calls_in_a_turn_are_stored_though_middleware_trims_them_meanwhi
     assert calls == [message.tool_call_id for message in stored if isinstance(message, ToolMessage)]
 
 
-def test_a_question_that_middleware_redacts_is_stored_redacted_if_that_is_wanted(upstash: LocalUpstash) -> None:
-    chain = _chain(upstash, agent("pii"), store_rewritten=True)
+@pytest.mark.parametrize("middleware", MIDDLEWARE)
+def test_a_question_that_middleware_rewrites_is_stored_rewritten_if_that_is_wanted(
+    upstash: LocalUpstash, middleware: str
+) -> None:
+    chain = _chain(upstash, agent(middleware), store_rewritten=True)
     for question in QUESTIONS:
         chain.invoke({"messages": question}, CONFIG)
+    forms = {"pii": "[REDACTED_EMAIL]", "all": "[REDACTED_EMAIL]", "copies": "ann{n} at example.org"}
+    address = forms.get(middleware, "ann{n}@example.org")
     questions = [text for kind, text in _said(upstash) if kind == "human"]
-    assert questions == [f"What is the weather {n}? Write to [REDACTED_EMAIL]" for n in range(5)]
+    assert questions == [f"What is the weather {n}? Write to {address.format(n=n)}" for n in range(5)]
 
 
 @pytest.mark.parametrize("way", ["invoke", "stream {'stream_mode': 'messages'}", "astream_events"])

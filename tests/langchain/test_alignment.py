@@ -133,7 +133,7 @@ def test_what_is_known_to_be_made_in_the_run_is_new_though_it_was_said_before() 
     assert split_output(known, output, {"f"}) == 1
 
 
-def test_long_transcripts_are_compared_in_reasonable_time() -> None:
+def test_of_long_transcripts_the_ends_are_compared() -> None:
     transcript = [message for at in range(500) for message in _m(f"h:{at}", f"a:{at}")]
     other = [message for at in range(500) for message in _m(f"h:x{at}", f"a:y{at}")]
     assert split_input(transcript, [*transcript, HumanMessage("new")]).asked == [HumanMessage("new")]

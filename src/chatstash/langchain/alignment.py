@@ -7,11 +7,11 @@ trims. So a transcript is compared from its end backwards, and one message that 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, RemoveMessage, ToolMessage
 
 _MOST_COMPARED = 50
 """How many messages are compared for each place at which a transcript may end; more are no further evidence."""
@@ -26,6 +26,9 @@ def split_input(known: Sequence[BaseMessage], given: Sequence[BaseMessage]) -> S
         known: The conversation as it was read: all of it, or a window.
         given: The input's messages.
     """
+    if len(given) == 1:
+        is_last = bool(known) and given[0].id is not None and given[0].id == known[-1].id
+        return Split([], [] if is_last else list(given))
     views, given_views = _views(known), _views(given)
     end = _repeated(views, given_views)
     prompts = {view.said for view in views if view.role == "system"}
@@ -63,26 +66,36 @@ def split_output(known: Sequence[BaseMessage], output: Sequence[BaseMessage], fr
         fresh: The ids of messages that are known to have been made in this run.
     """
     first_fresh = next((at for at, message in enumerate(output) if message.id in fresh), len(output))
-    views = _views(output)
-    end = _given_back(_views(known), views[:first_fresh])
+    has_ids = len(known) <= first_fresh and all(map(_same_id, known, output))
+    end = len(known) if has_ids else _given_back(_views(known), _views(output[:first_fresh]))
     # Between the question and the first answer stands what was added for the model: context, a summary.
-    return next((at for at in range(end, len(views)) if views[at].answers), end)
+    return next((at for at in range(end, len(output)) if _role(output[at]) in _ANSWERS), end)
 
 
-def rewritten(asked: Sequence[BaseMessage], output: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """Return the question in the form that the output has it in, message by message; as asked where it has none.
+def rewritten(
+    asked: Sequence[BaseMessage], output: Sequence[BaseMessage], emitted: Sequence[BaseMessage] = ()
+) -> list[BaseMessage]:
+    """Return the question in the form that a run gave it, message by message; as asked where it gave it none.
 
     Args:
         asked: The messages of the question.
         output: The messages of the output before the new ones.
+        emitted: What a graph's nodes gave back.
     """
-    left, found = list(output), []
+    by_id = {message.id: message for message in (*emitted, *output) if message.id and _is_said(message)}
+    left, found = [message for message in output if _is_said(message)], []
     for message in reversed(asked):
+        # Without ids, the last of its role stands for it.
         at = next((at for at in reversed(range(len(left))) if _role(left[at]) == _role(message)), None)
-        by_id = next((at for at in reversed(range(len(left))) if message.id and left[at].id == message.id), at)
-        found.append(message if by_id is None else left[by_id])
-        left = left if by_id is None else left[:by_id]
+        same_role = message if at is None else left[at]
+        left = left if at is None else left[:at]
+        found.append(by_id.get(message.id, same_role) if message.id else same_role)
     return found[::-1]
+
+
+def _is_said(message: BaseMessage) -> bool:
+    # LangChain marks what its middleware puts in place of messages.
+    return not isinstance(message, RemoveMessage) and "lc_source" not in message.additional_kwargs
 
 
 @dataclass(slots=True)
@@ -110,6 +123,10 @@ class _Match:
     @property
     def equal(self) -> int:
         return self.ids + self.exact
+
+
+def _same_id(message: BaseMessage, other: BaseMessage) -> bool:
+    return message.id is not None and message.id == other.id
 
 
 def _repeated(known: Sequence[_View], given: Sequence[_View]) -> int:
@@ -161,7 +178,20 @@ def _is_given_back(match: _Match, output: Sequence[_View]) -> bool:
 def _matches(known: Sequence[_View], given: Sequence[_View]) -> list[_Match]:
     """Compare each part of a transcript, from its beginning to some message, with the end of what is known."""
     marks = {mark for message in known for mark in message.marks}
-    return [_matched(known, given, end, marks) for end in range(1, len(given) + 1)]
+    return [_matched(known, given, end, marks) for end in _ends(known, given)]
+
+
+def _ends(known: Sequence[_View], given: Sequence[_View]) -> Iterable[int]:
+    """Return where a transcript may end; of a long one, where one of its last two messages is among the newest known.
+
+    Without that, comparing would take time with the square of its length.
+    """
+    ends = range(1, len(given) + 1)
+    if len(given) <= 2 * _MOST_COMPARED:
+        return ends
+    newest = {mark for message in known[-_MOST_COMPARED:] for mark in message.marks}
+    found = [not newest.isdisjoint(message.marks) for message in given]
+    return [end for end in ends if found[end - 1] or (end > 1 and found[end - 2])]
 
 
 def _matched(known: Sequence[_View], given: Sequence[_View], end: int, marks: set[Any]) -> _Match:

@@ -123,7 +123,8 @@ class Exchange:
         known = self._known(graph)
         fresh = run.fresh(known)
         start = split_output(known, messages, fresh)
-        asked = rewritten(self.asked, messages[:start]) if as_rewritten else self.asked
+        emitted = graph.emitted() if graph else []
+        asked = rewritten(self.asked, messages[:start], emitted) if as_rewritten else self.asked
         said = messages[start:]
         return [*asked, *(trimmed_calls(graph, said, fresh) if graph else []), *said]
 
@@ -144,7 +145,8 @@ class Exchange:
             messages = shown_state(graph, self.keys.output, parts, run.unfinished())
         known = self._known(graph)
         start = split_output(known, messages, run.fresh(known))
-        asked = rewritten(self.asked, messages[:start]) if as_rewritten else self.asked
+        emitted = graph.emitted() if graph else []
+        asked = rewritten(self.asked, messages[:start], emitted) if as_rewritten else self.asked
         kept = stopped_messages(messages[start:])
         return [*asked, *kept] if kept else []
 

@@ -17,6 +17,10 @@ from langchain_core.messages import (
     convert_to_messages,
     message_chunk_to_message,
 )
+from langchain_core.runnables import Runnable
+
+_DEEPEST = 20
+"""How many wrappers of a runnable are looked through."""
 
 _WANTED = "a str, a message, or a list or tuple of messages"
 
@@ -124,11 +128,14 @@ def is_resumption(value: Any) -> bool:
     return kind.__name__ == "Command" and kind.__module__.partition(".")[0] == "langgraph"
 
 
-def is_graph(runnable: Any) -> bool:
+def is_graph(runnable: Runnable[Any, Any]) -> bool:
     """Tell whether what answers is a graph of langgraph, as an agent is: itself, wrapped, or as the last step."""
-    for name in ("bound", "runnable", "last"):
-        if (inner := getattr(runnable, name, None)) is not None:
-            return is_graph(inner)
+    for _ in range(_DEEPEST):
+        parts = (getattr(runnable, name, None) for name in ("bound", "runnable", "default", "last"))
+        inner = next((part for part in parts if isinstance(part, Runnable)), None)
+        if inner is None:
+            break
+        runnable = inner
     return any(kind.__module__.startswith("langgraph.pregel") for kind in type(runnable).__mro__)
 
 
