@@ -19,7 +19,7 @@ NAMES = {
     "AppendResult", "Applied", "BadCredentials", "Budget", "ConcurrentTurn", "ConversationChanged",
     "IdempotencyConflict", "MessagesTurn", "OnCorrupt", "OnOperation", "OnWriteError", "Operation", "OptionChanges",
     "Options", "StoreStats", "stats", "CacheStats", "TokenCounter", "StartOn", "ToolCalls",
-    "Outcome", "RecordTooLarge", "RetryPolicy", "Turn", "UnreadableRecord",
+    "Outcome", "RecordTooLarge", "ReplyGone", "ReplyNotStored", "RetryPolicy", "Turn", "UnreadableRecord",
     "ChatstashError", "ChatstashWarning", "ClearResult", "CommandRejected",
     "ConnectionFailed", "CorruptRecord", "Cost", "Cursor", "DatabaseError", "GatewayError", "InsecureConnectionWarning",
     "MessagesResult", "OutcomeUnknown", "OutcomeUnknownAfterBadReply", "OutcomeUnknownAfterConnectionLoss",
@@ -127,6 +127,8 @@ def _every_error() -> list[Exception]:
         errors.RecordTooLarge(1, 11, 10),
         errors.IdempotencyConflict("k", "evt"),
         errors.ConcurrentTurn("k"),
+        errors.ReplyNotStored("bad"),
+        errors.ReplyGone("evt"),
     ]
     for name in errors.__all__:
         kind = getattr(errors, name)

@@ -56,10 +56,18 @@ def errors(error: OutcomeUnknown | RequestTimeout) -> tuple[int | None, str | No
     return error.status, error.server_text
 
 
+async def find(session_id: str) -> UpstashRedisChatMessageHistory:
+    history = UpstashRedisChatMessageHistory(session_id)
+    stored: list[BaseMessage] | None = await history.astored_for("evt")
+    print(stored)
+    return history
+
+
 def chain(error_seen: list[Exception]) -> Runnable[str, str]:
     model = FakeListChatModel(responses=["a"])
     theirs: BaseChatMessageHistory = UpstashRedisChatMessageHistory("s", on_write_error=error_seen.append)
     with_history(model, UpstashRedisChatMessageHistory, keep_partial=False)
+    with_history(model, find, on_write_failure="return", store_rewritten=True)
     with_history(model, lambda session_id: UpstashRedisChatMessageHistory(session_id, ttl=60))
     return with_history(model, lambda: theirs, input_messages_key="question") | str
 

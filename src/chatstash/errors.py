@@ -27,6 +27,8 @@
     ├── RecordTooLarge                one message alone is over the size of a request (also a ValueError)
     ├── IdempotencyConflict           an idempotency key that was used for other messages (also a ValueError)
     ├── ConcurrentTurn                others appended during a guarded turn; brings what they appended
+    ├── ReplyNotStored                a reply that `with_history` cannot store; brings it (also a ValueError)
+    ├── ReplyGone                     an event was answered before, and the answer is no longer stored
     └── StoreClosed                   a store used after its close() (also a RuntimeError)
 
     ChatstashWarning (UserWarning)
@@ -70,6 +72,8 @@ __all__ = [
     "RateLimited",
     "ReadOnlyToken",
     "RecordTooLarge",
+    "ReplyGone",
+    "ReplyNotStored",
     "RequestTimeout",
     "RequestTooLarge",
     "ServerError",
@@ -108,7 +112,13 @@ class Outcome(enum.Enum):
 
 
 class ChatstashError(Exception):
-    """Base of everything chatstash raises about data or the database."""
+    """Base of everything chatstash raises about data or the database.
+
+    Attributes:
+        reply: The output of the run whose turn could not be stored, where `with_history` raises; else None.
+    """
+
+    reply: Any = None
 
 
 class DatabaseError(ChatstashError):
@@ -395,11 +405,11 @@ class UnstorableMessage(ChatstashError, TypeError):
     """A message that cannot be stored so that it can be read back. Nothing was sent.
 
     Attributes:
-        index: The message's index in the sequence given.
+        index: The message's index in the sequence given; None where what was given is no sequence of messages.
         path: Where the value is within the message, as in `additional_kwargs['when']`; empty for the message itself.
     """
 
-    def __init__(self, reason: str, *, index: int = 0, path: str = "") -> None:
+    def __init__(self, reason: str, *, index: int | None = 0, path: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
         self.index = index
@@ -407,7 +417,8 @@ class UnstorableMessage(ChatstashError, TypeError):
 
     def __str__(self) -> str:
         where = f" at {self.path}" if self.path else ""
-        return _one_line(f"Message {self.index}{where}: {self.reason}. No message was sent or stored.")
+        which = "" if self.index is None else f"Message {self.index}{where}: "
+        return _one_line(f"{which}{self.reason}. No message was sent or stored.")
 
 
 class RecordTooLarge(ChatstashError, ValueError):
@@ -475,6 +486,32 @@ class ConcurrentTurn(ChatstashError):
             f"The conversation {self.key!r} was changed by others during this turn ({len(self.records)} new records). "
             "Nothing was stored by this turn. Look at what is new, in the error's records or messages, and take the "
             "turn again."
+        )
+
+
+class ReplyNotStored(ChatstashError, ValueError):
+    """A run of `with_history` gave a reply that cannot be stored; `reply` has it. Nothing was stored.
+
+    Its form is none that messages can be made of, or the history failed with an error that cannot carry the reply;
+    that error is then the cause.
+    """
+
+
+class ReplyGone(ChatstashError):
+    """An event was answered before, and its messages were trimmed or cleared since. Nothing was asked or stored.
+
+    Attributes:
+        idempotency_key: The key of the event.
+    """
+
+    def __init__(self, idempotency_key: str) -> None:
+        super().__init__(idempotency_key)
+        self.idempotency_key = idempotency_key
+
+    def __str__(self) -> str:
+        return (
+            f"The event {self.idempotency_key!r} was answered before, and its messages were trimmed or cleared since. "
+            "The model was not asked again, and nothing was stored. To answer it anew, use another idempotency_key."
         )
 
 

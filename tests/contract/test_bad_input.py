@@ -16,6 +16,7 @@ from chatstash import (
     BadCredentials,
     CorruptRecord,
     InsecureConnectionWarning,
+    Record,
     RecordTooLarge,
     Store,
     UnstorableMessage,
@@ -39,6 +40,32 @@ def test_a_session_id_that_cannot_be_one(session_id: Any) -> None:
         UpstashRedisChatMessageHistory(session_id, URL, "t")
     with pytest.raises(ValueError, match=r"session_id|key"):
         Store(URL, "t").session(session_id)
+
+
+@pytest.mark.parametrize(
+    ("session_id", "words"),
+    [
+        (42, "session_id must be a string, not 42; convert it, with str(), if it names one conversation"),
+        (None, "session_id must be a string, not None"),
+        ("", "session_id must not be empty: users would share one conversation"),
+    ],
+)
+def test_what_is_wrong_with_a_session_id_is_said(session_id: Any, words: str) -> None:
+    for make in (
+        lambda: UpstashRedisChatMessageHistory(session_id, URL, "t"),
+        lambda: Store(URL, "t").session(session_id),
+    ):
+        with pytest.raises(ValueError) as caught:
+            make()
+        assert str(caught.value) == words
+
+
+def test_an_option_that_does_not_exist_is_named_with_those_that_do() -> None:
+    changes: dict[str, Any] = {"foo": 3}
+    with pytest.raises(TypeError) as caught:
+        Store(URL, "t").session("x", **changes)
+    assert "has no option 'foo'; its options are ttl, " in str(caught.value)
+    assert "Options" not in str(caught.value)
 
 
 @pytest.mark.parametrize("key_prefix", [None, 7, "chatstash:", "\ud800"])
@@ -170,12 +197,21 @@ def test_a_non_message_is_named_by_its_index(upstash: LocalUpstash, call: Call, 
     assert history.messages == []
 
 
-@pytest.mark.parametrize("bad", ["text", b"text", {"content": "x"}, HumanMessage("x")])
-def test_a_single_thing_in_place_of_a_sequence(upstash: LocalUpstash, call: Call, bad: Any) -> None:
+@pytest.mark.parametrize("bad", ["text", b"text", {"content": "x"}, HumanMessage("x"), 7])
+def test_a_single_thing_in_place_of_a_list_is_no_message_0(upstash: LocalUpstash, call: Call, bad: Any) -> None:
     history = _history(upstash)
-    with pytest.raises(TypeError, match="sequence"):
+    with pytest.raises(UnstorableMessage) as caught:
         call(history, "add_messages", bad)
+    assert str(caught.value).startswith(f"add_messages takes a list of messages, not a {type(bad).__name__}; ")
+    assert caught.value.index is None
     assert history.messages == []
+
+
+@pytest.mark.parametrize("bad", ["text", b"text", {"content": "x"}, Record("human", {}), 7])
+def test_a_single_thing_in_place_of_a_list_is_no_record_0(upstash: LocalUpstash, call: Call, bad: Any) -> None:
+    with Store(upstash.url, upstash.token) as store, pytest.raises(UnstorableMessage) as caught:
+        store.session("s").append(bad)
+    assert str(caught.value).startswith(f"append takes a list of records, not a {type(bad).__name__}. ")
 
 
 class Plain(enum.Enum):

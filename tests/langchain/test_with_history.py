@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import inspect
 import json
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.chat_history import InMemoryChatMessageHistory
 from langchain_core.language_models import FakeListChatModel, GenericFakeChatModel
 from langchain_core.messages import (
     AIMessage,
@@ -42,6 +44,7 @@ from chatstash import (
     DatabaseError,
     OutcomeUnknown,
     RateLimited,
+    ReplyNotStored,
     UnstorableMessage,
     UpstashRedisChatMessageHistory,
     WrongType,
@@ -178,8 +181,10 @@ def test_undisturbed_it_stores_what_the_old_way_stores(upstash: LocalUpstash, sh
             assert _say(chain, value, way, {"configurable": {"session_id": session_id}})
     old, new = (_history(upstash, session_id).messages for session_id in ("old", "new"))
     assert len(new) > len(BEFORE) + 1
-    # The one intended difference: of a stream, the old way stores chunks.
-    assert new == [message_chunk_to_message(message) for message in old]
+    # The intended differences: of a stream, the old way stores chunks, and a prompt that is repeated, again.
+    stored = [message_chunk_to_message(message) for message in old]
+    prompts = [message for message in stored if message.type == "system"]
+    assert new == [message for message in stored if message.type != "system" or message is prompts[0]]
 
 
 @pytest.mark.parametrize("shape", ["model, str", "prompt, all in one key", "prompt, history"])
@@ -271,6 +276,92 @@ def test_the_error_of_a_write_reaches_the_caller(
         _say(with_history(_model(), _histories(upstash, retries=0)), "why?", way)
 
 
+class _Broken(InMemoryChatMessageHistory):
+    """A history of another library whose writes fail."""
+
+    error: Any = OSError("disk full")
+
+    def add_messages(self, messages: Any) -> None:
+        raise self.error
+
+    async def aadd_messages(self, messages: Any) -> None:
+        raise self.error
+
+
+class _Sealed(OSError):
+    @property
+    def reply(self) -> str:
+        return "its own"
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke", "stream", "astream"])
+@pytest.mark.parametrize("error", [OSError("disk full"), _Sealed("disk full")])
+def test_the_error_of_a_write_carries_the_reply(upstash: LocalUpstash, way: str, error: OSError) -> None:
+    upstash.faults.add("throttled", matching="LPUSH *")
+    with pytest.raises(RateLimited) as caught:
+        _say(with_history(_parts("s", "o."), _histories(upstash, retries=0)), "why?", way)
+    assert caught.value.reply == "so."
+    expected = ReplyNotStored if isinstance(error, _Sealed) else OSError
+    with pytest.raises(expected) as other:
+        _say(with_history(_parts("s", "o."), lambda _: _Broken(error=error)), "why?", way)
+    assert other.value.reply == "so."  # type: ignore[attr-defined]
+    assert error in (other.value, other.value.__cause__)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_output_that_cannot_be_stored_is_in_the_error(upstash: LocalUpstash, way: str) -> None:
+    with pytest.raises(ReplyNotStored) as caught:
+        _say(with_history(_answer({"a": 7}), _histories(upstash)), "why?", way)
+    assert caught.value.reply == {"a": 7}
+    with pytest.raises(UnstorableMessage) as unstorable:
+        _say(with_history(_answer(AIMessage("a", additional_kwargs={"a": object()})), _histories(upstash)), "?", way)
+    assert "a" in str(unstorable.value.reply)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_reply_that_could_not_be_stored_is_returned_where_that_is_wanted(
+    upstash: LocalUpstash, way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[Exception] = []
+    upstash.faults.add("throttled", matching="LPUSH *")
+    histories = _histories(upstash, retries=0, on_write_error=told.append)
+    assert _say(with_history(_answer("so."), histories, on_write_failure="return"), "why?", way) == ["so."]
+    assert [type(error) for error in told] == [RateLimited]
+    assert "A turn could not be stored, and its reply was returned: RateLimited." in caplog.text
+    assert _say(with_history(_answer(7), histories, on_write_failure="return"), "why?", way) == [7]
+    assert "ReplyNotStored" in caplog.text
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_async_factory_is_awaited_in_async_runs_and_refused_in_blocking_ones(
+    upstash: LocalUpstash, way: str
+) -> None:
+    async def find(session_id: str) -> UpstashRedisChatMessageHistory:
+        await asyncio.sleep(0)
+        return _history(upstash, session_id)
+
+    before = upstash.stats
+
+    def find_later(session_id: str) -> Any:
+        return find(session_id)
+
+    for factory in (find, functools.partial(find), find_later):
+        chain = with_history(_answer("so."), factory)
+        if way.startswith("a"):
+            assert _say(chain, "why?", way) == ["so."]
+            continue
+        with pytest.raises(ValueError, match=r"get_session_history is async def.*Nothing was read"):
+            _say(chain, "why?", way)
+        assert upstash.stats == before
+    assert len(_said(upstash)) == (6 if way.startswith("a") else 0)
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke"])
+def test_a_factory_that_returns_no_history_is_told(way: str) -> None:
+    with pytest.raises(ValueError, match="must return a chat message history, not a NoneType"):
+        _say(with_history(_answer("so."), lambda _: None), "why?", way)  # type: ignore[arg-type, return-value]
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_the_error_of_a_read_reaches_the_caller_before_the_model_is_asked(
     upstash: LocalUpstash, way: str, run: Callable[..., Any]
@@ -350,8 +441,26 @@ def test_whole_messages_of_a_stream_are_stored_one_by_one(upstash: LocalUpstash)
 
 
 @pytest.mark.parametrize("way", ["stream", "astream"])
-def test_of_parts_that_cannot_be_added_up_the_last_counts(upstash: LocalUpstash, way: str) -> None:
-    _say(with_history(_parts({"answer": "s"}, {"answer": "so."}), _histories(upstash)), "why?", way)
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ({"answer": "s"}, {"answer": "so."}),
+        ({"answer": "s"}, {"answer": "o."}),
+        (AIMessageChunk("s", response_metadata={"p": 0.5}), None, AIMessageChunk("o.", response_metadata={"p": True})),
+    ],
+)
+def test_parts_are_stored_whole_and_passed_on_as_they_are(upstash: LocalUpstash, way: str, parts: Any) -> None:
+    class Parts(Runnable[Any, Any]):
+        def invoke(self, *args: Any, **kwargs: Any) -> Any: ...
+
+        def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+            yield from parts
+
+        async def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            for part in parts:
+                yield part
+
+    assert _say(with_history(Parts(), _histories(upstash)), "why?", way) == list(parts)
     assert _said(upstash) == [("human", "why?"), ("ai", "so.")]
 
 
@@ -768,7 +877,7 @@ def test_the_runnable_finds_the_history_where_the_old_way_puts_it(upstash: Local
 def test_configurable_fields_of_the_runnable_are_configurable(upstash: LocalUpstash) -> None:
     model = FakeListChatModel(responses=["so."]).configurable_fields(responses=ConfigurableField(id="replies"))
     chain = with_history(model, _histories(upstash))
-    assert sorted(spec.id for spec in chain.config_specs) == ["replies", "session_id"]
+    assert sorted(spec.id for spec in chain.config_specs) == ["idempotency_key", "replies", "session_id"]
     config: RunnableConfig = {"configurable": {"session_id": "s", "replies": ["thus."]}}
     assert chain.invoke("why?", config).content == "thus."
 
@@ -821,7 +930,7 @@ def test_fields_of_ones_own_name_the_history(upstash: LocalUpstash) -> None:
         return _history(upstash, f"{user}/{thread}")
 
     chain = with_history(_answer("so."), find, history_factory_config=_fields("thread", "user"))
-    assert [spec.id for spec in chain.config_specs] == ["thread", "user"]
+    assert [spec.id for spec in chain.config_specs] == ["idempotency_key", "thread", "user"]
     chain.invoke("why?", {"configurable": {"user": "ann", "thread": "1"}})
     assert _said(upstash, "ann/1") == [("human", "why?"), ("ai", "so.")]
     with pytest.raises(ValueError, match=r"lacks 'user'.*chain\.invoke"):
@@ -837,6 +946,24 @@ def test_one_field_of_ones_own_is_given_by_position(upstash: LocalUpstash) -> No
 def test_a_history_may_be_found_without_any_field(upstash: LocalUpstash) -> None:
     with_history(_answer("so."), lambda: _history(upstash)).invoke("why?")
     assert len(_said(upstash)) == 2
+
+
+def test_a_factory_may_take_any_keywords_or_have_defaults(upstash: LocalUpstash) -> None:
+    given: list[Any] = []
+
+    def anything(**fields: str) -> UpstashRedisChatMessageHistory:
+        given.append(fields)
+        return _history(upstash)
+
+    def defaults(session_id: str, suffix: str = "") -> UpstashRedisChatMessageHistory:
+        return _history(upstash, session_id + suffix)
+
+    fields = _fields("thread", "user")
+    config: RunnableConfig = {"configurable": {"user": "ann", "thread": "1"}}
+    with_history(_answer("so."), anything, history_factory_config=fields).invoke("why?", config)
+    with_history(_answer("so."), defaults).invoke("why?", CONFIG)
+    assert given == [{"user": "ann", "thread": "1"}]
+    assert len(_said(upstash)) == 4
 
 
 def test_the_class_itself_finds_histories(upstash_environment: LocalUpstash) -> None:
@@ -858,6 +985,11 @@ def test_without_a_session_nothing_is_asked(upstash: LocalUpstash, way: str) -> 
     [
         ({"get_session_history": "s"}, "get_session_history must be callable, not a str"),
         ({"get_session_history": lambda a: a, "history_factory_config": _fields("a", "b")}, "must be the same"),
+        ({"get_session_history": lambda user, thread: user}, r"takes user, thread, but .*id='user'.*id='thread'"),
+        ({"get_session_history": lambda *, user: user}, "takes user, but"),
+        ({"get_session_history": lambda: 0, "history_factory_config": _fields("a", "b")}, "takes nothing, but"),
+        ({"history_factory_config": ["user"]}, "must be a list of ConfigurableFieldSpec"),
+        ({"on_write_failure": "ignore"}, "on_write_failure must be 'raise' or 'return', not 'ignore'"),
         ({"input_messages_key": ""}, "input_messages_key"),
         ({"output_messages_key": 7}, "output_messages_key"),
         ({"history_messages_key": ["history"]}, "history_messages_key"),

@@ -25,6 +25,7 @@ from chatstash.history.reads import Contents
 from chatstash.history.records import RANDOM_BYTES, Record, encode, record_ids
 from chatstash.history.results import END, AppendResult, ClearResult
 from chatstash.history.selection import Fitting, Page, Selection, Wanted, Whole, Window, selection_of
+from chatstash.history.stored_for import stored_for
 from chatstash.rest.commands import Cost
 from chatstash.rest.database import Database
 from chatstash.rest.limits import Budget, is_number
@@ -131,8 +132,8 @@ class Conversation:
 
     def prepared(self, records: Iterable[Record], idempotency_key: str | None = None) -> appends.Append:
         """Return records ready to be appended, each with a new id; raises what can be before anything is sent."""
-        if isinstance(records, Record) or not isinstance(records, Iterable):
-            raise UnstorableMessage(f"records are wanted, in a list or the like, not a {type(records).__name__}")
+        if isinstance(records, (Record, str, bytes, dict)) or not isinstance(records, Iterable):
+            raise UnstorableMessage(f"append takes a list of records, not a {type(records).__name__}", index=None)
         kept = list(records)
         most = self.options.max_stored_messages
         if most is not None and len(kept) > most:
@@ -147,6 +148,14 @@ class Conversation:
         return appends.Append(
             self.key, texts, rids, self.options, checked_idempotency_key(idempotency_key), appends.digest_of(kept)
         )
+
+    def stored_for(self, idempotency_key: str) -> list[Record] | None:
+        """Return the records that were appended with an idempotency key; None where it was not used."""
+        return self._run("stored_for", stored_for(self.key, idempotency_key), self.options.retry_policy.read)
+
+    async def astored_for(self, idempotency_key: str) -> list[Record] | None:
+        """Return records as `stored_for` does, without blocking the event loop."""
+        return await self._arun("stored_for", stored_for(self.key, idempotency_key), self.options.retry_policy.read)
 
     def _run(self, name: str, op: Op[T], budget: Budget) -> T:
         return self.database.run(name, op, self.key, budget)

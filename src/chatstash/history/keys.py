@@ -26,10 +26,11 @@ def conversation_key(session_id: str, key_prefix: str = DEFAULT_PREFIX) -> str:
     Raises:
         ValueError: The session id is empty or no string, the prefix is no string, or the key cannot be one.
     """
-    if not isinstance(session_id, str) or not session_id:
-        raise ValueError(
-            f"session_id must be a non-empty string, not {session_id!r}: users would share one conversation"
-        )
+    if not isinstance(session_id, str):
+        hint = "" if session_id is None else "; convert it, with str(), if it names one conversation"
+        raise ValueError(f"session_id must be a string, not {session_id!r:.80}{hint}")
+    if not session_id:
+        raise ValueError("session_id must not be empty: users would share one conversation")
     if not isinstance(key_prefix, str):
         raise ValueError(f"key_prefix must be a string, not {key_prefix!r}")
     return checked_key(key_prefix + session_id)

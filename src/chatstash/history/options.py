@@ -129,6 +129,9 @@ class Options:
             TypeError: There is no such option.
             ValueError: One of them cannot be right.
         """
+        if unknown := sorted(set(changes) - set(OptionChanges.__annotations__)):
+            known = ", ".join(OptionChanges.__annotations__)
+            raise TypeError(f"a conversation has no option {unknown[0]!r}; its options are {known}")
         given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
         if not given:
             return self

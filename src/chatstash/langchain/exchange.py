@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.messages import BaseMessage, BaseMessageChunk
+from langchain_core.messages import BaseMessage
 
-from chatstash.langchain.shapes import (
-    Keys,
-    input_messages,
-    output_messages,
-    stopped_messages,
-    without_prefix,
-)
+from chatstash.langchain.alignment import rewritten, split_input, split_output
+from chatstash.langchain.parts import added_up, messages_among
+from chatstash.langchain.recorder import GraphRun, RunRecorder, trimmed_calls
+from chatstash.langchain.shapes import Keys, input_messages, is_resumption, output_messages
+from chatstash.langchain.stopped import begun, shown_state, stopped_messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +36,8 @@ class Question:
         Raises:
             ValueError: The input is none of the shapes permitted.
         """
+        if is_resumption(value):
+            return cls(keys, value, [])
         if isinstance(value, dict):
             return cls(keys, value, input_messages(value[keys.input_key_of(value)]))
         if keys.input or keys.history:
@@ -50,19 +50,41 @@ class Question:
     def after(self, history: Sequence[BaseMessage]) -> Exchange:
         """Return the turn in which this is asked after a conversation.
 
-        An input that repeats the whole conversation and goes on asks only what follows it.
+        Of an input that repeats the conversation, or its end, only what follows is asked.
         """
-        repeats = len(self.messages) > len(history)
-        asked = without_prefix(history, self.messages) if repeats else self.messages
-        return Exchange(self.keys, self._given(history, asked), list(history), asked)
+        split = split_input(history, self.messages)
+        before = [*split.instructions, *history]
+        return Exchange(self.keys, self._given(before, split.asked), before, split.asked)
 
-    def _given(self, history: Sequence[BaseMessage], asked: list[BaseMessage]) -> Any:
+    def _given(self, before: Sequence[BaseMessage], asked: list[BaseMessage]) -> Any:
+        if is_resumption(self.value):
+            return self.value
         if self.keys.history:
-            shorter = {} if asked is self.messages else {self.keys.input_key_of(self.value): asked}
-            return {**self.value, **shorter, self.keys.history: list(history)}
+            shorter = {} if asked == self.messages else {self.keys.input_key_of(self.value): asked}
+            return {**self.value, **shorter, self.keys.history: list(before)}
         if self.keys.input:
-            return {**self.value, self.keys.input: [*history, *asked]}
-        return [*history, *asked]
+            return {**self.value, self.keys.input: [*before, *asked]}
+        return [*before, *asked]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The output of a run.
+
+    Attributes:
+        value: What it gave back, or the parts of its stream added up.
+        of_graph: Whether a graph gave it, whose stream has parts of its own kind.
+        parts: The parts of its stream; None where it gave back a value.
+    """
+
+    value: Any
+    of_graph: bool = False
+    parts: Sequence[Any] | None = None
+
+    @property
+    def messages(self) -> list[BaseMessage]:
+        """The messages that the parts hold, of whatever shape they are."""
+        return messages_among(self.parts or [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,58 +94,91 @@ class Exchange:
     Attributes:
         keys: Where the dicts of the runnable hold messages.
         given: The input for the runnable.
-        history: What was said before.
+        before: What was said before.
         asked: The new messages of the input.
     """
 
     keys: Keys
     given: Any
-    history: list[BaseMessage]
+    before: list[BaseMessage]
     asked: list[BaseMessage]
 
-    def ended(self, output: Any) -> list[BaseMessage]:
+    def ended(self, output: Output, run: RunRecorder, *, as_rewritten: bool = False) -> list[BaseMessage]:
         """Return the new messages of a turn whose reply is whole.
 
-        Of an output that repeats what the runnable was given, as an agent's may, only what follows it is new.
+        Of an output that repeats what the runnable was given, as an agent's does, only what follows it is new.
+
+        Args:
+            output: What the runnable gave back.
+            run: What was recorded of the run.
+            as_rewritten: Whether the question is stored as the output has it, where that is another form.
 
         Raises:
             ValueError: The output is none of the shapes permitted.
         """
-        held = output[self.keys.output_key_of(output)] if isinstance(output, dict) else output
-        return [*self.asked, *without_prefix([*self.history, *self.asked], output_messages(held))]
+        held, graph = self._held(output, run)
+        if isinstance(held, (str, BaseMessage)):
+            return [*self.asked, *output_messages(held)]
+        messages = output_messages(held)
+        known = self._known(graph)
+        fresh = run.fresh(known)
+        start = split_output(known, messages, fresh)
+        emitted = graph.emitted() if graph else []
+        asked = rewritten(self.asked, messages[:start], emitted) if as_rewritten else self.asked
+        said = messages[start:]
+        return [*asked, *(trimmed_calls(graph, said, fresh) if graph else []), *said]
 
-    def stopped(self, output: Any) -> list[BaseMessage]:
-        """Return the new messages of a turn whose reply was stopped; none where the reply had not begun."""
-        said = stopped_messages(self._begun(output))
-        return [*self.asked, *said] if said else []
+    def stopped(
+        self, parts: Sequence[Any], run: RunRecorder, *, of_graph: bool = False, as_rewritten: bool = False
+    ) -> list[BaseMessage]:
+        """Return the new messages of a turn whose reply was stopped; none where the reply had not begun.
 
-    def _begun(self, output: Any) -> list[BaseMessage]:
-        if isinstance(output, dict):
-            # Not the only key there is: another may have been about to come.
-            output = output.get(self.keys.output or "output")
+        Args:
+            parts: The parts of the stream that were shown.
+            run: What was recorded of the run until it was stopped.
+            of_graph: Whether they are those of a graph.
+            as_rewritten: As of `ended`.
+        """
+        messages = [] if of_graph else self._begun(parts)
+        graph = None if messages else run.graph
+        if graph is not None:
+            messages = shown_state(graph, self.keys.output, parts, run.unfinished())
+        known = self._known(graph)
+        start = split_output(known, messages, run.fresh(known))
+        emitted = graph.emitted() if graph else []
+        asked = rewritten(self.asked, messages[:start], emitted) if as_rewritten else self.asked
+        kept = stopped_messages(messages[start:])
+        return [*asked, *kept] if kept else []
+
+    def _held(self, output: Output, run: RunRecorder) -> tuple[Any, GraphRun | None]:
+        """Return what an output has at the key of the reply, and the graph whose output it is, if it is one's."""
+        graph = run.graph if run.graph is not None and run.graph.output is not None else None
+        if graph is not None and output.of_graph and output.parts is not None:
+            return self._at_key(graph.output, graph), graph
         try:
-            return without_prefix([*self.history, *self.asked], output_messages(output))
+            held = self._at_key(output.value, graph)
+            said = output_messages(held)
         except ValueError:
-            return []
+            if graph is None and not output.messages:
+                raise
+            said = []
+        if said or (graph is None and not output.messages):
+            return held, graph if output.of_graph else None
+        return (output.messages, None) if graph is None else (self._at_key(graph.output, graph), graph)
 
+    def _at_key(self, output: Any, graph: GraphRun | None) -> Any:
+        is_state = graph is not None
+        return output[self.keys.output_key_of(output, is_state=is_state)] if isinstance(output, dict) else output
 
-class Reply:
-    """The output of a stream, put together as the next step of a chain would see it.
+    def _known(self, graph: GraphRun | None) -> list[BaseMessage]:
+        """Return what was given: by a graph's account with the ids it gave them, and what its checkpointer had kept."""
+        given = None if graph is None else graph.given(self.keys.output)
+        return given or [*self.before, *self.asked]
 
-    As in langchain-core's `Runnable.transform`, parts are added up, and where they cannot be, the last one counts.
-    """
-
-    def __init__(self) -> None:
-        self.output: Any = []
-
-    def add(self, part: Any) -> None:
-        """Add the next part."""
-        # Whole messages add up to a prompt in LangChain, and are meant one after the other here.
-        part = [part] if isinstance(part, BaseMessage) and not isinstance(part, BaseMessageChunk) else part
-        if isinstance(self.output, list) and not self.output:
-            self.output = part
-            return
-        try:
-            self.output = self.output + part
-        except TypeError:
-            self.output = part
+    def _begun(self, parts: Sequence[Any]) -> list[BaseMessage]:
+        output = added_up(parts)
+        if isinstance(output, Mapping):
+            # Not the only key there is: another may have been about to come.
+            key = self.keys.output or next((key for key in ("output", "messages") if key in output), None)
+            output = output.get(key)
+        return begun(output)

@@ -1,4 +1,4 @@
-"""What is told of messages that could not be added: a line in the log, and a hook of the user's."""
+"""What is told of messages that could not be added: a line in the log, a hook of the user's, the reply in the error."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from chatstash.errors import (
     DatabaseError,
     IdempotencyConflict,
     RecordTooLarge,
+    ReplyNotStored,
     StoreClosed,
     UnstorableMessage,
 )
@@ -54,6 +55,25 @@ def write_watched(key: str, hook: OnWriteError | None) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def reply_attached(reply: object) -> Iterator[None]:
+    """Let an error of the write within carry the reply that could not be stored, as its attribute `reply`.
+
+    Raises:
+        ReplyNotStored: The error has an attribute of that name which cannot be set; it is the cause.
+    """
+    try:
+        yield
+    except Exception as error:
+        try:
+            error.reply = reply  # type: ignore[attr-defined]
+        except (AttributeError, TypeError):
+            carrier = ReplyNotStored(f"The reply could not be stored: {type(error).__name__}")
+            carrier.reply = reply
+            raise carrier from error
+        raise
+
+
 def _kind(error: Exception) -> str:
     status = getattr(error, "status", None)
     return type(error).__name__ + (f" (status {status})" if status is not None else "")
@@ -63,7 +83,8 @@ def _outcome(error: Exception) -> str:
     if isinstance(error, DatabaseError):
         return f"{error.applied.value} {error.advice}".rstrip()
     if isinstance(error, UnstorableMessage):
-        return f"Message {error.index} cannot be stored; no message was sent or stored."
+        which = "What was given" if error.index is None else f"Message {error.index}"
+        return f"{which} cannot be stored; no message was sent or stored."
     if isinstance(error, (IdempotencyConflict, RecordTooLarge)):
         return "Nothing was stored by this call."
     if isinstance(error, (StoreClosed, ValueError)):

@@ -21,7 +21,7 @@ from chatstash.history.store import SharedStore, Store
 from chatstash.langchain.failed_writes import OnWriteError, checked_hook, write_watched
 from chatstash.langchain.guarded_turn import MessagesTurn
 from chatstash.langchain.messages import StartOn, to_records, types_of
-from chatstash.langchain.results import MessagesResult, messages_of, messages_result
+from chatstash.langchain.results import MessagesResult, messages_of, messages_result, readable_messages
 from chatstash.langchain.tokens import TokenCounter, TokenLimit
 from chatstash.rest.endpoint import veiled
 from chatstash.rest.limits import RetryPolicy
@@ -371,6 +371,29 @@ class UpstashRedisChatMessageHistory(_Base):
         """Tell what became of a write as `settle` does, without blocking the event loop."""
         return await self._session().asettle(lost, on_its_way=on_its_way)
 
+    def stored_for(self, idempotency_key: str) -> list[BaseMessage] | None:
+        """Return the messages that were added with an idempotency key: the answer to an event delivered again.
+
+        One request. Two commands where the key was not used; else four, and one more for each hundred messages added
+        since.
+
+        Args:
+            idempotency_key: The key that `add_messages` was given.
+
+        Returns:
+            The messages that are still stored, oldest first; None where the key was not used within `idempotency_ttl`.
+            What cannot be read is left out.
+
+        Raises:
+            ValueError: The idempotency key is no text; nothing was sent.
+            DatabaseError: It could not be asked.
+        """
+        return _readable(self.key, self._conversation().stored_for(idempotency_key))
+
+    async def astored_for(self, idempotency_key: str) -> list[BaseMessage] | None:
+        """Return messages as `stored_for` does, without blocking the event loop."""
+        return _readable(self.key, await self._conversation().astored_for(idempotency_key))
+
     def clear(self) -> None:
         """Delete the conversation, once; one request. Raises as `Session.clear` does."""
         self._session().clear()
@@ -404,3 +427,7 @@ class UpstashRedisChatMessageHistory(_Base):
     def __getstate__(self) -> dict[str, Any]:
         # The SDK's client holds the token.
         return {**vars(self), "_redis_client": None}
+
+
+def _readable(key: str, records: Sequence[Record] | None) -> list[BaseMessage] | None:
+    return None if records is None else readable_messages(records, key)

@@ -74,7 +74,9 @@ def to_records(messages: Iterable[BaseMessage]) -> list[Record]:
     """
     if isinstance(messages, (str, bytes, dict, BaseMessage)) or not isinstance(messages, Iterable):
         raise UnstorableMessage(
-            f"a sequence of messages is wanted, not a {type(messages).__name__}; add_message takes a single one"
+            f"add_messages takes a list of messages, not a {type(messages).__name__}; add_message takes a single "
+            "message, add_user_message a text",
+            index=None,
         )
     return [_to_record(message, index) for index, message in enumerate(messages)]
 

@@ -5,31 +5,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from typing import Any, cast
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from typing import Any, Literal, cast, get_args
 
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import ConfigurableFieldSpec, Runnable, RunnableConfig
 from langchain_core.runnables.base import RunnableLike, coerce_to_runnable
-from langchain_core.runnables.config import ensure_config, patch_config
+from langchain_core.runnables.config import ensure_config
 from langchain_core.runnables.utils import get_unique_config_specs
 
-from chatstash.langchain.exchange import Exchange, Question, Reply
-from chatstash.langchain.lookup import HistoryLookup, MessageHistory
+from chatstash.langchain.lookup import HistoryFactory, HistoryLookup
 from chatstash.langchain.shapes import Keys
+from chatstash.langchain.turns import IDEMPOTENCY_KEY, Choices, Step, Steps, T, Turn
+
+OnWriteFailure = Literal["raise", "return"]
 
 _log = logging.getLogger("chatstash")
 
 
 def with_history(
     runnable: RunnableLike[Any, Any],
-    get_session_history: Callable[..., MessageHistory],
+    get_session_history: HistoryFactory,
     *,
     input_messages_key: str | None = None,
     output_messages_key: str | None = None,
     history_messages_key: str | None = None,
     history_factory_config: Sequence[ConfigurableFieldSpec] | None = None,
     keep_partial: bool = True,
+    on_write_failure: OnWriteFailure = "raise",
+    store_rewritten: bool = False,
 ) -> Runnable[Any, Any]:
     """Return a runnable that remembers: `RunnableWithMessageHistory`, whose errors are noticed.
 
@@ -39,28 +43,42 @@ def with_history(
     runnable raises, nothing is appended.
 
     A stream passes on its parts as they come and appends after the last. Where its consumer stops early (closes it, or
-    the task is cancelled, as web frameworks do when a client disconnects), the question and the text that had come are
-    appended, the reply with `response_metadata["interrupted"]` set; nothing where no text had come.
+    the task is cancelled, as web frameworks do when a client disconnects), the question and what had come are appended:
+    whole messages, tool calls with their results, and the text of a reply that was cut, with
+    `response_metadata["interrupted"]` set; nothing where nothing had come.
+
+    With `idempotency_key` in the config, beside the session id, a run asks first whether that event was stored, and if
+    so gives back the stored reply without calling the runnable: 3 requests and 6 commands, 7 with a ttl, or 1 request
+    and 4 commands where it was stored. The history must be an `UpstashRedisChatMessageHistory`.
 
     Args:
-        runnable: What answers; anything LCEL takes for a runnable. Its input is a list of messages or a dict, its
-            output a str, a message, a list of messages, or a dict with one of these.
+        runnable: What answers; anything LCEL takes for a runnable, an agent of LangChain or a graph of LangGraph too.
+            Its input is a list of messages or a dict, its output a str, a message, a list of messages, or a dict with
+            one of these.
         get_session_history: Makes the history of a session id, or of the fields of `history_factory_config` given by
-            keyword; any `BaseChatMessageHistory` will do. It is called once for each run.
+            keyword; any `BaseChatMessageHistory` will do. It is called once for each run. It may be `async def`; then
+            only `ainvoke`, `astream` and `abatch` can be used.
         input_messages_key: The key, where the input is a dict, of what is said now: a str, a message or messages.
         output_messages_key: The key, where the output is a dict, of the reply.
         history_messages_key: The key at which the runnable wants what was said before; None for before the messages
             of the input.
         history_factory_config: The fields of `config["configurable"]` that say which history; None for `session_id`.
         keep_partial: Whether to append the turn where a stream's consumer stops early.
+        on_write_failure: What becomes of a reply whose turn could not be stored: `raise` the error, which has it as
+            `error.reply`, or log the error and `return` the reply.
+        store_rewritten: Whether a question that the runnable rewrote, as middleware that redacts does, is stored in the
+            form that the output has; False for the form of the input.
 
     Returns:
         A runnable to be called with `config={"configurable": {"session_id": ...}}`. Each item of a batch has a session
-        of its own, or shares one, with a list of configs or a single one. All of the config is passed on to `runnable`.
+        of its own, or shares one, with a list of configs or a single one. All of the config but the idempotency key is
+        passed on to `runnable`.
 
     Raises:
-        ValueError: An argument cannot be right. In a run: the input is none of the shapes, or the config lacks a
-            field (nothing was read); or the output is none of the shapes (nothing was stored).
+        ValueError: An argument cannot be right. In a run: the input is none of the shapes, the config lacks a field,
+            the history cannot be found in a blocking run, or cannot have an idempotency key; nothing was read.
+        ReplyNotStored: In a run: the output is none of the shapes; nothing was stored.
+        ReplyGone: In a run: the event of the idempotency key was stored, and its messages are no longer there.
 
     Example:
         ```python
@@ -71,24 +89,26 @@ def with_history(
         chat.invoke("Capital of France?", {"configurable": {"session_id": "user-42"}})
         ```
     """
+    if on_write_failure not in get_args(OnWriteFailure):
+        raise ValueError(f"on_write_failure must be 'raise' or 'return', not {on_write_failure!r}")
     keys = Keys(input_messages_key, output_messages_key, history_messages_key)
     lookup = HistoryLookup(get_session_history, history_factory_config)
-    return RunnableWithHistory(coerce_to_runnable(runnable), lookup, keys, keep_partial=keep_partial)
+    choices = Choices(keys, keep_partial, on_write_failure == "return", store_rewritten)
+    return RunnableWithHistory(coerce_to_runnable(runnable), lookup, choices)
 
 
 class RunnableWithHistory(Runnable[Any, Any]):
     """What `with_history` returns."""
 
-    def __init__(self, runnable: Runnable[Any, Any], lookup: HistoryLookup, keys: Keys, *, keep_partial: bool) -> None:
+    def __init__(self, runnable: Runnable[Any, Any], lookup: HistoryLookup, choices: Choices) -> None:
         self._runnable = runnable
         self._lookup = lookup
-        self._keys = keys
-        self._keep_partial = keep_partial
+        self._choices = choices
 
     @property
     def InputType(self) -> Any:  # noqa: N802 - langchain-core's name
         """What a run takes."""
-        if self._keys.input or self._keys.history:
+        if self._choices.keys.input or self._choices.keys.history:
             return dict[str, Any]
         return str | BaseMessage | list[BaseMessage] | dict[str, Any]
 
@@ -99,43 +119,49 @@ class RunnableWithHistory(Runnable[Any, Any]):
 
     @property
     def config_specs(self) -> list[ConfigurableFieldSpec]:
-        """The fields of `config["configurable"]`: those of the runnable, and those that say which history."""
-        return get_unique_config_specs([*self._runnable.config_specs, *self._lookup.fields])
+        """The fields of `config["configurable"]`: the runnable's, those that say which history, the idempotency key."""
+        own = [*self._runnable.config_specs, *self._lookup.fields]
+        more = [] if any(spec.id == IDEMPOTENCY_KEY.id for spec in own) else [IDEMPOTENCY_KEY]
+        return get_unique_config_specs([*own, *more])
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
         """Answer one input; reads and appends once each."""
-        question = Question.of(self._keys, input)
-        history, config = self._entered(config)
-        turn = question.after(history.messages)
-        output = self._runnable.invoke(turn.given, config, **kwargs)
-        history.add_messages(turn.ended(output))
-        return output
+        turn = self._turn(input, config)
+        begun = _run(turn.begin())
+        if begun.replayed:
+            return begun.reply
+        output = self._runnable.invoke(begun.given, turn.config, **kwargs)
+        return _run(turn.end(output))
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
         """Answer one input as `invoke` does, without blocking the event loop."""
-        question = Question.of(self._keys, input)
-        history, config = self._entered(config)
-        turn = question.after(await history.aget_messages())
-        output = await self._runnable.ainvoke(turn.given, config, **kwargs)
-        await _to_its_end(history.aadd_messages(turn.ended(output)))
-        return output
+        turn = self._turn(input, config)
+        begun = await _arun(turn.begin())
+        if begun.replayed:
+            return begun.reply
+        output = await self._runnable.ainvoke(begun.given, turn.config, **kwargs)
+        return await _arun(turn.end(output))
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:  # noqa: A002
         """Answer one input in parts; reads before the first and appends after the last."""
-        question = Question.of(self._keys, input)
-        history, config = self._entered(config)
-        turn = question.after(history.messages)
-        reply = Reply()
-        try:
-            with _closing(self._runnable.stream(turn.given, config, **kwargs)) as parts:
+        turn = self._turn(input, config)
+        begun = _run(turn.begin())
+        if begun.replayed:
+            yield begun.reply
+            return
+        shown: list[Any] = []
+        with _closing(self._runnable.stream(begun.given, turn.config, **kwargs)) as parts:
+            try:
                 for part in parts:
-                    reply.add(part)
+                    shown.append(part)
                     yield part
-        except GeneratorExit:
-            if kept := self._kept(turn, reply):
-                history.add_messages(kept)
-            raise
-        history.add_messages(turn.ended(reply.output))
+            except GeneratorExit:
+                # Before the runnable is stopped, which may go on until then unseen.
+                kept = turn.stopped(shown)
+                parts.close()
+                _run(turn.keep(shown, kept))
+                raise
+        _run(turn.end_stream(shown))
 
     async def astream(
         self,
@@ -144,29 +170,60 @@ class RunnableWithHistory(Runnable[Any, Any]):
         **kwargs: Any,
     ) -> AsyncIterator[Any]:
         """Answer one input in parts as `stream` does, without blocking the event loop."""
-        question = Question.of(self._keys, input)
-        history, config = self._entered(config)
-        turn = question.after(await history.aget_messages())
-        reply = Reply()
-        try:
-            async with _aclosing(self._runnable.astream(turn.given, config, **kwargs)) as parts:
+        turn = self._turn(input, config)
+        begun = await _arun(turn.begin())
+        if begun.replayed:
+            yield begun.reply
+            return
+        shown: list[Any] = []
+        async with _aclosing(self._runnable.astream(begun.given, turn.config, **kwargs)) as parts:
+            try:
                 async for part in parts:
-                    reply.add(part)
+                    shown.append(part)
                     yield part
-        except (GeneratorExit, asyncio.CancelledError):
-            if kept := self._kept(turn, reply):
-                await _to_its_end(history.aadd_messages(kept))
-            raise
-        await _to_its_end(history.aadd_messages(turn.ended(reply.output)))
+            except (GeneratorExit, asyncio.CancelledError):
+                kept = turn.stopped(shown)
+                await parts.aclose()
+                await _arun(turn.keep(shown, kept))
+                raise
+        await _arun(turn.end_stream(shown))
 
-    def _entered(self, config: RunnableConfig | None) -> tuple[MessageHistory, RunnableConfig]:
-        config = ensure_config(config)
-        history = self._lookup.find(config.get("configurable", {}))
-        # RunnableWithMessageHistory shows it there too, to whatever runs within.
-        return history, patch_config(config, configurable={"message_history": history})
+    def _turn(self, value: Any, config: RunnableConfig | None) -> Turn:
+        return Turn(self._runnable, self._lookup, self._choices, value, ensure_config(config))
 
-    def _kept(self, turn: Exchange, reply: Reply) -> list[BaseMessage]:
-        return turn.stopped(reply.output) if self._keep_partial else []
+
+def _run(steps: Steps[T]) -> T:
+    """Take the steps of a workflow, each blocking."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                done = step.blocking()
+            except Exception as error:  # noqa: BLE001 - the workflow decides, which mostly raises it
+                step = steps.throw(error)
+            else:
+                step = steps.send(done)
+    except StopIteration as end:
+        return cast("T", end.value)
+
+
+async def _arun(steps: Steps[T]) -> T:
+    """Take the steps of a workflow without blocking the event loop."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                done = await _awaited(step)
+            except Exception as error:  # noqa: BLE001 - the workflow decides, which mostly raises it
+                step = steps.throw(error)
+            else:
+                step = steps.send(done)
+    except StopIteration as end:
+        return cast("T", end.value)
+
+
+def _awaited(step: Step) -> Awaitable[Any]:
+    return _to_its_end(step.awaited()) if step.writes else step.awaited()
 
 
 _left_alone: set[asyncio.Task[None]] = set()
@@ -190,19 +247,49 @@ def _report(task: asyncio.Task[None]) -> None:
         _log.error("A turn could not be stored after its caller was cancelled: %s.", type(error).__name__)
 
 
-@contextlib.contextmanager
-def _closing(parts: Iterator[Any]) -> Iterator[Iterator[Any]]:
-    try:
-        yield parts
-    finally:
-        if close := getattr(parts, "close", None):
+class _Parts:
+    """The parts of a blocking stream, with a `close` that may be called again."""
+
+    def __init__(self, parts: Iterator[Any]) -> None:
+        self._parts = parts
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._parts)
+
+    def close(self) -> None:
+        """Stop the runnable."""
+        if close := getattr(self._parts, "close", None):
             close()
 
 
-@contextlib.asynccontextmanager
-async def _aclosing(parts: AsyncIterator[Any]) -> AsyncIterator[AsyncIterator[Any]]:
+@contextlib.contextmanager
+def _closing(parts: Iterator[Any]) -> Iterator[_Parts]:
+    closable = _Parts(parts)
     try:
-        yield parts
+        yield closable
     finally:
-        if aclose := getattr(parts, "aclose", None):
+        closable.close()
+
+
+class _AsyncParts:
+    """The parts of a stream, with an `aclose` that may be called again."""
+
+    def __init__(self, parts: AsyncIterator[Any]) -> None:
+        self._parts = parts
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return aiter(self._parts)
+
+    async def aclose(self) -> None:
+        """Stop the runnable."""
+        if aclose := getattr(self._parts, "aclose", None):
             await cast("Callable[[], Coroutine[Any, Any, None]]", aclose)()
+
+
+@contextlib.asynccontextmanager
+async def _aclosing(parts: AsyncIterator[Any]) -> AsyncIterator[_AsyncParts]:
+    closable = _AsyncParts(parts)
+    try:
+        yield closable
+    finally:
+        await closable.aclose()

@@ -6,7 +6,6 @@ https://python.langchain.com/api_reference/core/runnables/langchain_core.runnabl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -14,11 +13,19 @@ from langchain_core.messages import (
     AIMessage,
     BaseMessage,
     HumanMessage,
+    RemoveMessage,
     convert_to_messages,
     message_chunk_to_message,
 )
+from langchain_core.runnables import Runnable
+
+_DEEPEST = 20
+"""How many wrappers of a runnable are looked through."""
 
 _WANTED = "a str, a message, or a list or tuple of messages"
+
+_STATE = "messages"
+"""The key of messages in the state of an agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +60,17 @@ class Keys:
         others = {name: held for name, held in value.items() if name != self.history}
         return _key_in(others, self.input, "input")
 
-    def output_key_of(self, value: dict[Any, Any]) -> Any:
+    def output_key_of(self, value: dict[Any, Any], *, is_state: bool = False) -> Any:
         """Return the key of a dict at which the reply is.
+
+        Args:
+            value: The dict.
+            is_state: Whether it is the state of a graph, whose messages are at `messages` unless a key is given.
 
         Raises:
             ValueError: There is none.
         """
-        return _key_in(value, self.output, "output")
+        return _STATE if is_state and self.output is None and _STATE in value else _key_in(value, self.output, "output")
 
 
 def _key_in(value: dict[Any, Any], given: str | None, usual: str) -> Any:
@@ -108,33 +119,31 @@ def output_messages(value: Any) -> list[BaseMessage]:
     for message in messages:
         if not isinstance(message, BaseMessage):
             raise ValueError(f"the output must be {_WANTED}; it holds a {type(message).__name__}. Nothing was stored.")
-    return [message_chunk_to_message(message) for message in messages]
+    return [message_chunk_to_message(message) for message in messages if not isinstance(message, RemoveMessage)]
 
 
-def stopped_messages(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """Return what to keep of a reply that was stopped: the text of the AI, marked as interrupted.
+def is_resumption(value: Any) -> bool:
+    """Tell whether an input is langgraph's `Command`, which resumes a graph that waits for a person."""
+    kind = type(value)
+    return kind.__name__ == "Command" and kind.__module__.partition(".")[0] == "langgraph"
+
+
+def is_graph(runnable: Runnable[Any, Any]) -> bool:
+    """Tell whether what answers is a graph of langgraph, as an agent is: itself, wrapped, or as the last step."""
+    for _ in range(_DEEPEST):
+        parts = (getattr(runnable, name, None) for name in ("bound", "runnable", "default", "last"))
+        inner = next((part for part in parts if isinstance(part, Runnable)), None)
+        if inner is None:
+            break
+        runnable = inner
+    return any(kind.__module__.startswith("langgraph.pregel") for kind in type(runnable).__mro__)
+
+
+def interrupted(message: BaseMessage, text: str) -> AIMessage:
+    """Return what to keep of a reply that was stopped: its text, marked as interrupted.
 
     Tool calls and reasoning are left out: cut off, or never followed by their results, they would make model providers
     refuse the conversation from then on.
     """
-    return [
-        AIMessage(
-            content=text,
-            id=message.id,
-            name=message.name,
-            response_metadata={**message.response_metadata, "interrupted": True},
-        )
-        for message in messages
-        if isinstance(message, AIMessage) and (text := _text(message))
-    ]
-
-
-def _text(message: BaseMessage) -> str:
-    # A method in langchain-core 0.3, a property that is a str since 1.0.
-    text: Any = message.text
-    return str(text) if isinstance(text, str) else str(text())
-
-
-def without_prefix(prefix: Sequence[BaseMessage], messages: list[BaseMessage]) -> list[BaseMessage]:
-    """Return the messages that follow a prefix; all of them where they do not begin with it."""
-    return messages[len(prefix) :] if prefix and messages[: len(prefix)] == list(prefix) else messages
+    metadata = {**message.response_metadata, "interrupted": True}
+    return AIMessage(content=text, id=message.id, name=message.name, response_metadata=metadata)
