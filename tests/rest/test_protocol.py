@@ -22,7 +22,9 @@ from chatstash.errors import (
     WrongType,
 )
 from chatstash.rest.commands import KEY_LOCKING, Batch, Effect
-from chatstash.rest.protocol import Forms, HttpReply, replies_from, request_for
+from chatstash.rest.endpoint import Secret
+from chatstash.rest.http.messages import HttpReply
+from chatstash.rest.protocol import Forms, replies_from, request_for
 
 GET = Batch((("GET", "k"),))
 TWO = Batch((("GET", "k"), ("INCR", "n")))
@@ -121,7 +123,7 @@ def test_a_failed_command_of_several_is_a_value() -> None:
 
 def test_the_token_is_taken_out_of_every_text() -> None:
     body = b'[{"error":"ERR no luck with hunter2"},{"result":1}]'
-    failure, _ = replies_from(TRANSACTION, request_for(TRANSACTION), _reply(body), token="hunter2")
+    failure, _ = replies_from(TRANSACTION, request_for(TRANSACTION), _reply(body), token=Secret("hunter2"))
     assert isinstance(failure, CommandRejected)
     assert "hunter2" not in str(failure)
 

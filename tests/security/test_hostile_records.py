@@ -208,7 +208,8 @@ from chatstash import ChatstashError
 from chatstash.history.records import decode
 from chatstash.langchain.messages import to_message
 from chatstash.rest.commands import Batch
-from chatstash.rest.protocol import HttpReply, replies_from, request_for
+from chatstash.rest.http.messages import HttpReply
+from chatstash.rest.protocol import replies_from, request_for
 from tests.security.test_hostile_records import BOMBS, BOUNDED_RECORDS, BOUNDED_REPLIES
 
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
