@@ -171,10 +171,13 @@ class Connection:
         exchange = self._exchange
         if exchange is None:
             raise BadReply("the server sent something that was not asked for")
-        if self.has_output:
+        early = self.has_output
+        if early and self.used:
+            raise BadReply("the server sent something before the request had gone out")
+        exchange.reader.feed(data)
+        if early and exchange.reader.is_final:
             exchange.early, exchange.sent = True, False
             self.stop_sending()
-        exchange.reader.feed(data)
 
     def _advance(self, data: bytes | None) -> None:
         opening = self._opening

@@ -36,6 +36,7 @@ class ReplyReader:
 
     __slots__ = (
         "_body",
+        "_head_size",
         "_headers",
         "_in_head",
         "_interim",
@@ -60,10 +61,16 @@ class ReplyReader:
         """That of the newest head that is whole; 0 before."""
         self._interim = 0
         self._in_head = True
+        self._head_size = 0
         self._pending = 0  # bytes since the last of the body
         self._unframed = False
         self._reusable = False
         self._wrong: HttpFault | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the head of the final reply is there."""
+        return not self._in_head
 
     @property
     def reply(self) -> HttpReply:
@@ -124,6 +131,9 @@ class ReplyReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header line; those after the body (trailers) are left aside."""
+        self._head_size += len(name) + len(value)
+        if self._head_size > MAX_HEAD:
+            self._refuse(BadReply(f"the reply has over {MAX_HEAD} bytes of headers"))
         if not self._in_head:
             return
         key = name.decode("latin-1").lower()
