@@ -284,6 +284,15 @@ def test_text_that_looks_like_a_huge_array_is_read(upstash: LocalUpstash, call: 
     assert caught.value.raw == b"*1000000000\r\n$-5\r\n"
 
 
+def test_text_that_looks_nested_hides_no_other_record(upstash: LocalUpstash, call: Call, run: Call) -> None:
+    history = _history(upstash)
+    history.add_user_message("mine")
+    run("LPUSH", "message_store:s", "\r\n" + "*1\r\n" * 16)
+    with pytest.raises(CorruptRecord) as caught:
+        call(history, "messages")
+    assert [message.content for message in caught.value.messages] == ["mine"]
+
+
 def test_a_reply_that_claims_a_billion_elements(faulty: Call, call: Call) -> None:
     server = faulty(lambda e: e.reply(b"*1000000000\r\n", content_type=_RESP2))
     with pytest.raises(ProtocolError, match="more elements than it has room for"):

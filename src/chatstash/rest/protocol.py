@@ -220,7 +220,7 @@ def _walk(body: bytes) -> str | None:
                 return "the RESP2 body has a length that is none"
             count = int(number)
             if kind in b"$=":
-                at += max(count, -2) + 2
+                at += count + 2 if count >= 0 else 0
             elif count > most:
                 return "the RESP2 body claims more elements than it has room for"
             else:
