@@ -7,7 +7,6 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -24,6 +23,8 @@ from chatstash import (
     ServerError,
     UpstashRedisChatMessageHistory,
 )
+from chatstash.local import LocalUpstash
+from chatstash.local.faults import FaultKind
 from chatstash.rest.commands import Effect
 from chatstash.rest.deadline import Deadline
 from tests.conftest import Call
@@ -34,24 +35,23 @@ Start = Callable[..., FaultyServer]
 ONE = [HumanMessage("x")]
 
 
-def _history(url: str, **options: object) -> UpstashRedisChatMessageHistory:
+def _history(url: str, token: str = "t", **options: object) -> UpstashRedisChatMessageHistory:
     quick = Budget(timeout=30, **{"first_pause": 0.001, "longest_pause": 0.002, **options})  # type: ignore[arg-type]
-    return UpstashRedisChatMessageHistory("s", url, "t", retry_policy=RetryPolicy(quick, quick, quick))
+    return UpstashRedisChatMessageHistory("s", url, token, retry_policy=RetryPolicy(quick, quick, quick))
 
 
-@pytest.mark.parametrize("name", ["messages", "add_messages", "clear"])
-@pytest.mark.parametrize("status", ["503 Service Unavailable", "429 Too Many Requests"])
-def test_a_long_outage_costs_a_late_success(faulty: Start, call: Call, name: str, status: str) -> None:
-    def recovering(exchange: Exchange) -> None:
-        if len(exchange.server.requests) <= 25:
-            exchange.reply(b"<h1>down</h1>", status, "text/html")
-        else:
-            exchange.reply(b'{"result": []}' if name == "messages" else b'{"result": 1}')
-
-    server = faulty(recovering)
-    with suppress(ProtocolError):  # to some of what is asked it is no answer
-        call(_history(server.url), name, *([ONE] if name == "add_messages" else []))
-    assert len(server.requests) >= 26
+@pytest.mark.parametrize("fault", ["unavailable", "throttled", "reset", "server_error"])
+def test_a_long_outage_costs_a_late_success(upstash: LocalUpstash, call: Call, fault: FaultKind) -> None:
+    history = _history(upstash.url, upstash.token)
+    upstash.faults.add(fault, times=25)
+    call(history, "add_messages", ONE)
+    assert upstash.stats.faults == 25
+    upstash.faults.add(fault, times=25)
+    assert call(history, "messages") == ONE
+    upstash.faults.add(fault, times=25)
+    call(history, "clear")
+    assert upstash.stats.faults == 75
+    assert history.messages == []
 
 
 def test_a_database_that_starts_late(call: Call) -> None:
@@ -165,3 +165,15 @@ def test_a_connection_that_breaks_is_named_too(faulty: Start, call: Call) -> Non
     port = server.listener.getsockname()[1]
     with pytest.raises(OutcomeUnknown, match=f"127.0.0.1:{port} broke before the whole reply was there"):
         call(_history(server.url, retries=0), "add_messages", ONE)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(120)
+def test_ten_seconds_of_outage_cost_a_late_success(upstash: LocalUpstash, call: Call) -> None:
+    history = UpstashRedisChatMessageHistory("s", upstash.url, upstash.token, timeout=30)
+    upstash.faults.add("unavailable")
+    recovering = threading.Timer(10, upstash.faults.clear)
+    recovering.start()
+    call(history, "add_messages", ONE)
+    recovering.join()
+    assert len(history.messages) == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 import os
 import re
@@ -53,7 +52,7 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self.get_secret_value().encode(), other.get_secret_value().encode())
+        return self.get_secret_value() == other.get_secret_value()
 
     def __hash__(self) -> int:
         return hash(self.get_secret_value())

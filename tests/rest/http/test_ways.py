@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from chatstash import OutcomeUnknown, Record, Store
+from chatstash import ConnectionFailed, OutcomeUnknown, Record, Store
 from chatstash.rest.http.sockets import in_turn, literal
 from tests.conftest import Call
 from tests.faulty import Exchange, FaultyServer
@@ -155,3 +155,19 @@ def test_a_large_request_over_tls(tmp_path: Path, call: Call, monkeypatch: pytes
     with serving_tls(certificate) as server, pytest.raises(OutcomeUnknown):
         call(Store(server.url, "t", timeout=20, retries=0).session("s"), "append", large)
     assert len(server.requests[0]) > 5_000_000
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_body_up_to_the_end_must_end_as_tls_wants_it(
+    tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    """Whoever cuts a connection must not be able to shorten a reply."""
+    certificate = write_certificate(tmp_path / "tls.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with serving_tls(certificate) as server, Store(server.url, "t", timeout=10, retries=0) as store:
+        server.until_the_end = whole
+        if whole:
+            assert call(store.session("s"), "read").records == []
+        else:
+            with pytest.raises(ConnectionFailed):
+                call(store.session("s"), "read")

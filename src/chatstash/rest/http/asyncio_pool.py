@@ -76,8 +76,9 @@ class AsyncPool:
         return state
 
     def _forget_closed_loops(self) -> None:
-        for loop in list(self._loops):
-            if loop.is_closed():
+        # keyrefs is one step; other threads may add their loops meanwhile.
+        for loop in [found() for found in self._loops.keyrefs()]:
+            if loop is not None and loop.is_closed():
                 self._loops.pop(loop, None)
 
     async def _in_turn(self, exchange: Exchange, flight: Flight, state: LoopState, deadline: Deadline) -> HttpReply:
@@ -98,9 +99,9 @@ class AsyncPool:
                 link.connection.begin(exchange)
                 await move(link.connection, link.sock, flight, exchange.is_done)
                 is_reusable = link.connection.finish()
-            except FAILURES:
+            except FAILURES as error:
                 link.close()
-                if exchange.sent or not link.connection.used:
+                if exchange.sent or not link.connection.used or is_a_handlers(error):
                     raise
                 # The server had closed it meanwhile, or said something: nothing went out whole.
                 exchange.begin_anew()
@@ -114,7 +115,7 @@ class AsyncPool:
     async def _open(self, flight: Flight, state: LoopState, deadline: Deadline) -> Link:
         pool = self._pool
         route = pool.ready_route()
-        async with asyncio.timeout(min(CONNECT_TIMEOUT, deadline.remaining())):
+        async with asyncio.timeout(min(CONNECT_TIMEOUT, deadline.patience())):
             try:
                 found = pool.known_addresses() or await state.addresses(route.host, route.port, pool.addresses)
                 link = pool.new_link(await connect(found))

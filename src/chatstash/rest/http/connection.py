@@ -119,7 +119,7 @@ class Connection:
                 raise BadReply("the reply began before the request had been sent")
             return False
         self.used = True
-        return exchange.reader.reusable
+        return exchange.reader.reusable and not any(layer.ended for layer in self._layers)
 
     def output(self) -> memoryview:
         """Return what to send next. It may hold the token: pass it on, and keep it in no variable."""
@@ -159,13 +159,21 @@ class Connection:
             ssl.SSLError: TLS failed.
         """
         ended = not data
-        for layer in () if ended else self._layers:
+        if ended and self._layers and not self._layers[-1].ended:
+            raise Broken("the connection ended within a TLS session")
+        for layer in self._layers:
             data = layer.decrypt(data)
-        if data or ended:
-            if self._opening is not None:
-                self._advance(data)
-            else:
-                self._answer(data)
+            ended = layer.ended
+        if data:
+            self._take(data)
+        if ended and not (self._exchange is not None and self._exchange.is_done()):
+            self._take(b"")
+
+    def _take(self, data: bytes) -> None:
+        if self._opening is not None:
+            self._advance(data)
+        else:
+            self._answer(data)
 
     def _answer(self, data: bytes) -> None:
         exchange = self._exchange

@@ -120,9 +120,9 @@ class Pool:
                 link.connection.begin(exchange)
                 move(link.connection, link.sock, deadline, exchange.is_done)
                 is_reusable = link.connection.finish()
-            except FAILURES:
+            except FAILURES as error:
                 link.close()
-                if exchange.sent or not link.connection.used:
+                if exchange.sent or not link.connection.used or is_a_handlers(error):
                     raise
                 # The server had closed it meanwhile, or said something: nothing went out whole.
                 exchange.begin_anew()
@@ -135,7 +135,7 @@ class Pool:
 
     def _open(self, deadline: Deadline) -> Link:
         route = self.ready_route()
-        within = deadline.within(CONNECT_TIMEOUT)
+        within = deadline.within(min(CONNECT_TIMEOUT, deadline.patience()))
         try:
             found = self.known_addresses() or self.addresses.keep(look_up(route.host, route.port))
             link = self.new_link(connect(found, within))

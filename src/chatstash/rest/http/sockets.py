@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 from itertools import chain, zip_longest
 from typing import Any, TypeAlias
 
@@ -25,10 +26,10 @@ class _QuietSocket(socket.socket):
     A store need not be closed, and a loop may go away with what is under way in it.
     """
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = socket.close) -> None:
         number = self.detach()
         if number >= 0:
-            socket.close(number)
+            close(number)
 
 
 def new_socket(family: int) -> socket.socket:

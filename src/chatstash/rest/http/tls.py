@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ssl
 
-from chatstash.rest.http.faults import Broken
-
 _AT_ONCE = 2**18
 
 
@@ -17,9 +15,11 @@ class Tls:
         host: Whose certificate is wanted; sent as SNI where it is a name.
     """
 
-    __slots__ = ("_incoming", "_outgoing", "_session")
+    __slots__ = ("_incoming", "_outgoing", "_session", "ended")
 
     def __init__(self, context: ssl.SSLContext, host: str) -> None:
+        self.ended = False
+        """Whether the server ended the session, so that what came before is whole."""
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._session = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host.rstrip("."))
@@ -45,21 +45,15 @@ class Tls:
         return self._outgoing.read()
 
     def decrypt(self, received: bytes) -> bytes:
-        """Return what records hold; empty where there is no whole one yet.
-
-        Raises:
-            ssl.SSLError: They are damaged.
-            Broken: The server ended the session.
-        """
+        """Return what records hold; empty where none is whole yet. Raises ssl.SSLError where they are damaged."""
         self._incoming.write(received)
         found = []
         try:
             while data := self._session.read(_AT_ONCE):
                 found.append(data)
+            self.ended = True
         except ssl.SSLWantReadError:
-            return b"".join(found)
-        except ssl.SSLZeroReturnError:
             pass
-        if found:
-            return b"".join(found)
-        raise Broken("the server ended the TLS session")
+        except ssl.SSLZeroReturnError:
+            self.ended = True
+        return b"".join(found)
