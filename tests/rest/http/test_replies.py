@@ -15,7 +15,7 @@ from chatstash.rest.http.replies import ReplyReader
 GOOD = [
     b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello",
     b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nx: y\r\n\r\n3\r\nhel\r\n2;a=b\r\nlo\r\n0\r\nt: v\r\n\r\n",
-    b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 100 Go\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello",
+    b"HTTP/1.1 103 Hints\r\nlink: x\r\n\r\nHTTP/1.1 100 Go\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello",
     b"HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 5\r\n\r\nhello",
     b"HTTP/1.1 503 No\r\nconnection: close\r\ncontent-length: 5\r\n\r\nhello",
     b"HTTP/1.1 200 OK\r\n\r\nhello",
