@@ -131,10 +131,13 @@ class DatabaseError(ChatstashError):
         applied: Whether the request changed anything, as far as can be known.
         retry_after: Seconds the server asked to wait before another try, or None.
         cost: What its requests cost, a `chatstash.Cost`, where that is known.
+        lasting: Whether trying again soon will probably fail as well, as with a host name that does not exist or a
+            certificate that is not accepted.
     """
 
     advice: ClassVar[str] = ""
     cost: Any = None
+    lasting: bool = False
 
     def __init__(
         self,

@@ -18,13 +18,15 @@ SCRIPTS = Path(__file__).parent / "scripts"
 _PLACES = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
 
 
-def _run(script: str, upstash: LocalUpstash, *options: str) -> subprocess.CompletedProcess[str]:
+def _run(
+    script: str, upstash: LocalUpstash, *options: str, arguments: tuple[str, ...] = (), timeout: float = 110
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *options, str(SCRIPTS / script)],
+        [sys.executable, *options, str(SCRIPTS / script), *arguments],
         env={"PATH": "/usr/bin:/bin", **_PLACES, **upstash.environment},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=timeout,
         check=False,
     )
 
@@ -48,6 +50,8 @@ _NO_NOISE = ("LangChainDeprecationWarning", "Executing <")
         "exit_under_way.py",
         "cancelled.py",
         "closed_under_way.py",
+        "handlers.py",
+        "loops_left.py",
     ],
 )
 def test_in_a_process_of_its_own(upstash: LocalUpstash, script: str) -> None:
@@ -69,4 +73,11 @@ def _check(upstash: LocalUpstash, script: str) -> None:
 def test_interruptions_at_any_moment(upstash: LocalUpstash, script: str) -> None:
     # Without -X dev: what is interrupted between two steps may leave a socket to the garbage collector.
     done = _run(script, upstash)
+    assert (done.returncode, done.stdout.strip()) == (0, "ok"), done.stderr
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+def test_a_signal_handler_reads_for_two_minutes(upstash: LocalUpstash) -> None:
+    done = _run("handlers.py", upstash, arguments=("120",), timeout=300)
     assert (done.returncode, done.stdout.strip()) == (0, "ok"), done.stderr

@@ -120,7 +120,7 @@ def test_a_connection_the_server_closed_meanwhile_is_noticed(faulty: Start, call
 
 
 def test_a_connect_that_hangs_ends_after_the_connect_timeout(monkeypatch: pytest.MonkeyPatch, call: Call) -> None:
-    for name in ("chatstash.rest.sync_pool", "chatstash.rest.async_pool"):
+    for name in ("chatstash.rest.http.pool", "chatstash.rest.http.asyncio_pool"):
         monkeypatch.setattr(f"{name}.CONNECT_TIMEOUT", 0.5)
     assert deadline.CONNECT_TIMEOUT == 5
     with socket.socket() as full:

@@ -315,10 +315,13 @@ def test_no_compression_is_asked_for(faulty: Start, call: Call) -> None:
     assert b"accept-encoding: identity" in server.requests[0].lower()
 
 
-def test_compression_that_was_not_asked_for_is_undone(faulty: Start, call: Call) -> None:
+@pytest.mark.parametrize(("name", "kind"), [("messages", ProtocolError), ("add_messages", OutcomeUnknownAfterBadReply)])
+def test_compression_that_was_not_asked_for_is_refused(
+    faulty: Start, call: Call, name: str, kind: type[DatabaseError]
+) -> None:
     body = gzip.compress(b'{"result": []}')
     server = faulty(lambda exchange: exchange.reply(body, headers="content-encoding: gzip\r\n"))
-    assert call(_history(server), "messages") == []
+    assert type(_outcome(call, _history(server), name)) is kind
 
 
 @pytest.mark.parametrize("result", ["2", None, [1], "OK"])

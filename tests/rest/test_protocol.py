@@ -22,7 +22,9 @@ from chatstash.errors import (
     WrongType,
 )
 from chatstash.rest.commands import KEY_LOCKING, Batch, Effect
-from chatstash.rest.protocol import Forms, HttpReply, replies_from, request_for
+from chatstash.rest.endpoint import Secret
+from chatstash.rest.http.messages import HttpReply
+from chatstash.rest.protocol import Forms, replies_from, request_for
 
 GET = Batch((("GET", "k"),))
 TWO = Batch((("GET", "k"), ("INCR", "n")))
@@ -121,7 +123,7 @@ def test_a_failed_command_of_several_is_a_value() -> None:
 
 def test_the_token_is_taken_out_of_every_text() -> None:
     body = b'[{"error":"ERR no luck with hunter2"},{"result":1}]'
-    failure, _ = replies_from(TRANSACTION, request_for(TRANSACTION), _reply(body), token="hunter2")
+    failure, _ = replies_from(TRANSACTION, request_for(TRANSACTION), _reply(body), token=Secret("hunter2"))
     assert isinstance(failure, CommandRejected)
     assert "hunter2" not in str(failure)
 
@@ -232,3 +234,42 @@ def test_script_flags_are_left_out_where_the_server_does_not_know_them() -> None
 def test_refused_script_flags_are_told_apart(text: str) -> None:
     with pytest.raises(ScriptFlagsRefused):
         _read(GET, _reply(json.dumps({"error": text}).encode(), status=400))
+
+
+def _listed(*elements: bytes) -> HttpReply:
+    body = b"*%d\r\n" % len(elements) + b"".join(b"$%d\r\n%b\r\n" % (len(one), one) for one in elements)
+    return _reply(body, "application/octet-stream")
+
+
+@pytest.mark.parametrize("kind", [b"*", b"~", b">", b"%", b"|"])
+@pytest.mark.parametrize("count", [b"1", b"9999999"])
+def test_text_that_looks_like_structure_is_text(kind: bytes, count: bytes) -> None:
+    looks_nested = (b"\r\n" + kind + count) * 40 + b"\r\n"
+    assert _read(GET, _listed(b"before", looks_nested, b"", looks_nested)) == (
+        [b"before", looks_nested, b"", looks_nested],
+    )
+
+
+def _nested(depth: int, before: bytes = b"") -> bytes:
+    elements = 1 + bool(before)
+    return (b"*%d\r\n" % elements + before) * depth + b":1\r\n"
+
+
+@pytest.mark.parametrize("before", [b"", b":7\r\n", b"$2\r\n\r\n\r\n", b"*0\r\n", b"*-1\r\n", b"$-1\r\n"])
+def test_nesting_is_bounded_as_it_is_parsed(before: bytes) -> None:
+    kind = "application/octet-stream"
+    assert len(_read(GET, _reply(_nested(8, before), kind))) == 1
+    for depth in (40, 5000):
+        with pytest.raises(ProtocolError, match="nested too deeply"):
+            _read(GET, _reply(_nested(depth, before), kind))
+
+
+def test_many_arrays_beside_each_other_are_not_nested() -> None:
+    body = b"*1000\r\n" + b"*1\r\n:1\r\n" * 1000
+    assert _read(GET, _reply(body, "application/octet-stream")) == ([[1]] * 1000,)
+
+
+def test_a_length_that_is_none_is_not_quoted() -> None:
+    with pytest.raises(ProtocolError) as caught:
+        _read(GET, _reply(b"*1234567\r\n$abc\r\n", "application/octet-stream"))
+    assert "abc" not in caught.value.problem

@@ -55,6 +55,8 @@ class TlsServer:
     listener: socket.socket
     context: ssl.SSLContext
     requests: list[bytes] = field(default_factory=list)
+    until_the_end: bool | None = None
+    """Whether a reply without a length is ended as TLS wants it; None for replies with one."""
 
     @property
     def url(self) -> str:
@@ -72,7 +74,18 @@ class TlsServer:
         with plain, contextlib.suppress(OSError), self.context.wrap_socket(plain, server_side=True) as client:
             while request := read_request(client):
                 self.requests.append(request)
-                client.sendall(REPLY)
+                if self.until_the_end is None:
+                    client.sendall(REPLY)
+                else:
+                    client.sendall(REPLY.replace(b"content-length: 14\r\n", b""))
+                    self.end(client)
+                    return
+
+    def end(self, client: ssl.SSLSocket) -> None:
+        if self.until_the_end:
+            client.unwrap()
+        else:
+            client.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager

@@ -21,7 +21,9 @@ from chatstash.errors import UnsupportedRecord
 from chatstash.history.records import decode, encode
 from chatstash.langchain.messages import to_message, to_records
 from chatstash.rest.commands import Batch, Effect
-from chatstash.rest.protocol import Forms, HttpReply, replies_from, request_for, sync_token_of
+from chatstash.rest.endpoint import Secret
+from chatstash.rest.http.messages import HttpReply
+from chatstash.rest.protocol import Forms, replies_from, request_for, sync_token_of
 from tests.strategies import EVERY_KIND, JSON_VALUES
 
 EXAMPLES = int(os.environ.get("CHATSTASH_FUZZ_EXAMPLES", "0"))
@@ -115,7 +117,7 @@ STATUSES = st.sampled_from([200, 200, 200, 204, 302, 400, 401, 404, 413, 429, 50
 def test_a_reply(batch: Batch, resp2: bool, status: int, headers: dict[str, str], body: bytes) -> None:
     reply = HttpReply(status, headers, body)
     try:
-        values = replies_from(batch, request_for(batch, forms=Forms(resp2=resp2)), reply, token="to/ken")
+        values = replies_from(batch, request_for(batch, forms=Forms(resp2=resp2)), reply, token=Secret("to/ken"))
     except DatabaseError as error:
         _check_error(error)
     else:

@@ -208,7 +208,8 @@ from chatstash import ChatstashError
 from chatstash.history.records import decode
 from chatstash.langchain.messages import to_message
 from chatstash.rest.commands import Batch
-from chatstash.rest.protocol import HttpReply, replies_from, request_for
+from chatstash.rest.http.messages import HttpReply
+from chatstash.rest.protocol import replies_from, request_for
 from tests.security.test_hostile_records import BOMBS, BOUNDED_RECORDS, BOUNDED_REPLIES
 
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
@@ -281,6 +282,15 @@ def test_text_that_looks_like_a_huge_array_is_read(upstash: LocalUpstash, call: 
     with pytest.raises(CorruptRecord) as caught:
         call(Store(upstash.url, upstash.token).session("s"), "read")
     assert caught.value.raw == b"*1000000000\r\n$-5\r\n"
+
+
+def test_text_that_looks_nested_hides_no_other_record(upstash: LocalUpstash, call: Call, run: Call) -> None:
+    history = _history(upstash)
+    history.add_user_message("mine")
+    run("LPUSH", "message_store:s", "\r\n" + "*1\r\n" * 16)
+    with pytest.raises(CorruptRecord) as caught:
+        call(history, "messages")
+    assert [message.content for message in caught.value.messages] == ["mine"]
 
 
 def test_a_reply_that_claims_a_billion_elements(faulty: Call, call: Call) -> None:

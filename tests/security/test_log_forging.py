@@ -17,7 +17,8 @@ from chatstash.history.records import decode, encode
 from chatstash.langchain.messages import to_message, to_records
 from chatstash.local import LocalUpstash
 from chatstash.rest.commands import Batch
-from chatstash.rest.protocol import HttpReply, replies_from, request_for
+from chatstash.rest.http.messages import HttpReply
+from chatstash.rest.protocol import replies_from, request_for
 from tests.conftest import Call
 from tests.faulty import FaultyServer
 

@@ -193,7 +193,7 @@ class UpstashRedisChatMessageHistory(_Base):
                     "pip install upstash-redis"
                 ) from error
             endpoint = self._store.endpoint
-            self._redis_client = Redis(url=endpoint.url, token=endpoint.token)
+            self._redis_client = Redis(url=endpoint.url, token=endpoint.token.get_secret_value())
         return self._redis_client
 
     @property

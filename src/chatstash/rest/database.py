@@ -6,16 +6,12 @@ parent and child.
 
 from __future__ import annotations
 
-import asyncio
-import importlib
 import sys
-import threading
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 from chatstash.errors import (
@@ -29,25 +25,20 @@ from chatstash.errors import (
 )
 from chatstash.rest.commands import Batch, Cost, Effect, Replies
 from chatstash.rest.deadline import Deadline
-from chatstash.rest.endpoint import URL_VARIABLE, Endpoint, Secret, endpoint_from
+from chatstash.rest.endpoint import URL_VARIABLE, Endpoint, endpoint_from
 from chatstash.rest.failures import timed_out
+from chatstash.rest.http.messages import HttpReply, HttpRequest
 from chatstash.rest.limits import DEFAULT_MAX_CONNECTIONS, Budget, checked_max_connections
 from chatstash.rest.measures import OnOperation, StoreStats
 from chatstash.rest.ops import Attempt, Op, Pause, retrying
-from chatstash.rest.protocol import Forms, HttpReply, HttpRequest, replies_from, request_for, sync_token_of
-from chatstash.rest.sync_pool import SyncPool
+from chatstash.rest.protocol import Forms, replies_from, request_for, sync_token_of
 from chatstash.rest.sync_token import SyncToken, SyncTokens, Ticket
 from chatstash.rest.watch import Watch, Watcher
-from chatstash.version import __version__
 
 if TYPE_CHECKING:
-    from chatstash.rest.async_pool import AsyncPool
+    from chatstash.rest.http.asyncio_pool import AsyncPool
 
 T = TypeVar("T")
-
-_ASYNC_POOL = "chatstash.rest.async_pool"
-_imported: dict[str, ModuleType] = {}
-_USER_AGENT = f"chatstash/{__version__}"
 
 
 @dataclass(slots=True, eq=False)
@@ -65,7 +56,6 @@ class _Call:
 
     batch: Batch
     request: HttpRequest
-    deadline: Deadline
     ticket: Ticket
     run: _Run
 
@@ -96,7 +86,9 @@ class Database:
         self._watcher = Watcher(endpoint, on_operation)
         self._shared = shared
         self._sync_tokens = SyncTokens()
-        self._sync_pool = SyncPool(endpoint)
+        from chatstash.rest.http.pool import Pool  # noqa: PLC0415 - sockets are loaded where they are used
+
+        self._pool = Pool(endpoint, max_connections)
         self._async_pool: AsyncPool | None = None
         self._forms = Forms()
         self._closed = False
@@ -169,12 +161,12 @@ class Database:
         return self
 
     def close(self) -> None:
-        """Close the connections for blocking callers; whoever uses the database from now on gets `StoreClosed`."""
+        """Close the idle connections; whoever uses the database from now on gets `StoreClosed`."""
         self._closed = True
-        self._sync_pool.close()
+        self._pool.close()
 
     async def aclose(self) -> None:
-        """Close as `close` does, and the connections of the running event loop as well."""
+        """Close as `close` does, and end what is under way in the running event loop."""
         self.close()
         if self._async_pool is not None:
             await self._async_pool.aclose()
@@ -185,49 +177,43 @@ class Database:
 
     def _do(self, wanted: Attempt | Pause, run: _Run) -> Replies | bool:
         if isinstance(wanted, Pause):
-            if fits := run.deadline.allows(wanted.seconds):
+            if fits := run.deadline.allows_retry(wanted.seconds):
                 run.watch.tries_again()
                 time.sleep(wanted.seconds)
             return fits
         call = self._begin(wanted, run)
-        return self._end(call, self._sync_pool.exchange(call.request, call.deadline))
+        return self._end(call, self._pool.exchange(call.request, run.deadline))
 
     async def _ado(self, wanted: Attempt | Pause, run: _Run) -> Replies | bool:
         if isinstance(wanted, Pause):
-            if fits := run.deadline.allows(wanted.seconds):
+            if fits := run.deadline.allows_retry(wanted.seconds):
+                import asyncio  # noqa: PLC0415 - loaded where it is used
+
                 run.watch.tries_again()
                 await asyncio.sleep(wanted.seconds)
             return fits
         call = self._begin(wanted, run)
-        pool = self._async_pool or await self._open_async_pool(run.deadline)
-        return self._end(call, await pool.exchange(call.request, call.deadline))
+        pool = self._async_pool or self._open_async_pool()
+        return self._end(call, await pool.exchange(call.request, run.deadline))
 
-    async def _open_async_pool(self, deadline: Deadline) -> AsyncPool:
-        # Not from sys.modules as it is: a module that another task has begun to import stands there half made.
-        module = _imported.get(_ASYNC_POOL) or await _imported_async_pool(deadline)
+    def _open_async_pool(self) -> AsyncPool:
+        from chatstash.rest.http.asyncio_pool import AsyncPool  # noqa: PLC0415 - loaded where it is used
+
         if self._async_pool is None:
-            self._async_pool = module.AsyncPool(self.endpoint, self._max_connections)
+            self._async_pool = AsyncPool(self._pool, self._max_connections)
         return self._async_pool
 
     def _begin(self, attempt: Attempt, run: _Run) -> _Call:
         self._check_open()
-        if not run.deadline.allows(0):
+        if run.deadline.has_passed:
             error = timed_out(sent=False)
             error.cost = Cost()
             raise error
         batch = attempt.batch
         run.watch.sends(batch)
         ticket = run.sync_token.start(writes=batch.writes)
-        request = request_for(batch, sync_token=ticket.token, forms=self._forms)
-        headers = {
-            **request.headers,
-            "authorization": Secret(f"Bearer {self.endpoint.token}"),
-            # No compression: aiohttp would ask for some by itself, and records are small.
-            "accept-encoding": "identity",
-            "user-agent": _USER_AGENT,
-        }
-        patient = run.deadline.for_attempt(is_last=attempt.is_last)
-        return _Call(batch, request._replace(headers=headers), patient, ticket, run)
+        run.deadline.begin_attempt(is_last=attempt.is_last)
+        return _Call(batch, request_for(batch, sync_token=ticket.token, forms=self._forms), ticket, run)
 
     def _end(self, call: _Call, reply: HttpReply) -> Replies:
         call.run.sync_token.finish(call.ticket, sync_token_of(reply))
@@ -276,31 +262,6 @@ def _unpickled(url: str, shared: bool, max_connections: int) -> Database:
             "its token is not sent there. Set both variables to the database's, or make the history anew"
         )
     return shared_database(endpoint) if shared else Database(endpoint, max_connections=max_connections)
-
-
-async def _imported_async_pool(deadline: Deadline) -> ModuleType:
-    """Import aiohttp, which takes 0.15 s, in a thread, so as not to hold up the loop.
-
-    A thread of its own, looked at now and then: the loop's executor may be busy or, while the interpreter ends, closed,
-    and a loop that has used it cannot be ended in a forked process.
-    """
-    thread = threading.Thread(target=_import_async_pool, daemon=True)
-    try:
-        thread.start()
-    except RuntimeError:
-        # The interpreter is ending and takes no more threads.
-        _import_async_pool()
-    while _ASYNC_POOL not in _imported and deadline.allows(0):
-        if not thread.is_alive():
-            _import_async_pool()  # raises here what the thread could not
-        await asyncio.sleep(0.005)
-    if _ASYNC_POOL not in _imported:
-        raise timed_out(sent=False)
-    return _imported[_ASYNC_POOL]
-
-
-def _import_async_pool() -> None:
-    _imported[_ASYNC_POOL] = importlib.import_module(_ASYNC_POOL)
 
 
 def _warn_of_plain_http(endpoint: Endpoint) -> None:

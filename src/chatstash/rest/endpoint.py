@@ -5,28 +5,57 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn, TypeVar
+from typing import NoReturn, TypeVar, cast
 from urllib.parse import urlsplit
 
 URL_VARIABLE = "UPSTASH_REDIS_REST_URL"
 TOKEN_VARIABLE = "UPSTASH_REDIS_REST_TOKEN"  # noqa: S105 - a variable's name
+
+_VERCELS = ("KV_REST_API_URL", "KV_REST_API_TOKEN")
+"""What Vercel calls them; Upstash's JavaScript SDK reads these too."""
 
 T = TypeVar("T")
 
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
 
 
-class Secret(str):
-    """A string that does not show itself in a repr, and so not in a traceback that prints local variables.
+class Secret:
+    """A text that shows itself only to who asks for it with `get_secret_value`, as pydantic's SecretStr.
 
-    It can be copied, for a copy stays in this process, but not pickled.
+    It is no string: tools that print the local variables of a traceback cut strings up, and a piece of a string is
+    plain text. Copies stay in this process; it cannot be pickled.
     """
 
-    __slots__ = ()
+    __slots__ = ("get_secret_value",)
+
+    get_secret_value: Callable[[], str]
+    """Returns the text."""
+
+    def __init__(self, text: str | Secret) -> None:
+        # In a closure, where no tool that looks into objects finds it.
+        self.get_secret_value = text.get_secret_value if isinstance(text, Secret) else lambda: text
 
     def __repr__(self) -> str:
-        return "'***'"
+        return "Secret('***')"
+
+    def __str__(self) -> str:
+        return "***"
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
+
+    def __bool__(self) -> bool:
+        return bool(self.get_secret_value())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return self.get_secret_value() == other.get_secret_value()
+
+    def __hash__(self) -> int:
+        return hash(self.get_secret_value())
 
     def __copy__(self) -> Secret:
         return self
@@ -38,12 +67,15 @@ class Secret(str):
         raise TypeError("a token is not pickled: it comes from the environment, or is given anew")
 
 
-def veiled(value: T) -> T | Secret:
-    """Return a string as a `Secret`, anything else as it is.
+_NOTHING = Secret("")
+
+
+def veiled(value: T) -> T:
+    """Return a string as a `Secret`, anything else as it is; to type checkers it stays what it was.
 
     For arguments that may hold a token or a password, before anything can fail: a traceback shows the arguments.
     """
-    return Secret(value) if isinstance(value, str) else value
+    return cast(T, Secret(value)) if isinstance(value, str) else value
 
 
 @dataclass(frozen=True, init=False)
@@ -56,9 +88,9 @@ class Endpoint:
     """
 
     url: str
-    token: str
+    token: Secret
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str | Secret, token: str | Secret) -> None:
         url, token = veiled(url), veiled(token)
         object.__setattr__(self, "url", _checked_url(url))
         object.__setattr__(self, "token", _checked_token(token))
@@ -83,24 +115,47 @@ class Endpoint:
         return self.scheme == "http" and not is_loopback(self.host)
 
 
-def endpoint_from(url: str = "", token: str = "") -> Endpoint:
+def endpoint_from(url: str | Secret = "", token: str | Secret = "") -> Endpoint:
     """Return the endpoint of a url and token, each from its environment variable where it is empty.
+
+    The variables are `UPSTASH_REDIS_REST_URL` and `UPSTASH_REDIS_REST_TOKEN` or, where neither is set, Vercel's
+    `KV_REST_API_URL` and `KV_REST_API_TOKEN`: never one of each pair, which may belong to two databases.
 
     Raises:
         ValueError: One is missing altogether, or cannot be right.
     """
-    found = {
-        URL_VARIABLE: veiled(url if url != "" else os.environ.get(URL_VARIABLE, "")),
-        TOKEN_VARIABLE: veiled(token if token != "" else os.environ.get(TOKEN_VARIABLE, "")),
-    }
-    missing = [name for name, value in found.items() if value == ""]
+    names = _variables()
+    given = zip(names, (veiled(url), veiled(token)), strict=True)
+    found = [_from_environment(name) if value == _NOTHING else value for name, value in given]
+    missing = [name for name, value in zip(names, found, strict=True) if value == _NOTHING]
     if missing:
         raise ValueError(
-            f"there is no database to talk to: {' and '.join(missing)} missing. Give url= and token=, or set "
-            f"{URL_VARIABLE} and {TOKEN_VARIABLE}. For a local one: pip install 'chatstash[local]', then "
-            "run your command with: chatstash dev -- COMMAND"
+            f"No database configured: {' and '.join(missing)} missing. Give url= and token=, or set {URL_VARIABLE} and "
+            f"{TOKEN_VARIABLE} (or {' and '.join(_VERCELS)}, which are read where neither is set). For a local one: "
+            "pip install 'chatstash[local]', then run your command with: chatstash dev -- COMMAND"
         )
-    return Endpoint(found[URL_VARIABLE], found[TOKEN_VARIABLE])
+    return Endpoint(*found)
+
+
+def _variables() -> tuple[str, str]:
+    """Return the names of the pair of variables that counts."""
+    own = (URL_VARIABLE, TOKEN_VARIABLE)
+    is_vercels = not any(map(os.environ.get, own)) and any(map(os.environ.get, _VERCELS))
+    return _VERCELS if is_vercels else own
+
+
+def _from_environment(name: str) -> Secret:
+    value = Secret(os.environ.get(name, ""))
+    if _is_quoted(value):
+        raise ValueError(
+            f"The value of {name} is in quotes, and they are part of it. Remove them: unlike a shell, "
+            "`docker --env-file` and the like take a value as it is written."
+        )
+    return value
+
+
+def _is_quoted(value: Secret) -> bool:
+    return value.get_secret_value().strip()[:1] in {'"', "'"} or value.get_secret_value().strip()[-1:] in {'"', "'"}
 
 
 def is_loopback(host: str) -> bool:
@@ -113,19 +168,24 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _checked_url(url: str) -> str:
-    if not isinstance(url, str):
+def _checked_url(url: object) -> str:
+    if not isinstance(url, Secret):
         raise ValueError(f"url must be a string, not {type(url).__name__}")
-    trimmed = Secret(url.strip().rstrip("/"))
-    if wrong := _what_is_wrong_with_url(trimmed):
+    if wrong := _what_is_wrong_with_url(url):
         raise ValueError(wrong)
-    return str(trimmed)
+    return _trimmed_url(url)
 
 
-def _what_is_wrong_with_url(url: str) -> str | None:
+def _trimmed_url(url: Secret) -> str:
+    return url.get_secret_value().strip().rstrip("/")
+
+
+def _what_is_wrong_with_url(url: Secret) -> str | None:
     # Told and not raised: a traceback from here would show the parts of the url, a password among them.
+    if _is_quoted(url):
+        return "url is in quotes, and the quotes are part of it: remove them"
     try:
-        parts = urlsplit(str(url))
+        parts = urlsplit(_trimmed_url(url))
         host, _ = parts.hostname, parts.port
         # What no name server could be asked for: labels that are empty or over 63 characters.
         (host or "").encode("idna")
@@ -133,7 +193,7 @@ def _what_is_wrong_with_url(url: str) -> str | None:
         return "url is not a URL; copy UPSTASH_REDIS_REST_URL from the Upstash console"
     if parts.scheme not in ("http", "https") or not host:
         return f"url {_shown(parts.scheme, host)} {_REST_URL_WANTED}"
-    if not _VISIBLE_ASCII.fullmatch(url):
+    if not _VISIBLE_ASCII.fullmatch(_trimmed_url(url)):
         return "url has spaces, control or non-ASCII characters; a host name of another script is written xn--…"
     if parts.username is not None or parts.query or parts.fragment:
         return "url must not carry a user, a query or a fragment; give the token as token="
@@ -150,11 +210,13 @@ def _shown(scheme: str, host: str | None) -> str:
     return repr(f"{scheme}://{host or ''}…") if scheme else "without a scheme"
 
 
-def _checked_token(token: str) -> Secret:
-    if not isinstance(token, str):
+def _checked_token(token: object) -> Secret:
+    if not isinstance(token, Secret):
         raise ValueError(f"token must be a string, not {type(token).__name__}")
-    trimmed = Secret(token.strip())
-    if not _VISIBLE_ASCII.fullmatch(trimmed):
+    if _is_quoted(token):
+        raise ValueError("token is in quotes, and the quotes are part of it: remove them")
+    trimmed = Secret(token.get_secret_value().strip())
+    if not _VISIBLE_ASCII.fullmatch(trimmed.get_secret_value()):
         raise ValueError(
             "token is empty, or has spaces, control or non-ASCII characters: it cannot be sent in a header"
         )

@@ -12,14 +12,26 @@ append                    sent again as it is where it certainly was not applied
 ========================  ==========================================================================================
 
 What passes by itself is a failed connection, a wait that was too long, a status of 5xx, 429, and a reply that is cut
-off or mangled. Pauses grow exponentially with full jitter
-(https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/) and are at least what the server asked for
-with Retry-After; one that would not fit the operation's time ends it at once. An attempt that hears nothing for half of
-the time left is given up, so that there is time for another; the last may use all of it.
+off or mangled. How often and for how long:
+
+========================  ==========================================================================================
+bound                     what it says
+========================  ==========================================================================================
+time                      a retry begins within 80 % of `timeout`; the rest is left for its reply
+`retries`                 how many retries there are at most; None, the default, for as many as the time permits
+lasting failures          3 retries at most for what is likely to fail again: a host name that does not exist, a
+                          certificate that is not accepted, a reply that is not HTTP or not of the REST API
+pauses                    between retries, random from 0 to a bound that doubles from 0.1 to 3 seconds
+                          (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/), and at least
+                          what the server asked for with Retry-After
+silence                   an attempt that hears nothing for half of the time left is given up, so that there is time
+                          for another; one that no other can follow may use all of it
+========================  ==========================================================================================
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,7 +48,7 @@ from chatstash.errors import (
 from chatstash.rest.commands import Effect
 
 DEFAULT_TIMEOUT = 30.0
-DEFAULT_RETRIES = 3
+RETRIES_OF_LASTING = 3
 DEFAULT_MAX_CONNECTIONS = 256
 MOST_CONNECTIONS = 65_535
 MAX_TIMEOUT = 10**6
@@ -53,7 +65,7 @@ class Budget:
 
     Args:
         timeout: Seconds for the whole operation, pauses and retries included.
-        retries: How often a request is sent again at most.
+        retries: How often a request is sent again at most; None for as often as 80 % of the time permits.
         first_pause: Upper bound of the first pause, in seconds; it doubles with each.
         longest_pause: Upper bound of any pause, in seconds, but for what the server asks for.
         jitter: Gives a random number from 0 to 1.
@@ -63,19 +75,24 @@ class Budget:
     """
 
     timeout: float = DEFAULT_TIMEOUT
-    retries: int = DEFAULT_RETRIES
+    retries: int | None = None
     first_pause: float = 0.1
-    longest_pause: float = 2.0
+    longest_pause: float = 3.0
     jitter: Callable[[], float] = _random
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "timeout", checked_timeout(self.timeout))
-        checked_retries(self.retries)
+        if self.retries is not None:
+            checked_retries(self.retries)
         if not callable(self.jitter):
             raise ValueError(f"jitter must be a function that gives a number from 0 to 1, not {self.jitter!r}")
         for name in ("first_pause", "longest_pause"):
             if not is_number(getattr(self, name)) or not 0 <= getattr(self, name) <= MAX_TIMEOUT:
                 raise ValueError(f"{name} must be a number of seconds from 0 to {MAX_TIMEOUT}")
+
+    def is_last(self, attempt: int) -> bool:
+        """Tell whether no retry may follow, where it was tried again so many times already."""
+        return self.retries is not None and attempt >= self.retries
 
     def pause_after(self, attempt: int, error: DatabaseError, effect: Effect) -> float | None:
         """Return how many seconds to wait before trying again, or None where it is not to be tried again.
@@ -86,7 +103,7 @@ class Budget:
             effect: What that which would be sent does, and so whether it may be sent twice.
         """
         certain = error.applied is Applied.NO or effect is not Effect.WRITE
-        if attempt >= self.retries or not certain or not _passes_by_itself(error):
+        if self.is_last(attempt) or not certain or attempt >= _most_retries(error):
             return None
         # The exponent is bounded: 2**1024 does not fit a float.
         bound = min(self.longest_pause, self.first_pause * 2.0 ** min(attempt, 30))
@@ -116,10 +133,12 @@ class RetryPolicy:
                 raise ValueError(f"{name} must be a Budget, not {getattr(self, name)!r}")
 
 
-def _passes_by_itself(error: DatabaseError) -> bool:
-    if isinstance(error, ProtocolError) and error.applied is Applied.UNKNOWN:
-        return True  # cut off or mangled on its way
-    return isinstance(error, (ConnectionFailed, RequestTimeout, ServerError, RateLimited))
+def _most_retries(error: DatabaseError) -> float:
+    is_mangled = isinstance(error, ProtocolError) and error.applied is Applied.UNKNOWN
+    if not is_mangled and not isinstance(error, (ConnectionFailed, RequestTimeout, ServerError, RateLimited)):
+        return 0
+    lasts = error.lasting or (is_mangled and not isinstance(error, ServerError))
+    return RETRIES_OF_LASTING if lasts else math.inf
 
 
 def is_number(value: object) -> bool:

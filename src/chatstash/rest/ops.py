@@ -79,7 +79,7 @@ def _attempts(batch: Batch, budget: Budget) -> DrivenOp[Replies]:
     attempt = 0
     while True:
         try:
-            replies: Replies = yield Attempt(sent, is_last=attempt >= budget.retries)
+            replies: Replies = yield Attempt(sent, is_last=budget.is_last(attempt))
         except FormRefused as error:
             spent += cost_of(error)
             # The driver has taken note, and uses another form from now on.

@@ -10,6 +10,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote
 
@@ -34,6 +35,8 @@ from chatstash.errors import (
     WrongType,
 )
 from chatstash.rest.commands import KEY_LOCKING, READING, Batch, Command, Reply
+from chatstash.rest.endpoint import Secret
+from chatstash.rest.http.messages import HttpReply, HttpRequest
 from chatstash.rest.sync_token import is_sync_token
 
 _SYNC_TOKEN_HEADER = "upstash-sync-token"  # noqa: S105 - a header's name
@@ -44,33 +47,6 @@ _DECODED = 2**16
 _LONGEST_WAIT = 10.0**9
 _RESP2 = {"upstash-response-format": "resp2"}
 _BASE64 = {"upstash-encoding": "base64"}
-
-
-class HttpRequest(NamedTuple):
-    """A request of the REST API: a POST to `path` below the database's URL. Shows no body."""
-
-    path: str
-    headers: Mapping[str, str]
-    body: bytes
-
-    def __repr__(self) -> str:
-        return f"HttpRequest(path={self.path!r}, headers={self.headers!r})"
-
-
-class HttpReply(NamedTuple):
-    """A reply as it came; header names in lower case. Shows neither, for a server may repeat the token in them."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def __repr__(self) -> str:
-        return f"HttpReply(status={self.status!r})"
-
-    @property
-    def content_type(self) -> str:
-        """The media type, without parameters, in lower case."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 class Forms(NamedTuple):
@@ -90,6 +66,7 @@ class Forms(NamedTuple):
 
 
 _ALL_FORMS = Forms()
+_NO_TOKEN = Secret("")
 
 
 def request_for(batch: Batch, *, sync_token: str | None = None, forms: Forms = _ALL_FORMS) -> HttpRequest:
@@ -127,7 +104,9 @@ def sync_token_of(reply: HttpReply) -> str | None:
     return token if is_sync_token(token) else None
 
 
-def replies_from(batch: Batch, request: HttpRequest, reply: HttpReply, *, token: str = "") -> tuple[Reply, ...]:
+def replies_from(
+    batch: Batch, request: HttpRequest, reply: HttpReply, *, token: Secret = _NO_TOKEN
+) -> tuple[Reply, ...]:
     """Return the replies to a batch, one for each command; that of a failed command of several is its error.
 
     Args:
@@ -146,7 +125,7 @@ def replies_from(batch: Batch, request: HttpRequest, reply: HttpReply, *, token:
     return outcome
 
 
-def _outcome(batch: Batch, request: HttpRequest, reply: HttpReply, token: str) -> tuple[Reply, ...] | DatabaseError:
+def _outcome(batch: Batch, request: HttpRequest, reply: HttpReply, token: Secret) -> tuple[Reply, ...] | DatabaseError:
     if 300 <= reply.status < 400:
         return ProtocolError(
             f"The server redirects (status {reply.status}), which is not followed", status=reply.status
@@ -183,12 +162,8 @@ def _decoded(batch: Batch, request: HttpRequest, reply: HttpReply) -> _Decoded:
 
 
 def _from_resp2(batch: Batch, body: bytes) -> _Decoded:
-    has_more = _FURTHER_ARRAY.search(body) is not None
-    if (_HUGE_COUNT.match(body) or (has_more and _HUGE_COUNT_WITHIN.search(body))) and _claims_too_much(body):
-        raise ValueError("the RESP2 body claims more elements than it has room for")
-    if has_more and _DEEPLY_NESTED.search(body):
-        # hiredis before 3.5 nests as deeply as it is told to.
-        raise ValueError("the RESP2 body is nested too deeply")
+    if wrong := _what_is_wrong_with_structure(body):
+        raise ValueError(wrong)
     # hiredis takes any callable for replyError; its types say an exception class.
     reader = hiredis.Reader(protocolError=ValueError, replyError=_Failure)  # type: ignore[arg-type]
     reader.feed(body)
@@ -209,27 +184,52 @@ def _from_resp2(batch: Batch, body: bytes) -> _Decoded:
     raise ValueError(f"the RESP2 body has {len(values)} replies to {wanted} commands")
 
 
-# A list of records has no further array, so it needs one look. Shorter counts make lists of a few megabytes at most.
-# Patterns that begin with fixed bytes are far faster: so there are two for counts, and arrays within arrays are looked
-# for from the end of the outermost one's header.
+_AGGREGATES = b"*~>%|"
 _FURTHER_ARRAY = re.compile(rb"\r\n[*~>%|]\d")
-_HUGE_COUNT = re.compile(rb"[*~>%|]\d{7}")
-_HUGE_COUNT_WITHIN = re.compile(rb"\r\n[*~>%|]\d{7}")
-_DEEPLY_NESTED = re.compile(rb"\r\n\*[1-9]\d{0,9}(?:\r\n\*[1-9]\d{0,9}){14}\r\n")
+# Patterns that begin with fixed bytes are far faster: so there are two.
+_HUGE_COUNT = re.compile(rb"[*~>%|]\d{6}")
+_HUGE_COUNT_WITHIN = re.compile(rb"\r\n[*~>%|]\d{6}")
+_DEEPEST = 16
+"""Arrays within arrays; replies to what is asked here have three."""
 _SHORTEST_ELEMENT = len(b"+\r\n")
+_LONGEST_COUNT = 20
 
 
-def _claims_too_much(body: bytes) -> bool:
-    """Tell whether an array's header names more elements than could follow: hiredis would take memory for them."""
+def _what_is_wrong_with_structure(body: bytes) -> str | None:
+    """Tell of more elements than could follow, or of arrays nested too deeply: hiredis would take memory for both.
+
+    The walk over all elements costs as much as hiredis itself, so it is left out where the bytes cannot hold either: a
+    list of records has one array, and no count of six digits unless it is long.
+    """
+    arrays = sum(1 for _ in islice(_FURTHER_ARRAY.finditer(body), _DEEPEST))
+    is_huge = _HUGE_COUNT.match(body) or (arrays and _HUGE_COUNT_WITHIN.search(body))
+    return _walk(body) if is_huge or arrays == _DEEPEST else None
+
+
+def _walk(body: bytes) -> str | None:
+    """Walk over the elements, as their headers say; what a text holds is passed over by its length."""
     at, most = 0, len(body) // _SHORTEST_ELEMENT
+    missing: list[int] = []  # elements still to come, of each array that is open
     while (end := body.find(b"\r\n", at)) >= 0:
         kind, number = body[at : at + 1], body[at + 1 : end]
         at = end + 2
-        if kind in b"*~>%|" and int(number) > most:
-            return True
-        if kind in b"$=":
-            at += max(int(number), -2) + 2
-    return False
+        if missing:
+            missing[-1] -= 1
+        if kind in _AGGREGATES or kind in b"$=":
+            if not number.removeprefix(b"-").isdigit() or len(number) > _LONGEST_COUNT:
+                return "the RESP2 body has a length that is none"
+            count = int(number)
+            if kind in b"$=":
+                at += count + 2 if count >= 0 else 0
+            elif count > most:
+                return "the RESP2 body claims more elements than it has room for"
+            else:
+                missing.append(count * (2 if kind in b"%|" else 1))
+        while missing and missing[-1] <= 0:
+            missing.pop()
+        if len(missing) > _DEEPEST:
+            return "the RESP2 body is nested too deeply"
+    return None
 
 
 def _from_single_resp2(value: Any, wanted: int) -> _Decoded:
@@ -319,7 +319,7 @@ _BY_STATUS: Mapping[int, tuple[type[DatabaseError], str]] = {
 }
 
 
-def _refusal(text: str, reply: HttpReply, token: str) -> DatabaseError:
+def _refusal(text: str, reply: HttpReply, token: Secret) -> DatabaseError:
     """Return the error that the database's own words stand for."""
     kind, problem = _kind_of(text, reply.status)
     return kind(
@@ -346,7 +346,7 @@ def _kind_of(text: str, status: int) -> tuple[type[DatabaseError], str]:
     return CommandRejected, "The database refused the command"
 
 
-def _not_the_api(reply: HttpReply, reason: str, token: str) -> DatabaseError:
+def _not_the_api(reply: HttpReply, reason: str, token: Secret) -> DatabaseError:
     """Return the error for a body that is none of the API's: a proxy's page, a login form, half a reply."""
     if reply.status in _BY_STATUS:
         kind, problem = _BY_STATUS[reply.status]
@@ -371,22 +371,26 @@ def _retry_after(reply: HttpReply) -> float | None:
     return min(float(value), _LONGEST_WAIT) if value.isascii() and value.isdigit() else None
 
 
-def _shown(text: str, token: str) -> str:
+def _shown(text: str, token: Secret) -> str:
     """Return a server's text in a form fit for a message or a log line: short, on one line, without the token."""
     clean = without_token(text, token)
     clean = " ".join("".join(char if char.isprintable() else " " for char in clean[:_LOOKED_AT]).split())
     return clean if len(clean) <= _SHOWN_TEXT else clean[:_SHOWN_TEXT] + "…"
 
 
-def without_token(text: str, token: str) -> str:
+def without_token(text: str, token: Secret) -> str:
     """Return `text` with `***` for the token, as it is or as JSON, HTML, a URL or base64 write it."""
-    if not token:
+    if not token.get_secret_value():
         return text
-    in_json = token.replace("\\", "\\\\").replace('"', '\\"')
-    in_base64 = base64.b64encode(token.encode()).decode().rstrip("=")
-    import html  # noqa: PLC0415 - a millisecond, and hardly ever needed
-
-    forms = {token, in_json, in_json.replace("/", "\\/"), html.escape(token), quote(token, safe=""), in_base64}
-    for form in sorted(forms, key=len, reverse=True):
+    for form in sorted(_forms_of(token), key=len, reverse=True):
         text = text.replace(form, "***")
     return text
+
+
+def _forms_of(token: Secret) -> set[str]:
+    import html  # noqa: PLC0415 - a millisecond, and hardly ever needed
+
+    plain = token.get_secret_value()
+    in_json = plain.replace("\\", "\\\\").replace('"', '\\"')
+    in_base64 = base64.b64encode(plain.encode()).decode().rstrip("=")
+    return {plain, in_json, in_json.replace("/", "\\/"), html.escape(plain), quote(plain, safe=""), in_base64}

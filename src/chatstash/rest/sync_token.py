@@ -18,15 +18,18 @@ _SYNC_TOKEN = re.compile(r"[\x21-\x7e]{1,4096}", re.ASCII)
 
 
 class _Lock:
-    """One lock for all tokens, held for microseconds; a child process begins with a fresh one."""
+    """One lock for all tokens, held for microseconds; a child process begins with a fresh one.
+
+    A signal handler may use a conversation while its own thread holds the lock, so it is re-entrant.
+    """
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         begins_anew_after_fork(self)
 
     def forget_parent(self) -> None:
         """Take a fresh lock: the old one may have been held by a thread that does not exist here."""
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
 
 
 _shared = _Lock()
@@ -119,7 +122,10 @@ class SyncTokens:
         """Return the token of the conversation at `key`."""
         with _shared.lock:
             token = self._tokens.setdefault(key, SyncToken())
-            self._tokens.move_to_end(key)
+            try:
+                self._tokens.move_to_end(key)
+            except KeyError:  # a signal handler pushed it out just now
+                self._tokens[key] = token
             if len(self._tokens) > self._limit:
                 self._tokens.popitem(last=False)
             return token

@@ -14,6 +14,7 @@ from typing import Self
 from chatstash.rest.commands import Batch, Cost
 from chatstash.rest.endpoint import Endpoint
 from chatstash.rest.fork import begins_anew_after_fork
+from chatstash.rest.interruptions import is_a_handlers
 from chatstash.rest.measures import OnOperation, Operation, StoreStats
 from chatstash.rest.telemetry import Tracing, telemetry
 
@@ -137,7 +138,9 @@ def _undisturbed(what: str) -> Iterator[None]:
     """Log an error of those who only look on: the operation is done, and its outcome stands."""
     try:
         yield
-    except Exception as error:  # noqa: BLE001 - what becomes of an operation must not depend on who looks on
+    except Exception as error:
+        if is_a_handlers(error):
+            raise
         # Its context is the operation's error, whose text may quote messages.
         error.__suppress_context__ = True
         _log.error("%s failed. The operation it was told of is as it was.", what, exc_info=error)

@@ -101,9 +101,9 @@ async def check(history: UpstashRedisChatMessageHistory) -> None:
         return after
 
     assert await at_every_step(lambda: history.aadd_messages(ONE), plain_is_stored_once_at_most) > 1
-    assert await at_every_step(lambda: history.aadd_messages(LARGE), plain_is_stored_once_at_most) > 5
+    assert await at_every_step(lambda: history.aadd_messages(LARGE), plain_is_stored_once_at_most) > 3
     assert await at_every_step(keyed, decided(ONE)) > 1
-    assert await at_every_step(keyed_large, decided(LARGE)) > 5
+    assert await at_every_step(keyed_large, decided(LARGE)) > 3
     await reading_and_turning(history)
 
 
@@ -134,8 +134,8 @@ async def reading_and_turning(history: UpstashRedisChatMessageHistory) -> None:
 
     before = (await history.aread()).cost.requests
     assert before > 5, "read in pages"
-    assert await at_every_step(history.aget_messages, is_whole) > 5
-    assert await at_every_step(turn, has_whole_turns) > 5
+    assert await at_every_step(history.aget_messages, is_whole) > 3
+    assert await at_every_step(turn, has_whole_turns) > 3
     await history.aclear()
     await history.aadd_messages(ONE)
     whole = len(ONE)

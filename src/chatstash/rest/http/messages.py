@@ -1,0 +1,42 @@
+"""An HTTP request and its reply, as values that show neither headers nor bodies. Pure.
+
+They are no tuples and no dataclasses: tools that print local variables look into those, and a server may repeat the
+token in anything it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class HttpRequest:
+    """A POST to `path` below the database's URL; the connection adds host, credentials and length."""
+
+    __slots__ = ("body", "headers", "path")
+
+    def __init__(self, path: str, headers: Mapping[str, str], body: bytes) -> None:
+        self.path = path
+        self.headers = headers
+        self.body = body
+
+    def __repr__(self) -> str:
+        return f"HttpRequest(path={self.path!r})"
+
+
+class HttpReply:
+    """A reply as it came; header names in lower case."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    def __repr__(self) -> str:
+        return f"HttpReply(status={self.status!r})"
+
+    @property
+    def content_type(self) -> str:
+        """The media type, without parameters, in lower case."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -1,0 +1,199 @@
+"""Reads one HTTP/1.1 reply from bytes. llhttp parses (https://llhttp.org); the rules of this client are here. Pure.
+
+A reply counts only where its framing (https://www.rfc-editor.org/rfc/rfc9112#section-6) leaves no doubt of its end and
+nothing follows it. What is in memory is bounded at each moment, whatever a server claims.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httptools
+
+from chatstash.rest.http.faults import BadReply, Broken, HttpFault, UnwantedReply
+from chatstash.rest.http.messages import HttpReply
+
+MAX_HEAD = 2**16
+"""Bytes of heads, trailers and chunk headers without a byte of body between them; most servers send under 2^10."""
+
+MAX_BODY = 2**28
+"""Bytes of a body. No Upstash plan permits a request or reply of more than 100 MB, 134 in base64
+(https://upstash.com/docs/redis/troubleshooting/max_request_size_exceeded)."""
+
+MAX_INTERIM = 100
+"""Interim (1xx) replies before the final one."""
+
+_FRAMING = ("content-length", "transfer-encoding")
+
+
+class ReplyReader:
+    """Reads the reply to one request; a fresh one reads each reply.
+
+    Args:
+        tunnel: The request was a CONNECT: a status of 2xx has no body, whatever its head says
+            (https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6).
+    """
+
+    __slots__ = (
+        "_body",
+        "_head_size",
+        "_headers",
+        "_in_head",
+        "_interim",
+        "_parser",
+        "_pending",
+        "_reusable",
+        "_tunnel",
+        "_unframed",
+        "_wrong",
+        "done",
+        "status",
+    )
+
+    def __init__(self, *, tunnel: bool = False) -> None:
+        self.done = False
+        """Whether the whole reply is there."""
+        self._tunnel = tunnel
+        self._parser: Any = httptools.HttpResponseParser(self)
+        self._headers: dict[str, str] = {}
+        self._body = bytearray()
+        self.status = 0
+        """That of the newest head that is whole; 0 before."""
+        self._interim = 0
+        self._in_head = True
+        self._head_size = 0
+        self._pending = 0  # bytes since the last of the body
+        self._unframed = False
+        self._reusable = False
+        self._wrong: HttpFault | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the head of the final reply is there."""
+        return not self._in_head
+
+    @property
+    def reply(self) -> HttpReply:
+        """The reply, once it is done."""
+        return HttpReply(self.status, self._headers, bytes(self._body))
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the connection may carry another request: one reply, whole by its framing, and both ends stay."""
+        return self.done and self._reusable and not self._interim
+
+    def close(self) -> None:
+        """Let go of the parser, which refers to this object, and of what was read."""
+        self._parser = None
+        self._body = bytearray()
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes from the connection; empty where it has ended.
+
+        Raises:
+            Broken: It ended too early.
+            BadReply: This is no HTTP reply, or more than one.
+        """
+        if not data:
+            return self._end()
+        if self.status == 0 and self._pending == 0 and not data.startswith(b"H"):
+            raise BadReply("the reply is no HTTP")
+        self._pending += len(data)
+        # llhttp does not say where a message ended. All but the last byte must not complete it, and the last byte must:
+        # then nothing was left over.
+        view = memoryview(data)
+        self._parse(view[:-1])
+        if self.done:
+            raise BadReply("the reply was followed by bytes that belong to no request")
+        self._parse(view[-1:])
+        if self._pending > MAX_HEAD and not self.done:
+            raise BadReply(f"the reply has over {MAX_HEAD} bytes of headers")
+        return None
+
+    def _end(self) -> None:
+        if not self._unframed:
+            raise Broken("the connection ended before the whole reply was there")
+        self.done = True
+
+    def _parse(self, data: memoryview) -> None:
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            if not self.done:
+                raise self._wrong or BadReply("the reply is malformed HTTP") from None
+
+    # What httptools calls. An exception ends its parsing, but reaches `_parse` only as one of its own.
+
+    def on_message_begin(self) -> None:
+        """Note that another message begins: the next after an interim one, or one too many."""
+        if self.done:
+            self._refuse(BadReply("there is a second reply"))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header line; those after the body (trailers) are left aside."""
+        self._head_size += len(name) + len(value)
+        if self._head_size > MAX_HEAD:
+            self._refuse(BadReply(f"the reply has over {MAX_HEAD} bytes of headers"))
+        if not self._in_head:
+            return
+        key = name.decode("latin-1").lower()
+        if key in _FRAMING and key in self._headers:
+            self._refuse(BadReply(f"the reply has more than one {key}"))
+        self._headers[key] = value.decode("latin-1").strip()
+
+    def on_headers_complete(self) -> None:
+        """Judge the head of an interim or the final reply."""
+        self.status = self._parser.get_status_code()
+        if self._parser.get_http_version() not in ("1.0", "1.1") or not 100 <= self.status < 600:
+            self._refuse(BadReply("the reply is of another HTTP version or has no valid status"))
+        if self.status < 200:
+            return self._skip_interim()
+        self._in_head = False
+        if self._tunnel and self.status < 300:
+            self.done = True
+            return None
+        self._check_framing()
+        self._check_encoding()
+        return None
+
+    def on_body(self, data: bytes) -> None:
+        """Take a part of the body."""
+        self._body += data
+        self._pending = 0
+        if len(self._body) > MAX_BODY:
+            self._refuse(UnwantedReply(f"the reply is over {MAX_BODY} bytes"))
+
+    def on_message_complete(self) -> None:
+        """Note the end of the final reply."""
+        if self.status >= 200:
+            self.done = True
+
+    def _skip_interim(self) -> None:
+        self._interim += 1
+        if self.status == 101:
+            self._refuse(BadReply("the server switches protocols, which was not asked for"))
+        if self._interim > MAX_INTERIM or any(name in self._headers for name in _FRAMING):
+            self._refuse(BadReply("there are too many interim replies, or one has a body"))
+        self._headers = {}
+
+    def _check_framing(self) -> None:
+        length, coding = (self._headers.get(name) for name in _FRAMING)
+        if coding is not None and (
+            length is not None or coding.lower() != "chunked" or self._parser.get_http_version() == "1.0"
+        ):
+            self._refuse(BadReply("the reply has an unclear length"))
+        if length is not None and not (length.isascii() and length.isdigit()):
+            self._refuse(BadReply("the reply has an unclear length"))
+        if length is not None and int(length) > MAX_BODY:
+            self._refuse(UnwantedReply(f"the reply is over {MAX_BODY} bytes"))
+        bodiless = self.status in (204, 205, 304)
+        self._unframed = length is None and coding is None and not bodiless
+        self._reusable = not self._unframed and not bodiless and self._parser.should_keep_alive()
+
+    def _check_encoding(self) -> None:
+        if self._headers.get("content-encoding", "identity").lower() not in ("", "identity"):
+            self._refuse(UnwantedReply("the reply is compressed, which was not asked for"))
+
+    def _refuse(self, fault: HttpFault) -> None:
+        self._wrong = fault
+        raise fault

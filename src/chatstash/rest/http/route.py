@@ -1,0 +1,86 @@
+"""Where a database's connections go: to its host, or through a proxy. Pure."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from chatstash.rest.endpoint import Endpoint, Secret
+from chatstash.rest.http.messages import HttpRequest
+from chatstash.rest.http.network import Proxy
+from chatstash.version import __version__
+
+_PORTS = {"http": 80, "https": 443}
+
+
+class Route:
+    """How to reach a database, and the parts of a request's head that depend on it.
+
+    Args:
+        endpoint: The database.
+        proxy: The proxy to go through, or None.
+
+    Attributes:
+        host: The name or address to connect to, the proxy's where there is one.
+        port: Its port.
+        proxy_host: The name to verify of a proxy that is spoken to over TLS; None for any other.
+        tls_host: The name to verify of the database; None where it is plain http.
+        target: Host and port of the database, for messages.
+    """
+
+    __slots__ = ("_fixed", "_prefix", "_tunnel", "host", "port", "proxy_host", "target", "tls_host", "via")
+
+    def __init__(self, endpoint: Endpoint, proxy: Proxy | None) -> None:
+        parts = urlsplit(endpoint.url)
+        own_port = parts.port or _PORTS[parts.scheme]
+        name = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+        self.target = f"{name}:{own_port}"
+        self.host, self.port = (proxy.host, proxy.port) if proxy else (endpoint.host, own_port)
+        self.via = f" through the proxy {proxy.host}:{proxy.port}" if proxy else ""
+        self.proxy_host = proxy.host if proxy and proxy.is_https else None
+        self.tls_host = endpoint.host if endpoint.scheme == "https" else None
+        tunnelled = proxy is not None and self.tls_host is not None
+        self._tunnel = _tunnel_head(self.target, proxy) if proxy and tunnelled else None
+        # Without a tunnel a proxy is given the whole URL.
+        self._prefix = f"{parts.scheme}://{parts.netloc}{parts.path}" if proxy and not tunnelled else parts.path
+        self._fixed = _fixed_lines(parts.netloc, endpoint, None if tunnelled else proxy)
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether certificates are to be verified."""
+        return self.proxy_host is not None or self.tls_host is not None
+
+    @property
+    def tunnel(self) -> Secret | None:
+        """The head of the CONNECT request, where there is one to make."""
+        return self._tunnel
+
+    def head(self, request: HttpRequest) -> bytes:
+        """Return the head of a request. It holds the token: it goes from here to the connection, into no variable."""
+        own = "".join([f"{name}: {value}\r\n" for name, value in request.headers.items()])
+        return (
+            f"POST {self._prefix}{request.path} HTTP/1.1\r\n{self._fixed.get_secret_value()}"
+            f"content-length: {len(request.body)}\r\n{own}\r\n"
+        ).encode("latin-1")
+
+
+def _tunnel_head(target: str, proxy: Proxy) -> Secret:
+    credentials = _proxy_line(proxy)
+    return Secret(
+        f"CONNECT {target} HTTP/1.1\r\nhost: {target}\r\nuser-agent: chatstash/{__version__}\r\n"
+        f"{credentials.get_secret_value()}\r\n"
+    )
+
+
+def _fixed_lines(netloc: str, endpoint: Endpoint, proxy: Proxy | None) -> Secret:
+    # No compression: records are small, and what unfolds is not bounded by what was received.
+    return Secret(
+        f"host: {netloc}\r\nuser-agent: chatstash/{__version__}\r\naccept-encoding: identity\r\n"
+        f"authorization: Bearer {endpoint.token.get_secret_value()}\r\n"
+        f"{_proxy_line(proxy).get_secret_value() if proxy else ''}"
+    )
+
+
+def _proxy_line(proxy: Proxy) -> Secret:
+    if proxy.credentials is None:
+        return Secret("")
+    return Secret(f"proxy-authorization: {proxy.credentials.get_secret_value()}\r\n")
