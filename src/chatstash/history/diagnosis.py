@@ -9,12 +9,12 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from chatstash.errors import CorruptRecord, UnsupportedRecord
 from chatstash.history.message_types import AI_TYPES, FUNCTION_TYPES, HUMAN_TYPES, KNOWN_TYPES, TOOL_TYPES
-from chatstash.history.pairing import Pairing, Slot, pair, waiting
+from chatstash.history.pairing import Group, Pairing, Slot, pair, waiting
 from chatstash.history.records import Record, RecordId, decode
 from chatstash.history.tool_calls import results_of
 
@@ -199,7 +199,7 @@ def _without_call(seen: Sequence[_Seen], found: Pairing) -> Iterator[Finding]:
 def _unanswered(seen: Sequence[_Seen], slot: Slot) -> Finding:
     asking = seen[slot.asked]
     rid = None if asking.record is None else asking.record.rid
-    placed = replace(slot, asked=asking.position, after=seen[slot.after].position)
+    placed = Slot(Group(asking.position, seen[slot.after].position), slot.call)
     reason = "the result of one of its tool calls is missing"
     return Finding(
         Damage.CALL_WITHOUT_RESULT, Repair.INSERT_RESULT, reason, asking.position, rid, (asking.position,), placed

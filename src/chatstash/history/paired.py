@@ -33,10 +33,19 @@ _UNREADABLE = Record("", {})
 
 
 class Paired(NamedTuple):
-    """The records to give, and how many of the oldest were left out."""
+    """The records to return, and for each the index of the one that it stands at.
+
+    Attributes:
+        entries: The records.
+        places: The indices, which never run backwards.
+    """
 
     entries: list[Entry]
-    left_out: int
+    places: Sequence[int]
+
+    def left_out_of(self, count: int) -> int:
+        """Return how many of the oldest of so many records were left out."""
+        return self.places[0] if self.places else count
 
 
 def paired(entries: Sequence[Entry], *, last_waits: bool) -> Paired:
@@ -48,16 +57,16 @@ def paired(entries: Sequence[Entry], *, last_waits: bool) -> Paired:
     """
     records = [entry if isinstance(entry, Record) else _UNREADABLE for entry in entries]
     if not any(map(may_hold_calls_or_results, records)):
-        return Paired(list(entries), 0)
+        return Paired(list(entries), range(len(entries)))
     changes = _Changes(records, waiting(records) if last_waits else None)
     given: list[Entry] = []
-    left_out = 0
+    places: list[int] = []
     for index, entry in enumerate(entries):
         kept = changes.kept(index, entry) if isinstance(entry, Record) else entry
-        given += [kept] if kept is not None else []
-        given += changes.inserted[index]
-        left_out += not given
-    return Paired(given, left_out)
+        here = [*([] if kept is None else [kept]), *changes.inserted.get(index, ())]
+        given += here
+        places += [index] * len(here)
+    return Paired(given, places)
 
 
 class _Changes:
@@ -124,9 +133,9 @@ def _results_first(record: Record) -> Record:
 
     https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/implement-tool-use#handling-tool-use-and-tool-result-content-blocks
     """
-    places = [result.block for result in results_of(record)]
-    if not places or places == list(range(len(places))):
+    places = [result.block for result in results_of(record) if result.block is not None]
+    if places == list(range(len(places))):
         return record
-    content = record.data["content"]
-    others = [block for place, block in enumerate(content) if place not in places]
-    return with_content(record, [*(content[place] for place in places if place is not None), *others])
+    content, results = record.data["content"], set(places)
+    others = [block for place, block in enumerate(content) if place not in results]
+    return with_content(record, [*(content[place] for place in places), *others])

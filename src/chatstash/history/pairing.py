@@ -26,23 +26,46 @@ class Place(NamedTuple):
 
 
 @dataclass(slots=True, eq=False)
+class Group:
+    """The calls of one AI record.
+
+    Attributes:
+        asked: The index of the record.
+        after: The index of the record after which a result belongs: the call, or the last tool record directly after
+            it.
+        slots: The places of their results.
+    """
+
+    asked: int
+    after: int
+    slots: dict[CallKey, Slot] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
 class Slot:
     """The place of one call's result.
 
     Attributes:
-        asked: The index of the AI record.
+        group: The calls of the same record.
         call: The call.
         answer: Where its result is, or None.
-        after: The index of the record after which a result belongs: the call, or the last tool record directly after
-            it.
         apart: Whether the result is not directly after the call.
     """
 
-    asked: int
+    group: Group
     call: Call
     answer: Place | None = None
-    after: int = 0
     apart: bool = False
+
+    @property
+    def asked(self) -> int:
+        """The index of the AI record."""
+        return self.group.asked
+
+    @property
+    def after(self) -> int:
+        """The index of the record after which a result belongs."""
+        return self.group.after
 
 
 @dataclass(slots=True)
@@ -97,55 +120,55 @@ def waiting(entries: Sequence[Entry]) -> int | None:
 
 
 class _Pairs:
+    """Takes records one by one; each step takes the same time, however many calls there are."""
+
     def __init__(self) -> None:
         self.found = Pairing()
-        self._slots: dict[CallKey, list[Slot]] = {}
-        self._block: list[Slot] = []
-        """The calls of the AI record directly after which results are being read."""
+        self._open: dict[CallKey, list[Slot]] = {}
+        self._group: Group | None = None
+        """The calls directly after which results are being read."""
         self._stand_ins: set[int] = set()
         self._after_unknown = False
 
     def take_unknown(self) -> None:
-        self.found.unjudged.update(slot.asked for slot in self._block)
-        self._block, self._after_unknown = [], True
+        if self._group is not None:
+            self.found.unjudged.add(self._group.asked)
+        self._group, self._after_unknown = None, True
 
     def take_other(self, index: int, record: Record) -> None:
-        self._block = [Slot(index, call, after=index) for call in calls_of(record)]
-        self._after_unknown = False
-        self.found.slots += self._block
-        for slot in self._block:
-            self._slots.setdefault(slot.call.key, []).append(slot)
+        self._group, self._after_unknown = Group(index, index), False
+        for call in calls_of(record):
+            slot = self._group.slots[call.key] = Slot(self._group, call)
+            self._open.setdefault(call.key, []).append(slot)
+            self.found.slots.append(slot)
 
     def take_results(self, index: int, record: Record, results: Sequence[Result]) -> None:
         if STAND_IN in record.other:
             self._stand_ins.add(index)
-        places = [(result.key, Place(index, result.block)) for result in results]
-        is_whole_record = places[0][1].block is None
-        filled = [self._take(key, place) for key, place in places]
-        if is_whole_record and any(filled) and self._block:
-            for slot in self._block:
-                slot.after = index
-        if is_only_results(record):
-            return
-        # What a person says beside results ends them.
-        self._block, self._after_unknown = [], False
+        in_place = [self._take(result.key, Place(index, result.block)) for result in results]
+        if self._group is not None and results[0].block is None and any(in_place):
+            self._group.after = index
+        if not is_only_results(record):
+            # What a person says beside results ends them.
+            self._group, self._after_unknown = None, False
 
     def _take(self, key: CallKey | None, place: Place) -> bool:
         """Find the call of a result; tells whether it is directly after its call."""
-        slots = self._slots.get(key, []) if key is not None else []
-        slot = next((slot for slot in reversed(slots) if slot.answer is None), None) or self._stand_in(slots, place)
+        unanswered = None if key is None else self._open.get(key)
+        slot = unanswered.pop() if unanswered else self._held_by_stand_in(key, place)
         if slot is None:
             if not self._after_unknown:
                 self.found.without_call.append(place)
             return False
         if slot.answer is not None:
             self.found.replaced.append(slot.answer.record)
-        slot.answer, slot.apart = place, slot not in self._block
+        slot.answer, slot.apart = place, slot.group is not self._group
         return not slot.apart
 
-    def _stand_in(self, slots: Sequence[Slot], place: Place) -> Slot | None:
+    def _held_by_stand_in(self, key: CallKey | None, place: Place) -> Slot | None:
         """Return the place that a stand-in holds and this result, directly after it, should have."""
-        if place.record in self._stand_ins:
+        if key is None or self._group is None or place.record in self._stand_ins:
             return None
-        stood_in = (slot for slot in slots if slot in self._block and slot.answer is not None)
-        return next((slot for slot in stood_in if slot.answer and slot.answer.record in self._stand_ins), None)
+        slot = self._group.slots.get(key)
+        holds = slot is not None and slot.answer is not None and slot.answer.record in self._stand_ins
+        return slot if holds else None

@@ -8,8 +8,9 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from chatstash.errors import UnreadableRecord
 from chatstash.history.message_types import KNOWN_TYPES
-from chatstash.history.paired import Paired, paired
+from chatstash.history.paired import paired
 from chatstash.history.records import Record
+from chatstash.history.tool_calls import is_only_results
 
 Entry: TypeAlias = Record | UnreadableRecord
 
@@ -34,32 +35,40 @@ class Shape(NamedTuple):
 AS_STORED = Shape()
 
 
-def shaped(entries: Sequence[Entry], shape: Shape) -> Paired:
+class Shaped(NamedTuple):
+    """The records to return, and how many of the oldest were left out."""
+
+    entries: list[Entry]
+    left_out: int
+
+
+def shaped(entries: Sequence[Entry], shape: Shape) -> Shaped:
     """Return records in a shape, and how many of the oldest were left out.
 
     Args:
         entries: The records, oldest first, without a kept system message.
         shape: The shape.
     """
-    left_out = 0
-    given = list(entries)
-    while True:
-        given = given[(gone := _before(given, shape.start_on)) :]
-        left_out += gone
-        if shape.tool_calls in {None, "stored"} or not given:
-            return Paired(given, left_out)
-        result = paired(given, last_waits=shape.tool_calls == "paired")
-        # What it should begin with may have been nothing but results.
-        if not result.entries or _before(result.entries[:1], shape.start_on) == 0:
-            return Paired(result.entries, left_out + result.left_out)
-        given, left_out = given[1:], left_out + 1
+    in_pairs = shape.tool_calls not in {None, "stored"}
+    begin = _before(entries, shape.start_on, in_pairs=in_pairs)
+    while in_pairs and begin < len(entries):
+        result = paired(entries[begin:], last_waits=shape.tool_calls == "paired")
+        wrong = _before(result.entries, shape.start_on, in_pairs=False)
+        if not wrong:
+            return Shaped(result.entries, begin + result.left_out_of(len(entries) - begin))
+        # What it should begin with was nothing but a call that is left out.
+        begin = begin + max(1, result.places[wrong]) if wrong < len(result.places) else len(entries)
+    return Shaped(list(entries[begin:]), begin)
 
 
-def _before(entries: Sequence[Entry], start_on: tuple[str, ...]) -> int:
-    """Return how many records come before the first that a read may begin with."""
-    if not start_on:
-        return 0
-    return sum(1 for _ in takewhile(lambda entry: not (isinstance(entry, Record) and entry.type in start_on), entries))
+def _before(entries: Sequence[Entry], start_on: tuple[str, ...], *, in_pairs: bool) -> int:
+    """Return how many records come before the first that a read may begin with: one whose call is cut off may not."""
+
+    def is_no_start(entry: Entry) -> bool:
+        is_wanted = isinstance(entry, Record) and entry.type in start_on
+        return not is_wanted or (in_pairs and isinstance(entry, Record) and is_only_results(entry))
+
+    return sum(1 for _ in takewhile(is_no_start, entries)) if start_on else 0
 
 
 def checked_start_on(start_on: str | Sequence[str]) -> tuple[str, ...]:
