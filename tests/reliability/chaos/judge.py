@@ -107,22 +107,26 @@ class Judge:
         return self.sizes[name.append] - 1
 
     def _of_bounded(self, sight: Sight) -> str:
-        names = [self.ledger.names[number] for number in sight.names]
         if sight.total is not None:
             return f"gave {sight.total}" if sight.total > BOUND else ""
-        if len(names) > BOUND:
-            return f"showed {len(names)} messages"
+        names = [self.ledger.names[number] for number in sight.names]
         if len({*names}) < len(names):
             return "showed a message twice"
-        if not sight.way.startswith("page") and (torn := self._torn(names)):
+        if len(names) > BOUND and not sight.way.startswith("page"):
+            return f"showed {len(names)} messages"
+        if torn := self._torn(names):
             return f"showed {torn} torn"
-        places = [self.places[BOUNDED].get(name) for name in names]
+        return self._of_trimmed([self.places[BOUNDED].get(name) for name in names])
+
+    @staticmethod
+    def _of_trimmed(places: Sequence[int | None]) -> str:
+        """Judge the places in the end of what was shown; None for what was trimmed since, the oldest first."""
         kept = [place for place in places if place is not None]
-        if places[: len(places) - len(kept)] != [None] * (len(places) - len(kept)):
+        trimmed = len(places) - len(kept)
+        if any(place is not None for place in places[:trimmed]):
             return f"showed what is lost now, {places}"
-        if kept and (kept != list(range(kept[0], kept[0] + len(kept))) or (len(kept) < len(places) and kept[0] != 0)):
-            return f"showed another order, {places}"
-        return ""
+        in_order = not kept or kept == list(range(kept[0], kept[0] + len(kept)))
+        return "" if in_order and not (trimmed and kept and kept[0]) else f"showed another order, {places}"
 
     def _of(self, sight: Sight) -> str:
         reached = self._reached[sight.session][sight.known]

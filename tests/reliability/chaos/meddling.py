@@ -7,7 +7,7 @@ import random
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from chatstash import ChatstashError, Store
 from chatstash.history import generation
@@ -61,14 +61,25 @@ class Meddlers:
         seed: Decides what they choose.
         most_damage: How many records are damaged at most.
         kept_held: How many of the newest held requests stay held.
+        look: Reads a session, which a late request may just have changed.
     """
 
-    def __init__(self, upstash: LocalUpstash, ledger: Ledger, seed: int, *, most_damage: int, kept_held: int) -> None:
+    def __init__(
+        self,
+        upstash: LocalUpstash,
+        ledger: Ledger,
+        seed: int,
+        *,
+        most_damage: int,
+        kept_held: int,
+        look: Callable[[str], None],
+    ) -> None:
         self.upstash = upstash
         self.ledger = ledger
         self.seed = seed
         self.most_damage = most_damage
         self.kept_held = kept_held
+        self.look = look
         self.done = threading.Event()
         self.did: Counter[str] = Counter()
 
@@ -80,8 +91,9 @@ class Meddlers:
     def repair(self) -> None:
         """Repair all conversations again and again."""
         with Store(self.upstash.url, self.upstash.token, timeout=6, retries=6, max_request_bytes=100_000) as store:
+            chances = random.Random(f"repair/{self.seed}")
             doctor = Doctor(store, why_unreadable, older_than=0)
-            while not self.done.wait(0.3):
+            while not self.done.wait(chances.uniform(0.2, 1.5)):
                 self.repair_once(doctor)
             doctor.close()
 
@@ -143,14 +155,19 @@ class Meddlers:
         """Let held requests go on, oldest first, at random moments."""
         chances = random.Random(f"release/{self.seed}")
         while not self.done.wait(chances.uniform(0.02, 0.4)):
-            held = len(self.upstash.held) - self.kept_held
-            if held > 0:
-                self.did["released meanwhile"] += self.upstash.release(chances.randint(1, held))
+            held = self.upstash.held[: -self.kept_held or None]
+            if held:
+                self._release(held[: chances.randint(1, len(held))])
+
+    def _release(self, some: Sequence[tuple[str, ...]]) -> None:
+        self.did["released meanwhile"] += self.upstash.release(len(some))
+        for session in {session for commands in some for session in SESSIONS if f":{session}" in commands[0]}:
+            self.look(session)
 
     def release_all(self) -> None:
         """Let all that is held go on."""
-        while self.upstash.held:
-            self.did["released at the end"] += self.upstash.release()
+        while held := len(self.upstash.held):
+            self.did["released at the end"] += self.upstash.release(held)
 
 
 def _damaged(chances: random.Random, number: int) -> str:

@@ -39,10 +39,9 @@ class Report:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.name}: seed {self.seed}, {self.appends} appends by {WRITERS} writers, {self.repeats} of them "
-            f"repeated by another writer, {self.seconds:.1f} s{self.note}",
-            f"lost {len(self.lost)}, doubled {len(self.doubled)}, out of order {len(self.disordered)}, torn apart "
-            f"{len(self.torn)}, shown wrongly {len(self.shown)}, other {len(self.wrong)}",
+            f"{self.name}: seed {self.seed}, {self.appends} appends by {WRITERS} writers, {self.repeats} repeated "
+            f"by another writer, {self.seconds:.1f} s{self.note}",
+            "flaws: " + ", ".join(f"{name} {len(getattr(self, name))}" for name in _FLAWS),
             "appends: " + _listed(self.outcomes),
             "reads meanwhile: " + _listed(self.reads),
             "figures: " + _listed(self.figures),
@@ -55,13 +54,12 @@ class Report:
 
 def compared(reports: Sequence[Report]) -> str:
     """Return the figures of several runs side by side."""
+    rows: dict[str, list[object]] = {"": [report.name for report in reports]}
+    rows |= {name: [len(getattr(report, name)) for report in reports] for name in _FLAWS}
+    rows |= {name: [report.figures.get(name, 0) for report in reports] for name in reports[0].figures}
     width = max(len(report.name) for report in reports)
-    rows = [("", [report.name for report in reports])]
-    for name in _FLAWS:
-        rows.append((name, [str(len(getattr(report, name))) for report in reports]))
-    for name in reports[0].figures:
-        rows.append((name, [str(report.figures.get(name, 0)) for report in reports]))
-    return "\n".join("  ".join([name.ljust(40), *(cell.rjust(width) for cell in cells)]) for name, cells in rows)
+    lines = (name.ljust(45) + "  ".join(f"{cell:>{width}}" for cell in cells) for name, cells in rows.items())
+    return "\n".join(lines)
 
 
 def _listed(counts: dict[str, int]) -> str:

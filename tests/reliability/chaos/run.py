@@ -86,11 +86,16 @@ class Run:
         self.announced: list[Append] = []
         self.spent = _Spent()
         self._settled: set[tuple[int, int]] = set()
-        most_damage = self.appends // 20
-        self.meddlers = Meddlers(
-            self.upstash, self.ledger, self.seed, most_damage=most_damage, kept_held=self.setting.kept_held
-        )
         self.store, self.cached = self._store(), self._store(cache_bytes=CACHE_BYTES)
+        looking = self._reader("look")
+        self.meddlers = Meddlers(
+            self.upstash, self.ledger, self.seed, most_damage=self.appends // 20, kept_held=self.setting.kept_held,
+            look=lambda session: looking.read(session, looking.chances.choice(WAYS[1:])),
+        )  # fmt: skip
+
+    def _reader(self, name: str) -> Reader:
+        chances = random.Random(f"{name}/{self.seed}")
+        return Reader([self.store, self.cached], self.ledger, self.report, chances)
 
     @property
     def all(self) -> list[Append]:
@@ -138,7 +143,7 @@ class Run:
         done = self.meddlers.done
         with ThreadPoolExecutor(32) as threads:
             others = [threads.submit(work) for work in self.meddlers.works]
-            reader = Reader([self.store, self.cached], self.ledger, self.report, random.Random(f"read/{self.seed}"))
+            reader = self._reader("read")
             looping_reader = Reader(
                 [self._store(), self._store(cache_bytes=CACHE_BYTES)], self.ledger, self.report,
                 random.Random(f"aread/{self.seed}"),
@@ -245,7 +250,7 @@ class Run:
         self._figure(spent)
 
     def _read_in_every_way(self) -> None:
-        reader = Reader([self.store, self.cached], self.ledger, self.report, random.Random(f"end/{self.seed}"))
+        reader = self._reader("end")
         for session in SESSIONS:
             for way in (*WAYS, *WAYS):
                 # The whole is last, for it takes out all duplicates.
