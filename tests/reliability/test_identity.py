@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,7 @@ from chatstash import Budget, Outcome, OutcomeUnknown, RetryPolicy, Store, Upsta
 from chatstash.history import conversation
 from chatstash.history.doctor import Doctor
 from chatstash.langchain.messages import why_unreadable
-from chatstash.local import LocalUpstash
+from chatstash.local import Fault, LocalUpstash
 from tests.conftest import Call, command
 
 Run = Callable[..., Any]
@@ -222,6 +223,23 @@ def test_a_late_request_to_a_conversation_as_long_as_before(
         run("LREM", history.key, -1, raw)
     late.arrive()
     assert _seen(call, history, way, 2) == (20 if way == "count" else ["new 8", "new 9"])
+
+
+def test_a_late_request_that_arrives_while_another_one_is_removed(upstash: LocalUpstash) -> None:
+    history = _history(upstash)
+    for name in ("one", "two"):
+        upstash.faults.next("applied_late", held=True)
+        history.add_user_message(f"lost {name}")
+        history.add_messages([HumanMessage(f"after {name} {number}") for number in range(10)])
+    assert upstash.release(1) == 1
+    # The first request, the look, and the second one, which waits until another late request has arrived.
+    upstash.faults.next(None, None, Fault("delay", held=True))
+    with ThreadPoolExecutor(1) as threads:
+        read = threads.submit(history.read, last=2)
+        upstash.wait_until_held(2)
+        assert upstash.release(matching="LPUSH") == 1
+        upstash.release()
+        assert _texts(read.result().messages) == ["after two 8", "after two 9"]
 
 
 @pytest.mark.parametrize(

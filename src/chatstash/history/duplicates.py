@@ -29,6 +29,9 @@ _log = logging.getLogger("chatstash")
 _NOTED = re.compile(r"(\S{16}):(-?[0-9]+):([0-9a-f]*)")
 _DIGEST_LENGTH = 8
 
+_MOST_LOOKS = 5
+"""How often one read looks for duplicates at most, for others may arrive again and again."""
+
 Entries = Sequence[Record | UnreadableRecord]
 
 
@@ -143,16 +146,49 @@ def _is_late(older: RecordId, newer: RecordId) -> bool:
     return newer.time_ms < older.time_ms
 
 
+class Looks:
+    """The looks for duplicates of one read: what is read again after one may show others, which arrived meanwhile.
+
+    Attributes:
+        left: The place of each batch of which duplicates could not be removed.
+    """
+
+    def __init__(self, key: str) -> None:
+        self.left: dict[str, Place] = {}
+        self._key = key
+        self._left_looks = _MOST_LOOKS
+        self._not_noted: set[str] = set()
+
+    def have_changed(self, entries: Entries, first_place: int, places: Mapping[str, Place]) -> Op[bool]:
+        """Look for the duplicates that there may be of what was read; tells whether it is to be read again.
+
+        Args:
+            entries: Records, oldest first.
+            first_place: The place of the first of them in the conversation, 0 for the oldest of all.
+            places: Where batches were noted to stand.
+        """
+        batches = [batch for batch in suspects(entries, first_place, places) if batch not in self._not_noted]
+        if not batches or not self._left_looks:
+            return False
+        self._left_looks -= 1
+        removal = yield from remove_duplicates(self._key, batches)
+        self.left |= removal.left
+        self._not_noted |= set() if removal.is_noted else {*batches}
+        return removal.removed > 0 or bool(removal.left)
+
+
 class Removal(NamedTuple):
     """What became of duplicates.
 
     Attributes:
         removed: How many were removed.
-        left: Where the oldest record of each batch stands of which duplicates could not be removed.
+        left: The place of each batch of which duplicates could not be removed.
+        is_noted: Whether it was noted where the batches stand.
     """
 
     removed: int
     left: Mapping[str, Place]
+    is_noted: bool
 
 
 def remove_duplicates(key: str, batches: Sequence[str]) -> Op[Removal]:
@@ -169,7 +205,7 @@ def remove_duplicates(key: str, batches: Sequence[str]) -> Op[Removal]:
         _log.log(level, "Duplicates in %r could not be removed, and are hidden from this reader only. %s", key, error)
         return (yield from _locate_duplicates(key, batches))
     (removed,) = counts(answer, 1, Effect.IDEMPOTENT)
-    return Removal(removed, {})
+    return Removal(removed, {}, is_noted=True)
 
 
 def _locate_duplicates(key: str, batches: Sequence[str]) -> Op[Removal]:
@@ -177,5 +213,5 @@ def _locate_duplicates(key: str, batches: Sequence[str]) -> Op[Removal]:
         answer, _ = yield from run_script(key, scripts.locating(key, batches), Effect.READ)
     except ChatstashError as error:
         _log.warning("Duplicates in %r could not be looked for. A message may be shown twice. %s", key, error)
-        return Removal(0, {})
-    return Removal(0, places_of(answer[2] if len(answer) > 2 else None))
+        return Removal(0, {}, is_noted=False)
+    return Removal(0, places_of(answer[2] if len(answer) > 2 else None), is_noted=False)

@@ -38,9 +38,9 @@ class Report:
         return [flaw for name in _FLAWS for flaw in getattr(self, name)]
 
     def __str__(self) -> str:
+        work = f"{self.appends} appends by {WRITERS} writers, {self.repeats} repeated by another writer"
         lines = [
-            f"{self.name}: seed {self.seed}, {self.appends} appends by {WRITERS} writers, {self.repeats} repeated "
-            f"by another writer, {self.seconds:.1f} s{self.note}",
+            f"{self.name}: seed {self.seed}, {work}, {self.seconds:.1f} s{self.note}",
             "flaws: " + ", ".join(f"{name} {len(getattr(self, name))}" for name in _FLAWS),
             "appends: " + _listed(self.outcomes),
             "reads meanwhile: " + _listed(self.reads),
