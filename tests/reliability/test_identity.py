@@ -242,6 +242,24 @@ def test_a_late_request_that_arrives_while_another_one_is_removed(upstash: Local
         assert _texts(read.result().messages) == ["after two 8", "after two 9"]
 
 
+@pytest.mark.parametrize("by", ["another reader", "this look, whose reply is lost"])
+def test_a_duplicate_that_was_removed_meanwhile_is_not_shown(upstash: LocalUpstash, by: str) -> None:
+    history = _history(upstash)
+    late = Late(upstash, lambda: history.add_messages(TURN))
+    history.add_messages([HumanMessage(str(number)) for number in range(30)])
+    late.arrive()
+    is_lost = by != "another reader"
+    # The first request, and the look.
+    upstash.faults.next(None, "reply_lost" if is_lost else Fault("delay", held=True))
+    with ThreadPoolExecutor(1) as threads:
+        read = threads.submit(history.read, last=2)
+        if not is_lost:
+            upstash.wait_until_held()
+            assert len(UpstashRedisChatMessageHistory("s", upstash.url, upstash.token).messages) == 32
+            upstash.release()
+        assert _texts(read.result().messages) == ["28", "29"]
+
+
 @pytest.mark.parametrize(
     ("last", "trimmed", "requests"),
     [(11, 1, [1, 1, 1]), (9, 1, [2, 1, 1]), (7, 14, [2, 1, 1])],

@@ -21,7 +21,7 @@ from chatstash.history.identity import has_id, identity
 from chatstash.history.keys import companion_key
 from chatstash.history.lists import counts, run_script
 from chatstash.history.records import Record, RecordId
-from chatstash.rest.commands import Effect
+from chatstash.rest.commands import Effect, Reply
 from chatstash.rest.ops import Op
 
 _log = logging.getLogger("chatstash")
@@ -174,7 +174,9 @@ class Looks:
         removal = yield from remove_duplicates(self._key, batches)
         self.left |= removal.left
         self._not_noted |= set() if removal.is_noted else {*batches}
-        return removal.removed > 0 or bool(removal.left)
+        # Others may have removed them first, or this look itself did, and its reply was lost.
+        are_elsewhere = any(_batches_elsewhere(entries, list(map(_rid_of, entries)), first_place, removal.places))
+        return removal.removed > 0 or bool(removal.left) or are_elsewhere
 
 
 class Removal(NamedTuple):
@@ -182,11 +184,13 @@ class Removal(NamedTuple):
 
     Attributes:
         removed: How many were removed.
+        places: The place of each batch now; empty where that could not be asked.
         left: The place of each batch of which duplicates could not be removed.
         is_noted: Whether it was noted where the batches stand.
     """
 
     removed: int
+    places: Mapping[str, Place]
     left: Mapping[str, Place]
     is_noted: bool
 
@@ -205,7 +209,7 @@ def remove_duplicates(key: str, batches: Sequence[str]) -> Op[Removal]:
         _log.log(level, "Duplicates in %r could not be removed, and are hidden from this reader only. %s", key, error)
         return (yield from _locate_duplicates(key, batches))
     (removed,) = counts(answer, 1, Effect.IDEMPOTENT)
-    return Removal(removed, {}, is_noted=True)
+    return Removal(removed, _places_in(answer), {}, is_noted=True)
 
 
 def _locate_duplicates(key: str, batches: Sequence[str]) -> Op[Removal]:
@@ -213,5 +217,11 @@ def _locate_duplicates(key: str, batches: Sequence[str]) -> Op[Removal]:
         answer, _ = yield from run_script(key, scripts.locating(key, batches), Effect.READ)
     except ChatstashError as error:
         _log.warning("Duplicates in %r could not be looked for. A message may be shown twice. %s", key, error)
-        return Removal(0, {}, is_noted=False)
-    return Removal(0, places_of(answer[2] if len(answer) > 2 else None), is_noted=False)
+        return Removal(0, {}, {}, is_noted=False)
+    places, doubled = _places_in(answer), answer[3] if len(answer) > 3 else None
+    batches = doubled.decode("ascii", "replace").split() if isinstance(doubled, bytes) else []
+    return Removal(0, places, {batch: places[batch] for batch in batches if batch in places}, is_noted=False)
+
+
+def _places_in(answer: Sequence[Reply]) -> dict[str, Place]:
+    return places_of(answer[2] if len(answer) > 2 else None)

@@ -204,6 +204,11 @@ local function place_now(batch, removed)
   local index, position = unpack(first[batch])
   return place_of(batch, listed - 1 - index - position - removed, older[batch])
 end
+local function listed_places(places)
+  local entries = {{}}
+  for _, entry in pairs(places) do entries[#entries + 1] = entry end
+  return table.concat(entries, ' ')
+end
 """
 
 # The oldest copy of each record stays. The places are noted, so that nobody looks again. Where a record that is removed
@@ -224,14 +229,15 @@ for batch, found in pairs(first) do
   noted[batch] = place_now(batch, removed)
 end
 note_places(KEYS[2], noted, false)
-return {{#newer, ran}}
+return {{#newer, ran, listed_places(noted), ''}}
 """
 
 _LOCATE_DUPLICATES = f"""{READING}{_COUNTED}{_SCAN}{_LOCATE}
-local doubled, places = {{}}, {{}}
+local doubled, batches, places = {{}}, {{}}, {{}}
 for _, copy in ipairs(newer) do doubled[batch_of(copy[2])] = true end
-for batch in pairs(doubled) do places[#places + 1] = place_now(batch, 0) end
-return {{#newer, ran, table.concat(places, ' ')}}
+for batch in pairs(doubled) do batches[#batches + 1] = batch end
+for batch in pairs(first) do places[batch] = place_now(batch, 0) end
+return {{#newer, ran, listed_places(places), table.concat(batches, ' ')}}
 """
 
 # By a script, for a plain read might be answered by a replica that lags.
@@ -484,7 +490,7 @@ def clearing(key: str, marker: str, ttl: int) -> Command:
 def removing_duplicates(key: str, places: str, batches: Sequence[str]) -> Command:
     """Return the script call that leaves only the oldest copy of each record of some batches.
 
-    Answers how many records it removed, and its commands.
+    Answers how many records it removed, its commands, where the batches stand, and nothing, for no duplicate is left.
     """
     return ("EVAL", _REMOVE_DUPLICATES, 2, key, places, *batches)
 
@@ -492,7 +498,7 @@ def removing_duplicates(key: str, places: str, batches: Sequence[str]) -> Comman
 def locating(key: str, batches: Sequence[str]) -> Command:
     """Return the script call that looks for duplicates and changes nothing.
 
-    Answers how many there are, its commands, and where the oldest record of each batch stands that has some.
+    Answers how many there are, its commands, where the batches stand, and which of them have duplicates.
     """
     return ("EVAL_RO", _LOCATE_DUPLICATES, 1, key, *batches)
 

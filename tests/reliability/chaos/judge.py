@@ -19,11 +19,18 @@ class Judge:
         report: Where flaws are noted.
         appends: All appends that were planned.
         final: The messages of each session in the end, oldest first.
+        requests: The requests of each append and the faults that hit them.
     """
 
     def __init__(
-        self, ledger: Ledger, report: Report, appends: Sequence[Append], final: Mapping[str, Sequence[Name]]
+        self,
+        ledger: Ledger,
+        report: Report,
+        appends: Sequence[Append],
+        final: Mapping[str, Sequence[Name]],
+        requests: Mapping[tuple[int, int], object],
     ) -> None:
+        self.requests = requests
         self.ledger = ledger
         self.report = report
         self.appends = appends
@@ -141,10 +148,16 @@ class Judge:
         if not places:
             return "showed nothing" if reached and sight.session not in DAMAGED else ""
         if places != list(range(places[0], places[0] + len(places))):
-            return f"showed {_shortened(places)}, which is not one piece"
+            return f"showed {_shortened(places)}, which is not one piece{self._misplaced(sight, places)}"
         if places[-1] + 1 < reached:
             return f"ended at {places[-1]}, though {reached - 1} was acknowledged before"
         return self._of_begin(sight, places)
+
+    def _misplaced(self, sight: Sight, places: Sequence[int]) -> str:
+        """Return the appends at whose beginning the order breaks, each with its requests and their faults."""
+        breaks = [at for at in range(1, len(places)) if places[at] != places[at - 1] + 1]
+        found = dict.fromkeys(self.ledger.names[sight.names[at]].append for at in breaks)
+        return "".join(f"; {append}: {self.requests[append]}" for append in found)
 
     def _of_begin(self, sight: Sight, places: Sequence[int]) -> str:
         if sight.wanted is None:

@@ -246,7 +246,7 @@ class Run:
             if self._read(session) != final[session]:
                 self.report.wrong.append(f"{session} changed when all was over")
         self._tabulate()
-        Judge(self.ledger, self.report, self.all, final).judge()
+        Judge(self.ledger, self.report, self.all, final, self.watch.requests).judge()
         self._figure(spent)
 
     def _read_in_every_way(self) -> None:
