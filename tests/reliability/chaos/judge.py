@@ -157,7 +157,7 @@ class Judge:
         """Return the appends at whose beginning the order breaks, each with its requests and their faults."""
         breaks = [at for at in range(1, len(places)) if places[at] != places[at - 1] + 1]
         found = dict.fromkeys(self.ledger.names[sight.names[at]].append for at in breaks)
-        return "".join(f"; {append}: {self.requests[append]}" for append in found)
+        return "".join(f"; {append}: {self.requests.get(append)}" for append in found)
 
     def _of_begin(self, sight: Sight, places: Sequence[int]) -> str:
         if sight.wanted is None:
