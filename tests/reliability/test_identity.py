@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +16,7 @@ from chatstash import Budget, Outcome, OutcomeUnknown, RetryPolicy, Store, Upsta
 from chatstash.history import conversation
 from chatstash.history.doctor import Doctor
 from chatstash.langchain.messages import why_unreadable
-from chatstash.local import LocalUpstash
+from chatstash.local import Fault, LocalUpstash
 from tests.conftest import Call, command
 
 Run = Callable[..., Any]
@@ -180,6 +182,100 @@ def test_a_late_request_and_the_doctor(
     expected = ["first", "question", "answer"]
     assert _texts(call(history, "read", last=last).messages) == (expected if last is None else expected[-last:])
     assert run("LLEN", history.key) == 3
+
+
+def _appended_by_others(history: UpstashRedisChatMessageHistory, clock: Any, count: int, read_every: int) -> None:
+    chances = random.Random(1)
+    for number in range(count):
+        clock.ahead = chances.randint(-DAY, DAY)
+        history.add_user_message(f"new {number}")
+        if number % read_every == 0:
+            history.read(last=20)
+    clock.ahead = 0
+
+
+def test_many_looks_do_not_make_a_lost_append_forgotten(upstash: LocalUpstash, call: Call, clock: Any) -> None:
+    history = _history(upstash)
+    history.add_user_message("first")
+    clock.ahead = DAY
+    late = Late(upstash, lambda: history.add_user_message("lost"))
+    _appended_by_others(history, clock, 100, read_every=5)
+    late.arrive()
+    assert _texts(call(history, "read", last=2).messages) == ["new 98", "new 99"]
+    assert call(history, "count") == 102
+
+
+@pytest.mark.parametrize("removed", ["oldest", "before it"])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_late_request_to_a_conversation_as_long_as_before(
+    upstash: LocalUpstash, call: Call, run: Run, clock: Any, removed: str, way: str, size: int
+) -> None:
+    history = _history(upstash)
+    history.add_messages([HumanMessage(f"old {number}") for number in range(20)])
+    clock.ahead = DAY
+    late = Late(upstash, lambda: history.add_messages([HumanMessage(f"lost {number}") for number in range(size)]))
+    clock.ahead = 0
+    for number in range(10):
+        history.add_user_message(f"new {number}")
+    for _ in range(10 + size):
+        raw = run("LINDEX", history.key, -1 if removed == "oldest" else -2)
+        run("LREM", history.key, -1, raw)
+    late.arrive()
+    assert _seen(call, history, way, 2) == (20 if way == "count" else ["new 8", "new 9"])
+
+
+def test_a_late_request_that_arrives_while_another_one_is_removed(upstash: LocalUpstash) -> None:
+    history = _history(upstash)
+    for name in ("one", "two"):
+        upstash.faults.next("applied_late", held=True)
+        history.add_user_message(f"lost {name}")
+        history.add_messages([HumanMessage(f"after {name} {number}") for number in range(10)])
+    assert upstash.release(1) == 1
+    # The first request, the look, and the second one, which waits until another late request has arrived.
+    upstash.faults.next(None, None, Fault("delay", held=True))
+    with ThreadPoolExecutor(1) as threads:
+        read = threads.submit(history.read, last=2)
+        upstash.wait_until_held(2)
+        assert upstash.release(matching="LPUSH") == 1
+        upstash.release()
+        assert _texts(read.result().messages) == ["after two 8", "after two 9"]
+
+
+@pytest.mark.parametrize("by", ["another reader", "this look, whose reply is lost"])
+def test_a_duplicate_that_was_removed_meanwhile_is_not_shown(upstash: LocalUpstash, by: str) -> None:
+    history = _history(upstash)
+    late = Late(upstash, lambda: history.add_messages(TURN))
+    history.add_messages([HumanMessage(str(number)) for number in range(30)])
+    late.arrive()
+    is_lost = by != "another reader"
+    # The first request, and the look.
+    upstash.faults.next(None, "reply_lost" if is_lost else Fault("delay", held=True))
+    with ThreadPoolExecutor(1) as threads:
+        read = threads.submit(history.read, last=2)
+        if not is_lost:
+            upstash.wait_until_held()
+            assert len(UpstashRedisChatMessageHistory("s", upstash.url, upstash.token).messages) == 32
+            upstash.release()
+        assert _texts(read.result().messages) == ["28", "29"]
+
+
+@pytest.mark.parametrize(
+    ("last", "trimmed", "requests"),
+    [(11, 1, [1, 1, 1]), (9, 1, [2, 1, 1]), (7, 14, [2, 1, 1])],
+    ids=["record before it in sight", "cut off by the window", "cut off by trimming"],
+)
+def test_trimming_by_others_makes_no_read_look_for_duplicates_again_and_again(
+    upstash: LocalUpstash, call: Call, run: Run, last: int, trimmed: int, requests: list[int]
+) -> None:
+    history = _history(upstash)
+    history.add_messages([HumanMessage(f"old {number}") for number in range(12)])
+    Late(upstash, lambda: history.add_messages([HumanMessage(f"lost {number}") for number in range(5)])).arrive()
+    for number in range(9):
+        history.add_user_message(f"new {number}")
+    history.read(last=last)
+    run("LTRIM", history.key, 0, -1 - trimmed)
+    assert [call(history, "read", last=last).cost.requests for _ in range(3)] == requests
 
 
 def test_a_late_request_larger_than_the_window(upstash: LocalUpstash, call: Call, run: Run) -> None:

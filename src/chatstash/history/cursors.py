@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from chatstash.errors import ConversationChanged, RequestTooLarge, UnreadableRecord
 from chatstash.history import scripts
-from chatstash.history.duplicates import distinct, places_key, places_of, remove_duplicates, suspects
+from chatstash.history.duplicates import Looks, Place, distinct, places_key, places_of
 from chatstash.history.identity import has_id, identity
 from chatstash.history.lists import counts, expect, on_list, run_script
 from chatstash.history.pages import oldest_first
@@ -100,14 +100,11 @@ def read_before(key: str, page: Page) -> Op[Contents]:
         ConversationChanged: Others trimmed or removed records, and the place of one without an id cannot be told.
         RequestTooLarge: One record alone is over the server's limit.
     """
+    looks = Looks(key)
     found = yield from _find_page(key, page)
-    batches = suspects(found.entries, found.first_place, found.noted)
-    if not batches:
-        return _contents(found, {})
-    removal = yield from remove_duplicates(key, batches)
-    if removal.removed or removal.left:
+    while (yield from looks.have_changed(found.entries, found.first_place, found.noted)):
         found = yield from _find_page(key, page)
-    return _contents(found, removal.left)
+    return _contents(found, looks.left)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,7 +129,7 @@ class _FoundPage:
     length: int
     entries: _Entries
     beside: _Name
-    noted: Mapping[str, int] = field(default_factory=dict)
+    noted: Mapping[str, Place] = field(default_factory=dict)
 
     @property
     def first_place(self) -> int:
@@ -201,7 +198,7 @@ def _not_found(key: str, cursor: Cursor, length: int) -> _FoundPage:
     return _FoundPage([], [], 0, 0, length, [], _NO_NAME)
 
 
-def _contents(found: _FoundPage, duplicated: Mapping[str, int]) -> Contents:
+def _contents(found: _FoundPage, duplicated: Mapping[str, Place]) -> Contents:
     entries = distinct(found.entries[found.beyond :], found.first_place + found.beyond, duplicated)
     omitted = found.position - len(found.stored) + found.beyond
     cursor = _further_cursor(found, omitted) if omitted and entries else None

@@ -1,16 +1,17 @@
 """Duplicates left by late requests: hidden from readers, and removed. Pure, but for a log.
 
 A record's identity is its id, whatever was edited since, and its oldest copy is the one that counts. A duplicate is
-recognised without trusting any clock: a settlement that appends notes where its batch stands, so the same batch
-anywhere else is a duplicate. For what was not noted, such as a request that a proxy repeated, the times in the ids tell
-where to look. Records of other libraries have no id and are never duplicates.
+recognised without trusting any clock: a settlement that appends notes where its batch stands, after which record, so
+the same batch anywhere else is a duplicate. For what was not noted, such as a request that a proxy repeated, the times
+in the ids tell where to look. Records of other libraries have no id and are never duplicates.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -20,10 +21,16 @@ from chatstash.history.identity import has_id, identity
 from chatstash.history.keys import companion_key
 from chatstash.history.lists import counts, run_script
 from chatstash.history.records import Record, RecordId
-from chatstash.rest.commands import Effect
+from chatstash.rest.commands import Effect, Reply
 from chatstash.rest.ops import Op
 
 _log = logging.getLogger("chatstash")
+
+_NOTED = re.compile(r"(\S{16}):(-?[0-9]+):([0-9a-f]*)")
+_DIGEST_LENGTH = 8
+
+_MOST_LOOKS = 5
+"""How often one read looks for duplicates at most, for others may arrive again and again."""
 
 Entries = Sequence[Record | UnreadableRecord]
 
@@ -33,16 +40,29 @@ def places_key(key: str) -> str:
     return companion_key("places", key)
 
 
-def places_of(noted: object) -> dict[str, int]:
-    """Return the place of the oldest record of each batch that was noted; 0 for the oldest record of all."""
+class Place(NamedTuple):
+    """Where a batch stands.
+
+    Attributes:
+        first: The place of its first record, 0 for the oldest record of all; negative where records before that place
+            were trimmed, and its own first ones.
+        older: The beginning of the SHA-1 of the identity of the record before it; empty where there is none.
+    """
+
+    first: int
+    older: str
+
+
+def places_of(noted: object) -> dict[str, Place]:
+    """Return the place of each batch that was noted."""
     if not isinstance(noted, bytes):
         return {}
-    words = (word.partition(":") for word in noted.decode("ascii", "replace").split())
-    return {batch: int(place) for batch, _, place in words if place.isdecimal()}
+    found = (_NOTED.fullmatch(word) for word in noted.decode("ascii", "replace").split())
+    return {entry[1]: Place(int(entry[2]), entry[3]) for entry in found if entry}
 
 
 def distinct(
-    entries: Entries, first_place: int = 0, places: Mapping[str, int] | None = None
+    entries: Entries, first_place: int = 0, places: Mapping[str, Place] | None = None
 ) -> list[Record | UnreadableRecord]:
     """Return records without the duplicates among them.
 
@@ -58,13 +78,17 @@ def distinct(
         rid = _rid_of(entry)
         if rid is None:
             kept.append(entry)
-        elif (name := identity(entry.raw)) not in seen and place <= places.get(rid.batch, place) + rid.position:
+        elif (name := identity(entry.raw)) not in seen and not _is_after(place, rid, places):
             seen.add(name)
             kept.append(entry)
     return kept
 
 
-def suspects(entries: Entries, first_place: int, places: Mapping[str, int]) -> list[str]:
+def _is_after(place: int, rid: RecordId, places: Mapping[str, Place]) -> bool:
+    return rid.batch in places and place > places[rid.batch].first + rid.position
+
+
+def suspects(entries: Entries, first_place: int, places: Mapping[str, Place]) -> list[str]:
     """Return the batches of which there are duplicates, or may be some beyond these records.
 
     Args:
@@ -72,16 +96,36 @@ def suspects(entries: Entries, first_place: int, places: Mapping[str, int]) -> l
         first_place: The place of the first of them in the conversation, 0 for the oldest of all.
         places: Where batches were noted to stand.
     """
-    rids = [(place, rid, entry) for place, entry in enumerate(entries, first_place) if (rid := _rid_of(entry))]
-    counted = Counter(identity(entry.raw) for _, _, entry in rids)
-    batches = {rid.batch: None for _, rid, entry in rids if counted[identity(entry.raw)] > 1}
+    rids = list(map(_rid_of, entries))
+    named = [(identity(entry.raw), rid) for entry, rid in zip(entries, rids, strict=True) if rid]
+    counted = Counter(name for name, _ in named)
+    batches = {rid.batch: None for name, rid in named if counted[name] > 1}
     if first_place > 0:
-        moved = (
-            rid.batch for place, rid, _ in rids if places.get(rid.batch, place - rid.position) != place - rid.position
-        )
-        batches |= dict.fromkeys(moved)
-        batches |= dict.fromkeys(_batches_out_of_order([rid for _, rid, _ in rids if rid.batch not in places]))
+        batches |= dict.fromkeys(_batches_elsewhere(entries, rids, first_place, places))
+        batches |= dict.fromkeys(_batches_out_of_order([rid for rid in rids if rid and rid.batch not in places]))
     return list(batches)
+
+
+def _batches_elsewhere(
+    entries: Entries, rids: Sequence[RecordId | None], first_place: int, places: Mapping[str, Place]
+) -> Iterator[str]:
+    """Yield the batches that are not where they were noted: another record is before them.
+
+    Others may trim the conversation, so the place itself counts only where the record before is not known. An append is
+    all or nothing, so a batch that begins in the right place is right to its end.
+    """
+    for at, rid in enumerate(rids):
+        if rid is None or rid.batch not in places:
+            continue
+        noted = places[rid.batch]
+        if at == 0 and first_place - rid.position != noted.first:
+            yield rid.batch
+        if at > 0 and rid.position == 0 and _digest_of(entries[at - 1]) != noted.older:
+            yield rid.batch
+
+
+def _digest_of(entry: Record | UnreadableRecord) -> str:
+    return scripts.digest_of(identity(entry.raw))[:_DIGEST_LENGTH]
 
 
 def _rid_of(entry: Record | UnreadableRecord) -> RecordId | None:
@@ -102,16 +146,53 @@ def _is_late(older: RecordId, newer: RecordId) -> bool:
     return newer.time_ms < older.time_ms
 
 
+class Looks:
+    """The looks for duplicates of one read: what is read again after one may show others, which arrived meanwhile.
+
+    Attributes:
+        left: The place of each batch of which duplicates could not be removed.
+    """
+
+    def __init__(self, key: str) -> None:
+        self.left: dict[str, Place] = {}
+        self._key = key
+        self._left_looks = _MOST_LOOKS
+        self._not_noted: set[str] = set()
+
+    def have_changed(self, entries: Entries, first_place: int, places: Mapping[str, Place]) -> Op[bool]:
+        """Look for the duplicates that there may be of what was read; tells whether it is to be read again.
+
+        Args:
+            entries: Records, oldest first.
+            first_place: The place of the first of them in the conversation, 0 for the oldest of all.
+            places: Where batches were noted to stand.
+        """
+        batches = [batch for batch in suspects(entries, first_place, places) if batch not in self._not_noted]
+        if not batches or not self._left_looks:
+            return False
+        self._left_looks -= 1
+        removal = yield from remove_duplicates(self._key, batches)
+        self.left |= removal.left
+        self._not_noted |= set() if removal.is_noted else {*batches}
+        # Others may have removed them first, or this look itself did, and its reply was lost.
+        are_elsewhere = any(_batches_elsewhere(entries, list(map(_rid_of, entries)), first_place, removal.places))
+        return removal.removed > 0 or bool(removal.left) or are_elsewhere
+
+
 class Removal(NamedTuple):
     """What became of duplicates.
 
     Attributes:
         removed: How many were removed.
-        left: Where the oldest record of each batch stands of which duplicates could not be removed.
+        places: The place of each batch now; empty where that could not be asked.
+        left: The place of each batch of which duplicates could not be removed.
+        is_noted: Whether it was noted where the batches stand.
     """
 
     removed: int
-    left: Mapping[str, int]
+    places: Mapping[str, Place]
+    left: Mapping[str, Place]
+    is_noted: bool
 
 
 def remove_duplicates(key: str, batches: Sequence[str]) -> Op[Removal]:
@@ -128,7 +209,7 @@ def remove_duplicates(key: str, batches: Sequence[str]) -> Op[Removal]:
         _log.log(level, "Duplicates in %r could not be removed, and are hidden from this reader only. %s", key, error)
         return (yield from _locate_duplicates(key, batches))
     (removed,) = counts(answer, 1, Effect.IDEMPOTENT)
-    return Removal(removed, {})
+    return Removal(removed, _places_in(answer), {}, is_noted=True)
 
 
 def _locate_duplicates(key: str, batches: Sequence[str]) -> Op[Removal]:
@@ -136,5 +217,11 @@ def _locate_duplicates(key: str, batches: Sequence[str]) -> Op[Removal]:
         answer, _ = yield from run_script(key, scripts.locating(key, batches), Effect.READ)
     except ChatstashError as error:
         _log.warning("Duplicates in %r could not be looked for. A message may be shown twice. %s", key, error)
-        return Removal(0, {})
-    return Removal(0, places_of(answer[2] if len(answer) > 2 else None))
+        return Removal(0, {}, {}, is_noted=False)
+    places, doubled = _places_in(answer), answer[3] if len(answer) > 3 else None
+    batches = doubled.decode("ascii", "replace").split() if isinstance(doubled, bytes) else []
+    return Removal(0, places, {batch: places[batch] for batch in batches if batch in places}, is_noted=False)
+
+
+def _places_in(answer: Sequence[Reply]) -> dict[str, Place]:
+    return places_of(answer[2] if len(answer) > 2 else None)

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from chatstash.errors import ReadOnlyToken, RequestTooLarge
-from chatstash.history.duplicates import places_key, places_of
+from chatstash.history.duplicates import Place, places_key, places_of
 from chatstash.history.known import Known, Probe, known_of
 from chatstash.history.lists import expect, on_list
 from chatstash.history.options import Options
@@ -34,7 +34,7 @@ class Fetched(NamedTuple):
     first: bytes | None
     known: Known | None
     joined: bool
-    places: Mapping[str, int] = MappingProxyType({})
+    places: Mapping[str, Place] = MappingProxyType({})
 
     def __repr__(self) -> str:
         return f"Fetched({len(self.stored)} of {self.length} records)"

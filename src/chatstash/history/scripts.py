@@ -68,18 +68,37 @@ end
 """
 """`is_stored(batch)`, the one definition of "these records are there": a record with an id of this batch is."""
 
-_NOTE_PLACE = f"""
-local function note_place(places, batch, place)
-  local noted = {{}}
-  for entry in string.gmatch(call('GET', places) or '', '%S+') do
-    if string.sub(entry, 1, 16) ~= batch then noted[#noted + 1] = entry end
-  end
-  noted[#noted + 1] = batch .. ':' .. place
-  while #noted > 50 do table.remove(noted, 1) end
-  call('SET', places, table.concat(noted, ' '), 'EX', {IN_FLIGHT_TTL})
+_PLACE = """
+local function place_of(batch, place, older)
+  return batch .. ':' .. place .. ':' .. (older and string.sub(redis.sha1hex(identity(older)), 1, 8) or '')
 end
 """
-"""Notes where the oldest record of a batch stands that may have duplicates; 0 is the place of the oldest of all."""
+"""`place_of(batch, place, older)`, what tells a batch from its duplicates: the place of its first record, 0 for the
+oldest of all, and a digest of the record before it."""
+
+_NOTE_PLACES = f"""{_PLACE}
+local function note_places(places, batches, are_settled)
+  local settled, looked_at = {{}}, {{}}
+  local old, new, section = {{}}, {{}}, settled
+  for entry in string.gmatch(call('GET', places) or '', '%S+') do
+    local batch = string.sub(entry, 1, 16)
+    if entry == '|' then section = looked_at
+    elseif batches[batch] then old[batch] = section
+    else section[#section + 1] = entry end
+  end
+  for batch, entry in pairs(batches) do
+    section = (are_settled or old[batch] == settled) and settled or looked_at
+    section[#section + 1] = entry
+  end
+  for _, entries in ipairs({{settled, looked_at}}) do
+    while #entries > 50 do table.remove(entries, 1) end
+  end
+  local noted = table.concat(settled, ' ') .. ' | ' .. table.concat(looked_at, ' ')
+  call('SET', places, noted, 'EX', {IN_FLIGHT_TTL})
+end
+"""
+"""Notes where batches stand that may have duplicates: first those of settlements, whose late request may still arrive,
+and then those that were looked at. However many are looked at, no settlement is forgotten for that."""
 
 _ARGUMENTS = """
 local argument_at, key_at = 0, 1
@@ -152,7 +171,9 @@ end
 """
 
 _END = """
-if places then note_place(places, batch, length - pushed) end
+if places then
+  note_places(places, {[batch] = place_of(batch, length - pushed, call('LINDEX', KEYS[1], pushed))}, true)
+end
 return {1, length, ran, expiry}
 """
 
@@ -164,22 +185,36 @@ if deleted == 0 then call('SET', KEYS[2], '0', 'EX', ARGV[1]) end
 return {{deleted, ran}}
 """
 
-_LOCATE = """
-local wanted, oldest, newer, first, length = {}, {}, {}, {}, call('LLEN', KEYS[1])
+# The place of a batch whose first records were trimmed is where its first would be.
+_LOCATE = f"""{_PLACE}
+local wanted, oldest, newer, first, older, length = {{}}, {{}}, {{}}, {{}}, {{}}, call('LLEN', KEYS[1])
 for _, batch in ipairs(ARGV) do wanted[batch] = true end
+local previous
 scan(function(raw, index)
   local batch = batch_of(raw)
-  if not wanted[batch or ''] then return end
+  if previous and previous ~= batch then older[previous] = raw end
+  previous = wanted[batch or ''] and batch or nil
+  if not previous then return end
   local id = identity(raw)
   if oldest[id] then newer[#newer + 1] = oldest[id] end
-  oldest[id], first[batch] = {index, raw}, index
+  oldest[id], older[batch] = {{index, raw}}, nil
+  first[batch] = {{index, tonumber(string.match(id, '%.(%d+)'))}}
 end)
+local function place_now(batch, removed)
+  local index, position = unpack(first[batch])
+  return place_of(batch, listed - 1 - index - position - removed, older[batch])
+end
+local function listed_places(places)
+  local entries = {{}}
+  for _, entry in pairs(places) do entries[#entries + 1] = entry end
+  return table.concat(entries, ' ')
+end
 """
 
 # The oldest copy of each record stays. The places are noted, so that nobody looks again. Where a record that is removed
 # carried the generation, another has to.
-_REMOVE_DUPLICATES = f"""{KEY_LOCKING}{_COUNTED}{_SCAN}{_NOTE_PLACE}{_LOCATE}
-local carried = false
+_REMOVE_DUPLICATES = f"""{KEY_LOCKING}{_COUNTED}{_SCAN}{_NOTE_PLACES}{_LOCATE}
+local carried, noted = false, {{}}
 for _, copy in ipairs(newer) do
   call('LSET', KEYS[1], copy[1], 'chatstash:duplicate')
   carried = carried or without_generation(copy[2]) ~= copy[2]
@@ -188,19 +223,21 @@ if #newer > 0 then call('LREM', KEYS[1], #newer, 'chatstash:duplicate') end
 if carried then
   {COUNT_UP}
 end
-for batch, index in pairs(first) do
-  local place = listed - 1 - index
-  for _, copy in ipairs(newer) do if copy[1] > index then place = place - 1 end end
-  note_place(KEYS[2], batch, place)
+for batch, found in pairs(first) do
+  local removed = 0
+  for _, copy in ipairs(newer) do if copy[1] > found[1] then removed = removed + 1 end end
+  noted[batch] = place_now(batch, removed)
 end
-return {{#newer, ran}}
+note_places(KEYS[2], noted, false)
+return {{#newer, ran, listed_places(noted), ''}}
 """
 
 _LOCATE_DUPLICATES = f"""{READING}{_COUNTED}{_SCAN}{_LOCATE}
-local doubled, places = {{}}, {{}}
+local doubled, batches, places = {{}}, {{}}, {{}}
 for _, copy in ipairs(newer) do doubled[batch_of(copy[2])] = true end
-for batch in pairs(doubled) do places[#places + 1] = batch .. ':' .. (listed - 1 - first[batch]) end
-return {{#newer, ran, table.concat(places, ' ')}}
+for batch in pairs(doubled) do batches[#batches + 1] = batch end
+for batch in pairs(first) do places[batch] = place_now(batch, 0) end
+return {{#newer, ran, listed_places(places), table.concat(batches, ' ')}}
 """
 
 # By a script, for a plain read might be answered by a replica that lags.
@@ -262,7 +299,9 @@ end
 listed = call('LLEN', KEYS[1])
 local suspects = {{}}
 local function suspect(batch) suspects[#suspects + 1] = batch end
-for batch in string.gmatch(call('GET', KEYS[2]) or '', '(%S+):%d+') do suspect(batch) end
+for entry in string.gmatch(call('GET', KEYS[2]) or '', '%S+') do
+  if entry ~= '|' then suspect(string.sub(entry, 1, 16)) end
+end
 local newest, met, older, older_place = call('LRANGE', KEYS[1], 0, 99), {{}}, nil, nil
 for at = #newest, 1, -1 do
   local batch = batch_of(newest[at])
@@ -367,7 +406,7 @@ def not_stored(batch: str) -> Guard:
 
 def noting_place(places: str) -> Guard:
     """Always holds. Notes where the records go, for a late first request may leave duplicates; after `not_stored`."""
-    return Guard(_NOTING_PLACE, (places,), functions=_NOTE_PLACE)
+    return Guard(_NOTING_PLACE, (places,), functions=_NOTE_PLACES)
 
 
 def first_use(marker: str, value: str, ttl: int) -> Guard:
@@ -451,7 +490,7 @@ def clearing(key: str, marker: str, ttl: int) -> Command:
 def removing_duplicates(key: str, places: str, batches: Sequence[str]) -> Command:
     """Return the script call that leaves only the oldest copy of each record of some batches.
 
-    Answers how many records it removed, and its commands.
+    Answers how many records it removed, its commands, where the batches stand, and nothing, for no duplicate is left.
     """
     return ("EVAL", _REMOVE_DUPLICATES, 2, key, places, *batches)
 
@@ -459,7 +498,7 @@ def removing_duplicates(key: str, places: str, batches: Sequence[str]) -> Comman
 def locating(key: str, batches: Sequence[str]) -> Command:
     """Return the script call that looks for duplicates and changes nothing.
 
-    Answers how many there are, its commands, and where the oldest record of each batch stands that has some.
+    Answers how many there are, its commands, where the batches stand, and which of them have duplicates.
     """
     return ("EVAL_RO", _LOCATE_DUPLICATES, 1, key, *batches)
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from chatstash.errors import UnreadableRecord
 from chatstash.history import scripts
 from chatstash.history.cursors import cursor_before
-from chatstash.history.duplicates import distinct, places_key, remove_duplicates, suspects
+from chatstash.history.duplicates import Looks, distinct, places_key
 from chatstash.history.fetch import Fetched, fetch
 from chatstash.history.known import Known
 from chatstash.history.lists import counts, run_script
@@ -37,27 +37,17 @@ def read_window(key: str, window: Window, options: Options, known: Known | None 
         RequestTooLarge: One record alone is over the server's limit.
     """
     found = yield from fetch(key, window, options, known)
-    entries = _entries_of(found, key)
-    batches = suspects(entries, _first_place(found), found.places)
-    if not batches:
-        return _contents(key, window, found, entries)
-    return (yield from _read_distinct(key, window, options, found, batches))
-
-
-def _read_distinct(key: str, window: Window, options: Options, found: Fetched, batches: Sequence[str]) -> Op[Contents]:
-    """Remove duplicates and read the window again; where they cannot be removed, as far back as it takes."""
-    removal = yield from remove_duplicates(key, batches)
-    reach, must_fetch = window.last, removal.removed > 0 or bool(removal.left)
+    looks, reach = Looks(key), window.last
     while True:
-        if must_fetch:
-            found = yield from fetch(key, window._replace(last=reach), options)
-        entries = _entries_of(found, key)
-        kept = distinct(entries, _first_place(found), removal.left)
-        wanted = window.last + len(entries) - len(kept)
-        must_fetch = reach < wanted and len(found.stored) < found.length
-        if not must_fetch:
-            return _contents(key, window, found, kept)
-        reach = wanted
+        entries, first_place = _entries_of(found, key), _first_place(found)
+        if not (yield from looks.have_changed(entries, first_place, found.places)):
+            kept = distinct(entries, first_place, looks.left)
+            wanted = window.last + len(entries) - len(kept)
+            if reach >= wanted or not first_place:
+                return _contents(key, window, found, kept)
+            # Of the duplicates that could not be removed, as far back as it takes.
+            reach = wanted
+        found = yield from fetch(key, window._replace(last=reach), options)
 
 
 def _first_place(found: Fetched) -> int:
