@@ -75,10 +75,16 @@ def test_importing_the_package_loads_no_langchain() -> None:
     assert not _modules_after("import chatstash; chatstash.Store") & (LAZY | {"langchain_core", "pydantic", "httpx"})
 
 
+def test_importing_the_package_loads_nothing_of_the_network() -> None:
+    assert not _modules_after("import chatstash; chatstash.Store") & {"asyncio", "http", "httptools", "socket", "ssl"}
+    made = _modules_after("import chatstash; chatstash.Store('http://localhost', 't')")
+    assert not made & {"asyncio", "certifi", "http", "ssl"}
+
+
 def test_importing_the_class_loads_nothing_heavy_besides_langchain_core() -> None:
     ours = _modules_after("from chatstash import UpstashRedisChatMessageHistory")
     assert not ours & LAZY
-    theirs = _modules_after("import langchain_core.chat_history, urllib3, orjson, hiredis, certifi")
+    theirs = _modules_after("import langchain_core.chat_history, orjson, hiredis")
     assert ours - theirs <= {"chatstash", "ipaddress", "secrets", "hmac", "urllib", "__future__"} | set(
         sys.stdlib_module_names
     )
