@@ -21,6 +21,7 @@ from chatstash import Cursor, Record, Store, UpstashRedisChatMessageHistory
 from chatstash.history.tool_calls import NO_RESULT
 from chatstash.local import LocalUpstash
 from tests.conftest import Call, call_async, call_sync
+from tests.history.test_tool_calls import ALLOWED, ANSWERED, RESULTS
 from tests.providers import TAKES
 
 Run = Callable[..., Any]
@@ -86,6 +87,27 @@ def test_bounded_storage_gives_calls_with_their_results(upstash: LocalUpstash, c
     history.add_messages([HumanMessage("more")])
     history.add_messages([HumanMessage("and more")])
     assert _texts(call(history, "messages")) == ["more", "and more"]
+
+
+@pytest.mark.parametrize(
+    ("asking", "result"),
+    [*((each, RESULTS[0]) for each in [*ANSWERED, *ALLOWED]), *((ANSWERED[0], each) for each in RESULTS)],
+)
+def test_bounded_storage_trims_every_form_of_result_with_its_call(
+    upstash: LocalUpstash, run: Run, asking: AIMessage, result: BaseMessage
+) -> None:
+    history = _history(upstash, max_stored_messages=3)
+    history.add_messages([asking, result, AIMessage("end")])
+    history.add_messages([HumanMessage("more")])
+    assert run("LLEN", history.key) == 2
+
+
+def test_bounded_storage_takes_no_call_for_a_result(upstash: LocalUpstash, run: Run) -> None:
+    holds_both = AIMessage([{"type": "tool_result", "tool_use_id": "a", "content": "r"}])
+    history = _history(upstash, max_stored_messages=2)
+    history.add_messages([asks("a"), holds_both])
+    history.add_messages([HumanMessage("more")])
+    assert run("LLEN", history.key) == 2
 
 
 def test_paging_on_from_a_window_loses_and_repeats_nothing(upstash: LocalUpstash, call: Call) -> None:

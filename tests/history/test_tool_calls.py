@@ -73,6 +73,18 @@ RESULTS = [
     HumanMessage([{"type": "tool_result", "toolUseId": "a", "content": []}]),
 ]
 
+HOSTILE: list[dict[str, Any]] = [
+    {"content": 5},
+    {"content": {"type": "tool_result"}},
+    {"content": [None, 5, [], {"type": []}, {"type": "tool_result"}, {"toolUse": 5}, {"toolResult": []}]},
+    {"content": [{"type": "non_standard", "value": 5}, {"type": "tool_use", "id": {}}, {"type": {}, "id": "a"}]},
+    {"tool_calls": 5, "invalid_tool_calls": "x", "tool_call_chunks": {}, "additional_kwargs": 5},
+    {"additional_kwargs": {"tool_calls": {"a": 1}, "function_call": {"name": 5}}},
+    {"additional_kwargs": {"tool_calls": [5, {"function": "x"}], "function_call": "x"}},
+    {"tool_call_id": {}},
+    {"name": []},
+]
+
 
 def record(message: Any) -> Record:
     (made,) = to_records([message])
@@ -163,21 +175,7 @@ def test_what_has_nothing_to_do_with_tools_is_seen_at_a_glance() -> None:
         assert may_hold_calls_or_results(record(message))
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        {"content": 5},
-        {"content": {"type": "tool_result"}},
-        {"content": [None, 5, [], {"type": []}, {"type": "tool_result"}, {"toolUse": 5}, {"toolResult": []}]},
-        {"content": [{"type": "non_standard", "value": 5}, {"type": "tool_use", "id": {}}, {"type": {}, "id": "a"}]},
-        {"tool_calls": 5, "invalid_tool_calls": "x", "tool_call_chunks": {}, "additional_kwargs": 5},
-        {"additional_kwargs": {"tool_calls": {"a": 1}, "function_call": {"name": 5}}},
-        {"additional_kwargs": {"tool_calls": [5, {"function": "x"}], "function_call": "x"}},
-        {"tool_call_id": {}},
-        {"name": []},
-    ],
-    ids=repr,
-)
+@pytest.mark.parametrize("data", HOSTILE, ids=repr)
 def test_what_is_hostile_is_no_call_and_no_result(data: dict[str, Any]) -> None:
     for kind in KNOWN_TYPES:
         records = [Record(kind, data), Record("human", {"content": "q"}), Record(kind, data)]

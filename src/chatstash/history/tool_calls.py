@@ -1,12 +1,12 @@
 """The tool calls and results that a record holds, in every form that LangChain and its provider packages use. Pure.
 
-This is the only place that knows these forms; the doctor and windows both go by it.
+This is the only place that knows these forms; the doctor and windows both go by it, and `retention` takes its tables.
 
 | a call | its result |
 |---|---|
 | `tool_calls`, `invalid_tool_calls`, `tool_call_chunks` of an AI record | a tool record with its id |
 | `additional_kwargs.tool_calls`, OpenAI's form, where there are none of those | the same |
-| a content block of an AI record (`_CALL_BLOCKS`) | the same, or a content block of a human record (`_RESULT_BLOCKS`) |
+| a content block of an AI record (`CALL_BLOCKS`) | the same, or a content block of a human record (`RESULT_BLOCKS`) |
 | `additional_kwargs.function_call`, OpenAI's oldest form, which has no id | a function record of that name |
 
 What a provider's own server calls and answers (`server_tool_call` and `server_tool_result`, `server_tool_use`,
@@ -32,7 +32,7 @@ NO_RESULT = "No result of this tool call was recorded."
 
 Fields: TypeAlias = Mapping[str, Any]
 
-_CALL_BLOCKS: Mapping[str, tuple[str, ...]] = {
+CALL_BLOCKS: Mapping[str, tuple[str, ...]] = {
     "tool_use": ("id",),
     "tool_call": ("id",),
     "invalid_tool_call": ("id",),
@@ -42,7 +42,7 @@ _CALL_BLOCKS: Mapping[str, tuple[str, ...]] = {
 }
 """The types of content blocks that ask for a result, and where their id is."""
 
-_MENTIONING_BLOCKS: Mapping[str, tuple[str, ...]] = {
+MENTIONING_BLOCKS: Mapping[str, tuple[str, ...]] = {
     "tool_call_chunk": ("id",),
     "mcp_approval_request": ("id",),
     "computer_call": ("call_id",),
@@ -54,7 +54,7 @@ _MENTIONING_BLOCKS: Mapping[str, tuple[str, ...]] = {
 
 _CUSTOM_CALL = "custom_tool_call"
 
-_RESULT_BLOCKS: Mapping[str, tuple[str, ...]] = {
+RESULT_BLOCKS: Mapping[str, tuple[str, ...]] = {
     "tool_result": ("tool_use_id", "toolUseId"),
     "function_call_output": ("call_id",),
     "custom_tool_call_output": ("call_id",),
@@ -66,7 +66,7 @@ _RESULT_BLOCKS: Mapping[str, tuple[str, ...]] = {
 }
 """The types of content blocks that are results, and where the id of their call is."""
 
-_BEDROCK_CALL, _BEDROCK_RESULT = "toolUse", "toolResult"
+BEDROCK_CALL, BEDROCK_RESULT = "toolUse", "toolResult"
 """Bedrock's blocks have no type: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ContentBlock.html"""
 
 
@@ -188,16 +188,16 @@ def _block_calls(data: Fields) -> Iterator[Call]:
 
 
 def _call_id(block: Fields) -> str | None:
-    return _first_id(block, _CALL_BLOCKS, _BEDROCK_CALL)
+    return _first_id(block, CALL_BLOCKS, BEDROCK_CALL)
 
 
 def _any_call_id(block: Fields) -> str | None:
     found = _call_id(block)
-    return _first_id(block, _MENTIONING_BLOCKS) if found is None else found
+    return _first_id(block, MENTIONING_BLOCKS) if found is None else found
 
 
 def _named(block: Fields) -> Any:
-    return _inner(block, _BEDROCK_CALL).get("name") if _BEDROCK_CALL in block else block.get("name")
+    return _inner(block, BEDROCK_CALL).get("name") if BEDROCK_CALL in block else block.get("name")
 
 
 def _mentions(data: Fields) -> Iterator[Call]:
@@ -206,7 +206,7 @@ def _mentions(data: Fields) -> Iterator[Call]:
         if (call_id := _id(call.get("id"))) is not None:
             yield Call(CallKey(call_id), None, wants_result=False)
     for block in map(_unwrapped, _dicts(data.get("content"))):
-        if (call_id := _first_id(block, _MENTIONING_BLOCKS)) is not None:
+        if (call_id := _first_id(block, MENTIONING_BLOCKS)) is not None:
             yield Call(CallKey(call_id), None, wants_result=False)
     function = _extra(data).get("function_call")
     if isinstance(function, dict) and isinstance(name := function.get("name"), str):
@@ -231,7 +231,7 @@ def _block_results(data: Fields) -> list[Result]:
 
 
 def _result_id(block: Fields) -> str | None:
-    return _first_id(block, _RESULT_BLOCKS, _BEDROCK_RESULT)
+    return _first_id(block, RESULT_BLOCKS, BEDROCK_RESULT)
 
 
 def _first_id(block: Fields, table: Mapping[str, tuple[str, ...]], bedrock: str | None = None) -> str | None:
