@@ -23,7 +23,8 @@ from chatstash.errors import (
     RequestTooLarge,
     WrongType,
 )
-from chatstash.history import appends, clears, outcomes, reads, sizes, unreadable
+from chatstash.history import appends, clears, outcomes, reads, scripts, sizes, unreadable
+from chatstash.history.costs import with_cost
 from chatstash.history.duplicates import places_key
 from chatstash.history.keys import companion_key
 from chatstash.history.options import Options
@@ -55,7 +56,7 @@ def _bare(batch: Batch) -> Batch:
 
 
 def test_append_pushes_in_order() -> None:
-    result, asked = play(appends.append(_append(["old", "new"])), [_replies(7)])
+    result, asked = play(with_cost(appends.append(_append(["old", "new"]))), [_replies(7)])
     assert list(map(_bare, asked)) == [Batch((("LPUSH", "k", "old", "new"),), atomic=True, effect=Effect.WRITE)]
     assert (result.length, result.cost, result.repeated) == (7, COST, False)
 
@@ -68,7 +69,7 @@ def test_append_sets_the_expiry_in_the_same_transaction() -> None:
 
 @pytest.mark.parametrize(("status", "commands"), [(1, 4), (2, 3)])
 def test_an_append_whose_reply_was_lost_is_settled(status: int, commands: int) -> None:
-    driven = retrying(appends.append(_append(["old", "new"], 60)), Budget(retries=1, jitter=lambda: 0.0))
+    driven = retrying(with_cost(appends.append(_append(["old", "new"], 60))), Budget(retries=1, jitter=lambda: 0.0))
     result, asked = play(driven, [_lost(), _replies([status, 9, commands - 1, 1])])
     settlement = asked[2].commands[0]
     assert [asked[1], asked[2].effect] == [Pause(0.0), Effect.IDEMPOTENT]
@@ -96,7 +97,7 @@ def test_a_wrong_type_found_when_settling_takes_the_expiry_off_again() -> None:
 
 def test_an_idempotency_key_is_one_script_that_may_be_sent_again() -> None:
     wanted = _append(["a"], 60, idempotency_key="evt", digest="d" * 64)
-    (result, asked) = play(appends.append(wanted), [_replies([1, 3, 3, 1])])
+    (result, asked) = play(with_cost(appends.append(wanted)), [_replies([1, 3, 3, 1])])
     assert asked[0].settlement == Batch(asked[0].commands, effect=Effect.IDEMPOTENT)
     assert (result.length, result.cost.commands) == (3, 4)
     marker = asked[0].commands[0][4]
@@ -181,8 +182,8 @@ def test_a_duplicate_that_cannot_be_removed_is_hidden_and_logged(
 
 def test_clear_tells_whether_there_was_something() -> None:
     for deleted, existed in ((1, True), (0, False)):
-        result, asked = play(clears.clear("k", "name"), [_replies([deleted, 3])])
-        assert asked[0].commands[0][2:] == (2, "k", companion_key("clear", "k", "name"), clears.MARKER_TTL)
+        result, asked = play(with_cost(clears.clear("k", "name")), [_replies([deleted, 3])])
+        assert asked[0].commands[0][2:] == (2, "k", companion_key("clear", "k", "name"), scripts.IN_FLIGHT_TTL)
         assert asked[0].settlement == Batch(asked[0].commands, effect=Effect.IDEMPOTENT)
         assert (result.existed, result.cost.commands) == (existed, 4)
 
@@ -274,7 +275,7 @@ def _large(count: int, size: int = 30_000) -> appends.Append:
 def test_a_large_append_is_staged_and_moved() -> None:
     wanted = _large(7)
     replies = [_replies(0, 3, 1), _replies(0, 3, 1), _replies(0, 1, 1), _replies([1, 7, 8, 1])]
-    result, asked = play(appends.append(wanted), replies)
+    result, asked = play(with_cost(appends.append(wanted)), replies)
     *parts, move = asked
     assert [text for part in parts for text in part.commands[1][2:]] == wanted.texts
     assert all(part.effect is Effect.IDEMPOTENT for part in parts)

@@ -18,19 +18,12 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import NamedTuple, TypeVar
 
-from chatstash.errors import (
-    CommandRejected,
-    ConcurrentTurn,
-    DatabaseError,
-    IdempotencyConflict,
-    OutcomeUnknown,
-    RequestTooLarge,
-)
+from chatstash.errors import ConcurrentTurn, IdempotencyConflict, OutcomeUnknown, RequestTooLarge
 from chatstash.history import scripts, staging
 from chatstash.history.duplicates import places_key
 from chatstash.history.identity import identity
 from chatstash.history.keys import companion_key
-from chatstash.history.lists import counts, expect, expiry_refused, not_understood, on_list, run_script
+from chatstash.history.lists import counts, expect, expiry_refused, not_understood, on_list, refused_within, run_script
 from chatstash.history.options import Options
 from chatstash.history.outcomes import LostWrite
 from chatstash.history.reads import Contents, entries_of
@@ -38,7 +31,7 @@ from chatstash.history.records import Record, RecordId, encode_sorted, record_id
 from chatstash.history.results import AppendResult
 from chatstash.history.scripts import Guard
 from chatstash.history.sizes import fits
-from chatstash.rest.commands import Command, Cost, Effect, Reply
+from chatstash.rest.commands import Command, Effect, Reply
 from chatstash.rest.ops import Op
 
 T = TypeVar("T")
@@ -103,11 +96,10 @@ class _Guards(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """What a guard said instead of letting an append through, and what asking cost."""
+    """What a guard said instead of letting an append through."""
 
     length: int
     detail: Reply
-    cost: Cost
 
 
 def append(wanted: Append) -> Op[AppendResult]:
@@ -212,45 +204,31 @@ def _append_at_once(wanted: Append, guards: _Guards) -> Op[AppendResult | Refusa
     settlement = scripts.appending((*guards.settling, noting), key, texts, kept)
     replies = yield from on_list(key, ("LPUSH", key, *texts), kept.ttl, Effect.WRITE, settlement=settlement)
     if replies.settled:
-        return _script_result(wanted, expect(list, replies.values[0], Effect.WRITE), replies.cost)
-    length = expect(int, replies.values[0], Effect.WRITE)
-    return AppendResult(length, list(wanted.rids), replies.cost)
+        return _script_result(wanted, expect(list, replies.values[0], Effect.WRITE))
+    return AppendResult(expect(int, replies.values[0], Effect.WRITE), list(wanted.rids))
 
 
 def _append_in_parts(wanted: Append, guards: _Guards, limit: int) -> Op[AppendResult | Refusal]:
-    staged, cost = yield from staging.stage(wanted.key, wanted.batch, wanted.texts, limit)
-    done = yield from _by_script(
-        wanted,
-        scripts.moving(guards.first, wanted.key, staged, wanted.kept),
-        scripts.moving(guards.settling, wanted.key, staged, wanted.kept),
-    )
-    return done._replace(cost=cost + done.cost)
+    staged = yield from staging.stage(wanted.key, wanted.batch, wanted.texts, limit)
+    first, settlement = (scripts.moving(each, wanted.key, staged, wanted.kept) for each in guards)
+    return (yield from _by_script(wanted, first, settlement))
 
 
 def _by_script(wanted: Append, script: Command, settlement: Command) -> Op[AppendResult | Refusal]:
-    answer, cost = yield from run_script(wanted.key, script, Effect.WRITE, settlement, ran_at=scripts.APPEND_RAN_AT)
-    return _script_result(wanted, answer, cost)
+    answer = yield from run_script(wanted.key, script, Effect.WRITE, settlement, ran_at=scripts.APPEND_RAN_AT)
+    return _script_result(wanted, answer)
 
 
-def _script_result(wanted: Append, answer: Sequence[Reply], cost: Cost) -> AppendResult | Refusal:
+def _script_result(wanted: Append, answer: Sequence[Reply]) -> AppendResult | Refusal:
     status, length, _ = counts(answer, 3, Effect.WRITE)
     detail = answer[3] if len(answer) > 3 else None
     if status == scripts.REFUSED:
-        return Refusal(length, detail, cost)
+        return Refusal(length, detail)
     if status not in (scripts.STORED, scripts.BEFORE):
         raise not_understood(f"a script answered with status {status}")
     if isinstance(detail, bytes):
-        raise expiry_refused(wanted.key, _refused_with(detail), Effect.WRITE)
-    return AppendResult(length, list(wanted.rids), cost)
-
-
-# Only the code is shown: further words of a server are not known to be fit for an error.
-_CODES = {b"NOPERM", b"OOM", b"READONLY", b"MISCONF"}
-
-
-def _refused_with(text: bytes) -> DatabaseError:
-    code = (text.split() or [b""])[0]
-    return CommandRejected("The database refused EXPIRE", server_text=code.decode() if code in _CODES else None)
+        raise expiry_refused(wanted.key, refused_within("EXPIRE", detail), Effect.WRITE)
+    return AppendResult(length, list(wanted.rids))
 
 
 def _known_before(wanted: Append, refusal: Refusal) -> AppendResult:
@@ -262,7 +240,7 @@ def _known_before(wanted: Append, refusal: Refusal) -> AppendResult:
     if digest != wanted.digest:
         raise IdempotencyConflict(wanted.key, wanted.idempotency_key or "")
     rids = record_ids_of(batch, len(wanted.texts))
-    return AppendResult(refusal.length, rids, refusal.cost, repeated=rids != list(wanted.rids))
+    return AppendResult(refusal.length, rids, repeated=rids != list(wanted.rids))
 
 
 def digest_of(records: Iterable[Record]) -> str:

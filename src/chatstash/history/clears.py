@@ -10,9 +10,6 @@ from chatstash.history.results import ClearResult
 from chatstash.rest.commands import Batch, Effect
 from chatstash.rest.ops import Op, send
 
-MARKER_TTL = 3600
-"""Seconds for which it is remembered that a clear was carried out: longer than any request is on its way."""
-
 
 def clear(key: str, name: str) -> Op[ClearResult]:
     """Delete a conversation, once; one request, three commands, or four where there was none.
@@ -39,10 +36,10 @@ def clear(key: str, name: str) -> Op[ClearResult]:
 
 
 def _clear_by_script(key: str, marker: str) -> Op[ClearResult]:
-    script = scripts.clearing(key, marker, MARKER_TTL)
-    answer, cost = yield from run_script(key, script, Effect.WRITE, script)
+    script = scripts.clearing(key, marker)
+    answer = yield from run_script(key, script, Effect.WRITE, script)
     existed, _ = counts(answer, 2, Effect.WRITE)
-    return ClearResult(existed > 0, cost)
+    return ClearResult(existed > 0)
 
 
 def _clear_by_command(key: str) -> Op[ClearResult]:
@@ -53,4 +50,4 @@ def _clear_by_command(key: str) -> Op[ClearResult]:
     except OutcomeUnknown as error:
         error.key = key
         raise
-    return ClearResult(deleted > 0, replies.cost)
+    return ClearResult(deleted > 0)

@@ -26,7 +26,6 @@ from chatstash.history.records import RANDOM_BYTES, Record, encode, record_ids
 from chatstash.history.results import END, AppendResult, ClearResult
 from chatstash.history.selection import Fitting, Page, Selection, Wanted, Whole, Window, selection_of
 from chatstash.history.stored_for import stored_for
-from chatstash.rest.commands import Cost
 from chatstash.rest.database import Database
 from chatstash.rest.limits import Budget, is_number
 from chatstash.rest.ops import Op
@@ -84,11 +83,11 @@ class Conversation:
 
     def count(self) -> int:
         """Count its records."""
-        return self._run("count", windows.count(self.key), self.options.retry_policy.read)[0]
+        return self._run("count", windows.count(self.key), self.options.retry_policy.read)
 
     async def acount(self) -> int:
         """Count as `count` does, without blocking the event loop."""
-        return (await self._arun("count", windows.count(self.key), self.options.retry_policy.read))[0]
+        return await self._arun("count", windows.count(self.key), self.options.retry_policy.read)
 
     def append(self, records: Iterable[Record], idempotency_key: str | None = None) -> AppendResult:
         """Append records, all or none, and once."""
@@ -195,7 +194,7 @@ class Conversation:
     def _appending(self, wanted: appends.Append, op: Op[AppendResult]) -> Op[AppendResult]:
         """Run `op` if there is something to append; else nothing is asked."""
         if not wanted.texts:
-            return AppendResult(length=None, rids=[], cost=Cost())
+            return AppendResult(length=None, rids=[])
         done = yield from with_cost(guarding_expiry(op, self.key, self._seen))
         if self._cache is not None:
             self._cache.note_append(self.key, len(wanted.texts))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Protocol, Self, TypeVar
 
-from chatstash.errors import DatabaseError, StoreClosed
-from chatstash.rest.commands import Batch, Cost
-from chatstash.rest.ops import Op, cost_of
+from chatstash.errors import DatabaseError
+from chatstash.rest.commands import Batch, Cost, Replies
+from chatstash.rest.ops import Op, answering, cost_of, send
 
 
 class Costing(Protocol):
@@ -23,19 +21,16 @@ ResultT = TypeVar("ResultT", bound=Costing)
 def with_cost(op: Op[ResultT]) -> Op[ResultT]:
     """Run `op`; its result tells what all its requests cost together."""
     spent = Cost()
-    resume: Callable[[], Batch] = partial(next, op)
-    while True:
+
+    def measured(batch: Batch) -> Op[Replies]:
+        nonlocal spent
         try:
-            batch = resume()
-        except StopIteration as stop:
-            return stop.value._replace(cost=spent)  # type: ignore[no-any-return]
-        try:
-            replies = yield batch
+            replies = yield from send(batch)
         except DatabaseError as error:
             spent += cost_of(error)
-            resume = partial(op.throw, error)
-        except StoreClosed as error:
-            resume = partial(op.throw, error)
-        else:
-            spent += replies.cost
-            resume = partial(op.send, replies)
+            raise
+        spent += replies.cost
+        return replies
+
+    done = yield from answering(op, measured)
+    return done._replace(cost=spent)

@@ -178,7 +178,7 @@ def _is_at_its_place(cursor: Cursor, records: Sequence[bytes], at: int, length: 
 
 def _look_for_page(key: str, cursor: Cursor, limit: int, *, beyond: int) -> Op[_FoundPage]:
     paging = scripts.paging(key, cursor, limit + beyond)
-    answer, _ = yield from run_script(key, paging, Effect.READ, ran_at=scripts.APPEND_RAN_AT)
+    answer = yield from run_script(key, paging, Effect.READ, ran_at=scripts.APPEND_RAN_AT)
     position, length = counts(answer, 2, Effect.READ)
     if position < 0:
         return _not_found(key, cursor, length)

@@ -203,7 +203,7 @@ def remove_duplicates(key: str, batches: Sequence[str]) -> Op[Removal]:
     """
     removing = scripts.removing_duplicates(key, places_key(key), batches)
     try:
-        answer, _ = yield from run_script(key, removing, Effect.IDEMPOTENT)
+        answer = yield from run_script(key, removing, Effect.IDEMPOTENT)
     except ChatstashError as error:
         level = logging.DEBUG if isinstance(error, ReadOnlyToken) else logging.WARNING
         _log.log(level, "Duplicates in %r could not be removed, and are hidden from this reader only. %s", key, error)
@@ -214,7 +214,7 @@ def remove_duplicates(key: str, batches: Sequence[str]) -> Op[Removal]:
 
 def _locate_duplicates(key: str, batches: Sequence[str]) -> Op[Removal]:
     try:
-        answer, _ = yield from run_script(key, scripts.locating(key, batches), Effect.READ)
+        answer = yield from run_script(key, scripts.locating(key, batches), Effect.READ)
     except ChatstashError as error:
         _log.warning("Duplicates in %r could not be looked for. A message may be shown twice. %s", key, error)
         return Removal(0, {}, {}, is_noted=False)

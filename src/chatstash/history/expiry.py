@@ -14,10 +14,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from chatstash.errors import Applied, CommandRejected, DatabaseError, ReadOnlyToken, StoreClosed, WrongType
+from chatstash.errors import Applied, CommandRejected, DatabaseError, ReadOnlyToken, WrongType
 from chatstash.history.lists import expect, refused_within
-from chatstash.rest.commands import KEY_LOCKING, Batch, Command, Cost, Replies, Reply
-from chatstash.rest.ops import Op, cost_of, send
+from chatstash.rest.commands import KEY_LOCKING, Batch, Command, Replies, Reply
+from chatstash.rest.ops import Op, answering, send
 
 T = TypeVar("T")
 
@@ -85,28 +85,22 @@ _MOST_ARGUMENTS = 4000
 
 def guarding_expiry(op: Op[T], key: str, seen: SeenLists) -> Op[T]:
     """Run an operation on a list; no EXPIRE of it takes effect on what is no list."""
-    resume: Callable[[], Batch] = partial(next, op)
-    while True:
-        try:
-            batch = resume()
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
-        try:
-            replies = yield from _answered(batch, key, seen)
-        except (DatabaseError, StoreClosed) as error:
-            _note(seen, batch, key, error)
-            resume = partial(op.throw, error)
-        else:
-            _note(seen, batch, key, replies.values[0])
-            resume = partial(op.send, replies)
+    return answering(op, partial(_noted, key=key, seen=seen))
 
 
-def _note(seen: SeenLists, batch: Batch, key: str, answer: Reply | StoreClosed) -> None:
-    """Note what an answer tells of the key; an error other than `WrongType` tells nothing."""
-    if isinstance(answer, WrongType):
+def _noted(batch: Batch, key: str, seen: SeenLists) -> Op[Replies]:
+    """Answer a batch, and note what that tells of the key; an error other than `WrongType` tells nothing."""
+    try:
+        replies = yield from _answered(batch, key, seen)
+    except WrongType:
         seen.discard(key)
-    elif not isinstance(answer, (DatabaseError, StoreClosed)) and _is_on_list(batch.commands[0], key):
+        raise
+    first = replies.values[0]
+    if isinstance(first, WrongType):
+        seen.discard(key)
+    elif not isinstance(first, DatabaseError) and _is_on_list(batch.commands[0], key):
         seen.add(key)
+    return replies
 
 
 def _is_on_list(command: Command, key: str) -> bool:
@@ -122,16 +116,12 @@ _LIST_COMMANDS = {"LINDEX", "LLEN", "LPUSH", "LRANGE"}
 def _answered(batch: Batch, key: str, seen: SeenLists) -> Op[Replies]:
     if key in seen or batch.commands[-1][:2] != ("EXPIRE", key):
         return (yield from send(batch))
-    spent = Cost()
     if max(map(len, batch.commands)) <= _MOST_ARGUMENTS:
-        try:
+        # A token may run no scripts, or a server have none.
+        with contextlib.suppress(CommandRejected, ReadOnlyToken):
             return (yield from _by_script(batch, key))
-        except (CommandRejected, ReadOnlyToken) as error:
-            # A token that may run no scripts, or a server that has none.
-            spent = cost_of(error)
-    looked = yield from send(Batch((("LLEN", key),)))
-    replies = yield from send(batch)
-    return replies._replace(cost=spent + looked.cost + replies.cost)
+    yield from send(Batch((("LLEN", key),)))
+    return (yield from send(batch))
 
 
 def _by_script(batch: Batch, key: str) -> Op[Replies]:

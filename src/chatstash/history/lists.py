@@ -15,7 +15,7 @@ from chatstash.errors import (
     WrongType,
 )
 from chatstash.history.scripts import APPEND_RAN_AT, RAN_AT
-from chatstash.rest.commands import Batch, Command, Cost, Effect, Replies, Reply
+from chatstash.rest.commands import Batch, Command, Effect, Replies, Reply
 from chatstash.rest.ops import Op, send
 
 ReplyT = TypeVar("ReplyT", bytes, int, list)  # type: ignore[type-arg]
@@ -69,8 +69,8 @@ def on_list(
 
 def run_script(
     key: str, script: Command, effect: Effect, settlement: Command | None = None, *, ran_at: int = RAN_AT
-) -> Op[tuple[list[Reply], Cost]]:
-    """Run a script that answers a list; returns it, and the cost with what it ran within.
+) -> Op[list[Reply]]:
+    """Run a script that answers a list, and return that.
 
     Args:
         key: The conversation's key, for errors.
@@ -85,7 +85,7 @@ def run_script(
         replies = yield from send(batch)
     except WrongType as error:
         raise wrong_type(key, _UNTOUCHED, error) from error.__cause__
-    return expect(list, replies.values[0], effect), replies.cost
+    return expect(list, replies.values[0], effect)
 
 
 def _list_command_failed(key: str, error: DatabaseError, *, expiry_set: bool) -> Op[DatabaseError]:

@@ -44,7 +44,7 @@ def settle(key: str, lost: LostWrite, *, on_its_way: bool) -> Op[Outcome]:
         return Outcome.STILL_POSSIBLE
     void_for = scripts.IN_FLIGHT_TTL if lost.is_strict else None
     finding = scripts.finding(key, lost.marker, lost.batch, void_for)
-    answer, _ = yield from run_script(key, finding, Effect.IDEMPOTENT)
+    answer = yield from run_script(key, finding, Effect.IDEMPOTENT)
     (found,) = counts(answer, 1, Effect.IDEMPOTENT)
     held = answer[2] if len(answer) > 2 else None
     if isinstance(held, bytes) and (held == scripts.VOID.encode() or not held.startswith(lost.digest.encode())):

@@ -89,7 +89,7 @@ class AppendResult(NamedTuple):
 
     length: int | None
     rids: list[RecordId]
-    cost: Cost
+    cost: Cost = Cost()
     repeated: bool = False
 
 
@@ -102,4 +102,4 @@ class ClearResult(NamedTuple):
     """
 
     existed: bool
-    cost: Cost
+    cost: Cost = Cost()

@@ -474,7 +474,7 @@ def _arguments(guards: Sequence[Guard], kept: Kept) -> tuple[Argument, ...]:
     return (*bounds, *(value for guard in guards for value in guard.arguments))
 
 
-def clearing(key: str, marker: str, ttl: int) -> Command:
+def clearing(key: str, marker: str) -> Command:
     """Return the script call that deletes a conversation unless the marker says it was done.
 
     Answers whether there was one, and how many commands it ran.
@@ -482,9 +482,8 @@ def clearing(key: str, marker: str, ttl: int) -> Command:
     Args:
         key: The conversation's key.
         marker: The key that tells this clearing from any other.
-        ttl: Seconds for which it is kept.
     """
-    return ("EVAL", _CLEAR, 2, key, marker, ttl)
+    return ("EVAL", _CLEAR, 2, key, marker, IN_FLIGHT_TTL)
 
 
 def removing_duplicates(key: str, places: str, batches: Sequence[str]) -> Command:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from chatstash.errors import Applied, DatabaseError, QuotaExceeded, RequestTooLarge
 from chatstash.history.keys import companion_key
 from chatstash.history.sizes import largest_request, parts
-from chatstash.rest.commands import Batch, Cost, Effect
+from chatstash.rest.commands import Batch, Effect
 from chatstash.rest.ops import Op, send
 
 TTL = 3600
@@ -38,8 +38,8 @@ def lower_limit(error: RequestTooLarge, limit: int, key: str, texts: Sequence[st
     return limit // 2
 
 
-def stage(key: str, batch: str, texts: Sequence[str], limit: int) -> Op[tuple[list[str], Cost]]:
-    """Put records under keys of their own that expire; returns the keys, oldest records first, and the cost.
+def stage(key: str, batch: str, texts: Sequence[str], limit: int) -> Op[list[str]]:
+    """Put records under keys of their own that expire; returns the keys, oldest records first.
 
     One request and three commands for each part. Sent twice, a part is the same; nobody who reads the conversation
     sees it.
@@ -55,16 +55,15 @@ def stage(key: str, batch: str, texts: Sequence[str], limit: int) -> Op[tuple[li
         DatabaseError: A part could not be put; nothing was appended, and what was put expires.
     """
     staged: list[str] = []
-    cost = Cost()
     for part in parts(key, texts, limit):
         staged.append(companion_key("staging", key, batch, str(len(staged))))
         try:
-            cost += yield from _put(staged[-1], part)
+            yield from _put(staged[-1], part)
         except (QuotaExceeded, RequestTooLarge):
             # It answers, and may be short of room: so often as this is tried, so many parts would wait for their end.
             yield from _discard(staged)
             raise
-    return staged, cost
+    return staged
 
 
 def _discard(staged: Sequence[str]) -> Op[None]:
@@ -72,7 +71,7 @@ def _discard(staged: Sequence[str]) -> Op[None]:
         yield from send(Batch((("DEL", *staged),), effect=Effect.IDEMPOTENT))
 
 
-def _put(name: str, part: Sequence[str]) -> Op[Cost]:
+def _put(name: str, part: Sequence[str]) -> Op[None]:
     commands = (("DEL", name), ("RPUSH", name, *part), ("EXPIRE", name, TTL))
     try:
         replies = yield from send(Batch(commands, atomic=True, effect=Effect.IDEMPOTENT))
@@ -83,4 +82,3 @@ def _put(name: str, part: Sequence[str]) -> Op[Cost]:
         # Of the conversation, that is: what was put aside is not part of it.
         error.applied = Applied.NO
         raise
-    return replies.cost

@@ -57,7 +57,7 @@ def stored_for(key: str, idempotency_key: str) -> Op[list[Record] | None]:
         WrongType: The key holds something else.
     """
     marker = marker_key(key, checked_idempotency_key(idempotency_key))
-    answer, _ = yield from run_script(key, ("EVAL", _STORED, 2, key, marker), Effect.IDEMPOTENT)
+    answer = yield from run_script(key, ("EVAL", _STORED, 2, key, marker), Effect.IDEMPOTENT)
     used, _ = counts(answer, 2, Effect.IDEMPOTENT)
     if not used:
         return None

@@ -20,7 +20,7 @@ from chatstash.history.options import Options
 from chatstash.history.reads import Contents, entries_of, newest_of
 from chatstash.history.records import Record
 from chatstash.history.selection import Window
-from chatstash.rest.commands import Cost, Effect
+from chatstash.rest.commands import Effect
 from chatstash.rest.ops import Op
 
 _Entries = Sequence[Record | UnreadableRecord]
@@ -78,12 +78,12 @@ def is_system(entry: Record | UnreadableRecord) -> bool:
     return isinstance(entry, Record) and entry.type in SYSTEM_TYPES
 
 
-def count(key: str) -> Op[tuple[int, Cost]]:
+def count(key: str) -> Op[int]:
     """Count the records of a conversation without duplicates; one request, four commands, more where there may be some.
 
     Raises:
         WrongType: The key holds something else, which was left as it was.
     """
-    answer, cost = yield from run_script(key, scripts.counting(key, places_key(key)), Effect.READ)
+    answer = yield from run_script(key, scripts.counting(key, places_key(key)), Effect.READ)
     (length,) = counts(answer, 1, Effect.READ)
-    return length, cost
+    return length

@@ -33,6 +33,8 @@ from chatstash.rest.commands import Batch, Cost, Effect, Replies
 from chatstash.rest.limits import Budget
 
 T = TypeVar("T")
+YieldT = TypeVar("YieldT")
+SendT = TypeVar("SendT")
 
 
 class Pause(NamedTuple):
@@ -57,8 +59,8 @@ def send(batch: Batch) -> Op[Replies]:
     return (yield batch)
 
 
-def retrying(op: Op[T], budget: Budget) -> DrivenOp[T]:
-    """Run `op`, sending its batches again within `budget`, and throwing into it what could not be mended."""
+def answering(op: Op[T], answer: Callable[[Batch], Generator[YieldT, SendT, Replies]]) -> Generator[YieldT, SendT, T]:
+    """Run `op`; `answer` gives the replies to each of its batches, or raises what is thrown into `op`."""
     resume: Callable[[], Batch] = partial(next, op)
     while True:
         try:
@@ -66,9 +68,14 @@ def retrying(op: Op[T], budget: Budget) -> DrivenOp[T]:
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]
         try:
-            resume = partial(op.send, (yield from _attempts(batch, budget)))
+            resume = partial(op.send, (yield from answer(batch)))
         except (DatabaseError, StoreClosed) as error:
             resume = partial(op.throw, error)
+
+
+def retrying(op: Op[T], budget: Budget) -> DrivenOp[T]:
+    """Run `op`, sending its batches again within `budget`, and throwing into it what could not be mended."""
+    return answering(op, partial(_attempts, budget=budget))
 
 
 def _attempts(batch: Batch, budget: Budget) -> DrivenOp[Replies]:
