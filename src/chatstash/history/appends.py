@@ -133,6 +133,8 @@ def _marking(wanted: Append) -> tuple[Guard, ...]:
 def append_unless_changed(wanted: Append, read: Contents) -> Op[AppendResult]:
     """Append records if nobody changed the conversation since it was read; one request, four commands, five with a ttl.
 
+    One command more with a marker.
+
     Raises:
         ConcurrentTurn: Somebody did; has the records that are new. Nothing was appended.
         WrongType, RecordTooLarge, OutcomeUnknown: As `append`.

@@ -59,9 +59,10 @@ class Session:
         """Append records in their order, all or none, and once, whatever is lost on the way.
 
         Each gets a new record id; one it has already is replaced. One request and one command, or two commands with a
-        ttl, three if this process neither read nor wrote the conversation within five minutes; with an idempotency key
-        three, or four with a ttl; no request where there are no records. Over `max_request_bytes`, three commands and a
-        request for each part, and one request more.
+        ttl, three if this process neither read nor wrote the conversation within five minutes. With strict delivery or
+        an idempotency key three, or four with a ttl; bounded storage is strict, and takes one more to trim. No request
+        where there are no records. Over `max_request_bytes`, three commands and a request for each part, and one
+        request more.
 
         Args:
             records: The records, oldest first.
@@ -98,10 +99,11 @@ class Session:
     ) -> ReadResult:
         """Read the conversation, oldest record first, each record once: all of it, the newest, or a page further back.
 
-        All: one request and one command. The newest, or a page: one request and two commands, one more with
-        `keep_system`. One command more where the ttl is refreshed on reading, or two as with an append. More requests
-        where the reply would be over the server's limit, where a record may have been stored twice (a copy is then
-        taken out), or where others trimmed or removed records since the cursor was made.
+        All: one request and one command. The newest, or a page: one request and three commands, one more with
+        `keep_system`. Except for a page, one command more where the ttl is refreshed on reading, or two if this process
+        neither read nor wrote the conversation within five minutes. More requests where the reply would be over the
+        server's limit, where a record may have been stored twice (the duplicate is then removed), or where others
+        trimmed or removed records since the cursor was made.
 
         Args:
             last: How many of the newest records, at most. None for the options' `max_messages`, else all.
@@ -143,7 +145,7 @@ class Session:
         return selection_of(wanted, self.conversation.options)
 
     def count(self) -> int:
-        """Count the records; one request, three commands. Late copies among the newest hundred do not count."""
+        """Count the records without duplicates; one request, four commands, a few more where there may be some."""
         return self.conversation.count()
 
     async def acount(self) -> int:
@@ -161,7 +163,8 @@ class Session:
     def turn(self) -> Turn:
         """Return a guarded turn: read, and append on leaving only if nobody else changed the conversation meanwhile.
 
-        For `with` and `async with`; see `Turn`.
+        For `with` and `async with`; see `Turn`. Reading costs what `read` costs. Appending takes one request and four
+        commands, five with a ttl; one more with strict delivery.
         """
         return Turn(self.conversation)
 

@@ -26,8 +26,9 @@ class MessagesTurn(GuardedTurn[BaseMessage, MessagesResult]):
     block raises, nothing is added either. Used once.
 
     Args:
-        session: The conversation.
+        conversation: The conversation.
         on_write_error: Called with the error of an append, as the history's own; see there.
+        wanted: Which messages are read; None for what the conversation's options say.
 
     Attributes:
         result: What reading gave.

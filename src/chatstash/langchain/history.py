@@ -235,10 +235,11 @@ class UpstashRedisChatMessageHistory(_Base):
     ) -> MessagesResult:
         """Return messages, each once, with their records and what reading them cost: all, the newest, or a page.
 
-        All: one request and one command. The newest, or a page: one request and two commands, one more with
-        `keep_system`. One command more where the ttl is refreshed on reading, or two as with `add_messages`. More
-        requests where the reply would be over the server's limit, where a message may have been stored twice (a copy is
-        then taken out), or where others trimmed or removed messages since the cursor was made.
+        All: one request and one command. The newest, or a page: one request and three commands, one more with
+        `keep_system`. Except for a page, one command more where the ttl is refreshed on reading, or two if this process
+        neither read nor wrote the conversation within five minutes. More requests where the reply would be over the
+        server's limit, where a message may have been stored twice (the duplicate is then removed), or where others
+        trimmed or removed messages since the cursor was made.
 
         Args:
             last: How many of the newest messages, at most. None for `max_messages`, else all.
@@ -252,7 +253,7 @@ class UpstashRedisChatMessageHistory(_Base):
                 history's.
             max_tokens: How many tokens the messages may have together, the system message's included: the newest that
                 fit, none where the newest alone does not. Where the first guess was too few, as many again are asked
-                for until something does not fit, in a request of two commands each. None for the history's, where
+                for until something does not fit, in a request of three commands each. None for the history's, where
                 neither `last` nor `before` is given.
             token_counter: Counts them, as that of the history does; None for the history's. It runs in the caller's
                 thread, also in an event loop.
@@ -289,7 +290,7 @@ class UpstashRedisChatMessageHistory(_Base):
         return messages_result(conversation, await conversation.aread(wanted))
 
     def count(self) -> int:
-        """Count the messages; one request, three commands. Late copies among the newest hundred do not count."""
+        """Count the messages without duplicates; one request, four commands, a few more where there may be some."""
         return self._conversation().count()
 
     async def acount(self) -> int:
@@ -312,8 +313,9 @@ class UpstashRedisChatMessageHistory(_Base):
         """Add messages in their order, all or none, and once, whatever is lost on the way.
 
         One request and one command, or two commands with a ttl, three if this process neither read nor wrote the
-        conversation within five minutes; with an idempotency key three, or four with a ttl; no request for an empty
-        sequence. Over `max_request_bytes`, three commands and a request for each part, and one request more.
+        conversation within five minutes. With strict delivery or an idempotency key three, or four with a ttl; bounded
+        storage is strict, and takes one more to trim. No request for an empty sequence. Over `max_request_bytes`, three
+        commands and a request for each part, and one request more.
 
         Args:
             messages: The messages, oldest first.
@@ -347,7 +349,8 @@ class UpstashRedisChatMessageHistory(_Base):
     def turn(self) -> MessagesTurn:
         """Return a guarded turn: read, and add on leaving only if nobody else changed the conversation meanwhile.
 
-        For `with` and `async with`; see `MessagesTurn`. One request each to read and to add.
+        For `with` and `async with`; see `MessagesTurn`. Reading costs what `read` costs. Adding takes one request and
+        four commands, five with a ttl; one more with strict delivery.
         """
         conversation = self._conversation()
         return MessagesTurn(conversation, self.on_write_error, self._selection(conversation))
