@@ -269,8 +269,8 @@ class OutcomeUnknown(DatabaseError):
     Attributes:
         key: The conversation's key, or None where it is not known.
         rids: The ids of the records that an append would have stored; empty for any other write.
-        marker: The key that the write sets in the same step, where it is one with an idempotency key or a clear; None
-            for any other.
+        marker: The key that the write sets in the same step, if it is a clear, or an append that is strict or has an
+            idempotency key; None for any other.
         digest: With an idempotency key, what tells these records from others: the key may have been used for those.
     """
 
