@@ -23,11 +23,11 @@ from chatstash.errors import (
     RequestTooLarge,
     WrongType,
 )
-from chatstash.history import appends, clears, outcomes, reads, scripts, sizes, unreadable
+from chatstash.history import appends, clears, outcomes, reads, sizes, unreadable
 from chatstash.history.costs import with_cost
-from chatstash.history.duplicates import places_key
-from chatstash.history.keys import companion_key
+from chatstash.history.keys import IN_FLIGHT_TTL, companion_key
 from chatstash.history.options import Options
+from chatstash.history.places import places_key
 from chatstash.history.records import record_ids
 from chatstash.rest.commands import Batch, Cost, Effect, Replies
 from chatstash.rest.limits import Budget
@@ -183,7 +183,7 @@ def test_a_duplicate_that_cannot_be_removed_is_hidden_and_logged(
 def test_clear_tells_whether_there_was_something() -> None:
     for deleted, existed in ((1, True), (0, False)):
         result, asked = play(with_cost(clears.clear("k", "name")), [_replies([deleted, 3])])
-        assert asked[0].commands[0][2:] == (2, "k", companion_key("clear", "k", "name"), scripts.IN_FLIGHT_TTL)
+        assert asked[0].commands[0][2:] == (2, "k", companion_key("clear", "k", "name"), IN_FLIGHT_TTL)
         assert asked[0].settlement == Batch(asked[0].commands, effect=Effect.IDEMPOTENT)
         assert (result.existed, result.cost.commands) == (existed, 4)
 

@@ -120,8 +120,8 @@ end}, {__index = real})
 def test_where_the_server_refuses_part_of_it_nothing_shows(
     upstash: LocalUpstash, call: Call, run: Run, monkeypatch: pytest.MonkeyPatch, key: str | None, before: list[str]
 ) -> None:
-    refusing = scripts._COUNTED.replace("\nlocal ran", f"{_REFUSING_THE_SECOND_PUSH}local ran")
-    monkeypatch.setattr(scripts, "_COUNTED", refusing)
+    refusing = scripts.COUNTED.replace("\nlocal ran", f"{_REFUSING_THE_SECOND_PUSH}local ran")
+    monkeypatch.setattr(scripts, "COUNTED", refusing)
     history = _history(upstash, ttl=60, max_request_bytes=100_000)
     for text in before:
         history.add_user_message(text)

@@ -20,12 +20,13 @@ from typing import NamedTuple, TypeVar
 
 from chatstash.errors import ConcurrentTurn, IdempotencyConflict, OutcomeUnknown, RequestTooLarge
 from chatstash.history import scripts, staging
-from chatstash.history.duplicates import places_key
 from chatstash.history.identity import identity
-from chatstash.history.keys import companion_key
+from chatstash.history.keys import IN_FLIGHT_TTL, companion_key
 from chatstash.history.lists import counts, expect, expiry_refused, not_understood, on_list, refused_within, run_script
+from chatstash.history.lua import digest_of
 from chatstash.history.options import Options
 from chatstash.history.outcomes import LostWrite
+from chatstash.history.places import places_key
 from chatstash.history.reads import Contents, entries_of
 from chatstash.history.records import Record, RecordId, encode_sorted, record_ids_of
 from chatstash.history.results import AppendResult
@@ -50,7 +51,7 @@ class Append:
         rids: Their ids.
         options: How the conversation is written.
         idempotency_key: The caller's name for this append, or None.
-        digest: SHA-256 of the records without their ids (`digest_of`); only with an idempotency key.
+        digest: SHA-256 of the records without their ids (`digest_of_records`); only with an idempotency key.
     """
 
     key: str
@@ -80,7 +81,7 @@ class Append:
     @property
     def marker_ttl(self) -> int:
         """Seconds for which its marker is kept."""
-        return scripts.IN_FLIGHT_TTL if self.idempotency_key is None else self.options.idempotency_ttl
+        return IN_FLIGHT_TTL if self.idempotency_key is None else self.options.idempotency_ttl
 
 
 def marker_key(key: str, idempotency_key: str) -> str:
@@ -144,7 +145,7 @@ def append_unless_changed(wanted: Append, read: Contents) -> Op[AppendResult]:
 
 def _append_if_unchanged(wanted: Append, read: Contents) -> Op[AppendResult]:
     most_told = min(_MOST_TOLD, wanted.options.max_request_bytes // 2)
-    unchanged = scripts.unchanged(read.length, len(read.newest), scripts.digest_of(b"\n".join(read.newest)), most_told)
+    unchanged = scripts.unchanged(read.length, len(read.newest), digest_of(b"\n".join(read.newest)), most_told)
     marked = _marking(wanted)
     settling = marked or (scripts.not_stored(wanted.batch),)
     done = yield from _append(wanted, _Guards((*marked, unchanged), (*settling, unchanged)))
@@ -245,7 +246,7 @@ def _known_before(wanted: Append, refusal: Refusal) -> AppendResult:
     return AppendResult(refusal.length, rids, repeated=rids != list(wanted.rids))
 
 
-def digest_of(records: Iterable[Record]) -> str:
+def digest_of_records(records: Iterable[Record]) -> str:
     """Return what two appends of equal records share, in whatever order their fields are."""
     return sha256("\n".join(encode_sorted(replace(record, rid=None)) for record in records).encode()).hexdigest()
 

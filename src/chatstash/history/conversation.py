@@ -144,9 +144,8 @@ class Conversation:
         ]
         if idempotency_key is None:
             return appends.Append(self.key, texts, rids, self.options)
-        return appends.Append(
-            self.key, texts, rids, self.options, checked_idempotency_key(idempotency_key), appends.digest_of(kept)
-        )
+        name, digest = checked_idempotency_key(idempotency_key), appends.digest_of_records(kept)
+        return appends.Append(self.key, texts, rids, self.options, name, digest)
 
     def stored_for(self, idempotency_key: str) -> list[Record] | None:
         """Return the records that were appended with an idempotency key; None where it was not used."""

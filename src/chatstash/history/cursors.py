@@ -13,15 +13,17 @@ from typing import NamedTuple
 
 from chatstash.errors import ConversationChanged, RequestTooLarge, UnreadableRecord
 from chatstash.history import scripts
-from chatstash.history.duplicates import Looks, Place, distinct, places_key, places_of
-from chatstash.history.identity import has_id, identity
+from chatstash.history.duplicates import Looks, distinct
+from chatstash.history.identity import LUA, has_id, identity
 from chatstash.history.lists import counts, expect, on_list, run_script
+from chatstash.history.lua import COUNTED, digest_of
 from chatstash.history.pages import oldest_first
+from chatstash.history.places import Place, places_key, places_of
 from chatstash.history.reads import Contents, entries_of
 from chatstash.history.records import Record
 from chatstash.history.results import Cursor
 from chatstash.history.selection import Page
-from chatstash.rest.commands import Effect
+from chatstash.rest.commands import READING, Command, Effect
 from chatstash.rest.ops import Op
 
 _Entries = Sequence[Record | UnreadableRecord]
@@ -31,6 +33,43 @@ _MOST_COVERED = 5
 
 _NOTHING = "0" * 40
 """In place of a digest: there is no such record, or it has no id."""
+
+
+# Ids are looked for from the oldest record on: of duplicates, the oldest counts. Records without ids must be where they
+# were, for others may be equal to them.
+_PAGE = f"""{READING}{COUNTED}{LUA}
+local wanted, older, limit = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local position, known_length, covered = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local length, place = call('LLEN', KEYS[1]), nil
+local function name_of(record)
+  local name = identity(record)
+  return redis.sha1hex(name), name ~= record
+end
+local function look_at_its_place()
+  local digests = {{}}
+  for _, record in ipairs(call('LRANGE', KEYS[1], -position - covered, -position)) do
+    table.insert(digests, 1, (name_of(record)))
+  end
+  if length >= known_length and redis.sha1hex(table.concat(digests)) == wanted then place = position end
+end
+local function look_everywhere()
+  local after_older
+  for from = 0, length - 1, 100 do
+    local records = call('LRANGE', KEYS[1], -from - 100, -from - 1)
+    for at = #records, 1, -1 do
+      local digest, named = name_of(records[at])
+      if named and digest == wanted then place = from + #records - at return end
+      if named and digest == older then after_older = after_older or from + #records - at + 1 end
+    end
+  end
+  place = after_older
+end
+if covered > 0 then look_at_its_place() else look_everywhere() end
+if not place then return {{-1, length, ran}} end
+local page = place > 0 and call('LRANGE', KEYS[1], -place, math.min(-1, limit - place - 1)) or {{}}
+local digest, named = name_of(place > limit and call('LINDEX', KEYS[1], limit - place) or '')
+return {{place, length, ran, page, digest, named and 1 or 0}}
+"""
 
 
 def cursor_before(entries: _Entries, at: int, length: int) -> Cursor | None:
@@ -65,7 +104,7 @@ class _Name(NamedTuple):
 
 
 def _name_of(raw: bytes) -> _Name:
-    return _Name(scripts.digest_of(identity(raw)), has_id(raw))
+    return _Name(digest_of(identity(raw)), has_id(raw))
 
 
 _NO_NAME = _name_of(b"")
@@ -84,7 +123,7 @@ def _id_digest(name: _Name) -> str:
 
 
 def _digest_of_run(names: Iterable[_Name]) -> str:
-    return scripts.digest_of("".join(name.digest for name in names).encode())
+    return digest_of("".join(name.digest for name in names).encode())
 
 
 def read_before(key: str, page: Page) -> Op[Contents]:
@@ -177,7 +216,7 @@ def _is_at_its_place(cursor: Cursor, records: Sequence[bytes], at: int, length: 
 
 
 def _look_for_page(key: str, cursor: Cursor, limit: int, *, beyond: int) -> Op[_FoundPage]:
-    paging = scripts.paging(key, cursor, limit + beyond)
+    paging = _paging(key, cursor, limit + beyond)
     answer = yield from run_script(key, paging, Effect.READ, ran_at=scripts.APPEND_RAN_AT)
     position, length = counts(answer, 2, Effect.READ)
     if position < 0:
@@ -209,3 +248,14 @@ def _further_cursor(found: _FoundPage, omitted: int) -> Cursor:
     raws = [*found.stored[found.beyond :], *found.newer][:_MOST_COVERED]
     older = _name_of(found.stored[found.beyond - 1]) if found.beyond else found.beside
     return _cursor(older, raws, omitted, found.length)
+
+
+def _paging(key: str, cursor: Cursor, limit: int) -> Command:
+    """Return the script call that looks for a cursor's record and reads the records older than it.
+
+    Answers its place, 0 for the oldest, or -1 where it is not found; the conversation's length; how many commands it
+    ran; and where it is found, the records, newest first; then of the record before those the SHA-1 of its identity,
+    and whether that is an id.
+    """
+    place = (cursor.position, cursor.length, cursor.covered)
+    return ("EVAL_RO", _PAGE, 1, key, cursor.digest, cursor.older, limit, *place)

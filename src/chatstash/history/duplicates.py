@@ -9,56 +9,28 @@ in the ids tell where to look. Records of other libraries have no id and are nev
 from __future__ import annotations
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 from chatstash.errors import ChatstashError, ReadOnlyToken, UnreadableRecord
-from chatstash.history import scripts
+from chatstash.history.duplicate_scripts import locating, removing_duplicates
 from chatstash.history.identity import has_id, identity
-from chatstash.history.keys import companion_key
 from chatstash.history.lists import counts, run_script
+from chatstash.history.lua import digest_of
+from chatstash.history.places import DIGEST_LENGTH, Place, places_key, places_of
 from chatstash.history.records import Record, RecordId
 from chatstash.rest.commands import Effect, Reply
 from chatstash.rest.ops import Op
 
 _log = logging.getLogger("chatstash")
 
-_NOTED = re.compile(r"(\S{16}):(-?[0-9]+):([0-9a-f]*)")
-_DIGEST_LENGTH = 8
 
 _MOST_LOOKS = 5
 """How often one read looks for duplicates at most, for others may arrive again and again."""
 
 Entries = Sequence[Record | UnreadableRecord]
-
-
-def places_key(key: str) -> str:
-    """Return the key at which it is noted where batches stand that may have duplicates."""
-    return companion_key("places", key)
-
-
-class Place(NamedTuple):
-    """Where a batch stands.
-
-    Attributes:
-        first: The place of its first record, 0 for the oldest record of all; negative where records before that place
-            were trimmed, and its own first ones.
-        older: The beginning of the SHA-1 of the identity of the record before it; empty where there is none.
-    """
-
-    first: int
-    older: str
-
-
-def places_of(noted: object) -> dict[str, Place]:
-    """Return the place of each batch that was noted."""
-    if not isinstance(noted, bytes):
-        return {}
-    found = (_NOTED.fullmatch(word) for word in noted.decode("ascii", "replace").split())
-    return {entry[1]: Place(int(entry[2]), entry[3]) for entry in found if entry}
 
 
 def distinct(
@@ -125,7 +97,7 @@ def _batches_elsewhere(
 
 
 def _digest_of(entry: Record | UnreadableRecord) -> str:
-    return scripts.digest_of(identity(entry.raw))[:_DIGEST_LENGTH]
+    return digest_of(identity(entry.raw))[:DIGEST_LENGTH]
 
 
 def _rid_of(entry: Record | UnreadableRecord) -> RecordId | None:
@@ -201,7 +173,7 @@ def remove_duplicates(key: str, batches: Sequence[str]) -> Op[Removal]:
     If that fails they are only looked for, which a read-only token may do, with another request. The reader has what it
     asked for: a failure is logged, and they are left to the next reader.
     """
-    removing = scripts.removing_duplicates(key, places_key(key), batches)
+    removing = removing_duplicates(key, places_key(key), batches)
     try:
         answer = yield from run_script(key, removing, Effect.IDEMPOTENT)
     except ChatstashError as error:
@@ -214,7 +186,7 @@ def remove_duplicates(key: str, batches: Sequence[str]) -> Op[Removal]:
 
 def _locate_duplicates(key: str, batches: Sequence[str]) -> Op[Removal]:
     try:
-        answer = yield from run_script(key, scripts.locating(key, batches), Effect.READ)
+        answer = yield from run_script(key, locating(key, batches), Effect.READ)
     except ChatstashError as error:
         _log.warning("Duplicates in %r could not be looked for. A message may be shown twice. %s", key, error)
         return Removal(0, {}, {}, is_noted=False)

@@ -7,11 +7,11 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from chatstash.errors import ReadOnlyToken, RequestTooLarge
-from chatstash.history.duplicates import Place, places_key, places_of
 from chatstash.history.known import Known, Probe, known_of
 from chatstash.history.lists import expect, on_list
 from chatstash.history.options import Options
 from chatstash.history.pages import oldest_first, paged, stored_records
+from chatstash.history.places import Place, places_key, places_of
 from chatstash.history.selection import Window
 from chatstash.rest.commands import Batch, Command, Effect, Reply
 from chatstash.rest.ops import Op, send

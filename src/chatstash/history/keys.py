@@ -16,6 +16,10 @@ COMPANION_PREFIX = "chatstash:"
 MAX_KEY_BYTES = 32 * 1024
 """Upstash's limit for a key: https://upstash.com/docs/redis/troubleshooting/max_key_size_exceeded"""
 
+IN_FLIGHT_TTL = 3600
+"""Seconds for which the marker of a write, and the place of a batch, are kept: far longer than a request can be on its
+way."""
+
 MAX_TTL = 10**9
 """Seconds; about 31 years. Far above it, Redis itself refuses an expiry as out of range."""
 

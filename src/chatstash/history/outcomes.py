@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from chatstash.errors import Outcome
 from chatstash.history import scripts
+from chatstash.history.keys import IN_FLIGHT_TTL
 from chatstash.history.lists import counts, run_script
 from chatstash.rest.commands import Effect
 from chatstash.rest.ops import Op
@@ -42,7 +43,7 @@ def settle(key: str, lost: LostWrite, *, on_its_way: bool) -> Op[Outcome]:
     if lost.marker is None and not lost.batch:
         # A clear without a marker leaves nothing to look for.
         return Outcome.STILL_POSSIBLE
-    void_for = scripts.IN_FLIGHT_TTL if lost.is_strict else None
+    void_for = IN_FLIGHT_TTL if lost.is_strict else None
     finding = scripts.finding(key, lost.marker, lost.batch, void_for)
     answer = yield from run_script(key, finding, Effect.IDEMPOTENT)
     (found,) = counts(answer, 1, Effect.IDEMPOTENT)

@@ -19,9 +19,9 @@ from chatstash.errors import UnreadableRecord
 from chatstash.history.diagnosis import Finding, Repair
 from chatstash.history.generation import COUNT_UP, LUA, without_generation
 from chatstash.history.keys import companion_key
+from chatstash.history.lua import digest_of
 from chatstash.history.pairing import Slot
 from chatstash.history.records import RANDOM_BYTES, decode, encode, record_ids
-from chatstash.history.scripts import digest_of
 from chatstash.history.tool_calls import stand_in, without_blocks
 from chatstash.rest.commands import KEY_LOCKING, Argument, Batch, Command, Effect
 from chatstash.rest.ops import Op, send

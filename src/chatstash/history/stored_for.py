@@ -8,34 +8,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from chatstash.history.appends import marker_key
-from chatstash.history.identity import LUA, identity
+from chatstash.history.identity import identity
 from chatstash.history.keys import checked_idempotency_key
 from chatstash.history.lists import counts, expect, run_script
+from chatstash.history.lua import COUNTED, SCAN
 from chatstash.history.reads import entries_of
 from chatstash.history.records import Record
 from chatstash.rest.commands import KEY_LOCKING, Effect
 from chatstash.rest.ops import Op
 
 # By a script, for a plain read might be answered by a replica that lags. KEYS: the conversation, the marker. Answers
-# [whether the marker is set, commands, its value, records newest first]; looking ends with the first of the batch. A
-# look at a record's end is cheaper than a pattern.
-_STORED = f"""{KEY_LOCKING}{LUA}
-local held = redis.call('GET', KEYS[2])
-if not held then return {{0, 1, '', {{}}}} end
-local ran, found, ended = 2, {{}}, false
-local batch = string.match(held, ':(.*)$') or ''
-local length = redis.call('LLEN', KEYS[1])
-for from = 0, length - 1, 100 do
-  ran = ran + 1
-  for _, record in ipairs(redis.call('LRANGE', KEYS[1], from, from + 99)) do
-    local id = string.find(record, batch, -90, true) and identity(record) or ''
-    if string.find(id, batch .. '.', 1, true) == 1 then
-      found[#found + 1] = record
-      ended = ended or string.find(id, batch .. '.0/', 1, true) == 1
-    end
-  end
-  if ended then break end
-end
+# [whether the marker is set, commands, its value, records newest first]; looking ends with the first of the batch.
+_STORED = f"""{KEY_LOCKING}{COUNTED}{SCAN}
+local held = call('GET', KEYS[2])
+if not held then return {{0, ran, '', {{}}}} end
+local found, batch = {{}}, string.match(held, ':(.*)$') or ''
+scan(function(raw)
+  if not batch_among(raw, {{batch}}) then return false end
+  found[#found + 1] = raw
+  return string.find(identity(raw), '.0/', 17, true) == 17
+end)
 return {{1, ran, held, found}}
 """
 
@@ -43,7 +35,7 @@ return {{1, ran, held, found}}
 def stored_for(key: str, idempotency_key: str) -> Op[list[Record] | None]:
     """Return the records that were appended with an idempotency key, oldest first; one request.
 
-    Two commands where the key was not used; else four, and one more for each hundred records that came since.
+    Two commands where the key was not used; else four, and a few more where over a hundred records came since.
 
     Args:
         key: The conversation's key.

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chatstash.errors import UnreadableRecord
-from chatstash.history import scripts
 from chatstash.history.cursors import cursor_before
-from chatstash.history.duplicates import Looks, distinct, places_key
+from chatstash.history.duplicate_scripts import counting
+from chatstash.history.duplicates import Looks, distinct
 from chatstash.history.fetch import Fetched, fetch
 from chatstash.history.known import Known
 from chatstash.history.lists import counts, run_script
 from chatstash.history.message_types import SYSTEM_TYPES
 from chatstash.history.options import Options
+from chatstash.history.places import places_key
 from chatstash.history.reads import Contents, entries_of, newest_of
 from chatstash.history.records import Record
 from chatstash.history.selection import Window
@@ -84,6 +85,6 @@ def count(key: str) -> Op[int]:
     Raises:
         WrongType: The key holds something else, which was left as it was.
     """
-    answer = yield from run_script(key, scripts.counting(key, places_key(key)), Effect.READ)
+    answer = yield from run_script(key, counting(key, places_key(key)), Effect.READ)
     (length,) = counts(answer, 1, Effect.READ)
     return length

@@ -377,8 +377,8 @@ class UpstashRedisChatMessageHistory(_Base):
     def stored_for(self, idempotency_key: str) -> list[BaseMessage] | None:
         """Return the messages that were added with an idempotency key: the answer to an event delivered again.
 
-        One request. Two commands where the key was not used; else four, and one more for each hundred messages added
-        since.
+        One request. Two commands where the key was not used; else four, and a few more where over a hundred messages
+        were added since.
 
         Args:
             idempotency_key: The key that `add_messages` was given.
