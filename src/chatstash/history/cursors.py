@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from chatstash.errors import ConversationChanged, RequestTooLarge, UnreadableRecord
+from chatstash.errors import ConversationChanged, RequestTooLarge
 from chatstash.history import scripts
 from chatstash.history.duplicates import Looks, distinct
 from chatstash.history.identity import LUA, has_id, identity
@@ -20,13 +20,11 @@ from chatstash.history.lua import COUNTED, digest_of
 from chatstash.history.pages import oldest_first
 from chatstash.history.places import Place, places_key, places_of
 from chatstash.history.reads import Contents, entries_of
-from chatstash.history.records import Record
+from chatstash.history.records import Entry
 from chatstash.history.results import Cursor
 from chatstash.history.selection import Page
 from chatstash.rest.commands import READING, Command, Effect
 from chatstash.rest.ops import Op
-
-_Entries = Sequence[Record | UnreadableRecord]
 
 _MOST_COVERED = 5
 """How many records tell one without an id from others that are equal to it."""
@@ -72,7 +70,7 @@ return {{place, length, ran, page, digest, named and 1 or 0}}
 """
 
 
-def cursor_before(entries: _Entries, at: int, length: int) -> Cursor | None:
+def cursor_before(entries: Sequence[Entry], at: int, length: int) -> Cursor | None:
     """Return the cursor before one of the newest records; None where that is none of them.
 
     Args:
@@ -83,7 +81,7 @@ def cursor_before(entries: _Entries, at: int, length: int) -> Cursor | None:
     return cursor_within(entries, at, length - len(entries), length) if at < len(entries) else None
 
 
-def cursor_within(entries: _Entries, at: int, first: int, length: int) -> Cursor:
+def cursor_within(entries: Sequence[Entry], at: int, first: int, length: int) -> Cursor:
     """Return the cursor before one of some records.
 
     Args:
@@ -166,7 +164,7 @@ class _FoundPage:
     beyond: int
     position: int
     length: int
-    entries: _Entries
+    entries: Sequence[Entry]
     beside: _Name
     noted: Mapping[str, Place] = field(default_factory=dict)
 

@@ -14,13 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from chatstash.errors import ChatstashError, ReadOnlyToken, UnreadableRecord
+from chatstash.errors import ChatstashError, ReadOnlyToken
 from chatstash.history.duplicate_scripts import locating, removing_duplicates
 from chatstash.history.identity import has_id, identity
 from chatstash.history.lists import counts, run_script
 from chatstash.history.lua import digest_of
 from chatstash.history.places import DIGEST_LENGTH, Place, places_key, places_of
-from chatstash.history.records import Record, RecordId
+from chatstash.history.records import Entry, Record, RecordId
 from chatstash.rest.commands import Effect, Reply
 from chatstash.rest.ops import Op
 
@@ -30,12 +30,8 @@ _log = logging.getLogger("chatstash")
 _MOST_LOOKS = 5
 """How often one read looks for duplicates at most, for others may arrive again and again."""
 
-Entries = Sequence[Record | UnreadableRecord]
 
-
-def distinct(
-    entries: Entries, first_place: int = 0, places: Mapping[str, Place] | None = None
-) -> list[Record | UnreadableRecord]:
+def distinct(entries: Sequence[Entry], first_place: int = 0, places: Mapping[str, Place] | None = None) -> list[Entry]:
     """Return records without the duplicates among them.
 
     Args:
@@ -44,7 +40,7 @@ def distinct(
         places: Where the oldest record of each batch stands that has duplicates which could not be removed.
     """
     places = places or {}
-    kept: list[Record | UnreadableRecord] = []
+    kept: list[Entry] = []
     seen: set[bytes] = set()
     for place, entry in enumerate(entries, first_place):
         rid = _rid_of(entry)
@@ -60,7 +56,7 @@ def _is_after(place: int, rid: RecordId, places: Mapping[str, Place]) -> bool:
     return rid.batch in places and place > places[rid.batch].first + rid.position
 
 
-def suspects(entries: Entries, first_place: int, places: Mapping[str, Place]) -> list[str]:
+def suspects(entries: Sequence[Entry], first_place: int, places: Mapping[str, Place]) -> list[str]:
     """Return the batches of which there are duplicates, or may be some beyond these records.
 
     Args:
@@ -79,7 +75,7 @@ def suspects(entries: Entries, first_place: int, places: Mapping[str, Place]) ->
 
 
 def _batches_elsewhere(
-    entries: Entries, rids: Sequence[RecordId | None], first_place: int, places: Mapping[str, Place]
+    entries: Sequence[Entry], rids: Sequence[RecordId | None], first_place: int, places: Mapping[str, Place]
 ) -> Iterator[str]:
     """Yield the batches that are not where they were noted: another record is before them.
 
@@ -96,11 +92,11 @@ def _batches_elsewhere(
             yield rid.batch
 
 
-def _digest_of(entry: Record | UnreadableRecord) -> str:
+def _digest_of(entry: Entry) -> str:
     return digest_of(identity(entry.raw))[:DIGEST_LENGTH]
 
 
-def _rid_of(entry: Record | UnreadableRecord) -> RecordId | None:
+def _rid_of(entry: Entry) -> RecordId | None:
     return entry.rid if isinstance(entry, Record) and has_id(entry.raw) else None
 
 
@@ -131,7 +127,7 @@ class Looks:
         self._left_looks = _MOST_LOOKS
         self._not_noted: set[str] = set()
 
-    def have_changed(self, entries: Entries, first_place: int, places: Mapping[str, Place]) -> Op[bool]:
+    def have_changed(self, entries: Sequence[Entry], first_place: int, places: Mapping[str, Place]) -> Op[bool]:
         """Look for the duplicates that there may be of what was read; tells whether it is to be read again.
 
         Args:

@@ -10,9 +10,10 @@ from chatstash.history.known import Known
 from chatstash.history.options import Options
 from chatstash.history.presenting import presented
 from chatstash.history.reads import Contents
+from chatstash.history.records import Entry
 from chatstash.history.results import END
-from chatstash.history.selection import Entry, Fitting, Page, Window
-from chatstash.history.windows import is_system, read_window
+from chatstash.history.selection import Fitting, Page, Window
+from chatstash.history.windows import kept_system, read_window
 from chatstash.rest.ops import Op
 
 
@@ -49,10 +50,8 @@ def _newest(key: str, wanted: Fitting, options: Options, known: Known | None) ->
 
 
 def _found(contents: Contents, wanted: Fitting) -> _Found:
-    keeps = contents.system_kept or (wanted.within.keep_system and not contents.omitted)
-    if keeps and contents.entries and is_system(contents.entries[0]):
-        return _Found(contents.entries[0], contents.entries[1:], contents)
-    return _Found(None, contents.entries, contents)
+    system = kept_system(contents, keep_system=wanted.within.keep_system)
+    return _Found(system, contents.entries if system is None else contents.entries[1:], contents)
 
 
 def _all_fit(found: _Found, wanted: Fitting) -> bool:

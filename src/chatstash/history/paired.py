@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-from chatstash.errors import UnreadableRecord
 from chatstash.history.message_types import HUMAN_TYPES
 from chatstash.history.pairing import Pairing, Slot, pair, waiting
-from chatstash.history.records import Record
+from chatstash.history.records import Entry, Record
 from chatstash.history.tool_calls import (
     CallKey,
     is_empty,
@@ -25,8 +24,6 @@ from chatstash.history.tool_calls import (
     without_blocks,
     without_calls,
 )
-
-Entry: TypeAlias = Record | UnreadableRecord
 
 _UNREADABLE = Record("", {})
 """Stands for a record that cannot be read, which a model is not given."""

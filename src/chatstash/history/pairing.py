@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 from chatstash.history.records import Record
 from chatstash.history.tool_calls import STAND_IN, Call, CallKey, Result, calls_of, is_only_results, results_of
 
-Entry: TypeAlias = Record | None
+Known: TypeAlias = Record | None
 """A record, or None for one that cannot be looked into: it may be a call as well as a result."""
 
 
@@ -94,7 +94,7 @@ class Pairing:
         ]
 
 
-def pair(entries: Sequence[Entry]) -> Pairing:
+def pair(entries: Sequence[Known]) -> Pairing:
     """Pair calls with results.
 
     Args:
@@ -111,7 +111,7 @@ def pair(entries: Sequence[Entry]) -> Pairing:
     return pairs.found
 
 
-def waiting(entries: Sequence[Entry]) -> int | None:
+def waiting(entries: Sequence[Known]) -> int | None:
     """Return the index of the record at the end whose tools may still be at work: all after it are results."""
     index = len(entries) - 1
     while index >= 0 and (record := entries[index]) is not None and is_only_results(record):

@@ -6,7 +6,7 @@ from chatstash.history.cursors import cursor_before, cursor_within
 from chatstash.history.reads import Contents
 from chatstash.history.results import END
 from chatstash.history.shape import AS_STORED, Shape, shaped
-from chatstash.history.windows import is_system
+from chatstash.history.windows import kept_system
 
 
 def presented(contents: Contents, shape: Shape, *, keep_system: bool) -> Contents:
@@ -22,17 +22,16 @@ def presented(contents: Contents, shape: Shape, *, keep_system: bool) -> Content
     """
     if shape == AS_STORED:
         return contents
-    entries = list(contents.entries)
-    keeps = keep_system and (contents.system_kept or not contents.omitted)
-    system = entries[:1] if keeps and entries and is_system(entries[0]) else []
-    read = entries[len(system) :]
+    system = kept_system(contents, keep_system=keep_system)
+    kept = [] if system is None else [system]
+    read = list(contents.entries)[len(kept) :]
     given = shaped(read, shape)
     omitted = contents.omitted + given.left_out
     cursor = contents.cursor
     if given.left_out:
         cursor = cursor_before(read, given.left_out, contents.length) or END
     return contents._replace(
-        entries=[*system, *given.entries], omitted=omitted, cursor=cursor, system_kept=bool(system), shape=shape
+        entries=[*kept, *given.entries], omitted=omitted, cursor=cursor, system_kept=bool(kept), shape=shape
     )
 
 

@@ -10,7 +10,7 @@ from chatstash.history.duplicates import distinct, remove_duplicates, suspects
 from chatstash.history.fetch import Fetched, fetch
 from chatstash.history.known import Known
 from chatstash.history.options import Options
-from chatstash.history.records import Record, decode, have_distinct_ids, parsed, record_of
+from chatstash.history.records import Entry, Record, decode, have_distinct_ids, parsed, record_of
 from chatstash.history.results import Cursor
 from chatstash.history.shape import AS_STORED, Shape
 from chatstash.rest.commands import Cost
@@ -36,7 +36,7 @@ class Contents(NamedTuple):
         shape: What became of the records.
     """
 
-    entries: Sequence[Record | UnreadableRecord]
+    entries: Sequence[Entry]
     length: int
     newest: Sequence[bytes]
     cost: Cost = Cost()
@@ -47,7 +47,7 @@ class Contents(NamedTuple):
     shape: Shape = AS_STORED
 
 
-class Entries(Sequence["Record | UnreadableRecord"]):
+class Entries(Sequence[Entry]):
     """The records of a whole conversation, or the errors of those that cannot be read; made when they are asked for.
 
     None is kept, for few need them: messages are mostly made straight of the JSON.
@@ -76,7 +76,7 @@ class Entries(Sequence["Record | UnreadableRecord"]):
             return entries_of(self._stored, self._key)[index]
         return _entry(self._stored[index], self._key, range(len(self._stored))[index])
 
-    def __iter__(self) -> Iterator[Record | UnreadableRecord]:
+    def __iter__(self) -> Iterator[Entry]:
         parsed = self.take_parsed()
         for position, raw in enumerate(self._stored):
             try:
@@ -134,7 +134,7 @@ def newest_of(stored: Sequence[bytes]) -> list[bytes]:
     return newest
 
 
-def entries_of(stored: Sequence[bytes], key: str, first: int = 0) -> list[Record | UnreadableRecord]:
+def entries_of(stored: Sequence[bytes], key: str, first: int = 0) -> list[Entry]:
     """Return the record of each stored form, oldest first, or the error of one that cannot be read.
 
     Args:
@@ -145,7 +145,7 @@ def entries_of(stored: Sequence[bytes], key: str, first: int = 0) -> list[Record
     return [_entry(raw, key, position) for position, raw in enumerate(stored, first)]
 
 
-def _entry(raw: bytes, key: str, position: int) -> Record | UnreadableRecord:
+def _entry(raw: bytes, key: str, position: int) -> Entry:
     try:
         return decode(raw, key=key, position=position)
     except UnreadableRecord as error:

@@ -16,14 +16,14 @@ import base64
 import datetime as dt
 import json
 import re
-import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
-from chatstash.errors import CorruptRecord, UnstorableMessage, UnsupportedRecord
+from chatstash.errors import CorruptRecord, UnreadableRecord, UnstorableMessage, UnsupportedRecord
+from chatstash.history.unstorable import COMPACT, unstorable
 
 _RECORD_ID = re.compile(r"([A-Za-z0-9_-]{16})\.(\d{1,9})/(\d{1,9})", re.ASCII)
 _DIGIT = re.compile(rb"\d")
@@ -154,7 +154,6 @@ Record.other = property(_other_of, _other_slot.__set__)  # type: ignore[assignme
 
 
 # ensure_ascii is off: text then takes its UTF-8 size, and not up to six bytes a character.
-_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _ASCII = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
 _SORTED = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), sort_keys=True)
 
@@ -183,9 +182,9 @@ def encode(record: Record, *, index: int = 0) -> str:
         except TypeError:
             pass  # half a surrogate pair, or a string of a class of its own
     try:
-        text = _COMPACT.encode(fields)
+        text = COMPACT.encode(fields)
     except (TypeError, ValueError, RecursionError) as error:
-        raise _unstorable({**record.other, **record.data}, error, index) from None
+        raise unstorable({**record.other, **record.data}, error, index) from None
     # Half a surrogate pair has no UTF-8 form, but an escaped one in JSON.
     return text if text.isascii() or _is_utf8(text) else _ASCII.encode(fields)
 
@@ -222,6 +221,10 @@ def _is_utf8(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+Entry: TypeAlias = Record | UnreadableRecord
+"""A stored record as it is read: the record, or the error of one that cannot be read."""
 
 
 def decode(raw: bytes, *, key: str = "", position: int = 0) -> Record:
@@ -329,56 +332,3 @@ def _what_is_wrong(fields: Any) -> str:
 def _json_name(value: Any) -> str:
     names = {str: "string", list: "array", dict: "object", bool: "boolean", type(None): "null"}
     return names.get(type(value), "number")
-
-
-def _unstorable(data: Mapping[str, Any], error: Exception, index: int) -> UnstorableMessage:
-    path, value = _first_unstorable(data)
-    path = path if len(path) <= _LONGEST_PATH else f"{path[:_LONGEST_PATH]}…"
-    if isinstance(error, RecursionError):
-        return UnstorableMessage("it is nested too deeply, or contains itself", index=index, path=path)
-    if not path:
-        return UnstorableMessage(f"JSON cannot hold it ({error})", index=index)
-    return UnstorableMessage(f"JSON cannot hold a {type(value).__name__} ({error})", index=index, path=path)
-
-
-def _first_unstorable(data: Mapping[str, Any]) -> tuple[str, Any]:
-    """Return path and value of the first leaf, or key, that JSON cannot hold; an empty path where there is none."""
-    for name, value in data.items():
-        if found := _search(value, name if name.isidentifier() else _SHORT.repr(name), depth=0):
-            return found
-    return "", None
-
-
-_DEEPEST_SEARCH = 200
-_LONGEST_PATH = 400
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 80
-
-
-def _search(value: Any, path: str, depth: int) -> tuple[str, Any] | None:
-    if depth > _DEEPEST_SEARCH:
-        return path, value
-    if not isinstance(value, (dict, list, tuple)):
-        return None if _is_storable(value) else (path, value)
-    for step, child in _children(value):
-        if isinstance(value, dict) and not _is_storable_key(step):
-            return f"{path}[{_SHORT.repr(step)}] (the key)", step
-        if found := _search(child, f"{path}[{_SHORT.repr(step)}]", depth + 1):
-            return found
-    return None
-
-
-def _children(value: Any) -> Iterable[tuple[Any, Any]]:
-    return value.items() if isinstance(value, dict) else enumerate(value)
-
-
-def _is_storable_key(key: Any) -> bool:
-    return isinstance(key, (str, int, float, bool)) or key is None
-
-
-def _is_storable(value: Any) -> bool:
-    try:
-        _COMPACT.encode(value)
-    except (TypeError, ValueError, RecursionError):
-        return False
-    return True

@@ -6,16 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from chatstash.errors import UnreadableRecord
 from chatstash.history.options import MOST_MESSAGES, Options, check_whole
-from chatstash.history.records import Record
+from chatstash.history.records import Entry
 from chatstash.history.results import Cursor
 from chatstash.history.shape import Shape, ToolCalls, checked_start_on, checked_tool_calls
 
 DEFAULT_PAGE = 50
 _NEIGHBOURS = 4
-
-Entry: TypeAlias = Record | UnreadableRecord
 
 
 class Window(NamedTuple):

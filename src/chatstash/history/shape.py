@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import takewhile
-from typing import Literal, NamedTuple, TypeAlias, get_args
+from typing import Literal, NamedTuple, get_args
 
-from chatstash.errors import UnreadableRecord
 from chatstash.history.message_types import KNOWN_TYPES
 from chatstash.history.paired import paired
-from chatstash.history.records import Record
+from chatstash.history.records import Entry, Record
 from chatstash.history.tool_calls import is_only_results
-
-Entry: TypeAlias = Record | UnreadableRecord
 
 ToolCalls = Literal["stored", "paired", "answered"]
 """How tool calls and results are returned: as stored; in pairs, except calls at the end, whose tools may still be

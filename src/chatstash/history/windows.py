@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chatstash.errors import UnreadableRecord
 from chatstash.history.cursors import cursor_before
 from chatstash.history.duplicate_scripts import counting
 from chatstash.history.duplicates import Looks, distinct
@@ -19,12 +18,10 @@ from chatstash.history.message_types import SYSTEM_TYPES
 from chatstash.history.options import Options
 from chatstash.history.places import places_key
 from chatstash.history.reads import Contents, entries_of, newest_of
-from chatstash.history.records import Record
+from chatstash.history.records import Entry, Record
 from chatstash.history.selection import Window
 from chatstash.rest.commands import Effect
 from chatstash.rest.ops import Op
-
-_Entries = Sequence[Record | UnreadableRecord]
 
 
 def read_window(key: str, window: Window, options: Options, known: Known | None = None) -> Op[Contents]:
@@ -55,17 +52,17 @@ def _first_place(found: Fetched) -> int:
     return found.length - len(found.stored)
 
 
-def _entries_of(found: Fetched, key: str) -> _Entries:
+def _entries_of(found: Fetched, key: str) -> Sequence[Entry]:
     return entries_of(found.stored, key, _first_place(found))
 
 
-def _contents(key: str, window: Window, found: Fetched, entries: _Entries) -> Contents:
+def _contents(key: str, window: Window, found: Fetched, entries: Sequence[Entry]) -> Contents:
     length = _first_place(found) + len(entries)
     kept = list(entries[max(0, len(entries) - window.last) :])
     omitted = length - len(kept)
     cursor = cursor_before(entries, len(entries) - len(kept), length) if omitted else None
     system = entries_of([found.first], key) if omitted and found.first is not None else []
-    system_kept = any(map(is_system, system))
+    system_kept = any(map(_is_system, system))
     if system_kept:
         kept, omitted = [*system, *kept], omitted - 1
     return Contents(
@@ -74,8 +71,14 @@ def _contents(key: str, window: Window, found: Fetched, entries: _Entries) -> Co
     )  # fmt: skip
 
 
-def is_system(entry: Record | UnreadableRecord) -> bool:
-    """Tell whether it is a system message."""
+def kept_system(contents: Contents, *, keep_system: bool) -> Entry | None:
+    """Return the first of the records that were read where it is the system message to keep."""
+    keeps = keep_system and (contents.system_kept or not contents.omitted)
+    first = contents.entries[0] if keeps and contents.entries else None
+    return first if first is not None and _is_system(first) else None
+
+
+def _is_system(entry: Entry) -> bool:
     return isinstance(entry, Record) and entry.type in SYSTEM_TYPES
 
 

@@ -133,9 +133,6 @@ class RunRecorder(BaseCallbackHandler):
         generations = [generation for each in response.generations for generation in each]
         self.made += [each.message for each in generations if hasattr(each, "message")]
 
-    def on_llm_error(self, error: BaseException, **kwargs: Any) -> None:
-        """Leave what came of a model that failed to whoever was shown it."""
-
     def on_tool_end(self, output: Any, **kwargs: Any) -> None:  # noqa: ARG002
         """Note what a tool gave back."""
         self.made += messages_in(output)

@@ -11,7 +11,7 @@ from langchain_core.messages import BaseMessage
 from chatstash.errors import CorruptRecord, UnreadableRecord
 from chatstash.history.conversation import Conversation
 from chatstash.history.reads import Contents, Entries
-from chatstash.history.records import Record
+from chatstash.history.records import Entry, Record
 from chatstash.history.results import ReadResult
 from chatstash.history.unreadable import kept_of, mended, placeholder_record
 from chatstash.langchain.messages import copied_messages, to_message
@@ -46,7 +46,7 @@ def messages_of(conversation: Conversation, contents: Contents) -> list[BaseMess
         return messages_result(conversation, contents).messages
 
 
-def _message(entry: Record | UnreadableRecord) -> BaseMessage:
+def _message(entry: Entry) -> BaseMessage:
     if isinstance(entry, UnreadableRecord):
         raise entry
     return to_message(entry)
@@ -89,7 +89,7 @@ def readable_messages(records: Sequence[Record], key: str) -> list[BaseMessage]:
     return [entry.message for entry in entries if isinstance(entry, _Both)]
 
 
-def _both(entry: Record | UnreadableRecord, key: str, position: int) -> _Both | UnreadableRecord:
+def _both(entry: Entry, key: str, position: int) -> _Both | UnreadableRecord:
     if isinstance(entry, UnreadableRecord):
         return entry
     try:

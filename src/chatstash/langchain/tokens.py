@@ -13,8 +13,8 @@ from langchain_core.messages.utils import count_tokens_approximately
 
 from chatstash.errors import CorruptRecord, UnreadableRecord
 from chatstash.history.options import MOST_MESSAGES, OnCorrupt, check_whole
-from chatstash.history.records import Record
-from chatstash.history.selection import Entry, Fitting, Page, Selection, Window
+from chatstash.history.records import Entry, Record
+from chatstash.history.selection import Fitting, Page, Selection, Window
 from chatstash.history.shape import Shape, shaped
 from chatstash.history.tool_calls import may_hold_calls_or_results
 from chatstash.history.unreadable import placeholder_record
