@@ -98,16 +98,16 @@ class Store:
         self.key_prefix = key_prefix
         policy = RetryPolicy() if retry_policy is None else retry_policy
         options = Options(
-            ttl,
-            refresh_ttl_on_read,
-            policy,
-            max_request_bytes,
-            idempotency_ttl,
-            on_corrupt,
-            max_messages,
-            keep_system,
-            max_stored_messages,
-            delivery,
+            ttl=ttl,
+            refresh_ttl_on_read=refresh_ttl_on_read,
+            retry_policy=policy,
+            max_request_bytes=max_request_bytes,
+            idempotency_ttl=idempotency_ttl,
+            on_corrupt=on_corrupt,
+            max_messages=max_messages,
+            keep_system=keep_system,
+            max_stored_messages=max_stored_messages,
+            delivery=delivery,
             start_on=start_on,
             tool_calls=tool_calls,
         )

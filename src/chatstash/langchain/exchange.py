@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from langchain_core.messages import BaseMessage
 
@@ -87,6 +87,20 @@ class Output:
         return messages_among(self.parts or [])
 
 
+class _New(NamedTuple):
+    """What is new of a turn.
+
+    Attributes:
+        asked: The question, as it is stored.
+        said: The messages of the reply.
+        fresh: The ids of the messages that were made in the run.
+    """
+
+    asked: list[BaseMessage]
+    said: list[BaseMessage]
+    fresh: set[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """A question asked after a conversation.
@@ -119,14 +133,9 @@ class Exchange:
         held, graph = self._held(output, run)
         if isinstance(held, (str, BaseMessage)):
             return [*self.asked, *output_messages(held)]
-        messages = output_messages(held)
-        known = self._known(graph)
-        fresh = run.fresh(known)
-        start = split_output(known, messages, fresh)
-        emitted = graph.emitted() if graph else []
-        asked = rewritten(self.asked, messages[:start], emitted) if as_rewritten else self.asked
-        said = messages[start:]
-        return [*asked, *(trimmed_calls(graph, said, fresh) if graph else []), *said]
+        new = self._new_among(output_messages(held), run, graph, as_rewritten=as_rewritten)
+        trimmed = trimmed_calls(graph, new.said, new.fresh) if graph else []
+        return [*new.asked, *trimmed, *new.said]
 
     def stopped(
         self, parts: Sequence[Any], run: RunRecorder, *, of_graph: bool = False, as_rewritten: bool = False
@@ -143,12 +152,19 @@ class Exchange:
         graph = None if messages else run.graph
         if graph is not None:
             messages = shown_state(graph, self.keys.output, parts, run.unfinished())
+        new = self._new_among(messages, run, graph, as_rewritten=as_rewritten)
+        kept = stopped_messages(new.said)
+        return [*new.asked, *kept] if kept else []
+
+    def _new_among(
+        self, messages: list[BaseMessage], run: RunRecorder, graph: GraphRun | None, *, as_rewritten: bool
+    ) -> _New:
         known = self._known(graph)
-        start = split_output(known, messages, run.fresh(known))
+        fresh = run.fresh(known)
+        start = split_output(known, messages, fresh)
         emitted = graph.emitted() if graph else []
         asked = rewritten(self.asked, messages[:start], emitted) if as_rewritten else self.asked
-        kept = stopped_messages(messages[start:])
-        return [*asked, *kept] if kept else []
+        return _New(asked, messages[start:], fresh)
 
     def _held(self, output: Output, run: RunRecorder) -> tuple[Any, GraphRun | None]:
         """Return what an output has at the key of the reply, and the graph whose output it is, if it is one's."""

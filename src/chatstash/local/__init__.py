@@ -6,8 +6,9 @@ Shares no code with `chatstash.rest`, so that a mistake in one cannot hide a mis
 
 from chatstash.local.engine import EngineError
 from chatstash.local.faults import Fault, Faults
+from chatstash.local.listening import ListenError
 from chatstash.local.plans import PLANS, Limits, limits_of
-from chatstash.local.server import ListenError, LocalUpstash
+from chatstash.local.server import LocalUpstash
 from chatstash.local.stats import LoggedRequest, StatsSnapshot
 
 __all__ = [

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import ipaddress
 import os
 import secrets
 import socket
@@ -23,35 +21,17 @@ from chatstash.local.engine import Engine
 from chatstash.local.faults import Faults
 from chatstash.local.gateway import Gateway
 from chatstash.local.http import HttpServer
+from chatstash.local.listening import check_port, is_any, is_loopback, listen
 from chatstash.local.masking import Masker, password_of
 from chatstash.local.plans import Limits, limits_of
 from chatstash.local.stats import LoggedRequest, Stats, StatsSnapshot
 
-_LISTEN_ADVICE = {
-    errno.EADDRINUSE: "another server has taken it: choose another port, or 0 for any free one",
-    errno.EACCES: "ports below 1024 are the administrator's: choose another, or 0 for any free one",
-    errno.EPERM: "this system permits no such port: choose another, or 0 for any free one",
-}
-_LAST_PORT = 65_535
 _START_SECONDS = 30.0
 _FLUSH_SECONDS = 30.0
 _HELD_SECONDS = 30.0
 _NOT_EMPTIED = "the databases were not emptied, and may yet be (a script may still run),"
 _NOT_APPLIED = "what was held was not applied"
 _T = TypeVar("_T")
-
-
-class ListenError(OSError):
-    """A port cannot be listened on; the message says which, why, and what to do."""
-
-    def __init__(self, host: str, port: int, error: OSError | UnicodeError) -> None:
-        number = error.errno if isinstance(error, OSError) else None
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        advice = _LISTEN_ADVICE.get(number or 0, "give the address of an interface of this machine, such as 127.0.0.1")
-        super().__init__(number, f"port {port} of {host or 'any address'} cannot be listened on: {reason}; {advice}")
-
-    def __str__(self) -> str:
-        return str(self.strerror)
 
 
 class LocalUpstash:
@@ -114,8 +94,8 @@ class LocalUpstash:
         control_port: int | None = None,
     ) -> None:
         _check_engine(data, redis, replica_lag, fsync)
-        _check_port("port", port)
-        _check_port("control_port", control_port or 0)
+        check_port("port", port)
+        check_port("control_port", control_port or 0)
         if read_regions < 0:
             raise ValueError("read_regions must be a whole number from 0")
         self.token = check_token(token) if token else secrets.token_urlsafe(24)
@@ -150,7 +130,7 @@ class LocalUpstash:
     def url(self) -> str:
         """The REST URL, to be given to clients."""
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{'127.0.0.1' if _is_any(self._host) else host}:{self._port}"
+        return f"http://{'127.0.0.1' if is_any(self._host) else host}:{self._port}"
 
     @property
     def control_url(self) -> str:
@@ -177,7 +157,7 @@ class LocalUpstash:
     @property
     def is_open_to_others(self) -> bool:
         """Whether other machines can reach it."""
-        return not _is_loopback(self._host)
+        return not is_loopback(self._host)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -205,10 +185,10 @@ class LocalUpstash:
         self._thread = self._failure = self._loop = self._task = self._stopping = None
         _started.add(self)
         try:
-            self._listeners = [_listen(self._host, self._port)]
+            self._listeners = [listen(self._host, self._port)]
             self._port = self._listeners[0].getsockname()[1]
             if self._control_port is not None:
-                self._listeners.append(_listen("127.0.0.1", self._control_port))
+                self._listeners.append(listen("127.0.0.1", self._control_port))
                 self._control_port = self._listeners[1].getsockname()[1]
             if self._engine is not None:
                 self._engine.start()
@@ -439,11 +419,6 @@ def _check_engine(data: Path | str | None, redis: str, replica_lag: float | None
         raise ValueError("replica_lag must be from 0 to 3600 seconds, and needs the embedded Valkey")
 
 
-def _check_port(name: str, port: int) -> None:
-    if type(port) is not int or not 0 <= port <= _LAST_PORT:
-        raise ValueError(f"{name} must be a whole number from 0 to {_LAST_PORT}")
-
-
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """Return the faster loop where it is installed, which it is not on Windows."""
     try:
@@ -451,36 +426,3 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ImportError:
         return None
     return uvloop.new_event_loop
-
-
-def _is_any(host: str) -> bool:
-    return host in ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        return _bound(host, port)
-    except (OSError, UnicodeError) as error:
-        raise ListenError(host, port, error) from None
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, _, _, _, address = found[0]
-    # Named TCP, for asyncio turns off Nagle's delay (40 ms a reply) only where the protocol says so.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(address)
-        listener.listen()
-    except OSError:
-        listener.close()
-        raise
-    return listener
