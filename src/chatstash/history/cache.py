@@ -1,4 +1,4 @@
-"""What is known of conversations, kept in the memory of this process up to so many bytes: least recently used go first.
+"""Snapshots of conversations in the memory of this process, up to a number of bytes; the least recently used go first.
 
 Kept as stored bytes: their size is known to the byte, and every reader gets objects of its own.
 

@@ -1,4 +1,4 @@
-"""One conversation as adapters build on it: every operation, and nothing decided that a framework may decide."""
+"""The operations of one conversation, shared by all adapters."""
 
 from __future__ import annotations
 

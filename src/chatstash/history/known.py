@@ -1,8 +1,8 @@
-"""What is known of a conversation, and how little must be asked to know it anew. Pure.
+"""A snapshot of a conversation, and the smallest request that revalidates it. Pure.
 
 A conversation grows at its newest end and is trimmed at its oldest. So what was read once still holds where the newest
 record of it that carries an id, the anchor, still stands where it should: byte for byte, and as deep as the newer
-records and the length of the conversation say. What is missing was then trimmed from the oldest end, or taken out of
+records and the length of the conversation say. What is missing was then trimmed from the oldest end, or removed from
 the middle; another record, at the far end of what is wanted, tells which. An edit in place changes neither; whoever
 makes one counts up the generation, `g`, of the newest record with an id, which is the anchor or newer than it.
 """
@@ -122,7 +122,7 @@ class Probe:
     def _new_of(self, newest: Sequence[bytes]) -> Sequence[bytes] | None:
         """Return those after the anchor; None where that, and what is older, is not as it was."""
         stored = self.known.stored
-        # The oldest may be a late copy of the anchor: it would have another record before it.
+        # The oldest may be a duplicate of the anchor: it would have another record before it.
         for place, raw in enumerate(newest[1:], 1):
             if raw == stored[-1]:
                 return newest[place + 1 :] if newest[: place + 1] == stored[-place - 1 :] else None

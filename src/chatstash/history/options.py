@@ -1,4 +1,4 @@
-"""How a conversation is read and written: everything that can be chosen for it, checked, in one value. Pure."""
+"""Validated options of a conversation. Pure."""
 
 from __future__ import annotations
 

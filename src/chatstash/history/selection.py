@@ -13,6 +13,7 @@ from chatstash.history.shape import Shape, ToolCalls, checked_start_on, checked_
 
 DEFAULT_PAGE = 50
 _NEIGHBOURS = 4
+"""How many records older than a window are read with it: a duplicate is recognised by the record before it."""
 
 
 class Window(NamedTuple):
@@ -31,7 +32,7 @@ class Window(NamedTuple):
 
     @property
     def reach(self) -> int:
-        """How many of the newest records to ask for: a few more, which show duplicates among the oldest of them."""
+        """How many of the newest records to ask for."""
         return self.last + _NEIGHBOURS
 
 
