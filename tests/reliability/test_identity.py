@@ -409,3 +409,27 @@ def test_strict_delivery_of_what_is_larger_than_a_request(upstash: LocalUpstash,
 def test_a_delivery_that_there_is_not_is_refused(upstash: LocalUpstash, wrong: Any) -> None:
     with pytest.raises(ValueError, match="delivery"):
         _history(upstash, delivery=wrong)
+
+
+@pytest.mark.parametrize("delivery", ["standard", "strict"])
+@pytest.mark.parametrize("matching", ["EVAL", ""])
+def test_a_large_append_that_a_proxy_repeats_is_known_to_be_stored(
+    upstash: LocalUpstash, call: Call, run: Run, delivery: Any, matching: str
+) -> None:
+    history = _history(upstash, delivery=delivery, max_request_bytes=100_000)
+    upstash.faults.add("replayed", matching=matching)
+    call(history, "add_messages", [HumanMessage(f"{number} ".ljust(30_000, "x")) for number in range(7)])
+    assert run("LLEN", history.key) == 7
+
+
+@pytest.mark.parametrize("delivery", ["standard", "strict"])
+@pytest.mark.parametrize("size", [10, 60_000])
+def test_a_guarded_turn_that_a_proxy_repeats_is_known_to_be_stored(
+    upstash: LocalUpstash, run: Run, delivery: Any, size: int
+) -> None:
+    history = _history(upstash, delivery=delivery, max_request_bytes=100_000)
+    history.add_user_message("before")
+    with history.turn() as turn:
+        turn.add_messages([HumanMessage("x" * size), AIMessage("y" * size)])
+        upstash.faults.add("replayed")
+    assert run("LLEN", history.key) == 3

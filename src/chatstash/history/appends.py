@@ -153,7 +153,8 @@ def _append_if_unchanged(wanted: Append, read: Contents) -> Op[AppendResult]:
     unchanged = scripts.unchanged(read.length, len(read.newest), scripts.digest_of(b"\n".join(read.newest)), most_told)
     marked = _marking(wanted)
     settling = marked or (scripts.not_stored(wanted.batch),)
-    done = yield from _append(wanted, _Guards((*marked, unchanged), (*settling, unchanged)))
+    first = marked or (scripts.named(wanted.batch),)
+    done = yield from _append(wanted, _Guards((*first, unchanged), (*settling, unchanged)))
     if not isinstance(done, Refusal):
         return done
     if isinstance(done.detail, bytes):
@@ -221,7 +222,7 @@ def _append_in_parts(wanted: Append, guards: _Guards, limit: int) -> Op[AppendRe
     staged, cost = yield from staging.stage(wanted.key, wanted.batch, wanted.texts, limit)
     done = yield from _by_script(
         wanted,
-        scripts.moving(guards.first, wanted.key, staged, wanted.kept),
+        scripts.moving(guards.first or (scripts.named(wanted.batch),), wanted.key, staged, wanted.kept),
         scripts.moving(guards.settling, wanted.key, staged, wanted.kept),
     )
     return done._replace(cost=cost + done.cost)

@@ -138,6 +138,10 @@ local failure = push(ARGV, argument_at + 1, #ARGV)
 _FROM_STAGED = """
 local failure
 if call('EXISTS', unpack(staged)) < #staged then
+  if batch and is_stored(batch) then
+    discard()
+    return {2, listed, ran, 1}
+  end
   failure = redis.error_reply('ERR a staged part of this append has expired')
 end
 for _, part in ipairs(staged) do
@@ -356,6 +360,10 @@ if is_stored(batch) then
 end
 """
 
+_NAMED = """
+batch = argument()
+"""
+
 _NOTING_PLACE = """
 places = key()
 """
@@ -381,6 +389,10 @@ local function same_at(index)
 end
 local now = call('LLEN', KEYS[1])
 if now ~= known or not same_at(0) then
+  if batch and is_stored(batch) then
+    discard()
+    return {2, listed, ran, 1}
+  end
   local last = now - known - 1
   local only_new = last >= 0 and same_at(last + 1)
   local others = {only_new and 1 or 0}
@@ -402,6 +414,11 @@ end
 def not_stored(batch: str) -> Guard:
     """No record of the batch is in the conversation: the append was not applied before."""
     return Guard(_NOT_STORED, arguments=(batch,), functions=_SCAN)
+
+
+def named(batch: str) -> Guard:
+    """Always holds. Where another guard does not, or parts are gone, a stored record tells that it was applied."""
+    return Guard(_NAMED, arguments=(batch,), functions=_SCAN)
 
 
 def noting_place(places: str) -> Guard:

@@ -237,7 +237,7 @@ class Run:
         is_strict = self.setting.delivery == "strict"
         if is_strict:
             # What is held does nothing any more, unless it has an idempotency key.
-            self._settle_unknown(on_its_way=60)
+            self._settle_unknown(on_its_way=10_000)
         self.meddlers.release_all()
         self._read_in_every_way()
         final = {session: self._read(session) for session in SESSIONS}
