@@ -388,6 +388,21 @@ def test_a_strict_append_that_is_called_off_is_never_stored(upstash: LocalUpstas
     assert call(history, "settle", caught.value) is Outcome.NOT_STORED
 
 
+def test_an_append_with_a_key_that_is_called_off_can_be_made_again(upstash: LocalUpstash, call: Call, run: Run) -> None:
+    history = _strict(upstash, retries=0)
+    upstash.faults.next("applied_late", held=True)
+    with pytest.raises(OutcomeUnknown) as caught:
+        call(history, "add_messages", TURN, idempotency_key="evt")
+    assert call(history, "settle", caught.value) is Outcome.NOT_STORED
+    assert call(history, "stored_for", "evt") is None
+    assert upstash.release() == 1
+    assert run("EXISTS", history.key) == 0
+    for _ in range(2):
+        call(history, "add_messages", TURN, idempotency_key="evt")
+    assert call(history, "settle", caught.value) is Outcome.STORED
+    assert run("LLEN", history.key) == 2
+
+
 def test_a_strict_append_that_was_applied_is_not_called_off(upstash: LocalUpstash, call: Call) -> None:
     history = _strict(upstash, retries=0)
     upstash.faults.next("reply_lost")

@@ -183,12 +183,11 @@ def _named(wanted: Append, op: Op[T]) -> Op[T]:
         raise
 
 
-def lost_write(error: OutcomeUnknown) -> LostWrite:
+def lost_write(error: OutcomeUnknown, options: Options) -> LostWrite:
     """Return what an error tells of the write it is of."""
     batch = str(error.rids[0]).partition(".")[0] if error.rids else ""
-    # An idempotency key is used again for the same records, so its marker is never voided.
-    is_strict = bool(batch) and error.marker is not None and not error.digest
-    return LostWrite(batch, error.marker, error.digest, is_strict)
+    is_called_off = options.is_strict and bool(batch) and error.marker is not None
+    return LostWrite(batch, error.marker, error.digest, is_called_off)
 
 
 def _append(wanted: Append, guards: _Guards) -> Op[AppendResult | Refusal]:
@@ -257,7 +256,7 @@ def _refused_with(text: bytes) -> DatabaseError:
 def _known_before(wanted: Append, refusal: Refusal) -> AppendResult:
     """Return the result of an append whose marker was set before, or raise if that was for other records."""
     held = expect(bytes, refusal.detail, Effect.WRITE).decode("ascii", "replace")
-    if held == scripts.VOID:
+    if held.startswith(scripts.VOID):
         raise not_understood("This append was declared not stored before it was applied")
     digest, _, batch = held.partition(":")
     if digest != wanted.digest:

@@ -21,7 +21,7 @@ from chatstash.rest.ops import Op
 # look at a record's end is cheaper than a pattern.
 _STORED = f"""{KEY_LOCKING}{LUA}
 local held = redis.call('GET', KEYS[2])
-if not held then return {{0, 1, '', {{}}}} end
+if not held or string.sub(held, 1, 5) == 'void:' then return {{0, 1, '', {{}}}} end
 local ran, found, ended = 2, {{}}, false
 local batch = string.match(held, ':(.*)$') or ''
 local length = redis.call('LLEN', KEYS[1])
