@@ -17,7 +17,7 @@ from chatstash.history import conversation
 from chatstash.history.doctor import Doctor
 from chatstash.langchain.messages import why_unreadable
 from chatstash.local import Fault, LocalUpstash
-from tests.conftest import Call, command
+from tests.conftest import Call, call_sync, command
 
 Run = Callable[..., Any]
 TURN = [HumanMessage("question"), AIMessage("answer")]
@@ -112,10 +112,10 @@ def _seen(call: Call, history: UpstashRedisChatMessageHistory, way: str, last: i
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("last", [1, 2, 5])
-@pytest.mark.parametrize(("ahead", "between"), [(5 * SECOND, 1), (DAY, 1), (DAY, 30), (-DAY, 30), (0, 30)])
+@pytest.mark.parametrize("last", [1, 5])
+@pytest.mark.parametrize(("ahead", "between"), [(5 * SECOND, 1), (DAY, 30), (-DAY, 30), (0, 30)])
 def test_a_late_request_shows_nothing_twice_whatever_the_clocks_say(
-    upstash: LocalUpstash, call: Call, run: Run, clock: Any, way: str, last: int, ahead: int, between: int
+    upstash: LocalUpstash, run: Run, clock: Any, way: str, last: int, ahead: int, between: int
 ) -> None:
     with Store(upstash.url, upstash.token, cache_bytes=1_000_000 if way == "cached" else None) as store:
         history = UpstashRedisChatMessageHistory("s", store=store)
@@ -130,7 +130,7 @@ def test_a_late_request_shows_nothing_twice_whatever_the_clocks_say(
         late.arrive()
         new = [f"new {number}" for number in range(between)]
         expected = [*(f"old {number}" for number in range(10)), "question", "answer", *new]
-        seen = _seen(call, history, way, last)
+        seen = _seen(call_sync, history, way, last)
         assert seen == (12 + between if way == "count" else expected[-last:])
         assert run("LLEN", history.key) == (14 if way == "count" else 12) + between
         before = upstash.stats
