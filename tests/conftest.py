@@ -28,7 +28,12 @@ _numbers = itertools.count()
 def command(server: LocalUpstash, *words: str | int) -> Any:
     """Run one command past the code under test; returns the decoded result."""
     reply = urllib3.request(
-        "POST", server.url, json=list(words), headers={"authorization": f"Bearer {server.token}"}, retries=False
+        "POST",
+        server.url,
+        json=list(words),
+        headers={"authorization": f"Bearer {server.token}"},
+        retries=False,
+        timeout=60,
     )
     body = reply.json()
     assert "error" not in body, body

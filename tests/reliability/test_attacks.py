@@ -280,7 +280,10 @@ def test_a_session_id_that_is_set_later_is_looked_at_too(
 def test_what_is_no_sequence(upstash: LocalUpstash, call: Call, wrong: Any) -> None:
     with pytest.raises(UnstorableMessage):
         call(_history(upstash), "add_messages", wrong)
-    with Store(upstash.url, upstash.token) as store, pytest.raises(UnstorableMessage, match="records are wanted"):
+    with (
+        Store(upstash.url, upstash.token) as store,
+        pytest.raises(UnstorableMessage, match="append takes a list of records"),
+    ):
         call(store.session("s"), "append", wrong)
 
 

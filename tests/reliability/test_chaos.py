@@ -16,7 +16,8 @@ from tests.reliability.chaos.ledger import Ledger, Sight
 from tests.reliability.chaos.peer import run_peer
 from tests.reliability.chaos.plan import BOUND, BOUNDED, OWN, SESSIONS, Append, Name
 from tests.reliability.chaos.report import Report
-from tests.reliability.chaos.run import Run, Setting, run_chaos
+from tests.reliability.chaos.run import Run, run_chaos
+from tests.reliability.chaos.setting import Setting
 
 MODES = ["standard", "strict"]
 

@@ -16,7 +16,7 @@ from tests.conftest import call_async, call_sync
 from tests.faulty import Exchange, FaultyServer
 
 TIMEOUT = 1.0
-SLACK = 1.0
+SLACK = 10.0
 MESSAGES = [HumanMessage("x")]
 LARGE = [HumanMessage("x" * 60_000) for _ in range(3)]
 

@@ -136,7 +136,7 @@ def test_a_connect_that_hangs_ends_after_the_connect_timeout(monkeypatch: pytest
         began = time.monotonic()
         with pytest.raises(TimeoutError, match="connection") as caught:
             call(history, "clear")
-        assert 0.3 < time.monotonic() - began < 3
+        assert 0.3 < time.monotonic() - began < 15
         assert caught.value.applied.name == "NO"
         for client in waiting:
             client.close()

@@ -148,7 +148,8 @@ def _append_if_unchanged(wanted: Append, read: Contents) -> Op[AppendResult]:
     unchanged = scripts.unchanged(read.length, len(read.newest), digest_of(b"\n".join(read.newest)), most_told)
     marked = _marking(wanted)
     settling = marked or (scripts.not_stored(wanted.batch),)
-    done = yield from _append(wanted, _Guards((*marked, unchanged), (*settling, unchanged)))
+    first = marked or (scripts.named(wanted.batch),)
+    done = yield from _append(wanted, _Guards((*first, unchanged), (*settling, unchanged)))
     if not isinstance(done, Refusal):
         return done
     if isinstance(done.detail, bytes):
@@ -177,12 +178,11 @@ def _named(wanted: Append, op: Op[T]) -> Op[T]:
         raise
 
 
-def lost_write(error: OutcomeUnknown) -> LostWrite:
+def lost_write(error: OutcomeUnknown, options: Options) -> LostWrite:
     """Return what an error tells of the write it is of."""
     batch = str(error.rids[0]).partition(".")[0] if error.rids else ""
-    # An idempotency key is used again for the same records, so its marker is never voided.
-    is_strict = bool(batch) and error.marker is not None and not error.digest
-    return LostWrite(batch, error.marker, error.digest, is_strict)
+    is_called_off = options.is_strict and bool(batch) and error.marker is not None
+    return LostWrite(batch, error.marker, error.digest, is_called_off)
 
 
 def _append(wanted: Append, guards: _Guards) -> Op[AppendResult | Refusal]:
@@ -213,8 +213,9 @@ def _append_at_once(wanted: Append, guards: _Guards) -> Op[AppendResult | Refusa
 
 def _append_in_parts(wanted: Append, guards: _Guards, limit: int) -> Op[AppendResult | Refusal]:
     staged = yield from staging.stage(wanted.key, wanted.batch, wanted.texts, limit)
-    first, settlement = (scripts.moving(each, wanted.key, staged, wanted.kept) for each in guards)
-    return (yield from _by_script(wanted, first, settlement))
+    first = guards.first or (scripts.named(wanted.batch),)
+    moving, settlement = (scripts.moving(each, wanted.key, staged, wanted.kept) for each in (first, guards.settling))
+    return (yield from _by_script(wanted, moving, settlement))
 
 
 def _by_script(wanted: Append, script: Command, settlement: Command) -> Op[AppendResult | Refusal]:
@@ -237,7 +238,7 @@ def _script_result(wanted: Append, answer: Sequence[Reply]) -> AppendResult | Re
 def _known_before(wanted: Append, refusal: Refusal) -> AppendResult:
     """Return the result of an append whose marker was set before, or raise if that was for other records."""
     held = expect(bytes, refusal.detail, Effect.WRITE).decode("ascii", "replace")
-    if held == scripts.VOID:
+    if held.startswith(scripts.VOID):
         raise not_understood("This append was declared not stored before it was applied")
     digest, _, batch = held.partition(":")
     if digest != wanted.digest:

@@ -212,7 +212,7 @@ class Conversation:
             raise ValueError(
                 f"settle takes an idempotency key or an OutcomeUnknown of this conversation, {self.key!r}, not {lost!r}"
             )
-        return outcomes.settle(self.key, appends.lost_write(lost), on_its_way=lost.age < longest)
+        return outcomes.settle(self.key, appends.lost_write(lost, self.options), on_its_way=lost.age < longest)
 
 
 def _checked_seconds(on_its_way: float) -> float:

@@ -42,18 +42,21 @@ def distinct(entries: Sequence[Entry], first_place: int = 0, places: Mapping[str
     places = places or {}
     kept: list[Entry] = []
     seen: set[bytes] = set()
-    for place, entry in enumerate(entries, first_place):
+    are_duplicates: dict[str, bool] = {}
+    for at, entry in enumerate(entries):
         rid = _rid_of(entry)
         if rid is None:
             kept.append(entry)
-        elif (name := identity(entry.raw)) not in seen and not _is_after(place, rid, places):
+            continue
+        if (noted := places.get(rid.batch)) is not None:
+            if at > 0 and rid.position == 0:
+                are_duplicates[rid.batch] = _digest_of(entries[at - 1]) != noted.older
+            else:
+                are_duplicates.setdefault(rid.batch, first_place + at > noted.first + rid.position)
+        if (name := identity(entry.raw)) not in seen and not are_duplicates.get(rid.batch):
             seen.add(name)
             kept.append(entry)
     return kept
-
-
-def _is_after(place: int, rid: RecordId, places: Mapping[str, Place]) -> bool:
-    return rid.batch in places and place > places[rid.batch].first + rid.position
 
 
 def suspects(entries: Sequence[Entry], first_place: int, places: Mapping[str, Place]) -> list[str]:

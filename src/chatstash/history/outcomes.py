@@ -19,13 +19,13 @@ class LostWrite(NamedTuple):
         batch: What the ids of the records it appends begin with; empty where it appends none, or they are not known.
         marker: The key it sets in the same step, or None.
         digest: What that key's value begins with if it was set for these records; empty where it does not matter.
-        is_strict: Whether it does nothing once its marker is set, so that it can be called off.
+        is_called_off: Whether its marker is set if it is not stored, so that it does nothing from then on.
     """
 
     batch: str = ""
     marker: str | None = None
     digest: str = ""
-    is_strict: bool = False
+    is_called_off: bool = False
 
 
 def settle(key: str, lost: LostWrite, *, on_its_way: bool) -> Op[Outcome]:
@@ -43,13 +43,17 @@ def settle(key: str, lost: LostWrite, *, on_its_way: bool) -> Op[Outcome]:
     if lost.marker is None and not lost.batch:
         # A clear without a marker leaves nothing to look for.
         return Outcome.STILL_POSSIBLE
-    void_for = IN_FLIGHT_TTL if lost.is_strict else None
+    void_for = IN_FLIGHT_TTL if lost.is_called_off else None
     finding = scripts.finding(key, lost.marker, lost.batch, void_for)
     answer = yield from run_script(key, finding, Effect.IDEMPOTENT)
     (found,) = counts(answer, 1, Effect.IDEMPOTENT)
     held = answer[2] if len(answer) > 2 else None
-    if isinstance(held, bytes) and (held == scripts.VOID.encode() or not held.startswith(lost.digest.encode())):
+    if isinstance(held, bytes) and (_is_void(held) or not held.startswith(lost.digest.encode())):
         return Outcome.NOT_STORED
     if found:
         return Outcome.STORED
-    return Outcome.STILL_POSSIBLE if on_its_way and not lost.is_strict else Outcome.NOT_STORED
+    return Outcome.STILL_POSSIBLE if on_its_way and not lost.is_called_off else Outcome.NOT_STORED
+
+
+def _is_void(held: bytes) -> bool:
+    return held.startswith(scripts.VOID.encode())

@@ -28,15 +28,16 @@ REFUSED, STORED, BEFORE = 0, 1, 2
 APPEND_RAN_AT, RAN_AT = 2, 1
 """The place of `commands` in the answer of a script that appends or gives a page, and of any other."""
 
-VOID = "void"
-"""The marker of a write that was declared not stored: it does nothing if it arrives after that."""
+VOID = "void:"
+"""What the marker of an append begins with that was called off, before its batch: it does nothing if it arrives later.
+Another append with the same idempotency key is of another batch, and goes ahead."""
 
 _ARGUMENTS = """
 local argument_at, key_at = 0, 1
 local function argument() argument_at = argument_at + 1; return ARGV[argument_at] end
 local function key() key_at = key_at + 1; return KEYS[key_at] end
 local ttl, most = argument(), argument()
-local marker, places, batch
+local marker, own_batch, places, batch
 """
 
 _NOTHING_STAGED = """
@@ -69,6 +70,10 @@ local failure = push(ARGV, argument_at + 1, #ARGV)
 _FROM_STAGED = """
 local failure
 if call('EXISTS', unpack(staged)) < #staged then
+  if batch and is_stored(batch) then
+    discard()
+    return {2, listed, ran, 1}
+  end
   failure = redis.error_reply('ERR a staged part of this append has expired')
 end
 for _, part in ipairs(staged) do
@@ -120,9 +125,9 @@ return {{deleted, ran}}
 _FIND = f"""{KEY_LOCKING}{COUNTED}{SCAN}
 local batch, void = ARGV[1], ARGV[2]
 local held = KEYS[2] and call('GET', KEYS[2])
-if held then return {{1, ran, held}} end
+if held and (string.sub(held, 1, 5) ~= '{VOID}' or held == '{VOID}' .. batch) then return {{1, ran, held}} end
 if batch ~= '' and is_stored(batch) then return {{1, ran}} end
-if void ~= '' then call('SET', KEYS[2], '{VOID}', 'EX', void) end
+if void ~= '' then call('SET', KEYS[2], '{VOID}' .. batch, 'EX', void) end
 return {{0, ran}}
 """
 
@@ -151,6 +156,10 @@ if is_stored(batch) then
 end
 """
 
+_NAMED = """
+batch = argument()
+"""
+
 _NOTING_PLACE = """
 places = key()
 """
@@ -158,7 +167,12 @@ places = key()
 _FIRST_USE = """
 marker = key()
 local value, marker_ttl = argument(), argument()
+own_batch = string.match(value, ':(.*)$')
 local held = call('SET', marker, value, 'NX', 'GET', 'EX', marker_ttl)
+if held and string.sub(held, 1, 5) == 'void:' and held ~= 'void:' .. own_batch then
+  call('SET', marker, value, 'EX', marker_ttl)
+  held = false
+end
 if held then
   local there = call('LLEN', KEYS[1])
   discard()
@@ -166,8 +180,7 @@ if held then
 end
 """
 
-_UNCHANGED = (
-    """
+_UNCHANGED = """
 local known, compared, digest = tonumber(argument()), tonumber(argument()), argument()
 local room = tonumber(argument())
 local function same_at(index)
@@ -176,6 +189,10 @@ local function same_at(index)
 end
 local now = call('LLEN', KEYS[1])
 if now ~= known or not same_at(0) then
+  if batch and is_stored(batch) then
+    discard()
+    return {2, listed, ran, 1}
+  end
   local last = now - known - 1
   local only_new = last >= 0 and same_at(last + 1)
   local others = {only_new and 1 or 0}
@@ -185,18 +202,20 @@ if now ~= known or not same_at(0) then
     others[#others + 1] = record
   end
   discard()
-  if marker then call('SET', marker, '"""
-    + VOID
-    + """', 'KEEPTTL') end
+  if marker then call('SET', marker, 'void:' .. own_batch, 'KEEPTTL') end
   return {0, now, ran, others}
 end
 """
-)
 
 
 def not_stored(batch: str) -> Guard:
     """No record of the batch is in the conversation: the append was not applied before."""
     return Guard(_NOT_STORED, arguments=(batch,), functions=SCAN)
+
+
+def named(batch: str) -> Guard:
+    """Always holds. Where another guard does not, or parts are gone, a stored record tells that it was applied."""
+    return Guard(_NAMED, arguments=(batch,), functions=SCAN)
 
 
 def noting_place(places: str) -> Guard:
@@ -290,8 +309,8 @@ def finding(key: str, marker: str | None, batch: str, void_for: int | None = Non
         key: The conversation's key.
         marker: The marker's key, or None.
         batch: The batch; empty to look at the marker alone.
-        void_for: Seconds for which a marker that is not set is set to `VOID`, if the batch is not stored either: its
-            append does nothing from then on. None to leave it.
+        void_for: Seconds for which the marker says that the batch is called off, if neither is found: its append does
+            nothing from then on. None to leave the marker.
     """
     keys = (key,) if marker is None else (key, marker)
     return ("EVAL", _FIND, len(keys), *keys, batch, "" if void_for is None else void_for)

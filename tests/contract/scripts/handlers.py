@@ -14,8 +14,8 @@ SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 0.0
 INTERRUPTIONS = 300
 
 store = Store(cache_bytes=1_000_000)
-history = UpstashRedisChatMessageHistory("handlers", store=store, ttl=60)
-other = UpstashRedisChatMessageHistory("handlers-other", store=store, ttl=60)
+history = UpstashRedisChatMessageHistory("handlers", store=store, ttl=3600)
+other = UpstashRedisChatMessageHistory("handlers-other", store=store, ttl=3600)
 history.clear()
 other.clear()
 other.add_user_message("mine")

@@ -6,7 +6,8 @@ import argparse
 
 from tests.reliability.chaos.peer import run_peer
 from tests.reliability.chaos.report import compared
-from tests.reliability.chaos.run import Setting, run_chaos
+from tests.reliability.chaos.run import run_chaos
+from tests.reliability.chaos.setting import Setting
 
 
 def main() -> None:

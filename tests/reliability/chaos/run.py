@@ -9,11 +9,10 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from chatstash import Applied, DatabaseError, Outcome, OutcomeUnknown, Store, UpstashRedisChatMessageHistory
 from chatstash.history.identity import has_id, identity
-from chatstash.local import Fault, LocalUpstash
+from chatstash.local import LocalUpstash
 from chatstash.local.stats import StatsSnapshot
 from chatstash.rest.measures import Operation
 from tests.conftest import command
@@ -24,34 +23,11 @@ from tests.reliability.chaos.meddling import Meddlers
 from tests.reliability.chaos.plan import BOUND, BOUNDED, SESSIONS, Append, Name, names_of, planned
 from tests.reliability.chaos.readers import WAYS, Reader, read_in_a_loop
 from tests.reliability.chaos.report import Report
+from tests.reliability.chaos.setting import Setting
 from tests.reliability.chaos.watch import UNHARMED, Watch
 
 CACHE_BYTES = 20_000_000
 _ALL = f"{UNHARMED.decode()}return redis.call('LRANGE', KEYS[1], 0, -1)"
-
-
-@dataclass
-class Setting:
-    """What a run is like.
-
-    Attributes:
-        delivery: How appends are delivered.
-        are_clocks_wrong: Whether writers' clocks differ.
-        replayed: Which requests a proxy repeats.
-        late: Seconds by which some requests are late, besides the short and the held ones.
-        kept_held: How many of the newest held requests stay held until the end.
-    """
-
-    delivery: Literal["standard", "strict"] = "standard"
-    are_clocks_wrong: bool = True
-    replayed: tuple[Fault, ...] = ()
-    late: float = 0.0
-    kept_held: int = 10
-
-    @property
-    def faults(self) -> tuple[Fault, ...]:
-        """All faults."""
-        return (*odds.FAULTS, *odds.HELD, *self.replayed, *(odds.late(self.late) if self.late else ()))
 
 
 @dataclass
@@ -237,7 +213,7 @@ class Run:
         is_strict = self.setting.delivery == "strict"
         if is_strict:
             # What is held does nothing any more, unless it has an idempotency key.
-            self._settle_unknown(on_its_way=60)
+            self._settle_unknown(on_its_way=10_000)
         self.meddlers.release_all()
         self._read_in_every_way()
         final = {session: self._read(session) for session in SESSIONS}

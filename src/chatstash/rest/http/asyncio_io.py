@@ -22,6 +22,7 @@ from chatstash.rest.http.blocking import look_up, wait
 from chatstash.rest.http.connection import Connection
 from chatstash.rest.http.idle import Idle
 from chatstash.rest.http.sockets import RECEIVED_AT_ONCE, STAGGER, Address, Addresses, in_turn, new_socket
+from chatstash.rest.interruptions import is_a_handlers
 
 
 class Turns:
@@ -230,9 +231,9 @@ async def move(connection: Connection, sock: socket.socket, flight: Flight, is_d
 async def _send(connection: Connection, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
     try:
         await loop.sock_sendall(sock, connection.output())
-    except (BrokenPipeError, ConnectionResetError):
+    except (BrokenPipeError, ConnectionResetError) as error:
         # It may have said why before it closed the connection.
-        if not connection.refused():
+        if is_a_handlers(error) or not connection.refused():
             raise
     else:
         connection.taken_all()

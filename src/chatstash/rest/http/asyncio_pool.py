@@ -71,14 +71,20 @@ class AsyncPool:
         loop = asyncio.get_running_loop()
         state = self._loops.get(loop)
         if state is None:
-            self._forget_closed_loops()
+            self._tidy()
             state = self._loops[loop] = LoopState(self._max_connections)
         return state
 
-    def _forget_closed_loops(self) -> None:
+    def _tidy(self) -> None:
+        """Close what other loops have left: a loop may be closed without a word, or never be used again."""
         # keyrefs is one step; other threads may add their loops meanwhile.
         for loop in [found() for found in self._loops.keyrefs()]:
-            if loop is not None and loop.is_closed():
+            state = self._loops.get(loop) if loop is not None else None
+            if loop is None or state is None:
+                continue
+            state.idle.close_stale()
+            if loop.is_closed():
+                state.idle.close()
                 self._loops.pop(loop, None)
 
     async def _in_turn(self, exchange: Exchange, flight: Flight, state: LoopState, deadline: Deadline) -> HttpReply:

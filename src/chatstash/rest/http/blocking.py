@@ -15,6 +15,7 @@ from contextlib import suppress
 from chatstash.rest.deadline import Deadline
 from chatstash.rest.http.connection import Connection
 from chatstash.rest.http.sockets import RECEIVED_AT_ONCE, STAGGER, Address, in_turn, new_socket
+from chatstash.rest.interruptions import is_a_handlers
 
 
 def look_up(host: str, port: int) -> list[Address]:
@@ -76,9 +77,9 @@ def _send(connection: Connection, sock: socket.socket, deadline: Deadline) -> No
         connection.taken(0)
         if not wait(sock, deadline.patience(), writing=True):
             raise TimeoutError("the server takes nothing in") from None
-    except (BrokenPipeError, ConnectionResetError):
+    except (BrokenPipeError, ConnectionResetError) as error:
         # It may have said why before it closed the connection.
-        if not connection.refused():
+        if is_a_handlers(error) or not connection.refused():
             raise
 
 

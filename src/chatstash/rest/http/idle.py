@@ -65,7 +65,7 @@ class Idle:
             return
         link.rest()
         self._links.append(link)
-        self._close_stale()
+        self.close_stale()
 
     def close(self) -> None:
         """Close all; what is in use is closed as it comes back."""
@@ -73,7 +73,8 @@ class Idle:
         while (link := self.take()) is not None:
             link.close()
 
-    def _close_stale(self) -> None:
+    def close_stale(self) -> None:
+        """Close those that were idle for too long."""
         try:
             while not self._links[0].is_fresh:
                 self._links.popleft().close()
