@@ -32,6 +32,13 @@ VOID = "void:"
 """What the marker of an append begins with that was called off, before its batch: it does nothing if it arrives later.
 Another append with the same idempotency key is of another batch, and goes ahead."""
 
+_CALLED_OFF = f"""
+local function void_of(batch) return '{VOID}' .. batch end
+local function is_void_of_another(held, batch)
+  return string.sub(held, 1, {len(VOID)}) == '{VOID}' and held ~= void_of(batch)
+end
+"""
+
 _ARGUMENTS = """
 local argument_at, key_at = 0, 1
 local function argument() argument_at = argument_at + 1; return ARGV[argument_at] end
@@ -122,12 +129,12 @@ return {{deleted, ran}}
 """
 
 # By a script, for a plain read might be answered by a replica that lags.
-_FIND = f"""{KEY_LOCKING}{COUNTED}{SCAN}
+_FIND = f"""{KEY_LOCKING}{COUNTED}{SCAN}{_CALLED_OFF}
 local batch, void = ARGV[1], ARGV[2]
 local held = KEYS[2] and call('GET', KEYS[2])
-if held and (string.sub(held, 1, 5) ~= '{VOID}' or held == '{VOID}' .. batch) then return {{1, ran, held}} end
+if held and not is_void_of_another(held, batch) then return {{1, ran, held}} end
 if batch ~= '' and is_stored(batch) then return {{1, ran}} end
-if void ~= '' then call('SET', KEYS[2], '{VOID}' .. batch, 'EX', void) end
+if void ~= '' then call('SET', KEYS[2], void_of(batch), 'EX', void) end
 return {{0, ran}}
 """
 
@@ -169,7 +176,7 @@ marker = key()
 local value, marker_ttl = argument(), argument()
 own_batch = string.match(value, ':(.*)$')
 local held = call('SET', marker, value, 'NX', 'GET', 'EX', marker_ttl)
-if held and string.sub(held, 1, 5) == 'void:' and held ~= 'void:' .. own_batch then
+if held and is_void_of_another(held, own_batch) then
   call('SET', marker, value, 'EX', marker_ttl)
   held = false
 end
@@ -202,7 +209,7 @@ if now ~= known or not same_at(0) then
     others[#others + 1] = record
   end
   discard()
-  if marker then call('SET', marker, 'void:' .. own_batch, 'KEEPTTL') end
+  if marker then call('SET', marker, void_of(own_batch), 'KEEPTTL') end
   return {0, now, ran, others}
 end
 """
@@ -228,7 +235,7 @@ def first_use(marker: str, value: str, ttl: int) -> Guard:
 
     Where it is, its value is the detail.
     """
-    return Guard(_FIRST_USE, (marker,), (value, ttl))
+    return Guard(_FIRST_USE, (marker,), (value, ttl), _CALLED_OFF)
 
 
 def unchanged(length: int, compared: int, digest: str, most_told: int) -> Guard:

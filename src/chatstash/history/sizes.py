@@ -10,7 +10,7 @@ from chatstash.errors import RecordTooLarge
 
 _MOST_BYTES_OF_A_CHARACTER = 6
 _SCRIPT_ROOM = 9 * 1024
-"""Bytes; the largest script that appends has 7.6 KB, and its other arguments take half a kilobyte."""
+"""Bytes; the largest script that appends has 8 KB, and its other arguments take half a kilobyte."""
 
 
 def fits(key: str, texts: Sequence[str], limit: int) -> bool:

@@ -22,7 +22,7 @@ from chatstash.rest.ops import Op
 # [whether the marker is set, commands, its value, records newest first]; looking ends with the first of the batch.
 _STORED = f"""{KEY_LOCKING}{COUNTED}{SCAN}
 local held = call('GET', KEYS[2])
-if not held or string.sub(held, 1, 5) == '{VOID}' then return {{0, ran, '', {{}}}} end
+if not held or string.sub(held, 1, {len(VOID)}) == '{VOID}' then return {{0, ran, '', {{}}}} end
 local found, batch = {{}}, string.match(held, ':(.*)$') or ''
 scan(function(raw)
   if not batch_among(raw, {{batch}}) then return false end
