@@ -432,7 +432,7 @@ def noting_place(places: str) -> Guard:
 def first_use(marker: str, value: str, ttl: int, *, of_turn: bool = False) -> Guard:
     """The marker of an append is not set yet; it is set in the same step, with `value`, for `ttl` seconds.
 
-    Where it is, its value is the detail. If `of_turn`, `unchanged` follows, and refuses again what it has refused before.
+    Where it is, its value is the detail. If `of_turn`, `unchanged` follows, and refuses again what it refused before.
     """
     return Guard(_FIRST_USE, (marker,), (value, ttl, "1" if of_turn else ""))
 

@@ -13,7 +13,8 @@ from chatstash.history.results import Cursor
 from chatstash.history.shape import Shape, ToolCalls, checked_start_on, checked_tool_calls
 
 DEFAULT_PAGE = 50
-_NEIGHBOURS = 4
+NEIGHBOURS = 4
+"""How many records more are asked for than are wanted: a duplicate is known by its older neighbour."""
 
 Entry: TypeAlias = Record | UnreadableRecord
 
@@ -35,7 +36,7 @@ class Window(NamedTuple):
     @property
     def reach(self) -> int:
         """How many of the newest records to ask for: a few more, which show duplicates among the oldest of them."""
-        return self.last + _NEIGHBOURS
+        return self.last + NEIGHBOURS
 
 
 class Page(NamedTuple):
