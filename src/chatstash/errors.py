@@ -12,7 +12,7 @@
     │   ├── WrongType                 the key holds something that is not a list
     │   ├── CommandRejected           any other refusal by the database
     │   ├── ServerError               status 5xx, or a database that is loading or busy
-    │   │   └── GatewayError          5xx with a body that is not Upstash's: a proxy answered (also a ProtocolError)
+    │   │   └── GatewayError          408, or 5xx of a proxy: its body is not Upstash's (also a ProtocolError)
     │   ├── ConnectionFailed          no connection, or it broke (also a builtin ConnectionError)
     │   ├── RequestTimeout            no whole reply within the time allowed (also a builtin TimeoutError)
     │   ├── ProtocolError             a reply that is not Upstash's REST API
@@ -248,7 +248,7 @@ class ServerError(DatabaseError):
 
 
 class GatewayError(ServerError, ProtocolError):
-    """A status of 5xx with a body that is not Upstash's: a proxy or load balancer answered."""
+    """A status of 408, or of 5xx with a body that is not Upstash's: a proxy or load balancer answered."""
 
 
 class ConversationChanged(DatabaseError):

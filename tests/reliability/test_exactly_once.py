@@ -419,6 +419,18 @@ def test_a_late_copy_that_could_not_be_taken_out_is_no_disturbance_either(upstas
     assert _texts(history) == ["question", "answer", "more"]
 
 
+@pytest.mark.parametrize("options", [{}, {"delivery": "strict"}, {"max_stored_messages": 10}])
+def test_a_turn_is_refused_again_where_the_refusal_was_lost(upstash: LocalUpstash, options: dict[str, Any]) -> None:
+    history = _history(upstash, **options)
+    history.add_messages(TURN)
+    with pytest.raises(ConcurrentTurn) as caught, history.turn() as turn:
+        turn.add_user_message("mine")
+        history.add_user_message("theirs")
+        upstash.faults.next("reply_lost")
+    assert [message.content for message in caught.value.messages] == ["theirs"]
+    assert _texts(history) == ["question", "answer", "theirs"]
+
+
 def test_a_turn_of_asyncio(upstash: LocalUpstash) -> None:
     async def main() -> None:
         history = _history(upstash)

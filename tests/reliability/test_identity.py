@@ -448,3 +448,45 @@ def test_a_guarded_turn_that_a_proxy_repeats_is_known_to_be_stored(
         turn.add_messages([HumanMessage("x" * size), AIMessage("y" * size)])
         upstash.faults.add("replayed")
     assert run("LLEN", history.key) == 3
+
+
+def test_late_requests_that_arrive_together_show_nothing_twice(upstash: LocalUpstash, call: Call) -> None:
+    history = _history(upstash)
+    upstash.faults.add("applied_late", held=True, matching="LPUSH")
+    for number in range(8):
+        history.add_user_message(f"late {number}")
+    upstash.faults.clear()
+    for number in range(8):
+        history.add_user_message(f"{number}")
+    assert upstash.release() == 8
+    assert _texts(call(history, "read", last=3).messages) == ["5", "6", "7"]
+
+
+def test_a_repeated_request_behind_settled_ones_is_recognised(upstash: LocalUpstash, call: Call) -> None:
+    history = _history(upstash)
+    upstash.faults.next("replayed", held=True)
+    history.add_user_message("repeated")
+    upstash.faults.add("request_lost", matching="LPUSH")
+    for number in range(8):
+        history.add_user_message(f"{number}")
+    upstash.faults.clear()
+    assert upstash.release() == 1
+    assert _texts(call(history, "read", last=1).messages) == ["7"]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_a_reader_that_may_remove_nothing_sees_all_pages(call: Call, limit: int) -> None:
+    with LocalUpstash(read_only_token="a-read-only-token") as upstash:
+        history = _history(upstash)
+        upstash.faults.add("applied_late", held=True, times=3, matching="LPUSH")
+        for number in range(9):
+            history.add_user_message(f"{number}")
+        assert upstash.release() == 3
+        history.add_user_message("9")
+        reader = UpstashRedisChatMessageHistory("s", upstash.url, "a-read-only-token")
+        page = call(reader, "read", last=1)
+        shown = page.messages
+        while page.cursor is not None:
+            page = call(reader, "read", before=page.cursor, limit=limit)
+            shown = [*page.messages, *shown]
+        assert _texts(shown) == [f"{number}" for number in range(10)]

@@ -18,9 +18,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from langchain_core.messages import HumanMessage
 
 from chatstash import ConnectionFailed, Store, UpstashRedisChatMessageHistory
 from chatstash.rest import deadline
+from chatstash.rest.http.asyncio_io import Flight
 from tests.conftest import Call
 from tests.faulty import Exchange, FaultyServer, read_request
 
@@ -117,6 +119,22 @@ def test_a_connection_the_server_closed_meanwhile_is_noticed(faulty: Start, call
             time.sleep(0.2)
             store.session("s").read()
     assert server.connections == 2
+
+
+def test_what_the_server_takes_in_is_a_sign_of_it(faulty: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    signs = []
+
+    def goes_on(flight: Flight) -> None:
+        signs.append(flight)
+
+    monkeypatch.setattr(Flight, "goes_on", goes_on)
+
+    async def main(server: FaultyServer) -> None:
+        history = UpstashRedisChatMessageHistory("s", server.url, "t")
+        await history.aadd_messages([HumanMessage("x" * 2_000_000)])
+
+    asyncio.run(main(faulty(lambda exchange: exchange.reply(b'{"result": 1}'))))
+    assert len(signs) > 2_000_000 / 2**16
 
 
 def test_a_connect_that_hangs_ends_after_the_connect_timeout(monkeypatch: pytest.MonkeyPatch, call: Call) -> None:

@@ -136,6 +136,7 @@ def test_a_server_that_is_down(call: Call, name: str) -> None:
         ("503 Service Unavailable", "add_messages", OutcomeUnknownAfterGatewayError),
         ("401 Unauthorized", "add_messages", BadCredentials),
         ("429 Too Many Requests", "add_messages", RateLimited),
+        ("408 Request Timeout", "add_messages", GatewayError),
         ("413 Content Too Large", "add_messages", RequestTooLarge),
     ],
 )
@@ -222,6 +223,14 @@ def test_a_write_refused_for_its_rate_is_sent_again_after_the_time_asked_for(fau
     call(_history(server, retries=1, timeout=10), "add_messages", ONE)
     assert time.monotonic() - began >= 1
     assert len(server.requests) == 2
+
+
+def test_a_request_that_a_proxy_did_not_wait_for_is_sent_again(faulty: Start, call: Call) -> None:
+    slow = "408 Request Timeout"
+    server = faulty(_failing_first(1, lambda e: e.reply(b"", slow), b'{"result": 1}'))
+    call(_history(server, retries=1, timeout=10), "add_messages", ONE)
+    first, again = server.requests
+    assert first == again
 
 
 def test_a_pause_beyond_the_deadline_is_not_taken(faulty: Start, call: Call) -> None:

@@ -125,10 +125,10 @@ def _append_once(wanted: Append) -> Op[AppendResult]:
     return _known_before(wanted, done) if isinstance(done, Refusal) else done
 
 
-def _marking(wanted: Append) -> tuple[Guard, ...]:
+def _marking(wanted: Append, *, of_turn: bool = False) -> tuple[Guard, ...]:
     """Return the guard that lets an append with a marker through once."""
-    marker = wanted.marker
-    return () if marker is None else (scripts.first_use(marker, _marker_value(wanted), wanted.marker_ttl),)
+    marker, value, ttl = wanted.marker, _marker_value(wanted), wanted.marker_ttl
+    return () if marker is None else (scripts.first_use(marker, value, ttl, of_turn=of_turn),)
 
 
 def append_unless_changed(wanted: Append, read: Contents) -> Op[AppendResult]:
@@ -146,7 +146,7 @@ def append_unless_changed(wanted: Append, read: Contents) -> Op[AppendResult]:
 def _append_if_unchanged(wanted: Append, read: Contents) -> Op[AppendResult]:
     most_told = min(_MOST_TOLD, wanted.options.max_request_bytes // 2)
     unchanged = scripts.unchanged(read.length, len(read.newest), digest_of(b"\n".join(read.newest)), most_told)
-    marked = _marking(wanted)
+    marked = _marking(wanted, of_turn=True)
     settling = marked or (scripts.not_stored(wanted.batch),)
     first = marked or (scripts.named(wanted.batch),)
     done = yield from _append(wanted, _Guards((*first, unchanged), (*settling, unchanged)))

@@ -22,7 +22,7 @@ from chatstash.history.places import Place, places_key, places_of
 from chatstash.history.reads import Contents, entries_of
 from chatstash.history.records import Entry
 from chatstash.history.results import Cursor
-from chatstash.history.selection import Page
+from chatstash.history.selection import NEIGHBOURS, Page
 from chatstash.rest.commands import READING, Command, Effect
 from chatstash.rest.ops import Op
 
@@ -137,11 +137,16 @@ def read_before(key: str, page: Page) -> Op[Contents]:
         ConversationChanged: Others trimmed or removed records, and the place of one without an id cannot be told.
         RequestTooLarge: One record alone is over the server's limit.
     """
-    looks = Looks(key)
-    found = yield from _find_page(key, page)
-    while (yield from looks.have_changed(found.entries, found.first_place, found.noted)):
-        found = yield from _find_page(key, page)
-    return _contents(found, looks.left)
+    looks, limit = Looks(key), page.limit
+    while True:
+        found = yield from _find_page(key, page.before, limit)
+        if (yield from looks.have_changed(found.entries, found.first_place, found.noted)):
+            continue
+        contents = _contents(found, page.limit, looks.left)
+        if len(contents.entries) >= page.limit or not contents.omitted or found.limit < limit:
+            return contents
+        # Beyond the duplicates that could not be removed, as far back as it takes.
+        limit += page.limit - len(contents.entries)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,7 +156,7 @@ class _FoundPage:
     Attributes:
         stored: Their stored form.
         newer: The records after them, as far as they are known; the first is the cursor's.
-        beyond: How many of the oldest are beyond the page: a duplicate is known by its older neighbour.
+        limit: How many records were wanted; fewer than the caller wants where more would be over the server's limit.
         position: The place of the cursor's record, 0 for the oldest: the number of records that are older.
         length: How many records the conversation has.
         entries: What is read of `stored`.
@@ -161,7 +166,7 @@ class _FoundPage:
 
     stored: Sequence[bytes]
     newer: Sequence[bytes]
-    beyond: int
+    limit: int
     position: int
     length: int
     entries: Sequence[Entry]
@@ -174,20 +179,19 @@ class _FoundPage:
         return self.position - len(self.stored)
 
 
-def _find_page(key: str, page: Page) -> Op[_FoundPage]:
-    limit = page.limit
+def _find_page(key: str, before: Cursor, limit: int) -> Op[_FoundPage]:
     while True:
         try:
-            return (yield from _page_at_its_place(key, page.before, limit))
+            return (yield from _page_at_its_place(key, before, limit))
         except RequestTooLarge:
             if limit == 1:
-                # Without the cursor's record, and without one beyond the page.
-                return (yield from _look_for_page(key, page.before, 1, beyond=0))
+                # Without the cursor's record, and without any beyond the page.
+                return (yield from _look_for_page(key, before, 1, beyond=0))
             limit //= 2
 
 
 def _page_at_its_place(key: str, cursor: Cursor, limit: int) -> Op[_FoundPage]:
-    older = min(limit + 1, cursor.position)
+    older = min(limit + NEIGHBOURS, cursor.position)
     first = -1 - cursor.position
     beside = max(cursor.covered - 1, 0)
     asked = ("LRANGE", key, first - beside, first + older)
@@ -196,11 +200,10 @@ def _page_at_its_place(key: str, cursor: Cursor, limit: int) -> Op[_FoundPage]:
     if not _is_at_its_place(cursor, records, older, length):
         if cursor.covered:
             return _not_found(key, cursor, length)
-        return (yield from _look_for_page(key, cursor, limit, beyond=1))
+        return (yield from _look_for_page(key, cursor, limit, beyond=NEIGHBOURS))
     entries = entries_of(records[:older], key, cursor.position - older)
-    beyond = max(0, older - limit)
     noted = places_of(replies.values[2])
-    return _FoundPage(records[:older], records[older:], beyond, cursor.position, length, entries, _NO_NAME, noted)
+    return _FoundPage(records[:older], records[older:], limit, cursor.position, length, entries, _NO_NAME, noted)
 
 
 def _is_at_its_place(cursor: Cursor, records: Sequence[bytes], at: int, length: int) -> bool:
@@ -222,7 +225,7 @@ def _look_for_page(key: str, cursor: Cursor, limit: int, *, beyond: int) -> Op[_
     stored = oldest_first(answer[3])
     entries = entries_of(stored, key, position - len(stored))
     beside = _Name(expect(bytes, answer[4], Effect.READ).decode(), answer[5] == 1)
-    return _FoundPage(stored, [], max(0, len(stored) - limit), position, length, entries, beside)
+    return _FoundPage(stored, [], limit, position, length, entries, beside)
 
 
 def _not_found(key: str, cursor: Cursor, length: int) -> _FoundPage:
@@ -235,17 +238,18 @@ def _not_found(key: str, cursor: Cursor, length: int) -> _FoundPage:
     return _FoundPage([], [], 0, 0, length, [], _NO_NAME)
 
 
-def _contents(found: _FoundPage, duplicated: Mapping[str, Place]) -> Contents:
-    entries = distinct(found.entries[found.beyond :], found.first_place + found.beyond, duplicated)
-    omitted = found.position - len(found.stored) + found.beyond
-    cursor = _further_cursor(found, omitted) if omitted and entries else None
-    return Contents(entries, found.length, [], omitted=omitted, cursor=cursor)
+def _contents(found: _FoundPage, most: int, duplicated: Mapping[str, Place]) -> Contents:
+    shown = distinct(found.entries, found.first_place, duplicated)[-min(most, found.limit) :]
+    begin = next((at for at, entry in enumerate(found.entries) if shown and entry is shown[0]), 0)
+    omitted = found.first_place + begin
+    cursor = _further_cursor(found, begin) if omitted and found.stored else None
+    return Contents(shown, found.length, [], omitted=omitted, cursor=cursor)
 
 
-def _further_cursor(found: _FoundPage, omitted: int) -> Cursor:
-    raws = [*found.stored[found.beyond :], *found.newer][:_MOST_COVERED]
-    older = _name_of(found.stored[found.beyond - 1]) if found.beyond else found.beside
-    return _cursor(older, raws, omitted, found.length)
+def _further_cursor(found: _FoundPage, begin: int) -> Cursor:
+    raws = [*found.stored[begin:], *found.newer][:_MOST_COVERED]
+    older = _name_of(found.stored[begin - 1]) if begin else found.beside
+    return _cursor(older, raws, found.first_place + begin, found.length)
 
 
 def _paging(key: str, cursor: Cursor, limit: int) -> Command:

@@ -49,8 +49,11 @@ def distinct(entries: Sequence[Entry], first_place: int = 0, places: Mapping[str
             kept.append(entry)
             continue
         if (noted := places.get(rid.batch)) is not None:
-            if at > 0 and rid.position == 0:
+            # Requests that arrive late together leave duplicates with the same neighbours as before.
+            if at > 0 and rid.position == 0 and kept and kept[-1] is entries[at - 1]:
                 are_duplicates[rid.batch] = _digest_of(entries[at - 1]) != noted.older
+            elif at > 0 and rid.position == 0:
+                are_duplicates[rid.batch] = first_place + at > noted.first
             else:
                 are_duplicates.setdefault(rid.batch, first_place + at > noted.first + rid.position)
         if (name := identity(entry.raw)) not in seen and not are_duplicates.get(rid.batch):
@@ -73,25 +76,28 @@ def suspects(entries: Sequence[Entry], first_place: int, places: Mapping[str, Pl
     batches = {rid.batch: None for name, rid in named if counted[name] > 1}
     if first_place > 0:
         batches |= dict.fromkeys(_batches_elsewhere(entries, rids, first_place, places))
-        batches |= dict.fromkeys(_batches_out_of_order([rid for rid in rids if rid and rid.batch not in places]))
+        batches |= dict.fromkeys(_batches_out_of_order(rids, places))
     return list(batches)
 
 
 def _batches_elsewhere(
     entries: Sequence[Entry], rids: Sequence[RecordId | None], first_place: int, places: Mapping[str, Place]
 ) -> Iterator[str]:
-    """Yield the batches that are not where they were noted: another record is before them.
+    """Yield the batches that are not where they were noted: another record is before them, or more records are.
 
-    Others may trim the conversation, so the place itself counts only where the record before is not known. An append is
-    all or nothing, so a batch that begins in the right place is right to its end.
+    Others may trim the conversation, so a place nearer to the oldest counts only where the record before is not known.
+    Requests that arrive late together leave duplicates with the same neighbours as before, further on. An append is all
+    or nothing, so a batch that begins in the right place is right to its end.
     """
     for at, rid in enumerate(rids):
         if rid is None or rid.batch not in places:
             continue
         noted = places[rid.batch]
-        if at == 0 and first_place - rid.position != noted.first:
-            yield rid.batch
-        if at > 0 and rid.position == 0 and _digest_of(entries[at - 1]) != noted.older:
+        if at == 0:
+            is_elsewhere = first_place - rid.position != noted.first
+        else:
+            is_elsewhere = first_place + at > noted.first or _digest_of(entries[at - 1]) != noted.older
+        if is_elsewhere and (at == 0 or rid.position == 0):
             yield rid.batch
 
 
@@ -103,12 +109,21 @@ def _rid_of(entry: Entry) -> RecordId | None:
     return entry.rid if isinstance(entry, Record) and has_id(entry.raw) else None
 
 
-def _batches_out_of_order(rids: Sequence[RecordId]) -> list[str]:
-    """Return the batches that came after an older neighbour that was written later, by the writers' clocks.
+def _batches_out_of_order(rids: Sequence[RecordId | None], places: Mapping[str, Place]) -> Iterator[str]:
+    """Yield the batches that came after an older neighbour that was written later, by the writers' clocks.
 
-    Clocks differ, so they may be in order all the same. A batch whose place is noted needs no such guess.
+    Those that came with the first of them follow it, and were written before that neighbour, too. Clocks differ, so
+    they may be in order all the same. A batch whose place is noted needs no such guess.
     """
-    return [newer.batch for older, newer in pairwise(rids) if _is_late(older, newer)]
+    known = [rid for rid in rids if rid]
+    written_later = 0
+    for older, newer in pairwise(known):
+        if _is_late(older, newer):
+            written_later = max(written_later, older.time_ms)
+        elif newer.time_ms >= written_later:
+            written_later = 0
+        if (written_later or _is_late(older, newer)) and newer.batch not in places:
+            yield newer.batch
 
 
 def _is_late(older: RecordId, newer: RecordId) -> bool:
@@ -138,6 +153,7 @@ class Looks:
             first_place: The place of the first of them in the conversation, 0 for the oldest of all.
             places: Where batches were noted to stand.
         """
+        entries, first_place = self._without_left(entries, first_place)
         batches = [batch for batch in suspects(entries, first_place, places) if batch not in self._not_noted]
         if not batches or not self._left_looks:
             return False
@@ -148,6 +164,14 @@ class Looks:
         # Others may have removed them first, or this look itself did, and its reply was lost.
         are_elsewhere = any(_batches_elsewhere(entries, list(map(_rid_of, entries)), first_place, removal.places))
         return removal.removed > 0 or bool(removal.left) or are_elsewhere
+
+    def _without_left(self, entries: Sequence[Entry], first_place: int) -> tuple[Sequence[Entry], int]:
+        """Return records as they would be read without the duplicates that could not be removed, and their place."""
+        if not self.left:
+            return entries, first_place
+        kept = distinct(entries, first_place, self.left)
+        first = next((at for at, entry in enumerate(entries) if kept and entry is kept[0]), 0)
+        return kept, first_place + first
 
 
 class Removal(NamedTuple):

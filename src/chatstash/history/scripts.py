@@ -44,7 +44,7 @@ local argument_at, key_at = 0, 1
 local function argument() argument_at = argument_at + 1; return ARGV[argument_at] end
 local function key() key_at = key_at + 1; return KEYS[key_at] end
 local ttl, most = argument(), argument()
-local marker, own_batch, places, batch
+local marker, own_batch, places, batch, was_refused
 """
 
 _NOTHING_STAGED = """
@@ -173,14 +173,15 @@ places = key()
 
 _FIRST_USE = """
 marker = key()
-local value, marker_ttl = argument(), argument()
+local value, marker_ttl, of_turn = argument(), argument(), argument()
 own_batch = string.match(value, ':(.*)$')
 local held = call('SET', marker, value, 'NX', 'GET', 'EX', marker_ttl)
 if held and is_void_of_another(held, own_batch) then
   call('SET', marker, value, 'EX', marker_ttl)
   held = false
 end
-if held then
+was_refused = of_turn ~= '' and held == 'void:' .. own_batch
+if held and not was_refused then
   local there = call('LLEN', KEYS[1])
   discard()
   return {0, there, ran, held}
@@ -195,7 +196,7 @@ local function same_at(index)
   return redis.sha1hex(table.concat(records, '\\n')) == digest
 end
 local now = call('LLEN', KEYS[1])
-if now ~= known or not same_at(0) then
+if was_refused or now ~= known or not same_at(0) then
   if batch and is_stored(batch) then
     discard()
     return {2, listed, ran, 1}
@@ -230,12 +231,12 @@ def noting_place(places: str) -> Guard:
     return Guard(_NOTING_PLACE, (places,), functions=NOTE_PLACES)
 
 
-def first_use(marker: str, value: str, ttl: int) -> Guard:
+def first_use(marker: str, value: str, ttl: int, *, of_turn: bool = False) -> Guard:
     """The marker of an append is not set yet; it is set in the same step, with `value`, for `ttl` seconds.
 
-    Where it is, its value is the detail.
+    Where it is, its value is the detail. If `of_turn`, `unchanged` follows, and refuses again what it refused before.
     """
-    return Guard(_FIRST_USE, (marker,), (value, ttl), _CALLED_OFF)
+    return Guard(_FIRST_USE, (marker,), (value, ttl, "1" if of_turn else ""), _CALLED_OFF)
 
 
 def unchanged(length: int, compared: int, digest: str, most_told: int) -> Guard:

@@ -12,7 +12,7 @@ from chatstash.history.results import Cursor
 from chatstash.history.shape import Shape, ToolCalls, checked_start_on, checked_tool_calls
 
 DEFAULT_PAGE = 50
-_NEIGHBOURS = 4
+NEIGHBOURS = 4
 """How many records older than a window are read with it: a duplicate is recognised by the record before it."""
 
 
@@ -33,7 +33,7 @@ class Window(NamedTuple):
     @property
     def reach(self) -> int:
         """How many of the newest records to ask for."""
-        return self.last + _NEIGHBOURS
+        return self.last + NEIGHBOURS
 
 
 class Page(NamedTuple):

@@ -314,6 +314,7 @@ _SIGNS_OF_REFUSED_FLAGS = ("script shebang", "unexpected symbol near '#'")
 
 _BY_STATUS: Mapping[int, tuple[type[DatabaseError], str]] = {
     401: (BadCredentials, "The database does not accept the token"),
+    408: (GatewayError, "Something before the database gave up waiting for the request"),
     413: (RequestTooLarge, "The request is over the size limit"),
     429: (RateLimited, "There are too many requests at once"),
 }

@@ -215,6 +215,8 @@ async def move(connection: Connection, sock: socket.socket, flight: Flight, is_d
                     connection.receive(sock.recv(RECEIVED_AT_ONCE))
                 else:
                     await _send(connection, sock, loop)
+                    # What the server takes in is a sign of it.
+                    flight.goes_on()
             if not is_done():
                 connection.receive(await loop.sock_recv(sock, RECEIVED_AT_ONCE))
                 if not is_done():
