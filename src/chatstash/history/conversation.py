@@ -210,9 +210,12 @@ class Conversation:
         if isinstance(lost, str):
             marker = appends.marker_key(self.key, checked_idempotency_key(lost))
             return outcomes.settle(self.key, outcomes.LostWrite(marker=marker), on_its_way=longest > 0)
-        if not isinstance(lost, OutcomeUnknown) or lost.key != self.key:
+        if not isinstance(lost, OutcomeUnknown):
+            raise ValueError(f"settle takes an idempotency key or an OutcomeUnknown, not {lost!r}")
+        if lost.key != self.key:
             raise ValueError(
-                f"settle takes an idempotency key or an OutcomeUnknown of this conversation, {self.key!r}, not {lost!r}"
+                f"this error is of the conversation {lost.key!r}, and settle was asked of {self.key!r}: "
+                "ask the history or session that raised it"
             )
         return outcomes.settle(self.key, appends.lost_write(lost, self.options), on_its_way=lost.age < longest)
 

@@ -157,7 +157,7 @@ def _without_duplicates(seen: Sequence[_Seen], findings: list[Finding]) -> list[
         if rid is None or first.setdefault(rid, one.position) == one.position:
             kept.append(one)
         else:
-            reason = f"a copy of the record at position {first[rid]}"
+            reason = f"a duplicate of the record at position {first[rid]}"
             evidence = (first[rid],)
             findings.append(Finding(Damage.DUPLICATE, Repair.QUARANTINE, reason, one.position, rid, evidence))
     return kept

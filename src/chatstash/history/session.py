@@ -21,8 +21,8 @@ class Session:
     Get one from `Store.session`. Safe to share between threads and event loops.
 
     Args:
-        conversation: What it shows; for adapters to other frameworks, which may decide otherwise what becomes of
-            records that cannot be read.
+        conversation: Its operations. Adapters to other frameworks use them, and may treat unreadable records in their
+            own way.
     """
 
     def __init__(self, conversation: Conversation) -> None:
@@ -98,10 +98,11 @@ class Session:
     ) -> ReadResult:
         """Read the conversation, oldest record first, each record once: all of it, the newest, or a page further back.
 
-        All: one request and one command. The newest, or a page: one request and two commands, one more with
-        `keep_system`. One command more where the ttl is refreshed on reading, or two as with an append. More requests
-        where the reply would be over the server's limit, where a record may have been stored twice (a copy is then
-        taken out), or where others trimmed or removed records since the cursor was made.
+        All: one request and one command, two with `max_stored_messages`. The newest, or a page: one request and
+        three commands; a window with `keep_system`, four. One command more where the ttl is refreshed on reading, or
+        two as with an append. More requests where the reply would be over the server's limit, where a record may have
+        been stored twice (the duplicate is then removed), or where others trimmed or removed records since the cursor
+        was made.
 
         Args:
             last: How many of the newest records, at most. None for the options' `max_messages`, else all.
@@ -143,7 +144,7 @@ class Session:
         return selection_of(wanted, self.conversation.options)
 
     def count(self) -> int:
-        """Count the records; one request, three commands. Late copies among the newest hundred do not count."""
+        """Count the records; one request, four commands. Duplicates among the newest hundred do not count."""
         return self.conversation.count()
 
     async def acount(self) -> int:
@@ -179,7 +180,7 @@ class Session:
         return await self.conversation.aclear()
 
     def settle(self, lost: OutcomeUnknown | str, *, on_its_way: float = LONGEST_ON_ITS_WAY) -> Outcome:
-        """Tell what became of a write whose reply was lost; one request, two commands or a few more.
+        """Tell the outcome of a write whose reply was lost; one request, two commands or a few more.
 
         Args:
             lost: The error, or an idempotency key: that of an append that was cancelled, say.
@@ -199,7 +200,7 @@ class Session:
         return self.conversation.settle(lost, on_its_way)
 
     async def asettle(self, lost: OutcomeUnknown | str, *, on_its_way: float = LONGEST_ON_ITS_WAY) -> Outcome:
-        """Tell what became of a write as `settle` does, without blocking the event loop."""
+        """Tell the outcome of a write as `settle` does, without blocking the event loop."""
         return await self.conversation.asettle(lost, on_its_way)
 
 

@@ -1,4 +1,4 @@
-"""`UpstashRedisChatMessageHistory`: the class of langchain-community, kept in step with it and made whole."""
+"""`UpstashRedisChatMessageHistory`: the drop-in successor of langchain-community's class."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ class UpstashRedisChatMessageHistory(_Base):
 
     Args:
         session_id: Whose conversation it is; any non-empty string.
-        url: The database's REST URL; empty for that of `UPSTASH_REDIS_REST_URL`.
-        token: Its token; empty for that of `UPSTASH_REDIS_REST_TOKEN`.
+        url: The database's REST URL; empty for that of `UPSTASH_REDIS_REST_URL` or `KV_REST_API_URL`.
+        token: Its token; empty for that of `UPSTASH_REDIS_REST_TOKEN` or `KV_REST_API_TOKEN`.
         key_prefix: What the key begins with; the session id follows.
         ttl: Seconds until the conversation expires, 1 to 10^9, set anew with every message added; None for the
             store's, and without one to leave the expiry as it is.
         timeout: Seconds that an operation may take in all, retries included; None for the store's, else 30.
-        retries: How often a request is sent again, or what settles it where it may have been applied; None for the
-            store's, else 3.
+        retries: How many retries there are at most; 0 means one attempt. None for the store's, else as many as fit into
+            80 % of `timeout`. An append that may have been applied is settled, not sent again as it was.
         refresh_ttl_on_read: Whether reading sets the expiry anew too, in the same request; None for the store's.
         retry_policy: A budget for each class of operation; `timeout` and `retries` go before it; None for the store's.
         max_request_bytes: What a request or reply may have, in bytes: larger appends are staged, larger reads come in
@@ -198,12 +198,12 @@ class UpstashRedisChatMessageHistory(_Base):
 
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override]
-        """All messages, oldest first; one request. Costs and raises what `read` does."""
+        """The messages, oldest first: all, or those of the window. Costs and raises what `read` does."""
         conversation = self._conversation()
         return messages_of(conversation, conversation.read(self._selection(conversation)))
 
     async def aget_messages(self) -> list[BaseMessage]:
-        """Return all messages, oldest first, without blocking the event loop; one request."""
+        """Return the messages as `messages` does, without blocking the event loop."""
         conversation = self._conversation()
         return messages_of(conversation, await conversation.aread(self._selection(conversation)))
 
@@ -235,10 +235,11 @@ class UpstashRedisChatMessageHistory(_Base):
     ) -> MessagesResult:
         """Return messages, each once, with their records and what reading them cost: all, the newest, or a page.
 
-        All: one request and one command. The newest, or a page: one request and two commands, one more with
-        `keep_system`. One command more where the ttl is refreshed on reading, or two as with `add_messages`. More
-        requests where the reply would be over the server's limit, where a message may have been stored twice (a copy is
-        then taken out), or where others trimmed or removed messages since the cursor was made.
+        All: one request and one command, two with `max_stored_messages`. The newest, or a page: one request and
+        three commands; a window with `keep_system`, four. One command more where the ttl is refreshed on reading, or
+        two as with `add_messages`. More requests where the reply would be over the server's limit, where a message may
+        have been stored twice (the duplicate is then removed), or where others trimmed or removed messages since the
+        cursor was made.
 
         Args:
             last: How many of the newest messages, at most. None for `max_messages`, else all.
@@ -252,7 +253,7 @@ class UpstashRedisChatMessageHistory(_Base):
                 history's.
             max_tokens: How many tokens the messages may have together, the system message's included: the newest that
                 fit, none where the newest alone does not. Where the first guess was too few, as many again are asked
-                for until something does not fit, in a request of two commands each. None for the history's, where
+                for until something does not fit, in a request of three commands each. None for the history's, where
                 neither `last` nor `before` is given.
             token_counter: Counts them, as that of the history does; None for the history's. It runs in the caller's
                 thread, also in an event loop.
@@ -289,7 +290,7 @@ class UpstashRedisChatMessageHistory(_Base):
         return messages_result(conversation, await conversation.aread(wanted))
 
     def count(self) -> int:
-        """Count the messages; one request, three commands. Late copies among the newest hundred do not count."""
+        """Count the messages; one request, four commands. Duplicates among the newest hundred do not count."""
         return self._conversation().count()
 
     async def acount(self) -> int:
@@ -353,7 +354,7 @@ class UpstashRedisChatMessageHistory(_Base):
         return MessagesTurn(conversation, self.on_write_error, self._selection(conversation))
 
     def settle(self, lost: OutcomeUnknown | str, *, on_its_way: float = LONGEST_ON_ITS_WAY) -> Outcome:
-        """Tell what became of a write whose reply was lost; one request, two commands or a few more.
+        """Tell the outcome of a write whose reply was lost; one request, two commands or a few more.
 
         Args:
             lost: The error, or an idempotency key: that of an addition that was cancelled, say.
@@ -368,7 +369,7 @@ class UpstashRedisChatMessageHistory(_Base):
         return self._session().settle(lost, on_its_way=on_its_way)
 
     async def asettle(self, lost: OutcomeUnknown | str, *, on_its_way: float = LONGEST_ON_ITS_WAY) -> Outcome:
-        """Tell what became of a write as `settle` does, without blocking the event loop."""
+        """Tell the outcome of a write as `settle` does, without blocking the event loop."""
         return await self._session().asettle(lost, on_its_way=on_its_way)
 
     def stored_for(self, idempotency_key: str) -> list[BaseMessage] | None:
