@@ -27,7 +27,7 @@ class _Found(NamedTuple):
 def read_fitting(key: str, wanted: Fitting, options: Options, known: Known | None = None) -> Op[Contents]:
     """Read as many of the newest records as fit; costs what a window does, where the first guess was enough.
 
-    Where all of that fits and there is more, as many again are read, in a request of two commands, until something does
+    Where all of that fits and there is more, as many again are read, in a request of three commands, until something does
     not fit.
 
     Raises:
