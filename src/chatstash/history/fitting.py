@@ -27,8 +27,8 @@ class _Found(NamedTuple):
 def read_fitting(key: str, wanted: Fitting, options: Options, known: Known | None = None) -> Op[Contents]:
     """Read as many of the newest records as fit; costs what a window does, where the first guess was enough.
 
-    Where all of that fits and there is more, as many again are read, in a request of three commands, until something does
-    not fit.
+    Where all of that fits and there is more, as many again are read, in a request of three commands, until something
+    does not fit.
 
     Raises:
         WrongType: The key holds something else, which was left as it was.

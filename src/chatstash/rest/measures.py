@@ -11,8 +11,8 @@ class Operation(NamedTuple):
     """One operation that is over: what it was, what it cost and how it ended.
 
     Attributes:
-        name: What it was: `read`, `count`, `append`, `guarded_append`, `clear`, `settle`, `stored_for`; or of the doctor's: `list`,
-            `examine`, `expiries`, `repair`, `expire`.
+        name: What it was: `read`, `count`, `append`, `guarded_append`, `clear`, `settle`, `stored_for`; or of the
+            doctor's: `list`, `examine`, `expiries`, `repair`, `expire`.
         key: The conversation's key; empty where it is of several.
         requests: HTTP requests sent or tried, those that failed included.
         commands: Commands of the requests that were answered, and what ran within scripts, as Upstash bills them in one
