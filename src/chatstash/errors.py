@@ -16,7 +16,7 @@
     │   ├── ConnectionFailed          no connection, or it broke (also a builtin ConnectionError)
     │   ├── RequestTimeout            no whole reply within the time allowed (also a builtin TimeoutError)
     │   ├── ProtocolError             a reply that is not Upstash's REST API
-    │   ├── ConversationChanged       others replaced or shortened a conversation again and again while it was read
+    │   ├── ConversationChanged       others changed a conversation while it was read in pages, or since its cursor
     │   └── OutcomeUnknown            a write whose reply was lost: it may or may not have been applied.
     │                                 Always raised as one of its children, each also of the kind of the
     │                                 cause (…AfterTimeout is also a RequestTimeout, and so on).
@@ -212,7 +212,7 @@ class CommandRejected(DatabaseError):
 
 
 class FormRefused(CommandRejected):
-    """The server does not know a form that the request was in. Within the package: it is sent again in another."""
+    """The server does not know the form of the request. Internal: the request is sent again in another form."""
 
 
 class ReplyFormatRefused(FormRefused):
@@ -493,10 +493,10 @@ class ConcurrentTurn(ChatstashError):
 
 
 class ReplyNotStored(ChatstashError, ValueError):
-    """A run of `with_history` gave a reply that cannot be stored; `reply` has it. Nothing was stored.
+    """A run of `with_history` returned a reply that cannot be stored; `reply` has it. Nothing was stored.
 
-    Its form is none that messages can be made of, or the history failed with an error that cannot carry the reply;
-    that error is then the cause.
+    The reply has a form that cannot be made into messages; or the history failed with an error that cannot carry the
+    reply, and that error is the cause.
     """
 
 
