@@ -67,7 +67,7 @@ class Finding:
         rid: The record's id, where it has one.
         evidence: Positions of older records that the finding rests on.
         missing: The call that has no result, and where the result belongs; positions, not indices.
-        blocks: Which of the record's content blocks are to be taken out.
+        blocks: Which of the record's content blocks are to be removed.
         expiry: Seconds, for a key without an expiry.
     """
 

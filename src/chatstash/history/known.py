@@ -2,7 +2,7 @@
 
 A conversation grows at its newest end and is trimmed at its oldest. So what was read once still holds where the newest
 record of it that carries an id, the anchor, still stands where it should: byte for byte, and as deep as the newer
-records and the length of the conversation say. What is missing was then trimmed from the oldest end, or taken out of
+records and the length of the conversation say. What is missing was then trimmed from the oldest end, or removed from
 the middle; another record, at the far end of what is wanted, tells which. An edit in place changes neither; whoever
 makes one counts up the generation, `g`, of the newest record with an id, which is the anchor or newer than it.
 """
@@ -115,14 +115,14 @@ class Probe:
         return records[place:] if self._is_only_one(records[place], records) else None
 
     def _is_only_one(self, far: bytes, records: Sequence[bytes]) -> bool:
-        """Tell whether there is no other like it: only then does its place tell that none after it was taken out."""
+        """Tell whether there is no other like it: only then does its place tell that none after it was removed."""
         all_known = len(self.known.stored) == self.known.length
         return (all_known or can_carry_generation(far)) and records.count(far) == 1
 
     def _new_of(self, newest: Sequence[bytes]) -> Sequence[bytes] | None:
         """Return those after the anchor; None where that, and what is older, is not as it was."""
         stored = self.known.stored
-        # The oldest may be a late copy of the anchor: it would have another record before it.
+        # The oldest may be a late duplicate of the anchor: it would have another record before it.
         for place, raw in enumerate(newest[1:], 1):
             if raw == stored[-1]:
                 return newest[place + 1 :] if newest[: place + 1] == stored[-place - 1 :] else None

@@ -43,11 +43,11 @@ class Session:
 
     @property
     def sync_token(self) -> str | None:
-        """What makes a read see the writes before it, wherever it is sent from; None where nothing was asked yet.
+        """The token by which a read sees earlier writes, from any process; None before the first reply.
 
-        Carry it to whoever goes on with this conversation, in a web session or a cookie, and set it there before the
-        first read: https://upstash.com/docs/redis/howto/readyourwrites. It goes with requests of this conversation
-        only. Setting None forgets it; setting what cannot be a header's value is a ValueError.
+        Carry it to the process that continues this conversation, in a web session or a cookie, and set it there before
+        the first read: https://upstash.com/docs/redis/howto/readyourwrites. It is sent with requests of this
+        conversation only. None forgets it; a text that cannot be a header's value is a ValueError.
         """
         return self.conversation.sync_token
 
@@ -78,7 +78,7 @@ class Session:
             IdempotencyConflict: The idempotency key was used for other records.
             WrongType: The key holds something else; its value was not changed.
             OutcomeUnknown: The reply was lost, and so were the attempts to find out; ask `settle` later.
-            DatabaseError: Anything else that went wrong; its `applied` says what became of the records.
+            DatabaseError: Anything else that went wrong; its `applied` says whether the records were stored.
         """
         return self.conversation.append(records, idempotency_key)
 
@@ -188,9 +188,10 @@ class Session:
                 which it is not known when it was used, what is not stored is still possible unless this is 0.
 
         Returns:
-            `STORED`, `NOT_STORED` or `STILL_POSSIBLE`. What was stored and then cleared or trimmed by others counts as
-            not stored, except with an idempotency key that is still remembered. An append whose idempotency key
-            had been used for other messages is not stored. That a conversation was cleared is remembered for an hour.
+            `STORED`, `NOT_STORED` or `STILL_POSSIBLE`. With strict delivery, an append that is not stored is called
+            off: `NOT_STORED` at once. What was stored and then cleared or trimmed by others counts as not stored,
+            except with an idempotency key that is still remembered. An append whose idempotency key had been used for
+            other messages is not stored. That a conversation was cleared is remembered for an hour.
 
         Raises:
             ValueError: The error is of another conversation, the idempotency key is no text, or `on_its_way` is no

@@ -1,4 +1,4 @@
-"""What becomes of records that cannot be read: an error, nothing, or a placeholder. Pure, but for a log."""
+"""Applies `on_corrupt` to records that cannot be read: an error, nothing, or a placeholder. Pure, but for a log."""
 
 from __future__ import annotations
 

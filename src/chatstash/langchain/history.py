@@ -209,11 +209,11 @@ class UpstashRedisChatMessageHistory(_Base):
 
     @property
     def sync_token(self) -> str | None:
-        """What makes a read see the writes before it, wherever it is sent from; None where nothing was asked yet.
+        """The token by which a read sees earlier writes, from any process; None before the first reply.
 
-        Carry it to whoever goes on with this conversation, in a web session or a cookie, and set it there before the
-        first read: https://upstash.com/docs/redis/howto/readyourwrites. It goes with requests of this conversation
-        only. Setting None forgets it; setting what cannot be a header's value is a ValueError.
+        Carry it to the process that continues this conversation, in a web session or a cookie, and set it there before
+        the first read: https://upstash.com/docs/redis/howto/readyourwrites. It is sent with requests of this
+        conversation only. None forgets it; a text that cannot be a header's value is a ValueError.
         """
         return self._session().sync_token
 
@@ -327,7 +327,7 @@ class UpstashRedisChatMessageHistory(_Base):
             IdempotencyConflict: The idempotency key was used for other messages.
             WrongType: The key holds something else; its value was not changed.
             OutcomeUnknown: The reply was lost, and so were the attempts to find out; ask `settle` later.
-            DatabaseError: Anything else that went wrong; its `applied` says what became of the messages.
+            DatabaseError: Anything else that went wrong; its `applied` says whether the messages were stored.
         """
         with write_watched(self.key, self.on_write_error):
             self._session().append(to_records(messages), idempotency_key=idempotency_key)
@@ -360,6 +360,10 @@ class UpstashRedisChatMessageHistory(_Base):
             lost: The error, or an idempotency key: that of an addition that was cancelled, say.
             on_its_way: For how many seconds after the error the request may still arrive. With an idempotency key, of
                 which it is not known when it was used, what is not stored is still possible unless this is 0.
+
+        Returns:
+            `STORED`, `NOT_STORED` or `STILL_POSSIBLE`, as `Session.settle` says. With strict delivery, an append that
+            is not stored is called off: `NOT_STORED` at once.
 
         Raises:
             ValueError: The error is of another conversation, the idempotency key is no text, or `on_its_way` is no
