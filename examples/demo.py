@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import warnings
 from collections.abc import Iterator
 
 from langchain_core.language_models import GenericFakeChatModel
@@ -18,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from chatstash import UpstashRedisChatMessageHistory
+from chatstash import UpstashRedisChatMessageHistory, with_history
 from chatstash.local import LocalUpstash, StatsSnapshot
 
 SESSION = "ada-lovelace"
@@ -42,10 +41,8 @@ def scripted_model() -> GenericFakeChatModel:
 
 def hold_conversation() -> None:
     """The part you would write yourself, with a real model in place of the scripted one."""
-    from langchain_core.runnables.history import RunnableWithMessageHistory
-
     prompt = ChatPromptTemplate.from_messages([MessagesPlaceholder("history"), ("human", "{question}")])
-    chain = RunnableWithMessageHistory(
+    chain = with_history(
         prompt | scripted_model(),
         lambda session_id: UpstashRedisChatMessageHistory(session_id, ttl=DAY),
         input_messages_key="question",
@@ -92,6 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # langchain-core deprecates RunnableWithMessageHistory; a demo need not repeat that.
-    warnings.filterwarnings("ignore", message=".*RunnableWithMessageHistory.*")
     show_transcript() if "--read" in sys.argv else main()

@@ -136,6 +136,18 @@ def test_links_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+def _anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_links_lead_to_headings() -> None:
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]:
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)", page.read_text()):
+            assert anchor in _anchors(page.parent / target if target else page), f"{page.name}: {target}#{anchor}"
+
+
 def test_every_argument_of_the_local_server_and_every_fault_is_in_the_local_page() -> None:
     page = (ROOT / "docs" / "local.md").read_text()
     for thing in (LocalUpstash, Fault):

@@ -18,7 +18,7 @@ from chatstash.errors import Applied
 NAMES = {
     "AppendResult", "Applied", "BadCredentials", "Budget", "ConcurrentTurn", "ConversationChanged",
     "IdempotencyConflict", "MessagesTurn", "OnCorrupt", "OnOperation", "OnWriteError", "Operation", "OptionChanges",
-    "Options", "StoreStats", "stats", "CacheStats", "TokenCounter", "StartOn", "ToolCalls",
+    "Options", "StoreStats", "stats", "CacheStats", "TokenCounter", "StartOn", "ToolCalls", "Delivery",
     "Outcome", "RecordTooLarge", "ReplyGone", "ReplyNotStored", "RetryPolicy", "Turn", "UnreadableRecord",
     "ChatstashError", "ChatstashWarning", "ClearResult", "CommandRejected",
     "ConnectionFailed", "CorruptRecord", "Cost", "Cursor", "DatabaseError", "GatewayError", "InsecureConnectionWarning",
@@ -48,6 +48,7 @@ def _is_public(name: str, member: object) -> bool:
 def test_everything_public_is_documented() -> None:
     for name in NAMES - {
         "__version__",
+        "Delivery",
         "OnCorrupt",
         "OnOperation",
         "OnWriteError",

@@ -16,7 +16,7 @@
     │   ├── ConnectionFailed          no connection, or it broke (also a builtin ConnectionError)
     │   ├── RequestTimeout            no whole reply within the time allowed (also a builtin TimeoutError)
     │   ├── ProtocolError             a reply that is not Upstash's REST API
-    │   ├── ConversationChanged       others replaced or shortened a conversation again and again while it was read
+    │   ├── ConversationChanged       others changed a conversation while it was read in pages, or since its cursor
     │   └── OutcomeUnknown            a write whose reply was lost: it may or may not have been applied.
     │                                 Always raised as one of its children, each also of the kind of the
     │                                 cause (…AfterTimeout is also a RequestTimeout, and so on).
@@ -91,7 +91,7 @@ def _one_line(text: str) -> str:
 
 
 class Applied(enum.Enum):
-    """What became of the request that failed."""
+    """Whether a request that failed changed anything."""
 
     NO = "Nothing was changed by this request."
     PARTLY = "Other commands of the same request were applied."
@@ -99,7 +99,7 @@ class Applied(enum.Enum):
 
 
 class Outcome(enum.Enum):
-    """What became of a write whose reply was lost, as far as can be said now."""
+    """The outcome of a write whose reply was lost, as far as it is known now."""
 
     STORED = "stored"
     """It was applied: the messages are stored, or the conversation was cleared."""
@@ -212,7 +212,7 @@ class CommandRejected(DatabaseError):
 
 
 class FormRefused(CommandRejected):
-    """The server does not know a form that the request was in. Within the package: it is sent again in another."""
+    """The server does not know the form of the request. Internal: the request is sent again in another form."""
 
 
 class ReplyFormatRefused(FormRefused):
@@ -264,7 +264,7 @@ class OutcomeUnknown(DatabaseError):
     """A write was sent and its reply was lost, so it may or may not have been applied.
 
     Asking again whether it was, and completing it, failed as well until the retries or the time were used up. The
-    `settle` of the history or session tells what became of it once the database can be reached again.
+    `settle` of the history or session tells the outcome once the database can be reached again.
 
     Attributes:
         key: The conversation's key, or None where it is not known.
@@ -279,7 +279,7 @@ class OutcomeUnknown(DatabaseError):
     marker: str | None = None
     digest: str = ""
 
-    advice = "Ask settle(error) what became of it before writing the same again."
+    advice = "Ask settle(error) for the outcome before you write the same again."
 
     def __init__(
         self,
@@ -486,17 +486,17 @@ class ConcurrentTurn(ChatstashError):
 
     def __str__(self) -> str:
         return (
-            f"The conversation {self.key!r} was changed by others during this turn ({len(self.records)} new records). "
-            "Nothing was stored by this turn. Look at what is new, in the error's records or messages, and take the "
-            "turn again."
+            f"Others changed the conversation {self.key!r} during this turn (new records: {len(self.records)}). "
+            "This turn stored nothing. The new messages are in the error's records or messages: look at them, then "
+            "begin the turn again."
         )
 
 
 class ReplyNotStored(ChatstashError, ValueError):
-    """A run of `with_history` gave a reply that cannot be stored; `reply` has it. Nothing was stored.
+    """A run of `with_history` returned a reply that cannot be stored; `reply` has it. Nothing was stored.
 
-    Its form is none that messages can be made of, or the history failed with an error that cannot carry the reply;
-    that error is then the cause.
+    The reply has a form that cannot be made into messages; or the history failed with an error that cannot carry the
+    reply, and that error is the cause.
     """
 
 

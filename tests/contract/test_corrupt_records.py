@@ -67,15 +67,17 @@ def test_skipping_reads_on_with_a_warning(damaged: LocalUpstash, call: Call, cap
     for position, record in enumerate(caplog.records, 1):
         assert f"position {position} " in record.getMessage()
         assert "'message_store:s'" in record.getMessage()
+        assert record.getMessage().endswith("It was left out.")
 
 
-def test_a_placeholder_keeps_the_place(damaged: LocalUpstash, call: Call) -> None:
+def test_a_placeholder_keeps_the_place(damaged: LocalUpstash, call: Call, caplog: pytest.LogCaptureFixture) -> None:
     result = call(_history(damaged, on_corrupt="placeholder"), "read")
     assert len(result.messages) == len(result.records) == 9
     assert [message.content for message in result.messages[::8]] == ["first", "last"]
     assert all(isinstance(message, HumanMessage) for message in result.messages[1:8])
     assert result.records[1].raw == b"damaged"
     assert "not JSON" in result.records[1].other["unreadable"]
+    assert all(record.getMessage().endswith("A placeholder was returned.") for record in caplog.records)
 
 
 def test_the_store_decides_where_the_history_does_not(damaged: LocalUpstash) -> None:

@@ -370,7 +370,7 @@ def test_fix_repairs_and_says_so(upstash_environment: LocalUpstash, run: Call) -
     push(upstash_environment, [record for record in DAMAGED if b'"v"' not in record])
     shown = chatstash("--fix")
     assert (shown.exit_code, shown.stderr) == (0, "")
-    assert "12 findings repaired, nothing deleted in 1 of 1 conversation." in shown.stdout
+    assert "12 findings repaired in 1 of 1 conversation. Nothing was deleted." in shown.stdout
     assert QUARANTINE in shown.stdout
     again = chatstash("--fix")
     # rich before 14 ends its progress with an empty line, too.
@@ -392,7 +392,7 @@ def test_what_was_done_before_the_quota_was_used_up_is_told() -> None:
         shown = CliRunner().invoke(app, ["doctor", "--fix"], env=upstash.environment)
     assert shown.exit_code == 2
     assert "commands are used up" in shown.stderr
-    assert "1 finding repaired, nothing deleted, 1 finding left" in shown.stdout
+    assert "1 finding repaired, 1 left, in" in shown.stdout
     assert shown.stdout.count("moved to quarantine") == 1
 
 
@@ -561,7 +561,7 @@ def test_ctrl_c_tells_what_was_done(upstash_environment: LocalUpstash, monkeypat
     monkeypatch.setattr(Doctor, "_do", three)
     shown = chatstash("--fix")
     assert shown.exit_code == 130
-    assert "3 findings repaired, nothing deleted, 10 findings left" in shown.stdout
+    assert "3 findings repaired, 10 left, in" in shown.stdout
     assert "Interrupted" in shown.stderr
     assert shown.stdout.count("\n    ") > 13
     monkeypatch.undo()
@@ -586,7 +586,7 @@ def test_a_real_ctrl_c(upstash: LocalUpstash) -> None:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "repaired, nothing deleted" in out
+    assert "Nothing was deleted." in out
     assert "Interrupted. What was done is complete" in err
     assert "Traceback" not in err
     upstash.faults.clear()
@@ -655,7 +655,7 @@ def test_a_conversation_that_is_named_and_does_not_exist(upstash_environment: Lo
     assert shown.stderr.strip() == "message_store:nope: no such conversation."
     shown = chatstash("nope", "there", "damaged", "--fix")
     assert shown.exit_code == 1
-    assert "1 finding repaired, nothing deleted in 1 of 2 conversations." in shown.stdout
+    assert "1 finding repaired in 1 of 2 conversations. Nothing was deleted." in shown.stdout
     assert "message_store:nope: no such conversation." in shown.stderr
     found = as_json("nope", "there")
     assert (found["missing"], found["conversations"], found["findings"]) == (["message_store:nope"], 1, [])

@@ -290,6 +290,14 @@ def test_arguments_that_cannot_be_right(
     assert (upstash.stats - before).requests == 0
 
 
+def test_a_counter_that_returns_no_number(upstash: LocalUpstash, call: Call) -> None:
+    history = _history(upstash)
+    history.add_user_message("hello")
+    for wrong in (None, "5", [5]):
+        with pytest.raises(ValueError, match="token_counter must return a number"):
+            call(history, "read", max_tokens=5, token_counter=lambda messages, wrong=wrong: wrong)
+
+
 def test_a_window_by_call_keeps_the_system_message(upstash: LocalUpstash, call: Call) -> None:
     history = _history(upstash, max_messages=3)
     history.add_messages([SYSTEM, *(HumanMessage(str(number)) for number in range(9))])

@@ -144,3 +144,6 @@ def test_a_newer_form_is_not_called_corrupt(version: object) -> None:
     with pytest.raises(UnsupportedRecord) as caught:
         decode(json.dumps({"type": "t", "data": {}, "v": version}).encode())
     assert not isinstance(caught.value, CorruptRecord)
+    for fields in ({}, {"type": "t"}, {"type": 1, "data": []}):
+        with pytest.raises(UnsupportedRecord):
+            decode(json.dumps({**fields, "v": version}).encode())

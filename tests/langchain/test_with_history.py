@@ -1008,8 +1008,16 @@ def test_arguments_that_cannot_be_right(options: dict[str, Any], match: str) -> 
         (None, {}, "not a NoneType"),
         ([HumanMessage("a"), 7], {}, "no message"),
         ([{"text": "a"}], {}, "no message"),
-        ({"a": "1", "b": "2"}, {}, r"without the key 'input', but with \['a', 'b'\]"),
-        ({"a": "1"}, {"input_messages_key": "question"}, "without the key 'question'"),
+        (
+            {"a": "1", "b": "2"},
+            {},
+            r"without the key 'input'; its keys are \['a', 'b'\], and give input_messages_key= to say",
+        ),
+        (
+            {"a": "1"},
+            {"input_messages_key": "question"},
+            "without the key 'question'.*input_messages_key='question' wants it",
+        ),
         ({"a": 1}, {"input_messages_key": "a"}, "not a int"),
         ({}, {"input_messages_key": "question", "history_messages_key": "history"}, "without the key 'question'"),
         ("a", {"input_messages_key": "question"}, "must be a dict, not a str"),
@@ -1139,7 +1147,7 @@ def test_a_failing_write_is_logged_and_told_before_it_is_raised(
     assert (record.name, record.levelno) == ("chatstash", logging.ERROR)
     assert record.getMessage() == (
         r"Adding messages to 'message_store:s\nERROR chatstash: all is lost' failed: OutcomeUnknownAfterConnectionLoss."
-        " Whether the write was applied is not known. Ask settle(error) what became of it before writing the same"
+        " Whether the write was applied is not known. Ask settle(error) for the outcome before you write the same"
         " again."
     )
     assert record.exc_info is None

@@ -342,6 +342,8 @@ def test_settling_what_belongs_elsewhere_is_refused(upstash: LocalUpstash) -> No
     for wrong in (caught.value, "", 7):
         with pytest.raises(ValueError, match=r"settle|idempotency"):
             other.settle(wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="is of the conversation 'message_store:"):
+        other.settle(caught.value)
 
 
 def test_a_turn_that_nobody_disturbs(upstash: LocalUpstash) -> None:

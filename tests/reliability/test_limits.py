@@ -60,7 +60,7 @@ def test_with_an_idempotency_key_it_does_not_come_back(upstash: LocalUpstash, ca
     assert call(history, "messages") == []
 
 
-def test_a_late_plain_append_after_its_twin_was_trimmed_comes_back(upstash: LocalUpstash, run: Run) -> None:
+def test_a_late_plain_append_after_its_original_was_trimmed_comes_back(upstash: LocalUpstash, run: Run) -> None:
     history = _history(upstash)
     upstash.faults.next("applied_late", seconds=LATE)
     history.add_user_message("late")
@@ -87,7 +87,7 @@ def test_a_clear_between_an_append_and_its_settlement(upstash: LocalUpstash) -> 
     assert _texts(_history(upstash)) == ["x"]
 
 
-def test_another_library_sees_a_late_copy_until_it_is_taken_out(upstash: LocalUpstash, run: Run) -> None:
+def test_another_library_sees_a_duplicate_until_it_is_removed(upstash: LocalUpstash, run: Run) -> None:
     history = _history(upstash)
     upstash.faults.next("applied_late", seconds=LATE)
     history.add_user_message("late")

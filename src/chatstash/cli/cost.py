@@ -39,27 +39,27 @@ def cost(
         int, typer.Option(min=1, max=100, metavar="N", help="Regions of the database, the primary one included.")
     ] = 1,
     idempotency: Annotated[
-        bool, typer.Option("--idempotency", help="Messages are added with an idempotency key.")
+        bool, typer.Option("--idempotency", help="Messages are added with an idempotency key, or with strict delivery.")
     ] = False,
     guarded: Annotated[bool, typer.Option("--guarded", help="Turns are guarded, by turn().")] = False,
     refresh_ttl_on_read: Annotated[
-        bool, typer.Option("--refresh-ttl-on-read", help="Reading sets the expiry anew.")
+        bool, typer.Option("--refresh-ttl-on-read", help="Reading refreshes the expiry.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Estimate a monthly bill of Upstash.
 
-    It is beside what langchain-community's class would cost, and no request is made. Each user has one conversation a
-    day, and each turn reads it and adds messages.
+    The bill of langchain-community's class is shown beside it. Makes no request. Each user has one conversation a day,
+    and each turn reads it and adds messages.
     """
     if idempotency and guarded:
         raise typer.BadParameter("a guarded turn takes no idempotency key: give --idempotency or --guarded")
     if not with_ttl and ttl_days is not None:
         raise typer.BadParameter("without a ttl nothing expires: give --no-ttl or --ttl-days")
     if not with_ttl and refresh_ttl_on_read:
-        raise typer.BadParameter("without a ttl none is set anew: give --no-ttl or --refresh-ttl-on-read")
+        raise typer.BadParameter("without a ttl there is no expiry to refresh: give --no-ttl or --refresh-ttl-on-read")
     if ttl_days is not None and not ttl_days > 0:
-        raise typer.BadParameter("a conversation that is kept for no time is none: give --ttl-days more than 0")
+        raise typer.BadParameter("conversations would expire at once: give --ttl-days more than 0")
     usage = Usage(
         daily_users,
         turns_per_user,

@@ -50,7 +50,7 @@ def doctor(
 ) -> None:
     """Find damaged conversations, and with --fix repair them. Nothing is ever deleted.
 
-    Damage is what cannot be read, copies, and tool calls and results that do not match.
+    Damage is: records that cannot be read, duplicates, and tool calls and results that do not match.
 
     The token is that of UPSTASH_REDIS_REST_TOKEN. Exit code: 0 all is well, 1 damage remains or a conversation that was
     named does not exist, 2 something failed.

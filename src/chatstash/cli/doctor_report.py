@@ -99,12 +99,13 @@ def _sum(report: Report) -> Text:
         return Text(f"{of_all} examined, nothing found.", "" if failed else "green")
     text = Text()
     if repaired:
-        text.append(
-            f"{_count(repaired, 'finding')} repaired, nothing deleted{', ' if remaining else ' '}", "bold green"
-        )
+        text.append(f"{_count(repaired, 'finding')} repaired{', ' if remaining else ' '}", "bold green")
     if remaining:
-        text.append(f"{_count(len(remaining), 'finding')}{' left' if report.fix else ''} ", "bold")
+        count = f"{len(remaining):,}" if repaired else _count(len(remaining), "finding")
+        text.append(f"{count}{' left, ' if repaired else ' left ' if report.fix else ' '}", "bold")
     text.append(f"in {report.damaged:,} of {of_all}.", "bold")
+    if repaired:
+        text.append(" Nothing was deleted.")
     if not report.fix:
         repairable = any(finding.repair is not Repair.NONE for finding in remaining)
         text.append(" Nothing was changed." + (" Run it again with --fix to repair." if repairable else ""))

@@ -1,4 +1,4 @@
-"""What a month of chats comes to: requests, billed commands, bandwidth, storage and dollars. Pure."""
+"""The cost of a month of chats: requests, billed commands, bandwidth, storage and dollars. Pure."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def old_turn_of(usage: Usage) -> Turn:
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """What a month comes to.
+    """The cost of a month.
 
     Attributes:
         requests: HTTP requests.
@@ -117,12 +117,12 @@ class Month:
 
 
 def month_of(usage: Usage) -> Month:
-    """Return what a month comes to with chatstash."""
+    """Return the cost of a month with chatstash."""
     return _month(usage, turn_of(usage), 1.0)
 
 
 def old_month_of(usage: Usage) -> Month:
-    """Return what a month comes to with langchain-community's class, which has none of the options but the ttl."""
+    """Return the cost of a month with langchain-community's class, which has none of the options but the ttl."""
     return _month(usage, old_turn_of(usage), _BASE64)
 
 

@@ -1,7 +1,7 @@
 """What a stored conversation is: records, keys, operations, sessions and stores. Knows nothing of HTTP or LangChain."""
 
 from chatstash.history.cache import CacheStats
-from chatstash.history.options import OnCorrupt, OptionChanges, Options
+from chatstash.history.options import Delivery, OnCorrupt, OptionChanges, Options
 from chatstash.history.records import Record, RecordId
 from chatstash.history.results import AppendResult, ClearResult, Cursor, ReadResult
 from chatstash.history.session import Session, Turn
@@ -18,6 +18,7 @@ __all__ = [
     "ClearResult",
     "Cost",
     "Cursor",
+    "Delivery",
     "OnCorrupt",
     "OnOperation",
     "Operation",

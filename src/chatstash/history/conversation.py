@@ -74,7 +74,7 @@ class Conversation:
         self.database.set_sync_token(self.key, token)
 
     def read(self, wanted: Selection | None = None) -> Contents:
-        """Read it, and leave it to the caller what becomes of records that cannot be read."""
+        """Read it; the caller decides about records that cannot be read."""
         return self._run("read", self._reading(wanted), self.options.retry_policy.read)
 
     async def aread(self, wanted: Selection | None = None) -> Contents:
@@ -122,11 +122,11 @@ class Conversation:
         return await self._arun("clear", self._clearing(), self.options.retry_policy.idempotent)
 
     def settle(self, lost: OutcomeUnknown | str, on_its_way: float) -> Outcome:
-        """Tell what became of a write whose reply was lost."""
+        """Tell the outcome of a write whose reply was lost."""
         return self._run("settle", self._settling(lost, on_its_way), self.options.retry_policy.idempotent)
 
     async def asettle(self, lost: OutcomeUnknown | str, on_its_way: float) -> Outcome:
-        """Tell what became of a write as `settle` does, without blocking the event loop."""
+        """Tell the outcome of a write as `settle` does, without blocking the event loop."""
         return await self._arun("settle", self._settling(lost, on_its_way), self.options.retry_policy.idempotent)
 
     def prepared(self, records: Iterable[Record], idempotency_key: str | None = None) -> appends.Append:
@@ -208,9 +208,12 @@ class Conversation:
         if isinstance(lost, str):
             marker = appends.marker_key(self.key, checked_idempotency_key(lost))
             return outcomes.settle(self.key, outcomes.LostWrite(marker=marker), on_its_way=longest > 0)
-        if not isinstance(lost, OutcomeUnknown) or lost.key != self.key:
+        if not isinstance(lost, OutcomeUnknown):
+            raise ValueError(f"settle takes an idempotency key or an OutcomeUnknown, not {lost!r}")
+        if lost.key != self.key:
             raise ValueError(
-                f"settle takes an idempotency key or an OutcomeUnknown of this conversation, {self.key!r}, not {lost!r}"
+                f"this error is of the conversation {lost.key!r}, and settle was asked of {self.key!r}: "
+                "ask the history or session that raised it"
             )
         return outcomes.settle(self.key, appends.lost_write(lost, self.options), on_its_way=lost.age < longest)
 

@@ -67,7 +67,7 @@ class Finding:
         rid: The record's id, where it has one.
         evidence: Positions of older records that the finding rests on.
         missing: The call that has no result, and where the result belongs; positions, not indices.
-        blocks: Which of the record's content blocks are to be taken out.
+        blocks: Which of the record's content blocks are to be removed.
         expiry: Seconds, for a key without an expiry.
     """
 
@@ -157,7 +157,7 @@ def _without_duplicates(seen: Sequence[_Seen], findings: list[Finding]) -> list[
         if rid is None or first.setdefault(rid, one.position) == one.position:
             kept.append(one)
         else:
-            reason = f"a copy of the record at position {first[rid]}"
+            reason = f"a duplicate of the record at position {first[rid]}"
             evidence = (first[rid],)
             findings.append(Finding(Damage.DUPLICATE, Repair.QUARANTINE, reason, one.position, rid, evidence))
     return kept

@@ -115,7 +115,7 @@ class Probe:
         return records[place:] if self._is_only_one(records[place], records) else None
 
     def _is_only_one(self, far: bytes, records: Sequence[bytes]) -> bool:
-        """Tell whether there is no other like it: only then does its place tell that none after it was taken out."""
+        """Tell whether there is no other like it: only then does its place tell that none after it was removed."""
         all_known = len(self.known.stored) == self.known.length
         return (all_known or can_carry_generation(far)) and records.count(far) == 1
 

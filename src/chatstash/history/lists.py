@@ -114,7 +114,7 @@ _EXPIRES_NOW = (
 
 
 def wrong_type(key: str, note: str, error: WrongType) -> WrongType:
-    """Return the error for a key that holds no list, with its name and a note on what became of it."""
+    """Return the error for a key that holds no list, with its name and a note on its expiry."""
     named = WrongType(
         f"The key {key!r} holds a value that is not a list, so it is not a conversation. {note}",
         status=error.status,

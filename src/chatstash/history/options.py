@@ -46,7 +46,7 @@ class OptionChanges(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a conversation is read and written.
+    """Validated options of a conversation.
 
     Attributes:
         ttl: Seconds until the conversation expires, set anew at every append; None leaves the expiry as it is.

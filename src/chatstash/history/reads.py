@@ -21,7 +21,7 @@ _MOST_COMPARED = 10
 
 
 class Contents(NamedTuple):
-    """What a conversation holds, before it is decided what becomes of records that cannot be read.
+    """The entries of a conversation, readable or not.
 
     Attributes:
         entries: Each record, or the error of one that cannot be read, oldest first, without duplicates.

@@ -288,10 +288,11 @@ def _checked(fields: Any, raw: bytes, key: str, position: int) -> dict[str, Any]
     """Return the fields of a record, with its long numbers as they are stored: orjson makes floats of them."""
     if _may_hold_a_long_number(raw):
         fields = _loaded_by_json(raw, key, position)
+    # First: a newer form may have neither type nor data.
+    if type(fields) is dict and "v" in fields:
+        raise UnsupportedRecord(fields["v"], key=key, position=position, raw=raw)
     if type(fields) is not dict or type(fields.get("type")) is not str or type(fields.get("data")) is not dict:
         raise CorruptRecord(_what_is_wrong(fields), key=key, position=position, raw=raw)
-    if "v" in fields:
-        raise UnsupportedRecord(fields["v"], key=key, position=position, raw=raw)
     return fields
 
 

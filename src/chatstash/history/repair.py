@@ -37,7 +37,7 @@ _BEGIN = f"""{LUA}
 local call = redis.call
 """
 
-# The copy is made before anything is taken out: a script that fails half-way is not undone.
+# The quarantine is written before anything is removed: a script that fails half-way is not undone.
 _MOVE = f"""{KEY_LOCKING}{_BEGIN}local index, placeholder, note = ARGV[1], ARGV[2], ARGV[3]
 if redis.call('LPOS', KEYS[2], note) then return 1 end
 {_AS_SEEN}
@@ -123,7 +123,7 @@ def steps(
 
 
 def _newest_first(findings: Iterable[Finding]) -> list[Finding]:
-    # A result goes in after its neighbour; that neighbour, if at all, is taken out later. Of several that go to the
+    # A result goes in after its neighbour; that neighbour, if at all, is removed later. Of several that go to the
     # same place the last goes in first.
     concerned = [finding for finding in findings if finding.repair not in (Repair.SET_EXPIRY, Repair.NONE)]
     return sorted(concerned, key=_place)[::-1]

@@ -14,11 +14,11 @@ _CURSOR = r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9])-([0-9a-f]{40})-([0-9a-f]{40})"
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where reading further back goes on: before the oldest record read.
+    """The start of the next page: directly before the oldest record that was read.
 
     It finds its place again while others append, trim, edit and repair, by the id of that record or of the one before
-    it. Records of other libraries have no id. Where neither has one, both must be at their places still, by their
-    bytes and those of their neighbours, or reading on raises `ConversationChanged`.
+    it. Records of other libraries have no id. If neither has one, both must still be at their places, by their bytes
+    and those of their neighbours, or reading raises `ConversationChanged`.
 
     As text, for a web page to send back: `str(cursor)` and `Cursor.parse`.
 

@@ -123,7 +123,7 @@ def _page(wanted: Wanted, options: Options) -> Page:
     if wanted.last is not None:
         raise ValueError("give either last= or before=, not both")
     if wanted.start_on is not None:
-        raise ValueError("give either start_on= or before=, not both: a page begins where it begins")
+        raise ValueError("give either start_on= or before=, not both: a page always ends directly before its cursor")
     size = DEFAULT_PAGE if wanted.limit is None else check_whole("limit", wanted.limit, 1, MOST_MESSAGES)
     before = wanted.before if isinstance(wanted.before, Cursor) else Cursor.parse(wanted.before)  # type: ignore[arg-type]
     tool_calls = _tool_calls(wanted, options) or "stored"

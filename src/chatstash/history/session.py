@@ -21,8 +21,8 @@ class Session:
     Get one from `Store.session`. Safe to share between threads and event loops.
 
     Args:
-        conversation: What it shows; for adapters to other frameworks, which may decide otherwise what becomes of
-            records that cannot be read.
+        conversation: Its operations. Adapters to other frameworks use them, and may treat unreadable records in their
+            own way.
     """
 
     def __init__(self, conversation: Conversation) -> None:
@@ -43,11 +43,11 @@ class Session:
 
     @property
     def sync_token(self) -> str | None:
-        """What makes a read see the writes before it, wherever it is sent from; None where nothing was asked yet.
+        """The token by which a read sees earlier writes, from any process; None before the first reply.
 
-        Carry it to whoever goes on with this conversation, in a web session or a cookie, and set it there before the
-        first read: https://upstash.com/docs/redis/howto/readyourwrites. It goes with requests of this conversation
-        only. Setting None forgets it; setting what cannot be a header's value is a ValueError.
+        Carry it to the process that continues this conversation, in a web session or a cookie, and set it there before
+        the first read: https://upstash.com/docs/redis/howto/readyourwrites. It is sent with requests of this
+        conversation only. None forgets it; a text that cannot be a header's value is a ValueError.
         """
         return self.conversation.sync_token
 
@@ -79,7 +79,7 @@ class Session:
             IdempotencyConflict: The idempotency key was used for other records.
             WrongType: The key holds something else; its value was not changed.
             OutcomeUnknown: The reply was lost, and so were the attempts to find out; ask `settle` later.
-            DatabaseError: Anything else that went wrong; its `applied` says what became of the records.
+            DatabaseError: Anything else that went wrong; its `applied` says whether the records were stored.
         """
         return self.conversation.append(records, idempotency_key)
 
@@ -99,11 +99,11 @@ class Session:
     ) -> ReadResult:
         """Read the conversation, oldest record first, each record once: all of it, the newest, or a page further back.
 
-        All: one request and one command. The newest, or a page: one request and three commands, one more with
-        `keep_system`. Except for a page, one command more where the ttl is refreshed on reading, or two if this process
-        neither read nor wrote the conversation within five minutes. More requests where the reply would be over the
-        server's limit, where a record may have been stored twice (the duplicate is then removed), or where others
-        trimmed or removed records since the cursor was made.
+        All: one request and one command, two with `max_stored_messages`. The newest, or a page: one request and
+        three commands; a window with `keep_system`, four. One command more where the ttl is refreshed on reading, or
+        two as with an append. More requests where the reply would be over the server's limit, where a record may have
+        been stored twice (the duplicate is then removed), or where others trimmed or removed records since the cursor
+        was made.
 
         Args:
             last: How many of the newest records, at most. None for the options' `max_messages`, else all.
@@ -182,7 +182,7 @@ class Session:
         return await self.conversation.aclear()
 
     def settle(self, lost: OutcomeUnknown | str, *, on_its_way: float = LONGEST_ON_ITS_WAY) -> Outcome:
-        """Tell what became of a write whose reply was lost; one request, two commands or a few more.
+        """Tell the outcome of a write whose reply was lost; one request, two commands or a few more.
 
         Args:
             lost: The error, or an idempotency key: that of an append that was cancelled, say.
@@ -190,9 +190,10 @@ class Session:
                 which it is not known when it was used, what is not stored is still possible unless this is 0.
 
         Returns:
-            `STORED`, `NOT_STORED` or `STILL_POSSIBLE`. What was stored and then cleared or trimmed by others counts as
-            not stored, except with an idempotency key that is still remembered. An append whose idempotency key
-            had been used for other messages is not stored. That a conversation was cleared is remembered for an hour.
+            `STORED`, `NOT_STORED` or `STILL_POSSIBLE`. With strict delivery, an append that is not stored is called
+            off: `NOT_STORED` at once. What was stored and then cleared or trimmed by others counts as not stored,
+            except with an idempotency key that is still remembered. An append whose idempotency key had been used for
+            other messages is not stored. That a conversation was cleared is remembered for an hour.
 
         Raises:
             ValueError: The error is of another conversation, the idempotency key is no text, or `on_its_way` is no
@@ -202,7 +203,7 @@ class Session:
         return self.conversation.settle(lost, on_its_way)
 
     async def asettle(self, lost: OutcomeUnknown | str, *, on_its_way: float = LONGEST_ON_ITS_WAY) -> Outcome:
-        """Tell what became of a write as `settle` does, without blocking the event loop."""
+        """Tell the outcome of a write as `settle` does, without blocking the event loop."""
         return await self.conversation.asettle(lost, on_its_way)
 
 

@@ -32,14 +32,15 @@ class Store:
     `with` or `async with`.
 
     Args:
-        url: The database's REST URL; empty for that of `UPSTASH_REDIS_REST_URL`.
-        token: Its token; empty for that of `UPSTASH_REDIS_REST_TOKEN`.
+        url: The database's REST URL; empty for that of `UPSTASH_REDIS_REST_URL` or `KV_REST_API_URL`.
+        token: Its token; empty for that of `UPSTASH_REDIS_REST_TOKEN` or `KV_REST_API_TOKEN`.
         key_prefix: What the keys of its conversations begin with.
         ttl: Seconds until a conversation expires, 1 to 10^9, set anew at every append; None leaves expiries alone.
         timeout: Seconds that an operation may take in all, retries included; None for what the retry policy says, else
             30. Connecting may take 5 of it.
-        retries: How often a request is sent again, or what settles it where it may have been applied; None for what the
-            retry policy says, else 3.
+        retries: How many retries there are at most; 0 means one attempt. None for what the retry policy says, else as
+            many as fit into 80 % of `timeout`. An append that may have been applied is settled, not sent again as it
+            was.
         refresh_ttl_on_read: Whether reading sets the expiry anew too, in the same request.
         retry_policy: A budget for each class of operation; `timeout` and `retries` go before it.
         max_request_bytes: What a request or reply may have, in bytes: larger appends are staged, larger reads paged.
@@ -50,7 +51,7 @@ class Store:
         keep_system: Whether such a window has the conversation's first message too, where it is a system message.
         max_stored_messages: How many messages are kept; appending trims the oldest in the same step. None for all.
         delivery: `standard`, or `strict` to send every append with a marker, so that its request does nothing if it
-            arrives late, at three commands instead of one: see `docs/reliability.md`.
+            arrives late, for two commands more: see `docs/reliability.md`.
         start_on: Type of the first message that reading returns, after a kept system message, such as `human`, or
             several types; empty for any.
         tool_calls: How reading returns tool calls and results: `stored`, as they are; `paired`, each call with its
@@ -173,7 +174,7 @@ class Store:
         return Session(Conversation(self._database, key, (options or self.options).changed(changes), self._cache))
 
     def stats(self) -> StoreStats:
-        """Return what all operations of this store, in this process, came to so far. Makes no request.
+        """Return the totals of this store's operations in this process. Makes no request.
 
         A process that was forked, or a store that was pickled, begins at 0.
         """
@@ -220,7 +221,7 @@ class SharedStore(Store):
     @staticmethod
     def _database_of(endpoint: Endpoint, on_operation: OnOperation | None, max_connections: int) -> Database:
         if on_operation is not None or max_connections != DEFAULT_MAX_CONNECTIONS:
-            raise ValueError("on_operation and max_connections are of a Store of one's own, not of what all share")
+            raise ValueError("on_operation and max_connections need a Store of your own: all others share one")
         return shared_database(endpoint)
 
     def close(self) -> None:
@@ -231,13 +232,13 @@ class SharedStore(Store):
 
 
 def stats(url: str = "", token: str = "") -> StoreStats:
-    """Return what all operations of histories without a store of their own came to, in this process, so far.
+    """Return the totals of histories without a store of their own, in this process.
 
     Makes no request. A history with a `store` counts in that store's `stats` alone.
 
     Args:
-        url: The database's REST URL; empty for that of `UPSTASH_REDIS_REST_URL`.
-        token: Its token; empty for that of `UPSTASH_REDIS_REST_TOKEN`.
+        url: The database's REST URL; empty for that of `UPSTASH_REDIS_REST_URL` or `KV_REST_API_URL`.
+        token: Its token; empty for that of `UPSTASH_REDIS_REST_TOKEN` or `KV_REST_API_TOKEN`.
 
     Raises:
         ValueError: An argument cannot be right, or url or token is missing altogether.

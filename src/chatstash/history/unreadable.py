@@ -1,4 +1,4 @@
-"""What becomes of records that cannot be read: an error, nothing, or a placeholder. Pure, but for a log."""
+"""Applies `on_corrupt` to records that cannot be read: an error, nothing, or a placeholder. Pure, but for a log."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def kept_of(
         errors[0].further = tuple(errors[1:])
         raise errors[0]
     for error in errors:
-        _log.warning("%s It is passed over.", error)
+        _log.warning("%s %s", error, "It was left out." if on_corrupt == "skip" else "A placeholder was returned.")
     if on_corrupt == "skip":
         return [entry for entry in entries if not isinstance(entry, UnreadableRecord)]
     return [placeholder(entry) if isinstance(entry, UnreadableRecord) else entry for entry in entries]

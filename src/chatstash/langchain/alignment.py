@@ -109,7 +109,7 @@ class _Match:
         unequal: How many have the same role, and another text.
         to_the_last: Whether the last known message is among the matched.
         answers: How many of the matched are answers.
-        skipped: Whether known messages that a reader sees were passed over.
+        skipped: Whether known messages that a reader sees were skipped.
     """
 
     end: int
@@ -166,7 +166,7 @@ def _given_back(known: Sequence[_View], output: Sequence[_View]) -> int:
 
 def _is_given_back(match: _Match, output: Sequence[_View]) -> bool:
     if not match.to_the_last:
-        # The question was taken out, or it is a reply alone, whose answers may equal earlier ones.
+        # The question was removed, or it is a reply alone, whose answers may equal earlier ones.
         return match.equal >= 2 and match.equal > match.answers
     if match.equal:
         return True

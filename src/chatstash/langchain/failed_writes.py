@@ -37,7 +37,7 @@ def checked_hook(hook: OnWriteError | None) -> OnWriteError | None:
 def write_watched(key: str, hook: OnWriteError | None) -> Iterator[None]:
     """Log an error of the write within, and tell the hook, before it is raised again.
 
-    The line names the key, escaped, the kind of error and what became of the messages. It holds nothing of what the
+    The line names the key, escaped, the kind of error and the outcome. It holds nothing of what the
     server said, which may quote the messages.
 
     Args:

@@ -1,4 +1,4 @@
-"""`UpstashRedisChatMessageHistory`: the class of langchain-community, kept in step with it and made whole."""
+"""`UpstashRedisChatMessageHistory`: the drop-in successor of langchain-community's class."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ class UpstashRedisChatMessageHistory(_Base):
 
     Args:
         session_id: Whose conversation it is; any non-empty string.
-        url: The database's REST URL; empty for that of `UPSTASH_REDIS_REST_URL`.
-        token: Its token; empty for that of `UPSTASH_REDIS_REST_TOKEN`.
+        url: The database's REST URL; empty for that of `UPSTASH_REDIS_REST_URL` or `KV_REST_API_URL`.
+        token: Its token; empty for that of `UPSTASH_REDIS_REST_TOKEN` or `KV_REST_API_TOKEN`.
         key_prefix: What the key begins with; the session id follows.
         ttl: Seconds until the conversation expires, 1 to 10^9, set anew with every message added; None for the
             store's, and without one to leave the expiry as it is.
         timeout: Seconds that an operation may take in all, retries included; None for the store's, else 30.
-        retries: How often a request is sent again, or what settles it where it may have been applied; None for the
-            store's, else 3.
+        retries: How many retries there are at most; 0 means one attempt. None for the store's, else as many as fit into
+            80 % of `timeout`. An append that may have been applied is settled, not sent again as it was.
         refresh_ttl_on_read: Whether reading sets the expiry anew too, in the same request; None for the store's.
         retry_policy: A budget for each class of operation; `timeout` and `retries` go before it; None for the store's.
         max_request_bytes: What a request or reply may have, in bytes: larger appends are staged, larger reads come in
@@ -198,22 +198,22 @@ class UpstashRedisChatMessageHistory(_Base):
 
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override]
-        """All messages, oldest first; one request. Costs and raises what `read` does."""
+        """The messages, oldest first: all, or those of the window. Costs and raises what `read` does."""
         conversation = self._conversation()
         return messages_of(conversation, conversation.read(self._selection(conversation)))
 
     async def aget_messages(self) -> list[BaseMessage]:
-        """Return all messages, oldest first, without blocking the event loop; one request."""
+        """Return the messages as `messages` does, without blocking the event loop."""
         conversation = self._conversation()
         return messages_of(conversation, await conversation.aread(self._selection(conversation)))
 
     @property
     def sync_token(self) -> str | None:
-        """What makes a read see the writes before it, wherever it is sent from; None where nothing was asked yet.
+        """The token by which a read sees earlier writes, from any process; None before the first reply.
 
-        Carry it to whoever goes on with this conversation, in a web session or a cookie, and set it there before the
-        first read: https://upstash.com/docs/redis/howto/readyourwrites. It goes with requests of this conversation
-        only. Setting None forgets it; setting what cannot be a header's value is a ValueError.
+        Carry it to the process that continues this conversation, in a web session or a cookie, and set it there before
+        the first read: https://upstash.com/docs/redis/howto/readyourwrites. It is sent with requests of this
+        conversation only. None forgets it; a text that cannot be a header's value is a ValueError.
         """
         return self._session().sync_token
 
@@ -235,11 +235,11 @@ class UpstashRedisChatMessageHistory(_Base):
     ) -> MessagesResult:
         """Return messages, each once, with their records and what reading them cost: all, the newest, or a page.
 
-        All: one request and one command. The newest, or a page: one request and three commands, one more with
-        `keep_system`. Except for a page, one command more where the ttl is refreshed on reading, or two if this process
-        neither read nor wrote the conversation within five minutes. More requests where the reply would be over the
-        server's limit, where a message may have been stored twice (the duplicate is then removed), or where others
-        trimmed or removed messages since the cursor was made.
+        All: one request and one command, two with `max_stored_messages`. The newest, or a page: one request and
+        three commands; a window with `keep_system`, four. One command more where the ttl is refreshed on reading, or
+        two as with `add_messages`. More requests where the reply would be over the server's limit, where a message may
+        have been stored twice (the duplicate is then removed), or where others trimmed or removed messages since the
+        cursor was made.
 
         Args:
             last: How many of the newest messages, at most. None for `max_messages`, else all.
@@ -328,7 +328,7 @@ class UpstashRedisChatMessageHistory(_Base):
             IdempotencyConflict: The idempotency key was used for other messages.
             WrongType: The key holds something else; its value was not changed.
             OutcomeUnknown: The reply was lost, and so were the attempts to find out; ask `settle` later.
-            DatabaseError: Anything else that went wrong; its `applied` says what became of the messages.
+            DatabaseError: Anything else that went wrong; its `applied` says whether the messages were stored.
         """
         with write_watched(self.key, self.on_write_error):
             self._session().append(to_records(messages), idempotency_key=idempotency_key)
@@ -356,12 +356,16 @@ class UpstashRedisChatMessageHistory(_Base):
         return MessagesTurn(conversation, self.on_write_error, self._selection(conversation))
 
     def settle(self, lost: OutcomeUnknown | str, *, on_its_way: float = LONGEST_ON_ITS_WAY) -> Outcome:
-        """Tell what became of a write whose reply was lost; one request, two commands or a few more.
+        """Tell the outcome of a write whose reply was lost; one request, two commands or a few more.
 
         Args:
             lost: The error, or an idempotency key: that of an addition that was cancelled, say.
             on_its_way: For how many seconds after the error the request may still arrive. With an idempotency key, of
                 which it is not known when it was used, what is not stored is still possible unless this is 0.
+
+        Returns:
+            `STORED`, `NOT_STORED` or `STILL_POSSIBLE`, as `Session.settle` says. With strict delivery, an append that
+            is not stored is called off: `NOT_STORED` at once.
 
         Raises:
             ValueError: The error is of another conversation, the idempotency key is no text, or `on_its_way` is no
@@ -371,7 +375,7 @@ class UpstashRedisChatMessageHistory(_Base):
         return self._session().settle(lost, on_its_way=on_its_way)
 
     async def asettle(self, lost: OutcomeUnknown | str, *, on_its_way: float = LONGEST_ON_ITS_WAY) -> Outcome:
-        """Tell what became of a write as `settle` does, without blocking the event loop."""
+        """Tell the outcome of a write as `settle` does, without blocking the event loop."""
         return await self._session().asettle(lost, on_its_way=on_its_way)
 
     def stored_for(self, idempotency_key: str) -> list[BaseMessage] | None:

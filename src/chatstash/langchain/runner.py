@@ -35,21 +35,20 @@ def with_history(
     on_write_failure: OnWriteFailure = "raise",
     store_rewritten: bool = False,
 ) -> Runnable[Any, Any]:
-    """Return a runnable that remembers: `RunnableWithMessageHistory`, whose errors are noticed.
+    """Return a runnable with a memory, in place of `RunnableWithMessageHistory`.
 
-    Each run reads the history once, gives the runnable what was said before and what is said now, and appends exactly
-    the new messages, those of the input and of the output, at once. With `UpstashRedisChatMessageHistory` that is 2
-    requests and 2 commands, or 3 commands with a ttl. Any error of reading or writing reaches the caller. Where the
-    runnable raises, nothing is appended.
+    Each run reads the history once, calls the runnable with the earlier messages and the input, and appends the new
+    messages of input and output in one step. With `UpstashRedisChatMessageHistory` that is 2 requests and 2 commands,
+    or 3 commands with a ttl. Errors of reading and writing are raised. If the runnable raises, nothing is appended.
 
-    A stream passes on its parts as they come and appends after the last. Where its consumer stops early (closes it, or
-    the task is cancelled, as web frameworks do when a client disconnects), the question and what had come are appended:
-    whole messages, tool calls with their results, and the text of a reply that was cut, with
-    `response_metadata["interrupted"]` set; nothing where nothing had come.
+    A stream passes on its parts as they come and appends after the last. If its reader stops early (closes it, or the
+    task is cancelled, as web frameworks do when a client disconnects), the question is appended, and what the reader
+    was shown: whole messages, tool calls with their results, and the text of a reply that was cut, with
+    `response_metadata["interrupted"]` set. If nothing was shown, nothing is appended.
 
-    With `idempotency_key` in the config, beside the session id, a run asks first whether that event was stored, and if
-    so gives back the stored reply without calling the runnable: 3 requests and 6 commands, 7 with a ttl, or 1 request
-    and 4 commands where it was stored. The history must be an `UpstashRedisChatMessageHistory`.
+    With `idempotency_key` in the config, beside the session id, a run first asks whether that event was stored. If so,
+    it returns the stored reply without calling the runnable, for 1 request and 4 commands. A new event takes 3 requests
+    and 6 commands, 7 with a ttl. The history must be an `UpstashRedisChatMessageHistory`.
 
     Args:
         runnable: What answers; anything LCEL takes for a runnable, an agent of LangChain or a graph of LangGraph too.
@@ -64,7 +63,7 @@ def with_history(
             of the input.
         history_factory_config: The fields of `config["configurable"]` that say which history; None for `session_id`.
         keep_partial: Whether to append the turn where a stream's consumer stops early.
-        on_write_failure: What becomes of a reply whose turn could not be stored: `raise` the error, which has it as
+        on_write_failure: What happens if a turn cannot be stored: `raise` the error, which has the reply as
             `error.reply`, or log the error and `return` the reply.
         store_rewritten: Whether a question that the runnable rewrote, as middleware that redacts does, is stored in the
             form that the output has; False for the form of the input.

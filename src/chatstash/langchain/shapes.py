@@ -78,9 +78,11 @@ def _key_in(value: dict[Any, Any], given: str | None, usual: str) -> Any:
         return next(iter(value))
     key = usual if given is None else given
     if key not in value:
+        here = f"{usual}_messages_key="
+        advice = f"give {here} to say where its messages are" if given is None else f"{here}{given!r} wants it"
         raise ValueError(
-            f"the {usual} is a dict without the key {key!r}, but with {sorted(map(str, value))}; "
-            f"say with {usual}_messages_key= where its messages are. Nothing was stored."
+            f"the {usual} is a dict without the key {key!r}; its keys are {sorted(map(str, value))}, and {advice}. "
+            "Nothing was stored."
         )
     return key
 

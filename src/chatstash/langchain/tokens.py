@@ -106,7 +106,9 @@ class TokenLimit:
         if self.max_tokens is None:
             return wanted
         if isinstance(wanted, Page):
-            raise ValueError("give either max_tokens= or before=, not both")
+            raise ValueError(
+                "give either max_tokens= or before=, not both: a page is measured in messages, with limit="
+            )
         assert not isinstance(wanted, Fitting)
         within = wanted if isinstance(wanted, Window) else Window(MOST_MESSAGES, wanted.keep_system, wanted.shape)
         shape = within.shape._replace(tool_calls=within.shape.tool_calls or "paired")
@@ -147,7 +149,7 @@ class _Room:
 
         def has_no_room(left_out: int) -> bool:
             newest = given([one for made in all_made[left_out:] for one in made])
-            return self._counter([*before, *newest]) > self._max_tokens
+            return self._are_too_many([*before, *newest])
 
         if not entries or not has_no_room(0):
             return len(entries)
@@ -156,6 +158,13 @@ class _Room:
         # What cannot be read has no tokens, and is no beginning.
         beginnings = (place for place in range(left_out, len(entries)) if all_made[place])
         return len(entries) - next(beginnings, len(entries))
+
+    def _are_too_many(self, messages: list[BaseMessage]) -> bool:
+        tokens = self._counter(messages)
+        try:
+            return tokens > self._max_tokens
+        except TypeError:
+            raise ValueError(f"token_counter must return a number, not {tokens!r:.80}") from None
 
     def _needs_pairs(self, all_made: Sequence[Sequence[_Made]]) -> bool:
         return self._shape.tool_calls != "stored" and any(

@@ -78,7 +78,7 @@ class Control:
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             return refused_control(400, str(error))
         except _NoRoute:
-            return refused_control(404, f"there is no such request: {', '.join(_ROUTES)}")
+            return refused_control(404, f"there is no such request; there are {', '.join(_ROUTES)}")
 
     async def _answer(self, route: str, query: str, body: bytes) -> Any:
         if route.startswith("GET "):

@@ -52,7 +52,7 @@ _WORDS: tuple[tuple[type[Exception], str], ...] = (
     (ConnectionRefusedError, "the connection was refused"),
     (ConnectionResetError, "the connection was reset"),
     (BrokenPipeError, "the connection was reset"),
-    (UnicodeError, "the host name is none"),
+    (UnicodeError, "the host name is not valid"),
 )
 
 

@@ -112,7 +112,7 @@ class ReplyReader:
 
     def _end(self) -> None:
         if not self._unframed:
-            raise Broken("the connection ended before the whole reply was there")
+            raise Broken("the server closed it")
         self.done = True
 
     def _parse(self, data: memoryview) -> None:
