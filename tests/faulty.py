@@ -116,3 +116,16 @@ def serve_faulty() -> Iterator[Callable[[Handler], FaultyServer]]:
             with contextlib.suppress(OSError):
                 server.listener.shutdown(socket.SHUT_RDWR)
             server.listener.close()
+
+
+@contextmanager
+def full_listener() -> Iterator[int]:
+    """A port whose queue is full: further connections wait."""
+    with socket.socket() as full, contextlib.ExitStack() as waiting:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):
+            client = waiting.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(full.getsockname())
+        yield full.getsockname()[1]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import gzip
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from langchain_core.messages import HumanMessage
@@ -36,7 +35,7 @@ from chatstash import (
     UpstashRedisChatMessageHistory,
 )
 from tests.conftest import Call
-from tests.faulty import Exchange, FaultyServer
+from tests.faulty import Exchange, FaultyServer, full_listener
 
 Start = Callable[..., FaultyServer]
 HTML = b"<!doctype html><title>Please log in</title>"
@@ -356,7 +355,7 @@ def test_the_token_is_taken_out_wherever_the_text_is_cut(faulty: Start, call: Ca
 
 
 def test_the_deadline_bounds_a_host_with_many_addresses(monkeypatch: pytest.MonkeyPatch, call: Call) -> None:
-    with _full_listener() as port:
+    with full_listener() as port:
         found = [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", port))] * 4
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: found)
         history = UpstashRedisChatMessageHistory("s", f"http://many.localhost:{port}", "t", timeout=1, retries=0)
@@ -365,16 +364,3 @@ def test_the_deadline_bounds_a_host_with_many_addresses(monkeypatch: pytest.Monk
             call(history, "add_messages", ONE)
         assert time.monotonic() - began < 20
         assert not isinstance(caught.value, OutcomeUnknown)
-
-
-@contextlib.contextmanager
-def _full_listener() -> Iterator[int]:
-    """A port whose queue is full: further connections wait."""
-    with socket.socket() as full, contextlib.ExitStack() as waiting:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        for _ in range(4):
-            client = waiting.enter_context(socket.socket())
-            client.setblocking(False)
-            client.connect_ex(full.getsockname())
-        yield full.getsockname()[1]

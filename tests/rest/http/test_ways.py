@@ -17,7 +17,7 @@ import pytest
 from chatstash import ConnectionFailed, OutcomeUnknown, Record, Store
 from chatstash.rest.http.sockets import in_turn, literal
 from tests.conftest import Call
-from tests.faulty import Exchange, FaultyServer
+from tests.faulty import Exchange, FaultyServer, full_listener
 from tests.security.certificates import serving_tls, write_certificate
 
 Start = Callable[..., FaultyServer]
@@ -32,19 +32,6 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _empty(exchange: Exchange) -> None:
     exchange.reply(b'{"result": []}')
-
-
-@contextmanager
-def _blackhole() -> Iterator[int]:
-    """A port whose queue is full: further connections wait."""
-    with socket.socket() as full, contextlib.ExitStack() as waiting:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        for _ in range(4):
-            client = waiting.enter_context(socket.socket())
-            client.setblocking(False)
-            client.connect_ex(full.getsockname())
-        yield full.getsockname()[1]
 
 
 def _resolves_to(monkeypatch: pytest.MonkeyPatch, *ports: int) -> list[object]:
@@ -63,7 +50,7 @@ def test_an_address_that_does_not_answer_holds_up_nobody(
     faulty: Start, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = faulty(_empty)
-    with _blackhole() as silent, socket.socket() as refusing:
+    with full_listener() as silent, socket.socket() as refusing:
         refusing.bind(("127.0.0.1", 0))
         _resolves_to(monkeypatch, silent, refusing.getsockname()[1], server.listener.getsockname()[1])
         with Store("http://many.localhost", "t", timeout=4, retries=0) as store:
