@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
-from chatstash import Cost, DatabaseError, Store, UpstashRedisChatMessageHistory
+from chatstash import Cost, DatabaseError, Store, UpstashRedisChatMessageHistory, WrongType
 from chatstash.history.doctor import Doctor
 from chatstash.langchain.messages import why_unreadable
 from chatstash.local import Limits, LocalUpstash
@@ -145,6 +145,20 @@ def test_requests_that_failed_are_in_the_cost(small: LocalUpstash, call: Call, f
     (operation,) = told
     cost = Cost(operation.requests, operation.commands, operation.bytes_sent, operation.bytes_received)
     assert result.cost == cost
+
+
+def test_an_error_tells_what_all_requests_of_the_operation_cost(upstash: LocalUpstash, call: Call) -> None:
+    history = UpstashRedisChatMessageHistory("s", upstash.url, upstash.token, ttl=60)
+    history.add_user_message("hello")
+    command(upstash, "DEL", history.key)
+    command(upstash, "SET", history.key, "of another program")
+    before = upstash.stats
+    with pytest.raises(WrongType) as caught:
+        call(history, "add_messages", [HumanMessage("hello")])
+    spent = upstash.stats - before
+    assert isinstance(caught.value.cost, Cost)
+    assert (caught.value.cost.requests, caught.value.cost.commands) == (spent.requests, spent.billed_commands)
+    assert spent.requests == 2
 
 
 def _interposed(op: Op[Any], act: Callable[[int], None]) -> Op[Any]:

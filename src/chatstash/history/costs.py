@@ -19,7 +19,7 @@ ResultT = TypeVar("ResultT", bound=Costing)
 
 
 def with_cost(op: Op[ResultT]) -> Op[ResultT]:
-    """Run `op`; its result tells what all its requests cost together."""
+    """Run `op`; its result, or the database error it ends with, tells what all its requests cost together."""
     spent = Cost()
 
     def measured(batch: Batch) -> Op[Replies]:
@@ -32,5 +32,9 @@ def with_cost(op: Op[ResultT]) -> Op[ResultT]:
         spent += replies.cost
         return replies
 
-    done = yield from answering(op, measured)
+    try:
+        done = yield from answering(op, measured)
+    except DatabaseError as error:
+        error.cost = spent
+        raise
     return done._replace(cost=spent)
