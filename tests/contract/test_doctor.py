@@ -530,7 +530,7 @@ def test_trouble_with_one_key_does_not_stop_the_others(upstash_environment: Loca
     for name in "abc":
         push(upstash_environment, [b"bad"], f"message_store:{name}")
     upstash_environment.faults.add("server_error", matching="LRANGE message_store:b")
-    shown = chatstash("--fix")
+    shown = chatstash("--fix", "--timeout", "2")
     assert shown.exit_code == 2
     assert "message_store:b" in shown.stderr
     assert "2 findings repaired" in shown.stdout
@@ -542,7 +542,7 @@ def test_trouble_in_the_midst_of_repairs(upstash_environment: LocalUpstash) -> N
     push(upstash_environment, [b"bad", b"bad", human()])
     upstash_environment.faults.add("delay", times=1, matching="EVAL")
     upstash_environment.faults.add("server_error", matching="EVAL", applied=False)
-    found = as_json("--fix")
+    found = as_json("--fix", "--timeout", "2")
     assert (found["repaired"], found["remaining"], len(found["errors"])) == (0, 2, 1)
 
 

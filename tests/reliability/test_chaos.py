@@ -43,11 +43,11 @@ def _check(report: Report, appends: int) -> None:
 @pytest.mark.parametrize("delivery", MODES)
 def test_a_little_chaos(upstash: LocalUpstash, delivery: Any) -> None:
     upstash.faults.seed(1)
-    report = Run(upstash, 1, 320, Setting(delivery)).run()
+    report = Run(upstash, 1, 200, Setting(delivery)).run()
     print(report)
-    _check(report, 320)
-    assert report.outcomes["tried again"] > 10
-    for what in ("damaged", "edits", "released at the end", "conversations examined"):
+    _check(report, 200)
+    assert report.outcomes["tried again"] > 5
+    for what in ("damaged", "edits", "released at the end"):
         assert report.figures[what] > 0
 
 
