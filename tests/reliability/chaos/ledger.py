@@ -41,7 +41,9 @@ class Ledger:
     unknown: dict[tuple[int, int], OutcomeUnknown] = field(default_factory=dict)
     refused: set[tuple[int, int]] = field(default_factory=set)
     spans: dict[tuple[int, int], tuple[float, float]] = field(default_factory=dict)
-    """When each acknowledged append began, and when it was acknowledged."""
+    """When each acknowledged append was first tried, and when it was acknowledged."""
+    begun: dict[tuple[int, int], float] = field(default_factory=dict)
+    """When each append was first tried: it may have been stored then, whatever its client learned."""
     edits: dict[str, dict[Name, int]] = field(default_factory=lambda: defaultdict(dict))
     damage: Counter[str] = field(default_factory=Counter)
     """How many records were put into each session past the library, or by the doctor."""
@@ -54,10 +56,15 @@ class Ledger:
         self.names = [name for append in appends for name in append.names]
         self.numbers = {name: number for number, name in enumerate(self.names)}
 
-    def acknowledge(self, append: Append, began: float) -> None:
+    def begin(self, append: Append) -> None:
+        """Note that an append is about to be tried."""
+        self.begun.setdefault(append.identity, time.monotonic())
+
+    def acknowledge(self, append: Append) -> None:
         """Note that an append was stored."""
         self.acknowledged[append.session].extend(append.names)
-        self.spans.setdefault(append.identity, (began, time.monotonic()))
+        now = time.monotonic()
+        self.spans.setdefault(append.identity, (self.begun.get(append.identity, now), now))
 
     def see(self, way: str, session: str, wanted: int | None, names: Sequence[Name], known: int) -> None:
         """Note what a read gave."""

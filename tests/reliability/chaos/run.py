@@ -176,7 +176,7 @@ class Run:
 
     @contextlib.contextmanager
     def _recorded(self, append: Append) -> Iterator[None]:
-        began = time.monotonic()
+        self.ledger.begin(append)
         try:
             yield
         except OutcomeUnknown as error:
@@ -186,7 +186,7 @@ class Run:
                 self.report.wrong.append(f"{append.identity}: {error!r}")
             self.ledger.refused.add(append.identity)
         else:
-            self.ledger.acknowledge(append, began)
+            self.ledger.acknowledge(append)
 
     def _call_off(self, append: Append) -> bool:
         """With strict delivery, settle a lost append at once; tells whether it is to be made again."""
@@ -199,7 +199,7 @@ class Run:
             return False
         del self.ledger.unknown[append.identity]
         if outcome is Outcome.STORED:
-            self.ledger.acknowledge(append, time.monotonic())
+            self.ledger.acknowledge(append)
         self.report.outcomes[f"unknown, settled at once as {outcome.value}"] += 1
         return outcome is Outcome.NOT_STORED
 
@@ -248,7 +248,7 @@ class Run:
             self._settled.add(append.identity)
             if outcome is Outcome.STORED:
                 # Nothing tells when: it is as if it had begun at the beginning.
-                self.ledger.acknowledge(append, 0.0)
+                self.ledger.acknowledge(append)
             self.report.outcomes[f"unknown, then settled as {outcome.value}"] += 1
 
     def _tabulate(self) -> None:
