@@ -38,6 +38,7 @@ def test_blocking_is_refused_whatever_groups_and_consumers_are_called(client: Cl
     assert client.run("XREADGROUP", "GROUP", *names, "STREAMS", "s", ">") is None
 
 
+@pytest.mark.long
 def test_a_script_that_has_written_and_never_ends_ends_the_server_and_not_the_patience(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -199,6 +200,7 @@ def test_what_is_applied_late_is_counted_once(client: Client) -> None:
     assert len(client.upstash.log) == 1
 
 
+@pytest.mark.long
 def test_an_endless_script_that_comes_late_is_ended_all_the_same(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,6 +295,7 @@ async def _run_at(url: str, commands: list[list[str | bytes]]) -> None:
     await asyncio.sleep(0.05)  # so that the loop sees it closed
 
 
+@pytest.mark.long
 def test_a_flush_waits_for_a_script_that_runs(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chatstash.local.database.LONGEST_SCRIPT_SECONDS", 1.0)
     client.run("SET", "k", "v")

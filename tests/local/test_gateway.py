@@ -317,6 +317,7 @@ def test_a_script_that_never_ends_is_ended_and_the_others_go_on(
     assert client.ask("/", ["PING"]) == (200, {"result": "PONG"})
 
 
+@pytest.mark.long
 def test_a_client_may_end_a_script_itself(client: Client) -> None:
     running = threading.Thread(target=client.ask, args=("/", ["EVAL", "while true do end", 0]))
     running.start()

@@ -165,6 +165,7 @@ def test_the_judge_knows_bounded_storage(kept: list[Name], flaw: str | None) -> 
         assert getattr(report, flaw)
 
 
+@pytest.mark.long
 def test_chaos_is_enough_to_show_a_reader_that_looks_for_no_duplicates(
     upstash: LocalUpstash, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -178,7 +178,7 @@ def test_what_frames_of_a_request_under_way_hold(faulty: Start) -> None:
         exchange.wait(5)
 
     server = faulty(hang)
-    history = UpstashRedisChatMessageHistory("s", server.url, TOKEN, timeout=3, retries=0)
+    history = UpstashRedisChatMessageHistory("s", server.url, TOKEN, timeout=2, retries=0)
     thread = threading.Thread(target=_caught, args=(history.clear,))
     thread.start()
     arrived.wait(5)
