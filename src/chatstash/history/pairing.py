@@ -143,6 +143,7 @@ class _Pairs:
             self.found.slots.append(slot)
 
     def take_results(self, index: int, record: Record, results: Sequence[Result]) -> None:
+        """Pair the results of a record with the calls that are open."""
         if STAND_IN in record.other:
             self._stand_ins.add(index)
         in_place = [self._take(result.key, Place(index, result.block)) for result in results]

@@ -180,7 +180,7 @@ if held and is_void_of_another(held, own_batch) then
   call('SET', marker, value, 'EX', marker_ttl)
   held = false
 end
-was_refused = of_turn ~= '' and held == 'void:' .. own_batch
+was_refused = of_turn ~= '' and held == void_of(own_batch)
 if held and not was_refused then
   local there = call('LLEN', KEYS[1])
   discard()
