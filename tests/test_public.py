@@ -95,9 +95,9 @@ def test_importing_the_class_loads_no_runnable() -> None:
     code = """
 import sys
 from chatstash import UpstashRedisChatMessageHistory
-print("chatstash.langchain.runner" in sys.modules)
+print("chatstash.langchain.runnable" in sys.modules)
 from chatstash import with_history
-print("chatstash.langchain.runner" in sys.modules)
+print("chatstash.langchain.runnable" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True"]

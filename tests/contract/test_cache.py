@@ -20,7 +20,7 @@ from langchain_community.chat_message_histories import UpstashRedisChatMessageHi
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from chatstash import CacheStats, Store, UpstashRedisChatMessageHistory, WrongType
-from chatstash.history.doctor import Doctor
+from chatstash.history.doctor.doctor import Doctor
 from chatstash.langchain.messages import why_unreadable
 from chatstash.local import Limits, LocalUpstash
 from tests.conftest import Call, call_async, call_sync, command

@@ -12,7 +12,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from chatstash import Cost, DatabaseError, Store, UpstashRedisChatMessageHistory, WrongType
-from chatstash.history.doctor import Doctor
+from chatstash.history.doctor.doctor import Doctor
 from chatstash.langchain.messages import why_unreadable
 from chatstash.local import Limits, LocalUpstash
 from chatstash.rest.database import Database

@@ -245,6 +245,7 @@ def test_an_operation_nobody_waits_for_any_more_counts(upstash: LocalUpstash, to
     async def abandon() -> None:
         async with Store(upstash.url, upstash.token, on_operation=told.append) as store:
             await store.session("s").aread()
+            upstash.faults.add("delay", seconds=60)
             waiting = store.session("s").aread()
             waiting.send(None)
             waiting.close()

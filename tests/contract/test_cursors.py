@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage
 
 from chatstash import ConversationChanged, Cursor, UpstashRedisChatMessageHistory
-from chatstash.history.doctor import Doctor
+from chatstash.history.doctor.doctor import Doctor
 from chatstash.history.store import Store
 from chatstash.langchain.messages import why_unreadable
 from chatstash.local import Limits, LocalUpstash

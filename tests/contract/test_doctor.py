@@ -24,15 +24,15 @@ from typer.testing import CliRunner, Result
 
 from chatstash import DatabaseError, ReadOnlyToken, Store, UpstashRedisChatMessageHistory, WrongType
 from chatstash.cli.app import app
-from chatstash.history import listing, repair
-from chatstash.history.diagnosis import Finding, Repair
-from chatstash.history.doctor import Doctor
-from chatstash.history.keys import companion_key
-from chatstash.history.tool_calls import NO_RESULT
+from chatstash.history.doctor.diagnosis import Finding, Repair
+from chatstash.history.doctor.doctor import Doctor, repair
+from chatstash.history.operations import scan as listing
+from chatstash.history.records.keys import companion_key
+from chatstash.history.tool_calls.formats import NO_RESULT
 from chatstash.langchain.messages import why_unreadable
 from chatstash.local import LocalUpstash, limits_of
 from tests.conftest import Call
-from tests.history.test_diagnosis import ai, human, raw, rid, tool
+from tests.history.doctor.test_diagnosis import ai, human, raw, rid, tool
 
 KEY = "message_store:s"
 QUARANTINE = f"chatstash:quarantine:{hashlib.sha256(KEY.encode()).hexdigest()}"

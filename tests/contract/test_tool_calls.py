@@ -18,10 +18,10 @@ from langchain_core.messages import (
 )
 
 from chatstash import Cursor, Record, Store, UpstashRedisChatMessageHistory
-from chatstash.history.tool_calls import NO_RESULT
+from chatstash.history.tool_calls.formats import NO_RESULT
 from chatstash.local import LocalUpstash
 from tests.conftest import Call, call_async, call_sync
-from tests.history.test_tool_calls import ALLOWED, ANSWERED, RESULTS
+from tests.history.tool_calls.test_formats import ALLOWED, ANSWERED, RESULTS
 from tests.providers import TAKES
 
 Run = Callable[..., Any]

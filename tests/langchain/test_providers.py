@@ -16,12 +16,12 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from chatstash.history.diagnosis import diagnose
-from chatstash.history.records import Record, decode, encode
-from chatstash.history.repair import steps
-from chatstash.history.shape import Shape, shaped
+from chatstash.history.doctor.diagnosis import diagnose
+from chatstash.history.doctor.repair import steps
+from chatstash.history.records.record import Record, decode, encode
+from chatstash.history.tool_calls.shape import Shape, shaped
 from chatstash.langchain.messages import to_message, to_records, why_unreadable
-from tests.history.test_diagnosis import NOW, apply, randomness
+from tests.history.doctor.test_diagnosis import NOW, apply, randomness
 from tests.providers import TAKES
 
 Turn = Callable[[str], list[BaseMessage]]

@@ -11,7 +11,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from chatstash import QuotaExceeded, RequestTooLarge, UpstashRedisChatMessageHistory
-from chatstash.history import scripts
+from chatstash.history.scripts import appending as scripts
 from chatstash.local import Limits, LocalUpstash
 from tests.conftest import Call
 from tests.reliability import memory

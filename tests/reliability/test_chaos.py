@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chatstash import OutcomeUnknown
-from chatstash.history import duplicates
+from chatstash.history.steps import duplicates
 from chatstash.local import LocalUpstash
 from tests.reliability.chaos import odds
 from tests.reliability.chaos.judge import Judge

@@ -14,7 +14,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from chatstash import Budget, Outcome, OutcomeUnknown, RetryPolicy, Store, UpstashRedisChatMessageHistory
 from chatstash.history import conversation
-from chatstash.history.doctor import Doctor
+from chatstash.history.doctor.doctor import Doctor
 from chatstash.langchain.messages import why_unreadable
 from chatstash.local import Fault, LocalUpstash
 from tests.conftest import Call, call_sync, command

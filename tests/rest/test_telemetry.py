@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from chatstash import Record, ServerError, Store, StoreClosed, WrongType
 from chatstash.local import LocalUpstash
-from chatstash.rest import watch
+from chatstash.rest import instrumentation as watch
 from chatstash.rest.telemetry import Telemetry
 from tests.conftest import Call, command
 

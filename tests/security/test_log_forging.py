@@ -12,8 +12,8 @@ import pytest
 from langchain_core.messages import AIMessage, ChatMessage, HumanMessage
 
 from chatstash import Record, Store, UpstashRedisChatMessageHistory, errors
-from chatstash.history import lists
-from chatstash.history.records import decode, encode
+from chatstash.history.records.record import decode, encode
+from chatstash.history.steps import lists
 from chatstash.langchain.messages import to_message, to_records
 from chatstash.local import LocalUpstash
 from chatstash.rest.commands import Batch

@@ -16,9 +16,9 @@ from chatstash.cli.doctor_report import clean, print_report, print_visit, report
 from chatstash.cli.rounds import Report, Round, in_own_words
 from chatstash.errors import ChatstashError, ChatstashWarning, ReadOnlyToken
 from chatstash.history import Store
-from chatstash.history.diagnosis import DEFAULT_OLDER_THAN, Unreadable
-from chatstash.history.doctor import Doctor
-from chatstash.history.keys import DEFAULT_PREFIX, MAX_TTL, conversation_key
+from chatstash.history.doctor.diagnosis import DEFAULT_OLDER_THAN, Unreadable
+from chatstash.history.doctor.doctor import Doctor
+from chatstash.history.records.keys import DEFAULT_PREFIX, MAX_TTL, conversation_key
 from chatstash.rest.limits import DEFAULT_TIMEOUT
 
 _out = Console(highlight=False, soft_wrap=True)

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.text import Text
 
 from chatstash.cli.rounds import Report, Visit
-from chatstash.history.diagnosis import Damage, Finding, Repair
-from chatstash.history.keys import companion_key
+from chatstash.history.doctor.diagnosis import Damage, Finding, Repair
+from chatstash.history.records.keys import companion_key
 
 _WOULD = {
     Repair.QUARANTINE: "would be moved to quarantine",

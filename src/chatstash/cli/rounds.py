@@ -8,8 +8,8 @@ from copy import copy
 from dataclasses import dataclass, field
 
 from chatstash.errors import BadCredentials, ChatstashError, DatabaseError, QuotaExceeded, ReadOnlyToken, WrongType
-from chatstash.history.diagnosis import Finding, Repair, other_type
-from chatstash.history.doctor import Doctor, Examination
+from chatstash.history.doctor.diagnosis import Finding, Repair, other_type
+from chatstash.history.doctor.doctor import Doctor, Examination
 
 _CONCERN_ALL_KEYS = (BadCredentials, QuotaExceeded, ReadOnlyToken)
 

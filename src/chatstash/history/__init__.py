@@ -1,15 +1,15 @@
 """What a stored conversation is: records, keys, operations, sessions and stores. Knows nothing of HTTP or LangChain."""
 
-from chatstash.history.cache import CacheStats
+from chatstash.history.cache.cache import CacheStats
 from chatstash.history.options import Delivery, OnCorrupt, OptionChanges, Options
-from chatstash.history.records import Record, RecordId
+from chatstash.history.records.record import Record, RecordId
 from chatstash.history.results import AppendResult, ClearResult, Cursor, ReadResult
 from chatstash.history.session import Session, Turn
-from chatstash.history.shape import ToolCalls
 from chatstash.history.store import Store, stats
+from chatstash.history.tool_calls.shape import ToolCalls
 from chatstash.rest.commands import Cost
 from chatstash.rest.limits import Budget, RetryPolicy
-from chatstash.rest.measures import OnOperation, Operation, StoreStats
+from chatstash.rest.metrics import OnOperation, Operation, StoreStats
 
 __all__ = [
     "AppendResult",

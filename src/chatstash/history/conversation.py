@@ -10,22 +10,26 @@ from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from chatstash.errors import Outcome, OutcomeUnknown, UnstorableMessage
-from chatstash.history import appends, clears, outcomes, reads, windows
-from chatstash.history.cache import ReadCache
-from chatstash.history.costs import with_cost
-from chatstash.history.cursors import read_before
-from chatstash.history.expiry import SeenLists, guarding_expiry
-from chatstash.history.fitting import read_fitting
-from chatstash.history.generation import appended_anew
-from chatstash.history.keys import checked_idempotency_key, checked_key
-from chatstash.history.known import Known
+from chatstash.history.cache.cache import ReadCache
+from chatstash.history.cache.snapshot import Known
+from chatstash.history.operations import append as appends
+from chatstash.history.operations import clear as clears
+from chatstash.history.operations import outcome as outcomes
+from chatstash.history.operations import read as reads
+from chatstash.history.operations import window as windows
+from chatstash.history.operations.page import read_before
+from chatstash.history.operations.presenting import presented, presented_page
+from chatstash.history.operations.read import Contents
+from chatstash.history.operations.stored_for import stored_for
+from chatstash.history.operations.token_window import read_fitting
 from chatstash.history.options import Options
-from chatstash.history.presenting import presented, presented_page
-from chatstash.history.reads import Contents
-from chatstash.history.records import RANDOM_BYTES, Record, encode, record_ids
+from chatstash.history.records.generation import appended_anew
+from chatstash.history.records.keys import checked_idempotency_key, checked_key
+from chatstash.history.records.record import RANDOM_BYTES, Record, encode, record_ids
 from chatstash.history.results import END, AppendResult, ClearResult
 from chatstash.history.selection import Fitting, Page, Selection, Wanted, Whole, Window, selection_of
-from chatstash.history.stored_for import stored_for
+from chatstash.history.steps.costs import with_cost
+from chatstash.history.steps.expiry import SeenLists, guarding_expiry
 from chatstash.rest.database import Database
 from chatstash.rest.limits import Budget, is_number
 from chatstash.rest.ops import Op

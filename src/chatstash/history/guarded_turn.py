@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from chatstash.history.conversation import Conversation
-from chatstash.history.reads import Contents
-from chatstash.history.records import Record
+from chatstash.history.operations.read import Contents
+from chatstash.history.records.record import Record
 from chatstash.history.results import AppendResult
 from chatstash.history.selection import Selection
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypedDict, get_args
 
-from chatstash.history.keys import MAX_TTL, checked_ttl
-from chatstash.history.shape import ToolCalls, checked_start_on, checked_tool_calls
+from chatstash.history.records.keys import MAX_TTL, checked_ttl
+from chatstash.history.tool_calls.shape import ToolCalls, checked_start_on, checked_tool_calls
 from chatstash.rest.limits import RetryPolicy
 
 OnCorrupt = Literal["raise", "skip", "placeholder"]

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from chatstash.history.records import Record, RecordId
+from chatstash.history.records.record import Record, RecordId
 from chatstash.rest.commands import Cost
 
 _CURSOR = r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9])-([0-9a-f]{40})-([0-9a-f]{40})"

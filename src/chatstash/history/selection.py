@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from chatstash.history.options import MOST_MESSAGES, Options, check_whole
-from chatstash.history.records import Entry
+from chatstash.history.records.record import Entry
 from chatstash.history.results import Cursor
-from chatstash.history.shape import Shape, ToolCalls, checked_start_on, checked_tool_calls
+from chatstash.history.tool_calls.shape import Shape, ToolCalls, checked_start_on, checked_tool_calls
 
 DEFAULT_PAGE = 50
 NEIGHBOURS = 4

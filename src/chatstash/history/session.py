@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from chatstash.errors import Outcome, OutcomeUnknown
 from chatstash.history.conversation import LONGEST_ON_ITS_WAY, Conversation
 from chatstash.history.guarded_turn import GuardedTurn
-from chatstash.history.reads import Contents
-from chatstash.history.records import Record
+from chatstash.history.operations.read import Contents
+from chatstash.history.records.record import Record
 from chatstash.history.results import AppendResult, ClearResult, Cursor, ReadResult
 from chatstash.history.selection import Selection, Wanted, selection_of
-from chatstash.history.shape import ToolCalls
+from chatstash.history.tool_calls.shape import ToolCalls
 from chatstash.history.unreadable import readable_records
 
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self, Unpack
 
-from chatstash.history.cache import CacheStats, ReadCache
+from chatstash.history.cache.cache import CacheStats, ReadCache
 from chatstash.history.conversation import Conversation
-from chatstash.history.keys import DEFAULT_PREFIX, conversation_key
 from chatstash.history.options import (
     DEFAULT_IDEMPOTENCY_TTL,
     DEFAULT_MAX_REQUEST_BYTES,
@@ -17,12 +16,13 @@ from chatstash.history.options import (
     OptionChanges,
     Options,
 )
+from chatstash.history.records.keys import DEFAULT_PREFIX, conversation_key
 from chatstash.history.session import Session
-from chatstash.history.shape import ToolCalls
+from chatstash.history.tool_calls.shape import ToolCalls
 from chatstash.rest.database import Database, shared_database
 from chatstash.rest.endpoint import Endpoint, endpoint_from, veiled
 from chatstash.rest.limits import DEFAULT_MAX_CONNECTIONS, RetryPolicy
-from chatstash.rest.measures import OnOperation, StoreStats
+from chatstash.rest.metrics import OnOperation, StoreStats
 
 
 class Store:

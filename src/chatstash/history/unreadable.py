@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from chatstash.errors import UnreadableRecord
+from chatstash.history.operations.read import Contents
 from chatstash.history.options import OnCorrupt
-from chatstash.history.reads import Contents
-from chatstash.history.records import Record
-from chatstash.history.shape import shaped
+from chatstash.history.records.record import Record
+from chatstash.history.tool_calls.shape import shaped
 
 T = TypeVar("T")
 

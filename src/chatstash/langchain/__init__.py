@@ -2,15 +2,15 @@
 
 from typing import TYPE_CHECKING, Any
 
-from chatstash.langchain.failed_writes import OnWriteError
 from chatstash.langchain.guarded_turn import MessagesTurn
 from chatstash.langchain.history import UpstashRedisChatMessageHistory
 from chatstash.langchain.messages import StartOn
 from chatstash.langchain.results import MessagesResult
 from chatstash.langchain.tokens import TokenCounter
+from chatstash.langchain.write_errors import OnWriteError
 
 if TYPE_CHECKING:
-    from chatstash.langchain.runner import with_history
+    from chatstash.langchain.runnable import with_history
 
 __all__ = [
     "MessagesResult",
@@ -25,7 +25,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "with_history":
-        from chatstash.langchain.runner import with_history  # noqa: PLC0415 - the class alone needs no runnables
+        from chatstash.langchain.runnable import with_history  # noqa: PLC0415 - the class alone needs no runnables
 
         return with_history
     raise AttributeError(f"module 'chatstash.langchain' has no attribute {name!r}")

@@ -10,12 +10,12 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from chatstash.errors import ConcurrentTurn
 from chatstash.history.conversation import Conversation
 from chatstash.history.guarded_turn import GuardedTurn
-from chatstash.history.reads import Contents
-from chatstash.history.records import Record
+from chatstash.history.operations.read import Contents
+from chatstash.history.records.record import Record
 from chatstash.history.selection import Selection
-from chatstash.langchain.failed_writes import OnWriteError, write_watched
 from chatstash.langchain.messages import to_records
 from chatstash.langchain.results import MessagesResult, messages_result, readable_messages
+from chatstash.langchain.write_errors import OnWriteError, write_watched
 
 
 class MessagesTurn(GuardedTurn[BaseMessage, MessagesResult]):

@@ -10,19 +10,19 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, get_bu
 
 from chatstash.errors import Outcome, OutcomeUnknown
 from chatstash.history.conversation import LONGEST_ON_ITS_WAY, Conversation
-from chatstash.history.keys import DEFAULT_PREFIX, conversation_key
 from chatstash.history.options import Delivery, OnCorrupt
-from chatstash.history.records import Record
+from chatstash.history.records.keys import DEFAULT_PREFIX, conversation_key
+from chatstash.history.records.record import Record
 from chatstash.history.results import Cursor
 from chatstash.history.selection import Selection, Wanted, selection_of
 from chatstash.history.session import Session
-from chatstash.history.shape import ToolCalls
 from chatstash.history.store import SharedStore, Store
-from chatstash.langchain.failed_writes import OnWriteError, checked_hook, write_watched
+from chatstash.history.tool_calls.shape import ToolCalls
 from chatstash.langchain.guarded_turn import MessagesTurn
 from chatstash.langchain.messages import StartOn, to_records, types_of
 from chatstash.langchain.results import MessagesResult, messages_of, messages_result, readable_messages
 from chatstash.langchain.tokens import TokenCounter, TokenLimit
+from chatstash.langchain.write_errors import OnWriteError, checked_hook, write_watched
 from chatstash.rest.endpoint import veiled
 from chatstash.rest.limits import RetryPolicy
 

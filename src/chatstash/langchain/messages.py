@@ -15,10 +15,10 @@ from langchain_core.messages import BaseMessage, messages_from_dict
 from pydantic import ValidationError
 
 from chatstash.errors import CorruptRecord, UnstorableMessage
-from chatstash.history.message_types import JS_CHAT
-from chatstash.history.records import Record
-from chatstash.langchain.filling import Fill
-from chatstash.langchain.template import WHAT_VALIDATORS_RAISE
+from chatstash.history.records.message_types import JS_CHAT
+from chatstash.history.records.record import Record
+from chatstash.langchain.construction import Fill
+from chatstash.langchain.templates import WHAT_VALIDATORS_RAISE
 
 _CLASSES: Mapping[str, type[BaseMessage]] = {
     "human": langchain_messages.HumanMessage,

@@ -15,7 +15,7 @@ from uuid import UUID
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, BaseMessage, BaseMessageChunk, RemoveMessage, ToolMessage
 
-from chatstash.langchain.parts import messages_in
+from chatstash.langchain.stream_parts import messages_in
 
 NAMESPACE = "langgraph_checkpoint_ns"
 """Where the metadata of a run name the checkpoint namespace of the node it is in."""

@@ -10,8 +10,8 @@ from langchain_core.messages import BaseMessage
 
 from chatstash.errors import CorruptRecord, UnreadableRecord
 from chatstash.history.conversation import Conversation
-from chatstash.history.reads import Contents, Entries
-from chatstash.history.records import Entry, Record
+from chatstash.history.operations.read import Contents, Entries
+from chatstash.history.records.record import Entry, Record
 from chatstash.history.results import ReadResult
 from chatstash.history.unreadable import kept_of, mended, placeholder_record
 from chatstash.langchain.messages import copied_messages, to_message

@@ -13,10 +13,10 @@ from langchain_core.messages.utils import count_tokens_approximately
 
 from chatstash.errors import CorruptRecord, UnreadableRecord
 from chatstash.history.options import MOST_MESSAGES, OnCorrupt, check_whole
-from chatstash.history.records import Entry, Record
+from chatstash.history.records.record import Entry, Record
 from chatstash.history.selection import Fitting, Page, Selection, Window
-from chatstash.history.shape import Shape, shaped
-from chatstash.history.tool_calls import may_hold_calls_or_results
+from chatstash.history.tool_calls.formats import may_hold_calls_or_results
+from chatstash.history.tool_calls.shape import Shape, shaped
 from chatstash.history.unreadable import placeholder_record
 from chatstash.langchain.messages import to_message
 

@@ -28,12 +28,12 @@ from chatstash.rest.deadline import Deadline
 from chatstash.rest.endpoint import URL_VARIABLE, Endpoint, endpoint_from
 from chatstash.rest.failures import timed_out
 from chatstash.rest.http.messages import HttpReply, HttpRequest
+from chatstash.rest.instrumentation import Watch, Watcher
 from chatstash.rest.limits import DEFAULT_MAX_CONNECTIONS, Budget, checked_max_connections
-from chatstash.rest.measures import OnOperation, StoreStats
+from chatstash.rest.metrics import OnOperation, StoreStats
 from chatstash.rest.ops import Attempt, Op, Pause, retrying
 from chatstash.rest.protocol import Forms, replies_from, request_for, sync_token_of
 from chatstash.rest.sync_token import SyncToken, SyncTokens, Ticket
-from chatstash.rest.watch import Watch, Watcher
 
 if TYPE_CHECKING:
     from chatstash.rest.http.asyncio_pool import AsyncPool

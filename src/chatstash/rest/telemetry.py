@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer, TracerProvider
 
     from chatstash.rest.endpoint import Endpoint
-    from chatstash.rest.measures import Operation
+    from chatstash.rest.metrics import Operation
 
 _TRACE, _METRICS, _CONTEXT = "opentelemetry.trace", "opentelemetry.metrics", "opentelemetry.context"
 _DURATION = "db.client.operation.duration"

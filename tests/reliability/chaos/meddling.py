@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from chatstash import ChatstashError, Store
-from chatstash.history import generation
-from chatstash.history.diagnosis import Damage, Finding, Repair
-from chatstash.history.doctor import Doctor
-from chatstash.history.generation import without_generation
-from chatstash.history.identity import has_id, identity
+from chatstash.history.doctor.diagnosis import Damage, Finding, Repair
+from chatstash.history.doctor.doctor import Doctor
+from chatstash.history.records import generation
+from chatstash.history.records.generation import without_generation
+from chatstash.history.records.identity import has_id, identity
 from chatstash.langchain.messages import why_unreadable
 from chatstash.local import LocalUpstash
 from tests.conftest import command

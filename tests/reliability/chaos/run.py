@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from chatstash import Applied, DatabaseError, Outcome, OutcomeUnknown, Store, UpstashRedisChatMessageHistory
-from chatstash.history.identity import has_id, identity
+from chatstash.history.records.identity import has_id, identity
 from chatstash.local import LocalUpstash
 from chatstash.local.stats import StatsSnapshot
-from chatstash.rest.measures import Operation
+from chatstash.rest.metrics import Operation
 from tests.conftest import command
 from tests.reliability.chaos import clocks, odds
 from tests.reliability.chaos.judge import Judge

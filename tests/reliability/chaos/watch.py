@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from chatstash.history import duplicates
+from chatstash.history.steps import duplicates
 from chatstash.local import Fault, LocalUpstash
 
 UNHARMED = b"-- no fault\n"

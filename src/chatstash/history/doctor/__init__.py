@@ -1,0 +1,1 @@
+"""The doctor: finds damaged conversations and repairs them."""

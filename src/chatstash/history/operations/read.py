@@ -1,0 +1,152 @@
+"""Reading a conversation, as an operation: every record once, oldest first, whatever is stored. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from chatstash.errors import UnreadableRecord
+from chatstash.history.cache.snapshot import Known
+from chatstash.history.options import Options
+from chatstash.history.records.record import Entry, Record, decode, have_distinct_ids, parsed, record_of
+from chatstash.history.results import Cursor
+from chatstash.history.steps.duplicates import distinct, remove_duplicates, suspects
+from chatstash.history.steps.fetch import Fetched, fetch
+from chatstash.history.tool_calls.shape import AS_STORED, Shape
+from chatstash.rest.commands import Cost
+from chatstash.rest.ops import Op
+
+_MOST_COMPARED = 10
+"""How many records without an id, as old libraries write them, tell a conversation from another of the same length."""
+
+
+class Contents(NamedTuple):
+    """The entries of a conversation, readable or not.
+
+    Attributes:
+        entries: Each record, or the error of one that cannot be read, oldest first, without duplicates.
+        length: How many records are stored.
+        newest: The newest of them as stored, newest first: back to one whose id tells it from any other, ten at most.
+        cost: Requests, commands and bytes; nothing until the operation is over (`costs`).
+        omitted: How many records of the conversation were left out.
+        cursor: Where reading further back goes on; None where there is nothing older.
+        fetched: What it was made of; None for a page, or where that is not what is stored.
+        system_kept: Whether the first of the entries is the conversation's first record, between which and the next
+            others were left out.
+        shape: What became of the records.
+    """
+
+    entries: Sequence[Entry]
+    length: int
+    newest: Sequence[bytes]
+    cost: Cost = Cost()
+    omitted: int = 0
+    cursor: Cursor | None = None
+    fetched: Fetched | None = None
+    system_kept: bool = False
+    shape: Shape = AS_STORED
+
+
+class Entries(Sequence[Entry]):
+    """The records of a whole conversation, or the errors of those that cannot be read; made when they are asked for.
+
+    None is kept, for few need them: messages are mostly made straight of the JSON.
+
+    Args:
+        stored: The stored forms, oldest first.
+        key: The conversation's key, for errors.
+        parsed: Their JSON.
+    """
+
+    def __init__(self, stored: Sequence[bytes], key: str, parsed: list[Any]) -> None:
+        self._stored = stored
+        self._key = key
+        self._parsed: list[Any] | None = parsed
+
+    def take_parsed(self) -> list[Any] | None:
+        """Return the JSON of all records, to whoever asks first: it becomes part of what is made of it."""
+        parsed, self._parsed = self._parsed, None
+        return parsed
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return entries_of(self._stored, self._key)[index]
+        return _entry(self._stored[index], self._key, range(len(self._stored))[index])
+
+    def __iter__(self) -> Iterator[Entry]:
+        parsed = self.take_parsed()
+        for position, raw in enumerate(self._stored):
+            try:
+                if parsed is None:
+                    yield decode(raw, key=self._key, position=position)
+                else:
+                    yield record_of(parsed[position], raw, key=self._key, position=position)
+            except UnreadableRecord as error:
+                yield error
+
+
+def read(key: str, options: Options, known: Known | None = None) -> Op[Contents]:
+    """Read a whole conversation; one request, one command, or two where the ttl is refreshed.
+
+    Where it is known, three commands, four where the ttl is refreshed, or a request more where that holds no longer.
+
+    More requests only where the reply would be over the server's limit, or where a record is stored twice: then the
+    duplicate is removed and the conversation is read again.
+
+    Raises:
+        WrongType: The key holds something else, which was left as it was.
+        RequestTooLarge: One record alone is over the server's limit.
+        ConversationChanged: It was read in pages, and others trimmed or cleared it again and again meanwhile.
+    """
+    fetched = yield from fetch(key, None, options, known)
+    if contents := _without_duplicates(fetched, key):
+        return contents
+    removal = yield from remove_duplicates(key, suspects(entries_of(fetched.stored, key), 0, {}))
+    if removal.removed:
+        fetched = yield from fetch(key, None, options)
+    stored = fetched.stored
+    return Contents(distinct(entries_of(stored, key)), len(stored), newest_of(stored))
+
+
+def _without_duplicates(fetched: Fetched, key: str) -> Contents | None:
+    """Return what was fetched if no record is there twice."""
+    stored = fetched.stored
+    fields = parsed(stored)
+    if fields is not None and have_distinct_ids(fields):
+        return Contents(Entries(stored, key, fields), len(stored), newest_of(stored), fetched=fetched)
+    entries = entries_of(stored, key)
+    if len(distinct(entries)) < len(entries):
+        return None
+    return Contents(entries, len(stored), newest_of(stored), fetched=fetched)
+
+
+def newest_of(stored: Sequence[bytes]) -> list[bytes]:
+    """Return what tells the end of a conversation from any other, newest first; see `Contents.newest`."""
+    newest: list[bytes] = []
+    for raw in stored[: -_MOST_COMPARED - 1 : -1]:
+        newest.append(raw)
+        (entry,) = entries_of([raw], "")
+        if isinstance(entry, Record) and entry.rid is not None:
+            break
+    return newest
+
+
+def entries_of(stored: Sequence[bytes], key: str, first: int = 0) -> list[Entry]:
+    """Return the record of each stored form, oldest first, or the error of one that cannot be read.
+
+    Args:
+        stored: The stored forms.
+        key: The conversation's key, for errors.
+        first: The place of the first in the conversation, for errors.
+    """
+    return [_entry(raw, key, position) for position, raw in enumerate(stored, first)]
+
+
+def _entry(raw: bytes, key: str, position: int) -> Entry:
+    try:
+        return decode(raw, key=key, position=position)
+    except UnreadableRecord as error:
+        return error

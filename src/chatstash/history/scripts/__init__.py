@@ -1,0 +1,1 @@
+"""The Lua scripts, and the calls that run them. Pure."""

@@ -1,0 +1,126 @@
+"""Fetching the newest stored records of a conversation, or all; those that are known need not be sent again. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+from chatstash.errors import ReadOnlyToken, RequestTooLarge
+from chatstash.history.cache.snapshot import Known, Probe, known_of
+from chatstash.history.options import Options
+from chatstash.history.selection import Window
+from chatstash.history.steps.chunks import oldest_first, paged, stored_records
+from chatstash.history.steps.lists import expect, on_list
+from chatstash.history.steps.places import Place, places_key, places_of
+from chatstash.rest.commands import Batch, Command, Effect, Reply
+from chatstash.rest.ops import Op, send
+
+
+class Fetched(NamedTuple):
+    """Stored records.
+
+    Attributes:
+        stored: The newest records, or all, oldest first.
+        length: How many there are in all.
+        first: The oldest of all, where it was asked for and there is one.
+        known: What is known of the conversation now; None where it must be fetched anew each time.
+        joined: Whether only what is new was fetched.
+        places: Where batches were noted to stand that may have duplicates; asked for with a window only.
+    """
+
+    stored: Sequence[bytes]
+    length: int
+    first: bytes | None
+    known: Known | None
+    joined: bool
+    places: Mapping[str, Place] = MappingProxyType({})
+
+    def __repr__(self) -> str:
+        return f"Fetched({len(self.stored)} of {self.length} records)"
+
+
+def fetch(key: str, window: Window | None, options: Options, known: Known | None = None) -> Op[Fetched]:
+    """Fetch the newest records, a few more than the window has, or all.
+
+    One request: one command for all, three for a window. Where enough is known to ask only for what is new, three for
+    all, four for a window. One command more to keep the system message, and to refresh the ttl. One request more where
+    what is known turns out not to hold, and a few where the reply would be over the server's limit.
+
+    Raises:
+        WrongType: The key holds something else; its value was not changed.
+        RequestTooLarge: One record alone is over the server's limit.
+        ConversationChanged: It was read in pages, and others trimmed or cleared it again and again meanwhile.
+    """
+    if known is not None and (probe := known.probe(None if window is None else window.reach)):
+        joined = yield from _join(key, probe, window, options)
+        if joined is not None:
+            return joined
+    found = yield from _fetch_all(key, options) if window is None else _fetch_newest(key, window, options)
+    return found._replace(known=known_of(found.stored, found.length, known))
+
+
+def _fetch_all(key: str, options: Options) -> Op[Fetched]:
+    records = yield from stored_records(key, options.ttl_on_read, options.max_request_bytes)
+    return Fetched(records, len(records), None, None, False)
+
+
+def _fetch_newest(key: str, window: Window, options: Options) -> Op[Fetched]:
+    noting = _noted_places(key, window, options)
+    more: tuple[Command, ...] = (("LLEN", key), *_oldest(key, window), *noting)
+    effect = _effect(options)
+    asked: Command = ("LRANGE", key, 0, window.reach - 1)
+    try:
+        replies = yield from on_list(key, asked, options.ttl_on_read, effect, more=more)
+    except RequestTooLarge as error:
+        pages = yield from paged(key, error, options.max_request_bytes, window.reach, with_oldest=window.keep_system)
+        noted = (yield from send(Batch(noting))).values if noting else (None,)
+        # Others may have appended meanwhile: the newest count.
+        records = pages.records[-window.reach :]
+        return Fetched(records, pages.length, pages.oldest, None, False, places_of(noted[0]))
+    stored = oldest_first(replies.values[0])
+    length = max(expect(int, replies.values[1], effect), len(stored))
+    first = _first_of(replies.values[2], effect) if window.keep_system else None
+    places = places_of(replies.values[len(more)]) if noting else {}
+    return Fetched(stored, length, first, None, False, places)
+
+
+def _join(key: str, probe: Probe, window: Window | None, options: Options) -> Op[Fetched | None]:
+    """Fetch what is new and join it to what is known; None where that does not hold."""
+    noting = _noted_places(key, window, options)
+    more: tuple[Command, ...] = (("LLEN", key), ("LINDEX", key, probe.far), *_oldest(key, window), *noting)
+    effect = _effect(options)
+    asked: Command = ("LRANGE", key, 0, probe.count - 1)
+    try:
+        replies = yield from on_list(key, asked, options.ttl_on_read, effect, more=more, atomic=True)
+    except (RequestTooLarge, ReadOnlyToken):
+        # It is not documented whether a read-only token may send a transaction of reads; reading all needs none.
+        return None
+    newest, length = oldest_first(replies.values[0]), expect(int, replies.values[1], effect)
+    joined = probe.joined(newest, length, replies.values[2])
+    if joined is None:
+        return None
+    now_known = known_of(joined, length, probe.known)
+    if window is None:
+        return Fetched(joined, length, None, now_known, True)
+    first = _first_of(replies.values[3], effect) if window.keep_system else None
+    places = places_of(replies.values[len(more)]) if noting else {}
+    return Fetched(joined[-window.reach :], length, first, now_known, True, places)
+
+
+def _first_of(reply: Reply, effect: Effect) -> bytes | None:
+    return None if reply is None else expect(bytes, reply, effect)
+
+
+def _oldest(key: str, window: Window | None) -> tuple[Command, ...]:
+    return (("LINDEX", key, -1),) if window is not None and window.keep_system else ()
+
+
+def _noted_places(key: str, window: Window | None, options: Options) -> tuple[Command, ...]:
+    """Return what asks where batches were noted to stand; a window over the whole shows its duplicates by itself."""
+    most = options.max_stored_messages
+    return () if window is None or (most is not None and window.last >= most) else (("GET", places_key(key)),)
+
+
+def _effect(options: Options) -> Effect:
+    return Effect.READ if options.ttl_on_read is None else Effect.IDEMPOTENT

@@ -1,0 +1,84 @@
+"""Appends over the size of a request: put part by part under keys that expire, to be moved in one step. Pure."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Sequence
+
+from chatstash.errors import Applied, DatabaseError, QuotaExceeded, RequestTooLarge
+from chatstash.history.records.keys import companion_key
+from chatstash.history.records.sizes import largest_request, parts
+from chatstash.rest.commands import Batch, Effect
+from chatstash.rest.ops import Op, send
+
+TTL = 3600
+"""Seconds for which parts are kept that were never moved."""
+
+_LIMIT_IN_WORDS = r"Limit: (\d{1,18}) bytes"
+
+
+def lower_limit(error: RequestTooLarge, limit: int, key: str, texts: Sequence[str]) -> int:
+    """Return the limit to try next after a refusal, or raise that where smaller requests would not help.
+
+    Args:
+        error: The refusal.
+        limit: The limit that was thought right, in bytes.
+        key: The conversation's key.
+        texts: The records to append.
+    """
+    text = error.server_text or ""
+    if "record size" in text or "key size" in text:
+        raise error
+    named = re.search(_LIMIT_IN_WORDS, text)
+    if named and int(named[1]) < limit:
+        return int(named[1])
+    if largest_request(key, texts) > limit // 2:
+        raise error
+    return limit // 2
+
+
+def stage(key: str, batch: str, texts: Sequence[str], limit: int) -> Op[list[str]]:
+    """Put records under keys of their own that expire; returns the keys, oldest records first.
+
+    One request and three commands for each part. Sent twice, a part is the same; nobody who reads the conversation
+    sees it.
+
+    Args:
+        key: The conversation's key.
+        batch: What tells this append from any other.
+        texts: The records, oldest first.
+        limit: What a request may have, in bytes.
+
+    Raises:
+        RecordTooLarge: One record alone is over the limit.
+        DatabaseError: A part could not be put; nothing was appended, and what was put expires.
+    """
+    staged: list[str] = []
+    for part in parts(key, texts, limit):
+        staged.append(companion_key("staging", key, batch, str(len(staged))))
+        try:
+            yield from _put(staged[-1], part)
+        except (QuotaExceeded, RequestTooLarge):
+            # It answers, and may be short of room: so often as this is tried, so many parts would wait for their end.
+            yield from _discard(staged)
+            raise
+    return staged
+
+
+def _discard(staged: Sequence[str]) -> Op[None]:
+    with contextlib.suppress(DatabaseError):  # they expire by themselves
+        yield from send(Batch((("DEL", *staged),), effect=Effect.IDEMPOTENT))
+
+
+def _put(name: str, part: Sequence[str]) -> Op[None]:
+    commands = (("DEL", name), ("RPUSH", name, *part), ("EXPIRE", name, TTL))
+    try:
+        replies = yield from send(Batch(commands, atomic=True, effect=Effect.IDEMPOTENT))
+        for reply in replies.values:
+            if isinstance(reply, DatabaseError):
+                raise reply
+    except DatabaseError as error:
+        # Of the conversation, that is: what was put aside is not part of it.
+        error.applied = Applied.NO
+        raise

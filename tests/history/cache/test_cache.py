@@ -1,0 +1,147 @@
+"""The cache's count of bytes under interruptions: an exception at every line, or a handler that uses the cache."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from chatstash.history.cache import cache as module
+from chatstash.history.cache.cache import ReadCache
+from chatstash.history.cache.snapshot import Known
+from chatstash.history.records.record import Record, encode, record_ids
+
+LIMIT = 20_000
+
+
+class Interrupted(BaseException):
+    """What comes from elsewhere."""
+
+
+def known(size: int) -> Known:
+    (rid,) = record_ids(1, time_ms=1, randomness=b"abcdef")
+    return Known([encode(Record("human", {"content": "x" * size}, rid)).encode()], 1)
+
+
+STEPS: dict[str, Callable[[ReadCache], object]] = {
+    "keep": lambda cache: cache.keep("new", known(5000), hit=True),
+    "keep and evict": lambda cache: cache.keep("new", known(15_000), hit=False),
+    "replace": lambda cache: cache.keep("a", known(100), hit=False),
+    "forget": lambda cache: cache.keep("a", None, hit=False),
+    "find": lambda cache: cache.find("a"),
+    "note": lambda cache: cache.note_append("a", 2),
+    "stats": lambda cache: cache.stats(),
+    "clear": lambda cache: cache.clear(),
+}
+
+
+def _filled() -> ReadCache:
+    cache = ReadCache(LIMIT)
+    for key in "abc":
+        cache.keep(key, known(5000), hit=False)
+    return cache
+
+
+@contextmanager
+def _at_line(number: int, act: Callable[[], object]) -> Iterator[list[int]]:
+    """Do something before the line of that number, counted from 0, that runs within the cache."""
+    lines: list[int] = []
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        if frame.f_code.co_filename != module.__file__:
+            return None
+        if event == "line":
+            lines.append(frame.f_lineno)
+            if len(lines) == number + 1:
+                act()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield lines
+    finally:
+        sys.settrace(before)
+
+
+def _check(cache: ReadCache) -> None:
+    """What is counted is what is held, and the next read brings it below the limit."""
+    cache.keep("next", known(10), hit=False)
+    held = {key: cache.find(key) for key in ("a", "b", "c", "new", "next", "handler")}
+    sizes = [module._size(key, value) for key, value in held.items() if value is not None]
+    assert (cache.stats().conversations, cache.stats().bytes) == (len(sizes), sum(sizes))
+    assert sum(sizes) <= LIMIT
+    cache.clear()
+    assert (cache.stats().conversations, cache.stats().bytes) == (0, 0)
+
+
+def _lines_of(step: Callable[[ReadCache], object]) -> int:
+    with _at_line(-1, lambda: None) as lines:
+        step(_filled())
+    return len(lines)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_an_exception_at_any_line_leaves_the_count_right(name: str) -> None:
+    for number in range(_lines_of(STEPS[name])):
+        cache = _filled()
+
+        def interrupt() -> None:
+            raise Interrupted
+
+        with _at_line(number, interrupt), suppress(Interrupted):
+            STEPS[name](cache)
+        _check(cache)
+
+
+@pytest.mark.parametrize("within", STEPS)
+@pytest.mark.parametrize("name", STEPS)
+def test_a_handler_at_any_line_may_use_the_cache(name: str, within: str) -> None:
+    for number in range(_lines_of(STEPS[name])):
+        cache = _filled()
+
+        def handle(cache: ReadCache = cache) -> None:
+            sys.settrace(None)
+            STEPS[within](cache)
+            cache.keep("handler", known(3000), hit=False)
+
+        with _at_line(number, handle):
+            STEPS[name](cache)
+        _check(cache)
+
+
+def test_exceptions_from_another_thread_leave_the_count_right() -> None:
+    cache = _filled()
+    done = threading.Event()
+    interrupted = []
+
+    def use() -> None:
+        while not done.is_set():
+            with suppress(Interrupted):
+                while not done.is_set():
+                    interrupted.clear()
+                    for step in STEPS.values():
+                        step(cache)
+
+    def outlast() -> None:
+        while not done.is_set():
+            with suppress(Interrupted):
+                use()
+
+    thread = threading.Thread(target=outlast)
+    thread.start()
+    for _ in range(300):
+        interrupted.append(True)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Interrupted))
+        while interrupted:
+            time.sleep(0.0001)
+    done.set()
+    thread.join()
+    _check(cache)

@@ -1,0 +1,94 @@
+"""What is sent in place of EXPIRE beside a list command, with no I/O."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chatstash.errors import Applied, CommandRejected, DatabaseError, ReadOnlyToken, WrongType
+from chatstash.history.steps.expiry import LATELY, SeenLists, guarding_expiry
+from chatstash.history.steps.lists import on_list
+from chatstash.rest.commands import Batch, Cost, Effect, Replies
+from chatstash.rest.ops import Op
+from tests.rest.test_ops import play
+
+COST = Cost(1, 1, 20, 20)
+PUSH = ("LPUSH", "k", "a", "b")
+EXPIRE = ("EXPIRE", "k", 60)
+NATIVE = Batch((PUSH, EXPIRE), atomic=True, effect=Effect.WRITE)
+
+
+def _replies(*values: object) -> Replies:
+    return Replies(values, COST)  # type: ignore[arg-type]
+
+
+def _pushing(seen: SeenLists, **more: Any) -> Op[Replies]:
+    return guarding_expiry(on_list("k", PUSH, 60, Effect.WRITE, **more), "k", seen)
+
+
+def test_a_script_goes_in_place_of_what_is_not_known_to_be_safe() -> None:
+    seen = SeenLists()
+    replies, (script,) = play(_pushing(seen), [_replies([2, [], [7, 1]])])
+    ((name, _, *words),) = script.commands
+    assert (name, words) == ("EVAL", [1, "k", "LPUSH", 1, 2, "a", "b", "EXPIRE", 1, 1, 60])
+    assert (replies.values, replies.cost.commands, script.effect) == ((7, 1), 3, Effect.WRITE)
+    assert play(_pushing(seen), [_replies(9, 1)])[1] == [NATIVE]
+
+
+def test_what_was_seen_is_believed_for_minutes_only() -> None:
+    now = [0.0]
+    seen = SeenLists(lambda: now[0])
+    seen.add("k")
+    now[0] = LATELY - 1
+    assert "k" in seen
+    now[0] = LATELY
+    assert "k" not in seen
+
+
+def test_no_more_keys_are_remembered_than_make_sense() -> None:
+    seen = SeenLists()
+    for number in range(20_000):
+        seen.add(str(number))
+    assert len(seen._seen) == 10_000
+    assert "19999" in seen
+    assert "0" not in seen
+
+
+def test_a_wrong_type_is_forgotten_and_nothing_is_put_right() -> None:
+    seen = SeenLists()
+    with pytest.raises(WrongType, match="left as it was"):
+        play(_pushing(seen), [WrongType("x", applied=Applied.UNKNOWN)])
+    seen.add("k")
+    with pytest.raises(WrongType, match="PERSIST"):
+        play(_pushing(seen), [_replies(WrongType("x"), 1), _replies(1)])
+    assert "k" not in seen
+
+
+@pytest.mark.parametrize("refusal", [CommandRejected("no EVAL"), ReadOnlyToken("no EVAL")])
+def test_where_no_scripts_can_be_run_the_type_is_asked_for_first(refusal: DatabaseError) -> None:
+    replies, asked = play(_pushing(SeenLists()), [refusal, _replies(0), _replies(7, 1)])
+    assert (asked[1:], replies.values) == ([Batch((("LLEN", "k"),)), NATIVE], (7, 1))
+    with pytest.raises(WrongType, match="left as it was"):
+        play(_pushing(SeenLists()), [refusal, WrongType("x")])
+
+
+def test_what_a_script_was_refused_is_told_as_beside_it() -> None:
+    with pytest.raises(CommandRejected, match=r"were stored, but the expiry .* NOPERM") as caught:
+        play(_pushing(SeenLists()), [_replies([2, [1], [7, b"NOPERM s3cret"]])])
+    assert caught.value.applied is Applied.PARTLY
+    assert "s3cret" not in str(caught.value)
+
+
+def test_the_errors_of_others_and_of_other_keys_tell_nothing() -> None:
+    seen = SeenLists()
+
+    def other() -> Op[Replies]:
+        return (yield Batch((("DEL", "staged"), ("RPUSH", "staged", "x"), ("EXPIRE", "staged", 60)), atomic=True))
+
+    _, asked = play(guarding_expiry(other(), "k", seen), [_replies(0, 1, 1)])
+    assert asked[0].commands[0] == ("DEL", "staged")
+    assert "k" not in seen
+    with pytest.raises(CommandRejected):
+        play(guarding_expiry(on_list("k", PUSH, None, Effect.WRITE), "k", seen), [_replies(CommandRejected("x"))])
+    assert "k" not in seen
