@@ -125,7 +125,7 @@ def measured(local: Server, assumptions: Assumptions) -> dict[str, Costs]:
 
 
 def _bounded(history: UpstashRedisChatMessageHistory, window: int) -> UpstashRedisChatMessageHistory:
-    return UpstashRedisChatMessageHistory(history.session_id, store=history._store, max_messages=window)  # noqa: SLF001
+    return UpstashRedisChatMessageHistory(history.session_id, store=history._store, read_last=window)  # noqa: SLF001
 
 
 def _costs(

@@ -99,7 +99,7 @@ def test_every_parameter_is_in_the_api_page() -> None:
     for thing in (
         chatstash.UpstashRedisChatMessageHistory,
         chatstash.UpstashRedisChatMessageHistory.add_messages,
-        chatstash.UpstashRedisChatMessageHistory.settle,
+        chatstash.UpstashRedisChatMessageHistory.check_outcome,
         chatstash.Store,
         chatstash.Store.session,
         chatstash.Budget,

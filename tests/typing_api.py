@@ -49,7 +49,7 @@ async def in_a_loop() -> None:
         await history.aadd_messages([HumanMessage("a")])
         messages: list[BaseMessage] = await history.aget_messages()
         appended: AppendResult = await store.session("s").aappend([Record("human", {"content": "a"})])
-        print(messages, appended.rids[0].time_ms)
+        print(messages, appended.record_ids[0].time_ms)
 
 
 def errors(error: OutcomeUnknown | RequestTimeout) -> tuple[int | None, str | None]:
@@ -78,9 +78,9 @@ def options(*, strict: bool) -> None:
     with Store(on_corrupt=on_corrupt, retry_policy=RetryPolicy(append=Budget(timeout=5))) as store:
         session = store.session("s", **changes)
         appended: AppendResult = session.append([Record("human", {})], idempotency_key="evt")
-        outcome: Outcome = session.settle("evt")
+        outcome: Outcome = session.check_outcome("evt")
         token: str | None = session.sync_token
-        with session.turn() as turn:
+        with session.guarded_turn() as turn:
             turn.append(turn.records)
     print(appended.repeated, outcome, token)
 

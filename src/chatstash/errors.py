@@ -94,7 +94,7 @@ class Applied(enum.Enum):
     """Whether a request that failed changed anything."""
 
     NO = "Nothing was changed by this request."
-    PARTLY = "Other commands of the same request were applied."
+    PARTIALLY = "Other commands of the same request were applied."
     UNKNOWN = "Whether the write was applied is not known."
 
 
@@ -264,22 +264,22 @@ class OutcomeUnknown(DatabaseError):
     """A write was sent and its reply was lost, so it may or may not have been applied.
 
     Asking again whether it was, and completing it, failed as well until the retries or the time were used up. The
-    `settle` of the history or session tells the outcome once the database can be reached again.
+    `check_outcome` of the history or session tells the outcome once the database can be reached again.
 
     Attributes:
         key: The conversation's key, or None where it is not known.
-        rids: The ids of the records that an append would have stored; empty for any other write.
+        record_ids: The ids of the records that an append would have stored; empty for any other write.
         marker: The key that the write sets in the same step, if it is a clear, or an append that is strict or has an
             idempotency key; None for any other.
         digest: With an idempotency key, what tells these records from others: the key may have been used for those.
     """
 
     key: str | None = None
-    rids: Sequence[object] = ()
+    record_ids: Sequence[object] = ()
     marker: str | None = None
     digest: str = ""
 
-    advice = "Ask settle(error) for the outcome before you write the same again."
+    advice = "Ask check_outcome(error) for the outcome before you write the same again."
 
     def __init__(
         self,

@@ -57,7 +57,7 @@ def _texts(messages: list[BaseMessage]) -> list[str]:
     return [str(message.content) for message in messages]
 
 
-@pytest.mark.parametrize("options", [{}, {"max_stored_messages": 1000}, {"max_messages": 500}])
+@pytest.mark.parametrize("options", [{}, {"max_stored_messages": 1000}, {"read_last": 500}])
 def test_the_next_turn_costs_what_is_new(upstash: LocalUpstash, call: Call, options: dict[str, Any]) -> None:
     with _store(upstash, ttl=60, **options) as store:
         history = _history(store)
@@ -68,7 +68,7 @@ def test_the_next_turn_costs_what_is_new(upstash: LocalUpstash, call: Call, opti
             before = upstash.stats
             found = call(history, "read")
             spent = upstash.stats - before
-            commands = 4 if "max_messages" in options else 3
+            commands = 4 if "read_last" in options else 3
             assert (spent.requests, spent.commands) == (found.cost.requests, found.cost.commands) == (1, commands)
             assert found.cost.bytes_sent + found.cost.bytes_received < 3000
             assert [len(message.content) for message in found.messages[-2:]] == [200, 200]
@@ -88,7 +88,7 @@ def test_the_expiry_is_set_anew_in_the_same_request(upstash: LocalUpstash, call:
 
 
 def test_the_leading_system_message_is_asked_for_each_time(upstash: LocalUpstash, call: Call, run: Run) -> None:
-    with _store(upstash, max_messages=10, keep_system=True) as store:
+    with _store(upstash, read_last=10, keep_system=True) as store:
         history = _history(store)
         history.add_messages([SystemMessage("be kind"), *_turns(0, 20)])
         _ = history.messages
@@ -240,7 +240,7 @@ def test_a_guarded_turn_reads_by_it(upstash: LocalUpstash) -> None:
         history = _history(store)
         history.add_messages(_turns(0, 10))
         for number in range(10, 13):
-            with history.turn() as turn:
+            with history.guarded_turn() as turn:
                 assert _texts(turn.messages) == _texts(_turns(0, number))
                 turn.add_messages(_turn(number))
         assert store.cache_stats().hits == 2

@@ -202,9 +202,9 @@ def test_a_repair_between_two_pages_makes_no_mixture_and_none_is_kept(
     name = "run" if call is call_sync else "arun"
     run = getattr(Database, name)
     monkeypatch.setattr(Database, name, lambda self, name, op, *more: run(self, name, _interposed(op, repair), *more))
-    rids = [[record.rid for record in call(case.history, "read", last=last).records] for _ in range(2)]
+    ids = [[record.id for record in call(case.history, "read", last=last).records] for _ in range(2)]
     monkeypatch.undo()
     with Store(small.url, small.token, max_request_bytes=LIMIT) as plain:
         now = UpstashRedisChatMessageHistory("s", store=plain).read(last=last)
     assert repaired
-    assert rids == [[record.rid for record in now.records]] * 2
+    assert ids == [[record.id for record in now.records]] * 2

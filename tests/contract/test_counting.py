@@ -57,7 +57,7 @@ def _mixed(store: Store, upstash: LocalUpstash, call: Call) -> None:
     call(session, "append", _records("c"), idempotency_key="evt")
     with pytest.raises(IdempotencyConflict):
         call(session, "append", _records("d"), idempotency_key="evt")
-    call(session, "settle", "evt")
+    call(session, "check_outcome", "evt")
     call(session, "read")
     call(session, "records")
     contents = session.conversation.read()
@@ -88,7 +88,7 @@ def test_totals_are_what_the_server_bills(
     assert counted.commands == spent.billed_commands - len(aside)
     assert counted.bytes_sent == spent.bytes_received - sum(entry.bytes_received for entry in aside)
     assert counted.bytes_received == spent.bytes_sent - sum(entry.bytes_sent for entry in aside)
-    assert counted.operations == {"append": 5, "settle": 1, "read": 6, "guarded_append": 2, "clear": 2}
+    assert counted.operations == {"append": 5, "check_outcome": 1, "read": 6, "guarded_append": 2, "clear": 2}
     assert counted.errors == {"IdempotencyConflict": 1, "ConcurrentTurn": 1, "WrongType": 1}
     assert counted.retries == 0
 

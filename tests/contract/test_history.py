@@ -116,14 +116,14 @@ def test_records_tell_time_and_id(upstash: LocalUpstash, call: Call) -> None:
     call(history, "add_messages", [HumanMessage("a"), AIMessage("b")])
     after = time.time_ns() // 1_000_000
     first, second = call(history, "records")
-    assert first.rid is not None
-    assert first.rid.batch == second.rid.batch
-    assert [(record.rid.position, record.rid.size) for record in (first, second)] == [(0, 2), (1, 2)]
+    assert first.id is not None
+    assert first.id.batch == second.id.batch
+    assert [(record.id.position, record.id.size) for record in (first, second)] == [(0, 2), (1, 2)]
     assert before <= first.time_ms <= after
     assert first.time.tzinfo is dt.UTC
     assert abs(first.time.timestamp() * 1000 - first.time_ms) < 1
     call(history, "add_messages", [HumanMessage("a")])
-    assert call(history, "records")[2].rid.batch != first.rid.batch
+    assert call(history, "records")[2].id.batch != first.id.batch
 
 
 def test_a_result_pairs_messages_with_records(upstash: LocalUpstash, call: Call) -> None:
@@ -141,7 +141,7 @@ def test_records_of_old_libraries_have_no_id(upstash: LocalUpstash, call: Call, 
     history = _history(upstash)
     run("LPUSH", history.key, '{"type":"human","data":{"content":"old"}}')
     (record,) = call(history, "records")
-    assert (record.rid, record.time, record.time_ms) == (None, None, None)
+    assert (record.id, record.time, record.time_ms) == (None, None, None)
 
 
 def test_attributes_may_be_set_as_on_the_old_class(upstash: LocalUpstash, run: Call) -> None:
@@ -228,7 +228,7 @@ def test_a_store_closes_with_its_block(upstash: LocalUpstash) -> None:
 def test_an_empty_append_asks_nothing_and_says_so(upstash: LocalUpstash, call: Call) -> None:
     with Store(upstash.url, upstash.token) as store:
         result = call(store.session("s"), "append", [])
-    assert (result.length, result.rids, result.cost.requests) == (None, [], 0)
+    assert (result.length, result.record_ids, result.cost.requests) == (None, [], 0)
 
 
 @pytest.mark.parametrize(
@@ -249,5 +249,5 @@ def test_a_record_of_another_library_gets_an_id_of_ours_when_appended(upstash: L
         (theirs,) = session.records()
         assert theirs.raw == b'{"type":"human","data":{"content":"a"},"rid":"theirs","meta":1}'
         appended = session.append([theirs])
-        assert session.records()[1].rid == appended.rids[0]
+        assert session.records()[1].id == appended.record_ids[0]
         assert session.records()[1].other == {"meta": 1}

@@ -91,7 +91,7 @@ def test_by_call(upstash: LocalUpstash, call: Call) -> None:
 
 
 def test_together_with_a_number_of_messages(upstash: LocalUpstash, call: Call) -> None:
-    history = _history(upstash, max_tokens=24, max_messages=3, token_counter=_characters)
+    history = _history(upstash, max_tokens=24, read_last=3, token_counter=_characters)
     history.add_messages([HumanMessage("12345")] * 2 + [HumanMessage("1")] * 8)
     assert _texts(call(history, "messages")) == ["1"] * 3
     assert _texts(call(history, "read", last=9).messages) == ["12345"] + ["1"] * 8
@@ -235,7 +235,7 @@ def test_records_that_cannot_be_read(upstash: LocalUpstash, call: Call, run: Run
 def test_a_turn_reads_what_fits(upstash: LocalUpstash) -> None:
     history = _history(upstash, max_tokens=20, token_counter=_characters)
     history.add_messages([HumanMessage("12345")] * 100)
-    with history.turn() as turn:
+    with history.guarded_turn() as turn:
         assert len(turn.messages) == 4
         turn.add_ai_message("x")
     assert history.count() == 101
@@ -299,6 +299,6 @@ def test_a_counter_that_returns_no_number(upstash: LocalUpstash, call: Call) -> 
 
 
 def test_a_window_by_call_keeps_the_system_message(upstash: LocalUpstash, call: Call) -> None:
-    history = _history(upstash, max_messages=3)
+    history = _history(upstash, read_last=3)
     history.add_messages([SYSTEM, *(HumanMessage(str(number)) for number in range(9))])
     assert _texts(call(history, "read", keep_system=True).messages) == ["be kind", "6", "7", "8"]

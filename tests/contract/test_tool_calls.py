@@ -76,7 +76,7 @@ def test_windows_hold_calls_with_their_results(
         assert result.cost.requests == 1
         assert [record.data["content"] for record in result.records] == expected
         taken_by_all(result.messages)
-    assert call(_history(upstash, max_messages=last), "messages") == result.messages
+    assert call(_history(upstash, read_last=last), "messages") == result.messages
     assert call(history, "messages") == stored
     assert call(history, "read", last=last, tool_calls="stored").messages == stored[-last:]
 
@@ -152,7 +152,7 @@ def test_a_structured_output_is_answered_for_the_next_turn(upstash: LocalUpstash
     taken_by_all([*messages, HumanMessage("next")], from_human=True)
     assert call(history, "read", tool_calls="paired").messages == stored
     assert call(_history(upstash), "messages") == stored
-    with history.turn() as turn:
+    with history.guarded_turn() as turn:
         assert turn.messages == messages
         turn.add_user_message("next")
     assert _history(upstash).messages == [*stored, HumanMessage("next")]

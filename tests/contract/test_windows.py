@@ -87,17 +87,17 @@ def test_a_first_message_that_is_no_system_message_is_not_kept(upstash: LocalUps
 
 def test_the_options_bound_what_is_read(upstash: LocalUpstash, call: Call) -> None:
     _history(upstash).add_messages([SYSTEM, *_numbered(0, 5)])
-    with Store(upstash.url, upstash.token, max_messages=2, keep_system=True) as store:
+    with Store(upstash.url, upstash.token, read_last=2, keep_system=True) as store:
         assert len(call(store.session("s"), "records")) == 3
         history = UpstashRedisChatMessageHistory("s", store=store)
         assert [message.content for message in history.messages] == ["be kind", "3", "4"]
-        with history.turn() as turn:
+        with history.guarded_turn() as turn:
             assert len(turn.messages) == 3
             turn.add_user_message("5")
-        with pytest.raises(ConcurrentTurn), history.turn() as turn:
+        with pytest.raises(ConcurrentTurn), history.guarded_turn() as turn:
             turn.add_user_message("6")
             _history(upstash).add_user_message("theirs")
-    history = _history(upstash, max_messages=2)
+    history = _history(upstash, read_last=2)
     assert [message.content for message in call(history, "messages")] == ["5", "theirs"]
     assert len(call(history, "read", last=4).messages) == 4
 
@@ -172,7 +172,7 @@ def test_arguments_that_cannot_be_right(upstash: LocalUpstash, call: Call, argum
     assert upstash.stats == before
 
 
-@pytest.mark.parametrize("option", ["max_messages", "max_stored_messages"])
+@pytest.mark.parametrize("option", ["read_last", "max_stored_messages"])
 @pytest.mark.parametrize("wrong", [0, -1, True, "5", 1.5])
 def test_options_that_cannot_be_right(upstash: LocalUpstash, option: str, wrong: Any) -> None:
     with pytest.raises(ValueError, match=option):
@@ -274,7 +274,7 @@ def test_bounded_storage_is_exactly_once_too(upstash: LocalUpstash, call: Call, 
     upstash.faults.next(fault)
     call(history, "add_messages", _numbered(3, 5))
     assert [message.content for message in history.messages] == ["2", "3", "4"]
-    with history.turn() as turn:
+    with history.guarded_turn() as turn:
         turn.add_user_message("5")
     assert run("LLEN", history.key) == 3
 

@@ -130,7 +130,7 @@ def test_a_front_end_that_resends_the_transcript_stores_it_once(
 
 @pytest.mark.parametrize("window", [1, 2, 3])
 def test_a_front_end_resends_more_than_the_window_has(upstash: LocalUpstash, window: int) -> None:
-    chain = with_history(agent(), lambda _: _history(upstash, max_messages=window), **KEYS)
+    chain = with_history(agent(), lambda _: _history(upstash, read_last=window), **KEYS)
     shown: list[Any] = []
     for _ in range(3):
         shown.append(("user", "ok"))

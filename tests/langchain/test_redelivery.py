@@ -205,7 +205,7 @@ def test_stored_for_gives_the_batch_whatever_is_stored_around_it(upstash: LocalU
     assert history.stored_for("evt_1") is None
     history.add_messages([HumanMessage("before")])
     history.add_messages([HumanMessage("why?"), AIMessage("so.")], idempotency_key="evt_1")
-    batch = next(record.rid.batch for record in history.records() if record.data["content"] == "so." and record.rid)
+    batch = next(record.id.batch for record in history.records() if record.data["content"] == "so." and record.id)
     forged = {"rid": f"{batch}.0/2"}
     history.add_messages([HumanMessage(f"after {n}", additional_kwargs=forged) for n in range(250)])
     assert [message.content for message in history.stored_for("evt_1") or []] == ["why?", "so."]

@@ -47,7 +47,7 @@ def test_a_turn_takes_what_the_server_bills(regional: Any, ttl: int | None, kind
 
     def turn() -> None:
         if kind == "guarded":
-            with history.turn() as guarded:
+            with history.guarded_turn() as guarded:
                 guarded.add_messages(TURN)
             return
         assert history.messages

@@ -96,7 +96,7 @@ def test_a_turn_is_not_disturbed_by_the_copies_its_own_read_takes_out(
     call(history, "add_messages", [HumanMessage("question"), HumanMessage("answer")])
     for index in (-1, -2):
         run("LPUSH", history.key, run("LINDEX", history.key, index))
-    with history.turn() as turn:
+    with history.guarded_turn() as turn:
         turn.add_user_message("mine")
     assert _texts(history) == ["question", "answer", "mine"]
     assert run("LLEN", history.key) == 3
@@ -123,7 +123,7 @@ def test_a_turn_notices_changes_by_old_libraries_that_leave_length_and_newest_as
             run("LPUSH", history.key, json.dumps({"type": "ai", "data": {"content": text}}))
 
     old("a", "b", "OK")
-    with pytest.raises(ConcurrentTurn), history.turn() as turn:
+    with pytest.raises(ConcurrentTurn), history.guarded_turn() as turn:
         turn.add_user_message("mine")
         if change == "replace":
             history.clear()
@@ -142,7 +142,7 @@ def test_a_turn_that_others_disturb_with_much_is_told_of_the_newest(
     small.reset()
     history = _history(small, max_request_bytes=150_000)
     history.add_messages(_large(60, 10_000, "old"))
-    with pytest.raises(ConcurrentTurn) as caught, history.turn() as turn:
+    with pytest.raises(ConcurrentTurn) as caught, history.guarded_turn() as turn:
         turn.add_messages([HumanMessage("mine")] * count)
         if change == "append":
             history.add_messages(_large(30, 10_000, "new"))
@@ -164,7 +164,7 @@ def test_a_large_append_that_is_refused_leaves_no_parts(
             call(history, "add_messages", _large(4, 60_000), idempotency_key="evt")
         assert len(history.messages) == 4
     else:
-        with pytest.raises(ConcurrentTurn), history.turn() as turn:
+        with pytest.raises(ConcurrentTurn), history.guarded_turn() as turn:
             turn.add_messages(_large(4, 60_000))
             history.add_user_message("theirs")
     assert run("KEYS", "chatstash:staging:*") == []
@@ -194,18 +194,18 @@ def _lost(upstash: LocalUpstash, fault: Any, text: str, **options: Any) -> Outco
     return caught.value
 
 
-@pytest.mark.parametrize("on_its_way", [0, 60])
+@pytest.mark.parametrize("in_flight_seconds", [0, 60])
 def test_settling_knows_that_a_key_had_been_used_for_other_messages(
-    upstash: LocalUpstash, call: Call, on_its_way: float
+    upstash: LocalUpstash, call: Call, in_flight_seconds: float
 ) -> None:
     history = _history(upstash)
     history.add_messages([HumanMessage("A")], idempotency_key="evt")
     lost = _lost(upstash, "reply_lost", "B")
-    assert call(history, "settle", lost, on_its_way=on_its_way) is Outcome.NOT_STORED
+    assert call(history, "check_outcome", lost, in_flight_seconds=in_flight_seconds) is Outcome.NOT_STORED
     with pytest.raises(IdempotencyConflict):
         history.add_messages([HumanMessage("B")], idempotency_key="evt")
     again = _lost(upstash, "reply_lost", "A")
-    assert call(history, "settle", again, on_its_way=on_its_way) is Outcome.STORED
+    assert call(history, "check_outcome", again, in_flight_seconds=in_flight_seconds) is Outcome.STORED
     assert _texts(history) == ["A"]
 
 
@@ -215,7 +215,7 @@ def test_settling_when_the_key_is_no_longer_remembered(
 ) -> None:
     lost = _lost(upstash, fault, "A")
     run("DEL", lost.marker)
-    assert call(_history(upstash), "settle", lost, on_its_way=0) is outcome
+    assert call(_history(upstash), "check_outcome", lost, in_flight_seconds=0) is outcome
 
 
 def test_settling_is_not_deceived_by_a_message_that_names_the_record(upstash: LocalUpstash, call: Call) -> None:
@@ -223,17 +223,17 @@ def test_settling_is_not_deceived_by_a_message_that_names_the_record(upstash: Lo
     upstash.faults.next("request_lost")
     with pytest.raises(OutcomeUnknown) as caught:
         call(history, "add_messages", [HumanMessage("A")])
-    rid = str(caught.value.rids[-1])
+    rid = str(caught.value.record_ids[-1])
     history.add_messages([HumanMessage(f'"rid":"{rid}"', additional_kwargs={"lost": rid})])
-    assert call(history, "settle", caught.value, on_its_way=0) is Outcome.NOT_STORED
+    assert call(history, "check_outcome", caught.value, in_flight_seconds=0) is Outcome.NOT_STORED
 
 
 @pytest.mark.parametrize("wrong", ["60", None, -1, float("nan"), True])
 @pytest.mark.parametrize("by_key", [True, False])
 def test_what_is_no_time_on_the_way(upstash: LocalUpstash, call: Call, wrong: Any, by_key: bool) -> None:
     lost = "evt" if by_key else _lost(upstash, "reply_lost", "A")
-    with pytest.raises(ValueError, match="on_its_way"):
-        call(_history(upstash), "settle", lost, on_its_way=wrong)
+    with pytest.raises(ValueError, match="in_flight_seconds"):
+        call(_history(upstash), "check_outcome", lost, in_flight_seconds=wrong)
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_a_turn_that_could_not_be_stored_is_told_of_too(
 ) -> None:
     seen: list[Exception] = []
     history = _history(upstash, on_write_error=seen.append, retries=0)
-    with pytest.raises(OutcomeUnknown) as caught, history.turn() as turn:
+    with pytest.raises(OutcomeUnknown) as caught, history.guarded_turn() as turn:
         turn.add_user_message("mine")
         upstash.faults.next("reply_lost")
     assert seen == [caught.value]
@@ -313,7 +313,7 @@ def test_a_turn_that_others_disturbed_is_an_answer_and_no_failure(
 ) -> None:
     seen: list[Exception] = []
     history = _history(upstash, on_write_error=seen.append)
-    with pytest.raises(ConcurrentTurn) as caught, history.turn() as turn:
+    with pytest.raises(ConcurrentTurn) as caught, history.guarded_turn() as turn:
         turn.add_user_message("mine")
         _history(upstash).add_user_message("theirs")
     assert [message.content for message in caught.value.messages] == ["theirs"]

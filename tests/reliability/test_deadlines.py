@@ -36,7 +36,7 @@ def _head_a_byte_a_second(exchange: Exchange) -> None:
 
 def _lost() -> OutcomeUnknown:
     error = OutcomeUnknown("lost")
-    error.key, error.rids = "message_store:s", ("AZNx3k0Qp7Zb1c2d.0/1",)
+    error.key, error.record_ids = "message_store:s", ("AZNx3k0Qp7Zb1c2d.0/1",)
     return error
 
 
@@ -47,8 +47,8 @@ HISTORY_OPERATIONS: dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]] = {
     "add": ("add_messages", (MESSAGES,), {}),
     "add with a key": ("add_messages", (MESSAGES,), {"idempotency_key": "evt"}),
     "add much": ("add_messages", (LARGE,), {}),
-    "settle": ("settle", (_lost(),), {}),
-    "settle by key": ("settle", ("evt",), {}),
+    "check_outcome": ("check_outcome", (_lost(),), {}),
+    "settle by key": ("check_outcome", ("evt",), {}),
     "clear": ("clear", (), {}),
 }
 
@@ -81,12 +81,12 @@ async def _all_of(server: FaultyServer, retries: int) -> None:
 
 
 async def _turn(history: UpstashRedisChatMessageHistory) -> None:
-    async with history.turn():
+    async with history.guarded_turn():
         pass
 
 
 def _enter(history: UpstashRedisChatMessageHistory) -> None:
-    with history.turn():
+    with history.guarded_turn():
         pass
 
 

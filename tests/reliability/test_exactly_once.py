@@ -115,7 +115,7 @@ def test_a_large_append_is_stored_once_whichever_request_fails(
 
 def test_a_turn_is_stored_once(upstash: LocalUpstash, run: Run, fault: tuple[str, dict[str, Any]]) -> None:
     history = _history(upstash, ttl=60)
-    with history.turn() as turn:
+    with history.guarded_turn() as turn:
         turn.add_messages(TURN)
         upstash.faults.next(fault[0], **fault[1])
     assert run("LLEN", history.key) == 2
@@ -156,7 +156,7 @@ def test_a_late_write_that_is_guarded_is_never_stored_twice(upstash: LocalUpstas
         _late(upstash)
         history.add_messages(TURN, idempotency_key=key)
     else:
-        with history.turn() as turn:
+        with history.guarded_turn() as turn:
             turn.add_messages(TURN)
             _late(upstash)
     time.sleep(0.5)
@@ -267,9 +267,9 @@ def test_settling_tells_what_became_of_an_append(upstash: LocalUpstash, call: Ca
         call(history, "add_messages", TURN)
     upstash.faults.clear()
     expected = Outcome.STILL_POSSIBLE if lost_for_good else Outcome.STORED
-    assert call(history, "settle", caught.value) is expected
+    assert call(history, "check_outcome", caught.value) is expected
     if lost_for_good:
-        assert call(history, "settle", caught.value, on_its_way=0) is Outcome.NOT_STORED
+        assert call(history, "check_outcome", caught.value, in_flight_seconds=0) is Outcome.NOT_STORED
 
 
 def test_settling_sees_what_comes_late(upstash: LocalUpstash) -> None:
@@ -277,9 +277,9 @@ def test_settling_sees_what_comes_late(upstash: LocalUpstash) -> None:
     _late(upstash)
     with pytest.raises(OutcomeUnknown) as caught:
         history.add_messages(TURN)
-    assert history.settle(caught.value) is Outcome.STILL_POSSIBLE
+    assert history.check_outcome(caught.value) is Outcome.STILL_POSSIBLE
     time.sleep(0.5)
-    assert history.settle(caught.value) is Outcome.STORED
+    assert history.check_outcome(caught.value) is Outcome.STORED
 
 
 @pytest.mark.parametrize("applied", [True, False])
@@ -290,8 +290,10 @@ def test_settling_by_key(upstash: LocalUpstash, call: Call, applied: bool) -> No
         history.add_messages(TURN, idempotency_key="evt")
     upstash.faults.clear()
     for lost in (caught.value, "evt"):
-        assert call(history, "settle", lost) is (Outcome.STORED if applied else Outcome.STILL_POSSIBLE)
-        assert call(history, "settle", lost, on_its_way=0) is (Outcome.STORED if applied else Outcome.NOT_STORED)
+        assert call(history, "check_outcome", lost) is (Outcome.STORED if applied else Outcome.STILL_POSSIBLE)
+        assert call(history, "check_outcome", lost, in_flight_seconds=0) is (
+            Outcome.STORED if applied else Outcome.NOT_STORED
+        )
     call(history, "add_messages", TURN, idempotency_key="evt")
     assert _texts(history) == ["question", "answer"]
 
@@ -304,7 +306,7 @@ def test_settling_a_clear(upstash: LocalUpstash, applied: bool) -> None:
     with pytest.raises(OutcomeUnknown) as caught:
         history.clear()
     upstash.faults.clear()
-    assert history.settle(caught.value) is (Outcome.STORED if applied else Outcome.STILL_POSSIBLE)
+    assert history.check_outcome(caught.value) is (Outcome.STORED if applied else Outcome.STILL_POSSIBLE)
 
 
 @pytest.mark.parametrize("name", ["add_messages", "clear"])
@@ -321,7 +323,7 @@ def test_a_write_whose_store_is_closed_before_it_is_settled_is_unknown(
             call(history, name, *([TURN] if name == "add_messages" else []))
     finally:
         upstash.on_request(None)
-    assert _history(upstash).settle(caught.value) is Outcome.STORED
+    assert _history(upstash).check_outcome(caught.value) is Outcome.STORED
 
 
 def test_settling_asks_the_leader_and_not_a_replica_that_lags() -> None:
@@ -330,7 +332,7 @@ def test_settling_asks_the_leader_and_not_a_replica_that_lags() -> None:
         upstash.faults.next("reply_lost")
         with pytest.raises(OutcomeUnknown) as caught:
             history.add_messages(TURN)
-        assert history.settle(caught.value) is Outcome.STORED
+        assert history.check_outcome(caught.value) is Outcome.STORED
 
 
 def test_settling_what_belongs_elsewhere_is_refused(upstash: LocalUpstash) -> None:
@@ -341,16 +343,16 @@ def test_settling_what_belongs_elsewhere_is_refused(upstash: LocalUpstash) -> No
     other = UpstashRedisChatMessageHistory("other", upstash.url, upstash.token)
     for wrong in (caught.value, "", 7):
         with pytest.raises(ValueError, match=r"settle|idempotency"):
-            other.settle(wrong)  # type: ignore[arg-type]
+            other.check_outcome(wrong)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="is of the conversation 'message_store:"):
-        other.settle(caught.value)
+        other.check_outcome(caught.value)
 
 
 def test_a_turn_that_nobody_disturbs(upstash: LocalUpstash) -> None:
     history = _history(upstash, ttl=60)
     history.add_user_message("before")
     before = upstash.stats
-    with history.turn() as turn:
+    with history.guarded_turn() as turn:
         assert [message.content for message in turn.messages] == ["before"]
         turn.add_user_message("question")
         turn.add_ai_message("answer")
@@ -364,7 +366,7 @@ def test_a_turn_that_nobody_disturbs(upstash: LocalUpstash) -> None:
 def test_a_turn_that_somebody_disturbs(upstash: LocalUpstash, run: Run, change: str) -> None:
     history = _history(upstash)
     history.add_messages(TURN)
-    with pytest.raises(ConcurrentTurn) as caught, history.turn() as turn:
+    with pytest.raises(ConcurrentTurn) as caught, history.guarded_turn() as turn:
         turn.add_user_message("mine")
         if change.startswith("clear"):
             history.clear()
@@ -381,14 +383,14 @@ def test_a_turn_that_somebody_disturbs(upstash: LocalUpstash, run: Run, change: 
 
 def test_a_turn_whose_block_fails_adds_nothing(upstash: LocalUpstash) -> None:
     history = _history(upstash)
-    with pytest.raises(KeyError), history.turn() as turn:
+    with pytest.raises(KeyError), history.guarded_turn() as turn:
         turn.add_user_message("mine")
         raise KeyError
     assert history.messages == []
 
 
 def test_a_turn_is_for_with_and_used_once(upstash: LocalUpstash) -> None:
-    turn = _history(upstash).turn()
+    turn = _history(upstash).guarded_turn()
     with pytest.raises(RuntimeError, match="with"):
         _ = turn.messages
     with turn:
@@ -404,7 +406,7 @@ def test_a_turn_that_takes_out_a_late_copy_is_not_disturbed_by_that(upstash: Loc
     history.add_user_message("after")
     time.sleep(0.5)
     assert run("LLEN", history.key) == 5
-    with history.turn() as turn:
+    with history.guarded_turn() as turn:
         turn.add_user_message("more")
     assert _texts(history) == ["question", "answer", "after", "more"]
 
@@ -415,7 +417,7 @@ def test_a_late_copy_that_could_not_be_taken_out_is_no_disturbance_either(upstas
     copies = run("LRANGE", history.key, 0, -1)[::-1]
     run("LPUSH", history.key, *copies)
     upstash.faults.next(None, "request_lost")
-    with history.turn() as turn:
+    with history.guarded_turn() as turn:
         turn.add_user_message("more")
     assert run("LLEN", history.key) == 5
     assert _texts(history) == ["question", "answer", "more"]
@@ -425,7 +427,7 @@ def test_a_late_copy_that_could_not_be_taken_out_is_no_disturbance_either(upstas
 def test_a_turn_is_refused_again_where_the_refusal_was_lost(upstash: LocalUpstash, options: dict[str, Any]) -> None:
     history = _history(upstash, **options)
     history.add_messages(TURN)
-    with pytest.raises(ConcurrentTurn) as caught, history.turn() as turn:
+    with pytest.raises(ConcurrentTurn) as caught, history.guarded_turn() as turn:
         turn.add_user_message("mine")
         history.add_user_message("theirs")
         upstash.faults.next("reply_lost")
@@ -436,10 +438,10 @@ def test_a_turn_is_refused_again_where_the_refusal_was_lost(upstash: LocalUpstas
 def test_a_turn_of_asyncio(upstash: LocalUpstash) -> None:
     async def main() -> None:
         history = _history(upstash)
-        async with history.turn() as turn:
+        async with history.guarded_turn() as turn:
             turn.add_user_message("mine")
         with pytest.raises(ConcurrentTurn) as caught:
-            async with history.turn() as turn:
+            async with history.guarded_turn() as turn:
                 turn.add_user_message("mine too")
                 await history.aadd_messages([AIMessage("theirs")])
         assert [message.content for message in caught.value.messages] == ["theirs"]

@@ -80,7 +80,7 @@ def test_a_repair_before_the_settlement_stores_nothing_twice(upstash: LocalUpsta
         history.add_user_message("before")
         _damage(run)
         if guarded:
-            with history.turn() as turn:
+            with history.guarded_turn() as turn:
                 turn.add_messages(TURN)
                 upstash.faults.next("reply_lost")
         else:
@@ -279,7 +279,7 @@ def test_trimming_by_others_makes_no_read_look_for_duplicates_again_and_again(
 
 
 def test_a_late_request_larger_than_the_window(upstash: LocalUpstash, call: Call, run: Run) -> None:
-    history = _history(upstash, max_messages=2)
+    history = _history(upstash, read_last=2)
     late = Late(upstash, lambda: history.add_messages([HumanMessage(str(number)) for number in range(9)]))
     history.add_messages(TURN)
     late.arrive()
@@ -362,7 +362,7 @@ def test_what_strict_delivery_costs(upstash: LocalUpstash, call: Call, ttl: int 
 @pytest.mark.parametrize("guarded", [False, True])
 def test_a_late_strict_request_does_nothing(upstash: LocalUpstash, run: Run, meanwhile: str, guarded: bool) -> None:
     history = _strict(upstash)
-    turn = history.turn()
+    turn = history.guarded_turn()
     if guarded:
         turn.__enter__().add_messages(TURN)
     late = Late(upstash, lambda: turn.__exit__(None, None, None) if guarded else history.add_messages(TURN))
@@ -382,10 +382,10 @@ def test_a_strict_append_that_is_called_off_is_never_stored(upstash: LocalUpstas
     upstash.faults.next("applied_late", held=True)
     with pytest.raises(OutcomeUnknown) as caught:
         call(history, "add_messages", TURN)
-    assert call(history, "settle", caught.value) is Outcome.NOT_STORED
+    assert call(history, "check_outcome", caught.value) is Outcome.NOT_STORED
     assert upstash.release() == 1
     assert run("EXISTS", history.key) == 0
-    assert call(history, "settle", caught.value) is Outcome.NOT_STORED
+    assert call(history, "check_outcome", caught.value) is Outcome.NOT_STORED
 
 
 def test_an_append_with_a_key_that_is_called_off_can_be_made_again(upstash: LocalUpstash, call: Call, run: Run) -> None:
@@ -393,13 +393,13 @@ def test_an_append_with_a_key_that_is_called_off_can_be_made_again(upstash: Loca
     upstash.faults.next("applied_late", held=True)
     with pytest.raises(OutcomeUnknown) as caught:
         call(history, "add_messages", TURN, idempotency_key="evt")
-    assert call(history, "settle", caught.value) is Outcome.NOT_STORED
+    assert call(history, "check_outcome", caught.value) is Outcome.NOT_STORED
     assert call(history, "stored_for", "evt") is None
     assert upstash.release() == 1
     assert run("EXISTS", history.key) == 0
     for _ in range(2):
         call(history, "add_messages", TURN, idempotency_key="evt")
-    assert call(history, "settle", caught.value) is Outcome.STORED
+    assert call(history, "check_outcome", caught.value) is Outcome.STORED
     assert run("LLEN", history.key) == 2
 
 
@@ -408,7 +408,7 @@ def test_a_strict_append_that_was_applied_is_not_called_off(upstash: LocalUpstas
     upstash.faults.next("reply_lost")
     with pytest.raises(OutcomeUnknown) as caught:
         call(history, "add_messages", TURN)
-    assert call(history, "settle", caught.value) is Outcome.STORED
+    assert call(history, "check_outcome", caught.value) is Outcome.STORED
     assert _texts(history.messages) == ["question", "answer"]
 
 
@@ -444,7 +444,7 @@ def test_a_guarded_turn_that_a_proxy_repeats_is_known_to_be_stored(
 ) -> None:
     history = _history(upstash, delivery=delivery, max_request_bytes=100_000)
     history.add_user_message("before")
-    with history.turn() as turn:
+    with history.guarded_turn() as turn:
         turn.add_messages([HumanMessage("x" * size), AIMessage("y" * size)])
         upstash.faults.add("replayed")
     assert run("LLEN", history.key) == 3

@@ -105,12 +105,12 @@ def test_what_may_still_arrive_is_possible_for_a_minute(
     upstash.faults.next("request_lost")
     with pytest.raises(OutcomeUnknown) as caught:
         call(history, "add_messages", _messages("lost"))
-    assert call(history, "settle", caught.value) is Outcome.STILL_POSSIBLE
+    assert call(history, "check_outcome", caught.value) is Outcome.STILL_POSSIBLE
     monotonic = time.monotonic
     for later, outcome in ((50, Outcome.STILL_POSSIBLE), (61, Outcome.NOT_STORED)):
         with monkeypatch.context() as patched:
             patched.setattr(time, "monotonic", lambda later=later: monotonic() + later)
-            assert call(history, "settle", caught.value) is outcome
+            assert call(history, "check_outcome", caught.value) is outcome
 
 
 def test_what_gave_up_and_comes_late_stands_behind_what_was_written_since(upstash: LocalUpstash, run: Run) -> None:
@@ -121,14 +121,14 @@ def test_what_gave_up_and_comes_late_stands_behind_what_was_written_since(upstas
     history.add_user_message("second")
     _until_there_are(run, history.key, 2)
     assert _texts(history) == ["second", "first"]
-    assert history.settle(caught.value) is Outcome.STORED
+    assert history.check_outcome(caught.value) is Outcome.STORED
 
 
 def test_a_turn_that_a_late_copy_disturbs_is_refused_though_nobody_wrote(upstash: LocalUpstash, run: Run) -> None:
     history = _history(upstash)
     upstash.faults.next("applied_late", seconds=LATE)
     history.add_user_message("late")
-    with pytest.raises(ConcurrentTurn), history.turn() as turn:
+    with pytest.raises(ConcurrentTurn), history.guarded_turn() as turn:
         turn.add_user_message("answer")
         _until_there_are(run, history.key, 2)
     assert _texts(history) == ["late"]

@@ -143,7 +143,7 @@ class Conversation(RuleBasedStateMachine):
         try:
             call(hasty, "add_messages", _messages(texts))
         except OutcomeUnknown as error:
-            outcome = call(self.others, "settle", error, on_its_way=0)
+            outcome = call(self.others, "check_outcome", error, in_flight_seconds=0)
             assert outcome is (Outcome.STORED if kind in STORED else Outcome.NOT_STORED)
             if outcome is Outcome.NOT_STORED:
                 return
@@ -172,7 +172,7 @@ class Conversation(RuleBasedStateMachine):
     def turn(self, size: int, kinds: list[str]) -> None:
         self.let_late_ones_land()
         texts = self.fresh(size)
-        with self.ours.turn() as turn:
+        with self.ours.guarded_turn() as turn:
             assert _texts(turn.messages) == self.expected
             turn.add_messages(_messages(texts))
             for kind in kinds:
@@ -183,7 +183,7 @@ class Conversation(RuleBasedStateMachine):
     def turn_with_a_concurrent_append(self, call: Call, size: int) -> None:
         self.let_late_ones_land()
         texts = self.fresh(size)
-        with pytest.raises(ConcurrentTurn) as caught, self.ours.turn() as turn:
+        with pytest.raises(ConcurrentTurn) as caught, self.ours.guarded_turn() as turn:
             turn.add_messages(_messages(self.fresh(1)))
             call(self.others, "add_messages", _messages(texts))
         assert _texts(caught.value.messages) == texts
@@ -205,9 +205,9 @@ class Conversation(RuleBasedStateMachine):
     @rule(call=colours, data=st.data())
     def settle_by_key(self, call: Call, data: st.DataObject) -> None:
         key = data.draw(st.sampled_from(sorted(self.used)))
-        assert call(self.others, "settle", key) is Outcome.STORED
-        assert call(self.others, "settle", "never used") is Outcome.STILL_POSSIBLE
-        assert call(self.others, "settle", "never used", on_its_way=0) is Outcome.NOT_STORED
+        assert call(self.others, "check_outcome", key) is Outcome.STORED
+        assert call(self.others, "check_outcome", "never used") is Outcome.STILL_POSSIBLE
+        assert call(self.others, "check_outcome", "never used", in_flight_seconds=0) is Outcome.NOT_STORED
 
     @rule(call=colours, kinds=faults)
     def read(self, call: Call, kinds: list[str | None]) -> None:

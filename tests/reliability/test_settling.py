@@ -39,7 +39,7 @@ def test_a_wall_clock_that_is_set_decides_nothing(
     now, now_ns = time.time, time.time_ns
     monkeypatch.setattr(time, "time", lambda: now() + hours * 3600)
     monkeypatch.setattr(time, "time_ns", lambda: now_ns() + hours * 3600 * 10**9)
-    assert call(history, "settle", lost) is Outcome.STILL_POSSIBLE
+    assert call(history, "check_outcome", lost) is Outcome.STILL_POSSIBLE
 
 
 @pytest.mark.parametrize("made", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
@@ -56,6 +56,6 @@ def test_a_copy_is_as_young_as_it_came(
         with monkeypatch.context() as patched:
             patched.setattr(time, "monotonic", lambda later=later: monotonic() + later)
             copied = made(lost)
-            assert (copied.rids, copied.key, str(copied)) == (lost.rids, lost.key, str(lost))
+            assert (copied.record_ids, copied.key, str(copied)) == (lost.record_ids, lost.key, str(lost))
             assert 0 <= copied.age < 60
-            assert call(history, "settle", copied) is Outcome.STILL_POSSIBLE
+            assert call(history, "check_outcome", copied) is Outcome.STILL_POSSIBLE

@@ -181,8 +181,8 @@ def test_stored_bytes(raw: bytes) -> None:
     assert record.raw == raw
     # What was read can be written again and reads the same.
     again = decode(encode(record).encode())
-    assert json.dumps([again.type, again.data, str(again.rid), again.other]) == json.dumps(
-        [record.type, record.data, str(record.rid), record.other]
+    assert json.dumps([again.type, again.data, str(again.id), again.other]) == json.dumps(
+        [record.type, record.data, str(record.id), record.other]
     )
     _check_message(record)
 

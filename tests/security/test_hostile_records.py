@@ -136,7 +136,7 @@ def test_of_two_fields_of_a_name_the_last_counts(upstash: LocalUpstash, call: Ca
 def test_hostile_ids(upstash: LocalUpstash, call: Call, run: Call, rid: object) -> None:
     run("LPUSH", "message_store:s", json.dumps({"type": "human", "data": {"content": "x"}, "rid": rid}))
     (record,) = call(Store(upstash.url, upstash.token).session("s"), "records")
-    assert record.rid is None or str(record.rid) == rid
+    assert record.id is None or str(record.id) == rid
     assert "rid" not in record.other or record.other["rid"] == rid
     assert record.time is None or record.time.year >= 1970
     assert to_message(record).content == "x"

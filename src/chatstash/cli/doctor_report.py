@@ -55,7 +55,7 @@ def print_visit(console: Console, visit: Visit, *, fix: bool) -> None:
 
 
 def _described(finding: Finding, what: str, style: str, width: int) -> Text:
-    rid = f"  {finding.rid}" if finding.rid else ""
+    rid = f"  {finding.record_id}" if finding.record_id else ""
     line = Text(" " * _INDENT)
     line.append(f"{_place(finding):>{width}}", "cyan")
     line.append(f"  {clean(finding.reason)}")
@@ -141,7 +141,7 @@ def _finding_as_json(visit: Visit, finding: Finding, *, repaired: bool) -> dict[
         "key": visit.key,
         "damage": finding.damage.value,
         "position": finding.position,
-        "rid": None if finding.rid is None else str(finding.rid),
+        "record_id": None if finding.record_id is None else str(finding.record_id),
         "reason": finding.reason,
         "repair": finding.repair.value,
         "repaired": repaired,

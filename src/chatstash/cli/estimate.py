@@ -25,7 +25,7 @@ class Usage:
         ttl_days: Days for which a conversation is kept after its last message; None for ever.
         regions: Regions of the database, the primary one included.
         idempotency: Whether messages are added with an idempotency key.
-        guarded: Whether turns are guarded, by `turn()`.
+        guarded: Whether turns are guarded, by `guarded_turn()`.
         refresh: Whether reading sets the expiry anew.
     """
 

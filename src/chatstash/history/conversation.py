@@ -36,7 +36,7 @@ from chatstash.rest.ops import Op
 
 T = TypeVar("T")
 
-LONGEST_ON_ITS_WAY = 60.0
+LONGEST_IN_FLIGHT = 60.0
 """Seconds after which a request that has not shown its effect is taken to be lost."""
 
 _seen_in: WeakKeyDictionary[Database, SeenLists] = WeakKeyDictionary()
@@ -125,13 +125,15 @@ class Conversation:
         """Delete it as `clear` does, without blocking the event loop."""
         return await self._arun("clear", self._clearing(), self.options.retry_policy.idempotent)
 
-    def settle(self, lost: OutcomeUnknown | str, on_its_way: float) -> Outcome:
+    def check_outcome(self, lost: OutcomeUnknown | str, in_flight_seconds: float) -> Outcome:
         """Tell the outcome of a write whose reply was lost."""
-        return self._run("settle", self._settling(lost, on_its_way), self.options.retry_policy.idempotent)
+        return self._run("check_outcome", self._settling(lost, in_flight_seconds), self.options.retry_policy.idempotent)
 
-    async def asettle(self, lost: OutcomeUnknown | str, on_its_way: float) -> Outcome:
-        """Tell the outcome of a write as `settle` does, without blocking the event loop."""
-        return await self._arun("settle", self._settling(lost, on_its_way), self.options.retry_policy.idempotent)
+    async def acheck_outcome(self, lost: OutcomeUnknown | str, in_flight_seconds: float) -> Outcome:
+        """Tell the outcome of a write as `check_outcome` does, without blocking the event loop."""
+        return await self._arun(
+            "check_outcome", self._settling(lost, in_flight_seconds), self.options.retry_policy.idempotent
+        )
 
     def prepared(self, records: Iterable[Record], idempotency_key: str | None = None) -> appends.Append:
         """Return records ready to be appended, each with a new id; raises what can be before anything is sent."""
@@ -141,15 +143,15 @@ class Conversation:
         most = self.options.max_stored_messages
         if most is not None and len(kept) > most:
             raise ValueError(f"an append of {len(kept)} messages is over max_stored_messages, {most}; nothing was sent")
-        rids = record_ids(len(kept), time_ms=time.time_ns() // 1_000_000, randomness=secrets.token_bytes(RANDOM_BYTES))
+        ids = record_ids(len(kept), time_ms=time.time_ns() // 1_000_000, randomness=secrets.token_bytes(RANDOM_BYTES))
         texts = [
             encode(appended_anew(record, rid) if isinstance(record, Record) else record, index=index)
-            for index, (record, rid) in enumerate(zip(kept, rids, strict=True))
+            for index, (record, rid) in enumerate(zip(kept, ids, strict=True))
         ]
         if idempotency_key is None:
-            return appends.Append(self.key, texts, rids, self.options)
+            return appends.Append(self.key, texts, ids, self.options)
         name, digest = checked_idempotency_key(idempotency_key), appends.digest_of_records(kept)
-        return appends.Append(self.key, texts, rids, self.options, name, digest)
+        return appends.Append(self.key, texts, ids, self.options, name, digest)
 
     def stored_for(self, idempotency_key: str) -> list[Record] | None:
         """Return the records that were appended with an idempotency key; None where it was not used."""
@@ -197,7 +199,7 @@ class Conversation:
     def _appending(self, wanted: appends.Append, op: Op[AppendResult]) -> Op[AppendResult]:
         """Run `op` if there is something to append; else nothing is asked."""
         if not wanted.texts:
-            return AppendResult(length=None, rids=[])
+            return AppendResult(length=None, record_ids=[])
         done = yield from with_cost(guarding_expiry(op, self.key, self._seen))
         if self._cache is not None:
             self._cache.note_append(self.key, len(wanted.texts))
@@ -207,22 +209,24 @@ class Conversation:
         self._seen.discard(self.key)
         return with_cost(clears.clear(self.key, secrets.token_hex(12)))
 
-    def _settling(self, lost: OutcomeUnknown | str, on_its_way: float) -> Op[Outcome]:
-        longest = _checked_seconds(on_its_way)
+    def _settling(self, lost: OutcomeUnknown | str, in_flight_seconds: float) -> Op[Outcome]:
+        longest = _checked_seconds(in_flight_seconds)
         if isinstance(lost, str):
             marker = appends.marker_key(self.key, checked_idempotency_key(lost))
-            return outcomes.settle(self.key, outcomes.LostWrite(marker=marker), on_its_way=longest > 0)
+            return outcomes.check_outcome(self.key, outcomes.LostWrite(marker=marker), in_flight_seconds=longest > 0)
         if not isinstance(lost, OutcomeUnknown):
-            raise ValueError(f"settle takes an idempotency key or an OutcomeUnknown, not {lost!r}")
+            raise ValueError(f"check_outcome takes an idempotency key or an OutcomeUnknown, not {lost!r}")
         if lost.key != self.key:
             raise ValueError(
-                f"this error is of the conversation {lost.key!r}, and settle was asked of {self.key!r}: "
+                f"this error is of the conversation {lost.key!r}, and check_outcome was asked of {self.key!r}: "
                 "ask the history or session that raised it"
             )
-        return outcomes.settle(self.key, appends.lost_write(lost, self.options), on_its_way=lost.age < longest)
+        return outcomes.check_outcome(
+            self.key, appends.lost_write(lost, self.options), in_flight_seconds=lost.age < longest
+        )
 
 
-def _checked_seconds(on_its_way: float) -> float:
-    if not is_number(on_its_way) or not on_its_way >= 0:
-        raise ValueError(f"on_its_way must be a number of seconds, 0 or more, not {on_its_way!r}")
-    return on_its_way
+def _checked_seconds(in_flight_seconds: float) -> float:
+    if not is_number(in_flight_seconds) or not in_flight_seconds >= 0:
+        raise ValueError(f"in_flight_seconds must be a number of seconds, 0 or more, not {in_flight_seconds!r}")
+    return in_flight_seconds

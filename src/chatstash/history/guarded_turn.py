@@ -42,7 +42,7 @@ class GuardedTurn(Generic[ItemT, ResultT]):
             RuntimeError: The turn was not entered.
         """
         if self._result is None:
-            raise RuntimeError("a turn is read when it is entered: use it as `with history.turn() as turn:`")
+            raise RuntimeError("a turn is read when it is entered: use it as `with history.guarded_turn() as turn:`")
         return self._result
 
     def _add(self, items: Iterable[ItemT]) -> None:

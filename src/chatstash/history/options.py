@@ -36,7 +36,7 @@ class OptionChanges(TypedDict, total=False):
     max_request_bytes: int | None
     idempotency_ttl: int | None
     on_corrupt: OnCorrupt | None
-    max_messages: int | None
+    read_last: int | None
     keep_system: bool | None
     max_stored_messages: int | None
     delivery: Delivery | None
@@ -55,7 +55,7 @@ class Options:
         max_request_bytes: What a request may have; larger appends are staged, larger reads come in pages.
         idempotency_ttl: Seconds for which an idempotency key is remembered.
         on_corrupt: What reading does with a record that cannot be read.
-        max_messages: How many of the newest messages reading gives, at most; None for all.
+        read_last: How many of the newest messages reading gives, at most; None for all.
         keep_system: Whether such a window has the conversation's first message as well, where it is a system message.
         max_stored_messages: How many messages are kept; appending trims the oldest in the same step. None for all.
         delivery: `strict` if every append carries a marker, so that its request does nothing if it arrives late.
@@ -75,7 +75,7 @@ class Options:
     max_request_bytes: int = DEFAULT_MAX_REQUEST_BYTES
     idempotency_ttl: int = DEFAULT_IDEMPOTENCY_TTL
     on_corrupt: OnCorrupt = "raise"
-    max_messages: int | None = None
+    read_last: int | None = None
     keep_system: bool = False
     max_stored_messages: int | None = None
     delivery: Delivery = "standard"
@@ -100,7 +100,7 @@ class Options:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
 
     def _check_bounds(self) -> None:
-        for name in ("max_messages", "max_stored_messages"):
+        for name in ("read_last", "max_stored_messages"):
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name), 1, MOST_MESSAGES)
 
@@ -115,7 +115,7 @@ class Options:
 
         A conversation whose storage is bounded is read as a window: it may begin in the middle of a turn as well.
         """
-        return self.max_messages or self.max_stored_messages
+        return self.read_last or self.max_stored_messages
 
     @property
     def ttl_on_read(self) -> int | None:

@@ -82,13 +82,13 @@ class AppendResult(NamedTuple):
     Attributes:
         length: How many records the conversation has now; None where there was nothing to append, for then nothing
             was asked.
-        rids: The ids of the records appended, in their order; of those appended before where it is `repeated`.
+        record_ids: The ids of the records appended, in their order; of those appended before where it is `repeated`.
         cost: Requests, commands and bytes.
         repeated: Whether the idempotency key had been used before, for the same records: nothing was stored anew.
     """
 
     length: int | None
-    rids: list[RecordId]
+    record_ids: list[RecordId]
     cost: Cost = Cost()
     repeated: bool = False
 

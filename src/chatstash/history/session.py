@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from chatstash.errors import Outcome, OutcomeUnknown
-from chatstash.history.conversation import LONGEST_ON_ITS_WAY, Conversation
+from chatstash.history.conversation import LONGEST_IN_FLIGHT, Conversation
 from chatstash.history.guarded_turn import GuardedTurn
 from chatstash.history.operations.read import Contents
 from chatstash.history.records.record import Record
@@ -78,7 +78,7 @@ class Session:
             RecordTooLarge: One alone is over the size of a request; nothing was sent.
             IdempotencyConflict: The idempotency key was used for other records.
             WrongType: The key holds something else; its value was not changed.
-            OutcomeUnknown: The reply was lost, and so were the attempts to find out; ask `settle` later.
+            OutcomeUnknown: The reply was lost, and so were the attempts to find out; ask `check_outcome` later.
             DatabaseError: Anything else that went wrong; its `applied` says whether the records were stored.
         """
         return self.conversation.append(records, idempotency_key)
@@ -106,7 +106,7 @@ class Session:
         was made.
 
         Args:
-            last: How many of the newest records, at most. None for the options' `max_messages`, else all.
+            last: How many of the newest records, at most. None for the options' `read_last`, else all.
             before: The `cursor` of a result, or its text: the records before it.
             limit: How many of those, at most; None for 50.
             keep_system: Whether a window has the conversation's first record too, where it is a system message; None
@@ -160,7 +160,7 @@ class Session:
         """Return all records as `records` does, without blocking the event loop."""
         return (await self.aread()).records
 
-    def turn(self) -> Turn:
+    def guarded_turn(self) -> Turn:
         """Return a guarded turn: read, and append on leaving only if nobody else changed the conversation meanwhile.
 
         For `with` and `async with`; see `Turn`. Reading costs what `read` costs. Appending takes one request and four
@@ -172,7 +172,7 @@ class Session:
         """Delete the conversation, once, whatever is lost on the way; one request and three or four commands.
 
         Raises:
-            OutcomeUnknown: The reply was lost, and so were the attempts to find out; ask `settle` later.
+            OutcomeUnknown: The reply was lost, and so were the attempts to find out; ask `check_outcome` later.
             DatabaseError: Anything else that went wrong; nothing was deleted.
         """
         return self.conversation.clear()
@@ -181,13 +181,13 @@ class Session:
         """Delete the conversation as `clear` does, without blocking the event loop."""
         return await self.conversation.aclear()
 
-    def settle(self, lost: OutcomeUnknown | str, *, on_its_way: float = LONGEST_ON_ITS_WAY) -> Outcome:
+    def check_outcome(self, lost: OutcomeUnknown | str, *, in_flight_seconds: float = LONGEST_IN_FLIGHT) -> Outcome:
         """Tell the outcome of a write whose reply was lost; one request, two commands or a few more.
 
         Args:
             lost: The error, or an idempotency key: that of an append that was cancelled, say.
-            on_its_way: For how many seconds after the error the request may still arrive. With an idempotency key, of
-                which it is not known when it was used, what is not stored is still possible unless this is 0.
+            in_flight_seconds: Seconds after the error during which the request may still arrive. For an idempotency
+                key, returns STILL_POSSIBLE rather than NOT_STORED unless this is 0.
 
         Returns:
             `STORED`, `NOT_STORED` or `STILL_POSSIBLE`. With strict delivery, an append that is not stored is called
@@ -196,15 +196,17 @@ class Session:
             other messages is not stored. That a conversation was cleared is remembered for an hour.
 
         Raises:
-            ValueError: The error is of another conversation, the idempotency key is no text, or `on_its_way` is no
-                number from 0 on.
+            ValueError: The error belongs to another conversation, the idempotency key is not a string, or
+                `in_flight_seconds` is not a number of 0 or more.
             DatabaseError: It could not be asked.
         """
-        return self.conversation.settle(lost, on_its_way)
+        return self.conversation.check_outcome(lost, in_flight_seconds)
 
-    async def asettle(self, lost: OutcomeUnknown | str, *, on_its_way: float = LONGEST_ON_ITS_WAY) -> Outcome:
-        """Tell the outcome of a write as `settle` does, without blocking the event loop."""
-        return await self.conversation.asettle(lost, on_its_way)
+    async def acheck_outcome(
+        self, lost: OutcomeUnknown | str, *, in_flight_seconds: float = LONGEST_IN_FLIGHT
+    ) -> Outcome:
+        """Tell the outcome of a write as `check_outcome` does, without blocking the event loop."""
+        return await self.conversation.acheck_outcome(lost, in_flight_seconds)
 
 
 def read_result(conversation: Conversation, contents: Contents) -> ReadResult:

@@ -47,7 +47,7 @@ class Store:
         idempotency_ttl: Seconds for which an idempotency key is remembered.
         on_corrupt: What reading does with a record that cannot be read: `raise` an error that has all the others,
             `skip` it, or put a `placeholder` in its place.
-        max_messages: How many of the newest messages reading gives, at most; None for all.
+        read_last: How many of the newest messages reading gives, at most; None for all.
         keep_system: Whether such a window has the conversation's first message too, where it is a system message.
         max_stored_messages: How many messages are kept; appending trims the oldest in the same step. None for all.
         delivery: `standard`, or `strict` to send every append with a marker, so that its request does nothing if it
@@ -82,7 +82,7 @@ class Store:
         max_request_bytes: int = DEFAULT_MAX_REQUEST_BYTES,
         idempotency_ttl: int = DEFAULT_IDEMPOTENCY_TTL,
         on_corrupt: OnCorrupt = "raise",
-        max_messages: int | None = None,
+        read_last: int | None = None,
         keep_system: bool = False,
         max_stored_messages: int | None = None,
         delivery: Delivery = "standard",
@@ -105,7 +105,7 @@ class Store:
             max_request_bytes=max_request_bytes,
             idempotency_ttl=idempotency_ttl,
             on_corrupt=on_corrupt,
-            max_messages=max_messages,
+            read_last=read_last,
             keep_system=keep_system,
             max_stored_messages=max_stored_messages,
             delivery=delivery,
@@ -150,7 +150,7 @@ class Store:
             session_id: Any non-empty string; the key is the store's prefix and this.
             changes: Options of this conversation that depart from the store's: `ttl`, `refresh_ttl_on_read`,
                 `retry_policy`, `timeout`, `retries`, `max_request_bytes`, `idempotency_ttl`, `on_corrupt`,
-                `max_messages`, `keep_system`, `max_stored_messages`, `delivery`, `start_on`, `tool_calls`; None
+                `read_last`, `keep_system`, `max_stored_messages`, `delivery`, `start_on`, `tool_calls`; None
                 keeps the store's.
 
         Raises:

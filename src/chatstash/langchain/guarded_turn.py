@@ -42,7 +42,7 @@ class MessagesTurn(GuardedTurn[BaseMessage, MessagesResult]):
         from chatstash import UpstashRedisChatMessageHistory
 
         history = UpstashRedisChatMessageHistory("user-42")
-        with history.turn() as turn:
+        with history.guarded_turn() as turn:
             turn.add_user_message("Hello")
             turn.add_ai_message(f"That was message {len(turn.messages)}.")
         ```

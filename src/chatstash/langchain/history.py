@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, get_buffer_string
 
 from chatstash.errors import Outcome, OutcomeUnknown
-from chatstash.history.conversation import LONGEST_ON_ITS_WAY, Conversation
+from chatstash.history.conversation import LONGEST_IN_FLIGHT, Conversation
 from chatstash.history.options import Delivery, OnCorrupt
 from chatstash.history.records.keys import DEFAULT_PREFIX, conversation_key
 from chatstash.history.records.record import Record
@@ -62,7 +62,7 @@ class UpstashRedisChatMessageHistory(_Base):
         idempotency_ttl: Seconds for which an idempotency key is remembered; None for the store's, else 86400.
         on_corrupt: What reading does with a record that cannot be read: `raise` an error that has all the others,
             `skip` it, or put a `placeholder` in its place; None for the store's, else `raise`.
-        max_messages: How many of the newest messages reading gives, at most; None for the store's, else all.
+        read_last: How many of the newest messages reading gives, at most; None for the store's, else all.
         keep_system: Whether such a window has the conversation's first message too, where it is a system message;
             None for the store's, else not.
         max_stored_messages: How many messages are kept; adding trims the oldest in the same step. None for the
@@ -112,7 +112,7 @@ class UpstashRedisChatMessageHistory(_Base):
         max_request_bytes: int | None = None,
         idempotency_ttl: int | None = None,
         on_corrupt: OnCorrupt | None = None,
-        max_messages: int | None = None,
+        read_last: int | None = None,
         keep_system: bool | None = None,
         max_stored_messages: int | None = None,
         delivery: Delivery | None = None,
@@ -147,7 +147,7 @@ class UpstashRedisChatMessageHistory(_Base):
                 "max_request_bytes": max_request_bytes,
                 "idempotency_ttl": idempotency_ttl,
                 "on_corrupt": on_corrupt,
-                "max_messages": max_messages,
+                "read_last": read_last,
                 "keep_system": keep_system,
                 "max_stored_messages": max_stored_messages,
                 "delivery": delivery,
@@ -242,7 +242,7 @@ class UpstashRedisChatMessageHistory(_Base):
         cursor was made.
 
         Args:
-            last: How many of the newest messages, at most. None for `max_messages`, else all.
+            last: How many of the newest messages, at most. None for `read_last`, else all.
             before: The `cursor` of a result, or its text: the messages before it.
             limit: How many of those, at most; None for 50.
             keep_system: Whether a window has the conversation's first message too, where it is a system message; None
@@ -327,7 +327,7 @@ class UpstashRedisChatMessageHistory(_Base):
             RecordTooLarge: One alone is over the size of a request; nothing was sent.
             IdempotencyConflict: The idempotency key was used for other messages.
             WrongType: The key holds something else; its value was not changed.
-            OutcomeUnknown: The reply was lost, and so were the attempts to find out; ask `settle` later.
+            OutcomeUnknown: The reply was lost, and so were the attempts to find out; ask `check_outcome` later.
             DatabaseError: Anything else that went wrong; its `applied` says whether the messages were stored.
         """
         with write_watched(self.key, self.on_write_error):
@@ -346,7 +346,7 @@ class UpstashRedisChatMessageHistory(_Base):
         """Add a message of the AI, given as a message or its text; one request."""
         self.add_message(AIMessage(content=message) if isinstance(message, str) else message)
 
-    def turn(self) -> MessagesTurn:
+    def guarded_turn(self) -> MessagesTurn:
         """Return a guarded turn: read, and add on leaving only if nobody else changed the conversation meanwhile.
 
         For `with` and `async with`; see `MessagesTurn`. Reading costs what `read` costs. Adding takes one request and
@@ -355,28 +355,29 @@ class UpstashRedisChatMessageHistory(_Base):
         conversation = self._conversation()
         return MessagesTurn(conversation, self.on_write_error, self._selection(conversation))
 
-    def settle(self, lost: OutcomeUnknown | str, *, on_its_way: float = LONGEST_ON_ITS_WAY) -> Outcome:
+    def check_outcome(self, lost: OutcomeUnknown | str, *, in_flight_seconds: float = LONGEST_IN_FLIGHT) -> Outcome:
         """Tell the outcome of a write whose reply was lost; one request, two commands or a few more.
 
         Args:
             lost: The error, or an idempotency key: that of an addition that was cancelled, say.
-            on_its_way: For how many seconds after the error the request may still arrive. With an idempotency key, of
-                which it is not known when it was used, what is not stored is still possible unless this is 0.
+            in_flight_seconds: Seconds after the error during which the request may still arrive. For an idempotency
+                key, returns STILL_POSSIBLE rather than NOT_STORED unless this is 0.
 
         Returns:
-            `STORED`, `NOT_STORED` or `STILL_POSSIBLE`, as `Session.settle` says. With strict delivery, an append that
-            is not stored is called off: `NOT_STORED` at once.
+            `STORED`, `NOT_STORED` or `STILL_POSSIBLE`; see `Session.check_outcome`.
 
         Raises:
-            ValueError: The error is of another conversation, the idempotency key is no text, or `on_its_way` is no
-                number from 0 on.
+            ValueError: The error belongs to another conversation, the idempotency key is not a string, or
+                `in_flight_seconds` is not a number of 0 or more.
             DatabaseError: It could not be asked.
         """
-        return self._session().settle(lost, on_its_way=on_its_way)
+        return self._session().check_outcome(lost, in_flight_seconds=in_flight_seconds)
 
-    async def asettle(self, lost: OutcomeUnknown | str, *, on_its_way: float = LONGEST_ON_ITS_WAY) -> Outcome:
-        """Tell the outcome of a write as `settle` does, without blocking the event loop."""
-        return await self._session().asettle(lost, on_its_way=on_its_way)
+    async def acheck_outcome(
+        self, lost: OutcomeUnknown | str, *, in_flight_seconds: float = LONGEST_IN_FLIGHT
+    ) -> Outcome:
+        """Tell the outcome of a write as `check_outcome` does, without blocking the event loop."""
+        return await self._session().acheck_outcome(lost, in_flight_seconds=in_flight_seconds)
 
     def stored_for(self, idempotency_key: str) -> list[BaseMessage] | None:
         """Return the messages that were added with an idempotency key: the answer to an event delivered again.

@@ -11,7 +11,7 @@ class Operation(NamedTuple):
     """One operation that is over: what it was, what it cost and how it ended.
 
     Attributes:
-        name: What it was: `read`, `count`, `append`, `guarded_append`, `stored_for`, `clear`, `settle`; or of the
+        name: `read`, `count`, `append`, `guarded_append`, `stored_for`, `clear` or `check_outcome`; or one of the
             doctor's: `list`, `examine`, `expiries`, `repair`, `expire`.
         key: The conversation's key; empty where it is of several.
         requests: HTTP requests sent or tried, those that failed included.

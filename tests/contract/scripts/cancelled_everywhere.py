@@ -90,9 +90,9 @@ async def check(history: UpstashRedisChatMessageHistory) -> None:
     def decided(messages: list[HumanMessage]) -> Callable[[], Awaitable[None]]:
         async def after() -> None:
             nonlocal number
-            assert await history.asettle(f"key-{number}") in (Outcome.STORED, Outcome.STILL_POSSIBLE)
+            assert await history.acheck_outcome(f"key-{number}") in (Outcome.STORED, Outcome.STILL_POSSIBLE)
             await history.aadd_messages(messages, idempotency_key=f"key-{number}")
-            assert await history.asettle(f"key-{number}") is Outcome.STORED
+            assert await history.acheck_outcome(f"key-{number}") is Outcome.STORED
             texts = [message.content for message in await history.aget_messages()]
             assert texts == [message.content for message in messages], texts
             await history.aclear()
@@ -116,7 +116,7 @@ async def reading_and_turning(history: UpstashRedisChatMessageHistory) -> None:
         assert len(await history.aget_messages()) == whole
 
     async def turn() -> None:
-        async with history.turn() as turn:
+        async with history.guarded_turn() as turn:
             turn.add_messages(ONE)
 
     async def has_whole_turns() -> None:
@@ -149,7 +149,7 @@ async def within_timeouts(history: UpstashRedisChatMessageHistory) -> None:
             async with asyncio.timeout(number * 0.0001):
                 await history.aadd_messages(ONE, idempotency_key=key)
         except TimeoutError:
-            assert await history.asettle(key) in (Outcome.STORED, Outcome.STILL_POSSIBLE)
+            assert await history.acheck_outcome(key) in (Outcome.STORED, Outcome.STILL_POSSIBLE)
         await history.aadd_messages(ONE, idempotency_key=key)
     assert len(await history.aget_messages()) == 60 * len(ONE)
 

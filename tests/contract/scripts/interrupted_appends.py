@@ -29,9 +29,9 @@ for number in range(ROUNDS):
             signal.setitimer(signal.ITIMER_REAL, 0)
     except KeyboardInterrupt:
         interrupted += 1
-        assert history.settle(key) in (Outcome.STORED, Outcome.STILL_POSSIBLE)
+        assert history.check_outcome(key) in (Outcome.STORED, Outcome.STILL_POSSIBLE)
     history.add_messages(messages, idempotency_key=key)
-    assert history.settle(key) is Outcome.STORED
+    assert history.check_outcome(key) is Outcome.STORED
     expected += texts
 assert [message.content for message in history.messages] == expected
 assert interrupted > 20, interrupted

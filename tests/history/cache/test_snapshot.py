@@ -26,8 +26,8 @@ KEY = "k"
 
 
 def ours(number: int, count: int = 1, text: str = "x") -> list[bytes]:
-    rids = record_ids(count, time_ms=number, randomness=number.to_bytes(6))
-    return [encode(Record("human", {"content": f"{text}{rid.position}"}, rid)).encode() for rid in rids]
+    ids = record_ids(count, time_ms=number, randomness=number.to_bytes(6))
+    return [encode(Record("human", {"content": f"{text}{rid.position}"}, rid)).encode() for rid in ids]
 
 
 def foreign(text: str) -> bytes:

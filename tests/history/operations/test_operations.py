@@ -52,8 +52,8 @@ def _replies(*values: object) -> Replies:
 
 
 def _append(texts: list[str], ttl: int | None = None, **more: Any) -> appends.Append:
-    rids = record_ids(len(texts), time_ms=1, randomness=b"x" * 6)
-    return appends.Append("k", texts, rids, Options(ttl=ttl), **more)
+    ids = record_ids(len(texts), time_ms=1, randomness=b"x" * 6)
+    return appends.Append("k", texts, ids, Options(ttl=ttl), **more)
 
 
 def _bare(batch: Batch) -> Batch:
@@ -87,7 +87,7 @@ def test_a_settlement_that_could_not_set_the_expiry_says_so() -> None:
     driven = retrying(appends.append(_append(["a"], 60)), Budget(retries=1, jitter=lambda: 0.0))
     with pytest.raises(Exception, match=r"were stored, but the expiry .* NOPERM") as caught:
         play(driven, [_lost(), _replies([1, 1, 3, b"NOPERM\nno"])])
-    assert caught.value.applied is Applied.PARTLY  # type: ignore[attr-defined]
+    assert caught.value.applied is Applied.PARTIALLY  # type: ignore[attr-defined]
 
 
 def test_a_wrong_type_found_when_settling_takes_the_expiry_off_again() -> None:
@@ -112,10 +112,10 @@ def test_an_idempotency_key_is_one_script_that_may_be_sent_again() -> None:
 
 def test_an_idempotency_key_used_before_gives_the_first_ids_or_a_conflict() -> None:
     wanted = _append(["a"], idempotency_key="evt", digest="d" * 64)
-    for batch, repeated in (("other_batch_____", True), (wanted.rids[0].batch, False)):
+    for batch, repeated in (("other_batch_____", True), (wanted.record_ids[0].batch, False)):
         held = f"{'d' * 64}:{batch}".encode()
         result, _ = play(appends.append(wanted), [_replies([0, 5, 2, held])])
-        assert (result.repeated, result.rids[0].batch, result.length) == (repeated, batch, 5)
+        assert (result.repeated, result.record_ids[0].batch, result.length) == (repeated, batch, 5)
     with pytest.raises(IdempotencyConflict, match="'evt'"):
         play(appends.append(wanted), [_replies([0, 5, 2, b"e" * 64 + b":x"])])
 
@@ -194,14 +194,14 @@ def test_clear_tells_whether_there_was_something() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "on_its_way", "outcome"),
+    ("found", "in_flight_seconds", "outcome"),
     [(1, True, Outcome.STORED), (0, True, Outcome.STILL_POSSIBLE), (0, False, Outcome.NOT_STORED)],
 )
-def test_settling(found: int, on_its_way: bool, outcome: Outcome) -> None:
-    rids = record_ids(2, time_ms=1, randomness=b"x" * 6)
-    batch = rids[0].batch
+def test_settling(found: int, in_flight_seconds: bool, outcome: Outcome) -> None:
+    ids = record_ids(2, time_ms=1, randomness=b"x" * 6)
+    batch = ids[0].batch
     for marker, asked_for in ((None, ("k", batch, "")), ("m", ("k", "m", batch, ""))):
-        op = outcomes.settle("k", outcomes.LostWrite(batch, marker), on_its_way=on_its_way)
+        op = outcomes.check_outcome("k", outcomes.LostWrite(batch, marker), in_flight_seconds=in_flight_seconds)
         result, asked = play(op, [_replies([found, 1])])
         assert (result, asked[0].commands[0][3:]) == (outcome, asked_for)
 
@@ -214,7 +214,7 @@ def test_an_expiry_set_on_something_else_is_taken_off_again() -> None:
     with pytest.raises(WrongType, match="'k'") as caught:
         op.send(_replies(1))
     assert caught.value.key == "k"
-    assert caught.value.applied is Applied.PARTLY
+    assert caught.value.applied is Applied.PARTIALLY
     assert "expiry of its own" in str(caught.value)
 
 
@@ -233,7 +233,7 @@ def test_an_expiry_that_is_refused_is_not_passed_over() -> None:
     ):
         with pytest.raises(ReadOnlyToken, match=done) as caught:
             play(op, [_replies([], ReadOnlyToken("x"))])
-        assert caught.value.applied is Applied.PARTLY
+        assert caught.value.applied is Applied.PARTIALLY
 
 
 def test_an_append_that_was_refused_with_its_expiry_changed_nothing() -> None:
@@ -245,14 +245,14 @@ def test_an_append_that_was_refused_with_its_expiry_changed_nothing() -> None:
 
 def test_an_unknown_outcome_names_key_records_and_marker() -> None:
     plain, keyed = _append(["a", "b"]), _append(["a"], idempotency_key="evt", digest="d")
-    for op, rids, marker in (
-        (appends.append(plain), tuple(plain.rids), None),
-        (appends.append(keyed), tuple(keyed.rids), keyed.marker),
+    for op, ids, marker in (
+        (appends.append(plain), tuple(plain.record_ids), None),
+        (appends.append(keyed), tuple(keyed.record_ids), keyed.marker),
         (clears.clear("k", "name"), (), companion_key("clear", "k", "name")),
     ):
         with pytest.raises(OutcomeUnknownAfterTimeout) as caught:
             play(retrying(op, NO_RETRY), [_lost()])
-        assert (caught.value.key, caught.value.rids, caught.value.marker) == ("k", rids, marker)
+        assert (caught.value.key, caught.value.record_ids, caught.value.marker) == ("k", ids, marker)
 
 
 @pytest.mark.parametrize("value", [b"x", None, [1]])
@@ -273,8 +273,8 @@ LIMIT = 100_000
 
 def _large(count: int, size: int = 30_000) -> appends.Append:
     texts = [f"{number:06}".ljust(size, "x") for number in range(count)]
-    rids = record_ids(count, time_ms=1, randomness=b"x" * 6)
-    return appends.Append("k", texts, rids, Options(ttl=60, max_request_bytes=LIMIT))
+    ids = record_ids(count, time_ms=1, randomness=b"x" * 6)
+    return appends.Append("k", texts, ids, Options(ttl=60, max_request_bytes=LIMIT))
 
 
 def test_a_large_append_is_staged_and_moved() -> None:
@@ -320,7 +320,7 @@ def test_where_smaller_parts_would_not_help_the_refusal_stands(count: int, text:
 
 def test_a_record_over_the_limit_is_refused_before_anything_is_sent() -> None:
     wanted = _large(3)
-    large = appends.Append("k", [*wanted.texts, "x" * LIMIT], wanted.rids, wanted.options)
+    large = appends.Append("k", [*wanted.texts, "x" * LIMIT], wanted.record_ids, wanted.options)
     with pytest.raises(RecordTooLarge) as caught:
         next(appends.append(large))
     assert (caught.value.index, caught.value.limit) == (3, LIMIT)
@@ -380,4 +380,7 @@ def test_where_no_scripts_can_be_run_clearing_is_a_command(refusal: Exception) -
     with pytest.raises(OutcomeUnknown) as caught:
         play(retrying(clears.clear("k", "name"), Budget(retries=3)), [refusal, _lost()])
     assert (caught.value.key, caught.value.marker) == ("k", None)
-    assert play(outcomes.settle("k", outcomes.LostWrite(), on_its_way=False), [])[0] is Outcome.STILL_POSSIBLE
+    assert (
+        play(outcomes.check_outcome("k", outcomes.LostWrite(), in_flight_seconds=False), [])[0]
+        is Outcome.STILL_POSSIBLE
+    )

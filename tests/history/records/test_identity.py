@@ -125,11 +125,11 @@ _OTHER = st.dictionaries(
 def test_whatever_is_written_has_its_id(data: dict[str, str], rid: RecordId, other: dict[str, object]) -> None:
     raw = encode(Record("human", data, rid, other)).encode()
     assert identity(raw) == str(rid).encode()
-    assert decode(raw).rid == rid
+    assert decode(raw).id == rid
 
 
 @given(_DATA, st.dictionaries(st.text(max_size=5), _DATA | st.just(RID), max_size=3))
 def test_what_has_an_identity_reads_as_that_id(data: dict[str, str], other: dict[str, object]) -> None:
     raw = json.dumps({"type": "human", "data": data, **other}, separators=(",", ":")).encode()
     if has_id(raw):
-        assert str(decode(raw).rid).encode() == identity(raw)
+        assert str(decode(raw).id).encode() == identity(raw)

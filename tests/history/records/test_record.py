@@ -31,7 +31,7 @@ def test_round_trip(kind: str, data: dict[str, Any], rid: RecordId | None, other
     record = Record(kind, data, rid, other)
     text = encode(record)
     back = decode(text.encode())
-    assert (back.type, back.rid) == (kind, rid)
+    assert (back.type, back.id) == (kind, rid)
     # As json has it: two halves of a surrogate pair that stand together become one character.
     data, other = json.loads(json.dumps([data, other]))
     assert equal(back.data, data)
@@ -101,11 +101,11 @@ def test_a_long_number_is_noticed_wherever_it_stands(before: int, digits: int, s
 
 
 def test_the_id_tells_time_place_and_size() -> None:
-    rids = record_ids(3, time_ms=1_790_000_000_123, randomness=b"\xff" * 6)
-    assert [str(rid).split(".")[1] for rid in rids] == ["0/3", "1/3", "2/3"]
-    assert {rid.time_ms for rid in rids} == {1_790_000_000_123}
-    assert [RecordId.parse(str(rid)) for rid in rids] == rids
-    assert len(str(rids[0])) == 20
+    ids = record_ids(3, time_ms=1_790_000_000_123, randomness=b"\xff" * 6)
+    assert [str(rid).split(".")[1] for rid in ids] == ["0/3", "1/3", "2/3"]
+    assert {rid.time_ms for rid in ids} == {1_790_000_000_123}
+    assert [RecordId.parse(str(rid)) for rid in ids] == ids
+    assert len(str(ids[0])) == 20
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_the_id_tells_time_place_and_size() -> None:
 )
 def test_an_id_of_another_kind_is_kept_as_it_is(rid: str) -> None:
     record = decode(json.dumps({"type": "t", "data": {}, "rid": rid}).encode())
-    assert record.rid is None
+    assert record.id is None
     assert record.other == {"rid": rid}
     assert json.loads(encode(record))["rid"] == rid
 

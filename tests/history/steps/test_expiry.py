@@ -76,7 +76,7 @@ def test_where_no_scripts_can_be_run_the_type_is_asked_for_first(refusal: Databa
 def test_what_a_script_was_refused_is_told_as_beside_it() -> None:
     with pytest.raises(CommandRejected, match=r"were stored, but the expiry .* NOPERM") as caught:
         play(_pushing(SeenLists()), [_replies([2, [1], [7, b"NOPERM s3cret"]])])
-    assert caught.value.applied is Applied.PARTLY
+    assert caught.value.applied is Applied.PARTIALLY
     assert "s3cret" not in str(caught.value)
 
 

@@ -194,7 +194,7 @@ class Run:
         if error is None or append.key or self.setting.delivery == "standard":
             return False
         try:
-            outcome = self._patient(append).settle(error)
+            outcome = self._patient(append).check_outcome(error)
         except DatabaseError:
             return False
         del self.ledger.unknown[append.identity]
@@ -213,11 +213,11 @@ class Run:
         is_strict = self.setting.delivery == "strict"
         if is_strict:
             # What is held does nothing any more, unless it has an idempotency key.
-            self._settle_unknown(on_its_way=10_000)
+            self._settle_unknown(in_flight_seconds=10_000)
         self.meddlers.release_all()
         self._read_in_every_way()
         final = {session: self._read(session) for session in SESSIONS}
-        self._settle_unknown(on_its_way=0)
+        self._settle_unknown(in_flight_seconds=0)
         for session in SESSIONS:
             if self._read(session) != final[session]:
                 self.report.wrong.append(f"{session} changed when all was over")
@@ -237,12 +237,12 @@ class Run:
         history = UpstashRedisChatMessageHistory(session, store=self.store, on_corrupt="skip")
         return [name for name, _ in names_of(history.messages)]
 
-    def _settle_unknown(self, on_its_way: float) -> None:
+    def _settle_unknown(self, in_flight_seconds: float) -> None:
         for append in self.all:
             error = self.ledger.unknown.get(append.identity)
             if error is None or append.identity in self._settled:
                 continue
-            outcome = self._patient(append).settle(error, on_its_way=on_its_way)
+            outcome = self._patient(append).check_outcome(error, in_flight_seconds=in_flight_seconds)
             if outcome is Outcome.STILL_POSSIBLE:
                 continue
             self._settled.add(append.identity)

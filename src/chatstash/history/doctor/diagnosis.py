@@ -64,7 +64,7 @@ class Finding:
         repair: What would be done about it.
         reason: What is wrong, in words; holds nothing of what messages say.
         position: The record's place in the conversation, 0 for the oldest; None where it is about the key.
-        rid: The record's id, where it has one.
+        record_id: The record's id, where it has one.
         evidence: Positions of older records that the finding rests on.
         missing: The call that has no result, and where the result belongs; positions, not indices.
         blocks: Which of the record's content blocks are to be removed.
@@ -75,7 +75,7 @@ class Finding:
     repair: Repair
     reason: str
     position: int | None = None
-    rid: RecordId | None = None
+    record_id: RecordId | None = None
     evidence: tuple[int, ...] = ()
     missing: Slot | None = None
     blocks: tuple[int, ...] = ()
@@ -128,9 +128,9 @@ def _without_unreadable(stored: Sequence[bytes], unreadable: Unreadable, finding
 def _what_is_wrong(record: Record, position: int, unreadable: Unreadable) -> Finding | None:
     if record.type not in KNOWN_TYPES:
         reason = "no library knows messages of its type"
-        return Finding(Damage.UNKNOWN_TYPE, Repair.QUARANTINE, reason, position, record.rid)
+        return Finding(Damage.UNKNOWN_TYPE, Repair.QUARANTINE, reason, position, record.id)
     if (reason_found := unreadable(record)) is not None:
-        return Finding(Damage.UNREADABLE, Repair.QUARANTINE, reason_found, position, record.rid)
+        return Finding(Damage.UNREADABLE, Repair.QUARANTINE, reason_found, position, record.id)
     return None
 
 
@@ -153,7 +153,7 @@ def _without_duplicates(seen: Sequence[_Seen], findings: list[Finding]) -> list[
     first: dict[RecordId, int] = {}
     kept: list[_Seen] = []
     for one in seen:
-        rid = None if one.record is None else one.record.rid
+        rid = None if one.record is None else one.record.id
         if rid is None or first.setdefault(rid, one.position) == one.position:
             kept.append(one)
         else:
@@ -173,7 +173,7 @@ def _look_at_calls(seen: Sequence[_Seen], findings: list[Finding], *, before_ms:
 
 
 def _replaced(one: _Seen, reason: str) -> Finding:
-    rid = None if one.record is None else one.record.rid
+    rid = None if one.record is None else one.record.id
     return Finding(Damage.RESULT_WITHOUT_CALL, Repair.QUARANTINE, reason, one.position, rid)
 
 
@@ -189,16 +189,14 @@ def _without_call(seen: Sequence[_Seen], found: Pairing) -> Iterator[Finding]:
             continue
         gone = tuple(block for block in blocks if block is not None)
         if None not in blocks and len(gone) < len(one.record.data["content"]):
-            yield Finding(
-                Damage.RESULT_WITHOUT_CALL, Repair.TAKE_OUT, reason, one.position, one.record.rid, blocks=gone
-            )
+            yield Finding(Damage.RESULT_WITHOUT_CALL, Repair.TAKE_OUT, reason, one.position, one.record.id, blocks=gone)
         elif len(blocks) == len(results_of(one.record)):
             yield _replaced(one, reason)
 
 
 def _unanswered(seen: Sequence[_Seen], slot: Slot) -> Finding:
     asking = seen[slot.asked]
-    rid = None if asking.record is None else asking.record.rid
+    rid = None if asking.record is None else asking.record.id
     placed = Slot(Group(asking.position, seen[slot.after].position), slot.call)
     reason = "the result of one of its tool calls is missing"
     return Finding(

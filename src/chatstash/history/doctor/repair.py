@@ -189,7 +189,7 @@ class _Plan:
             "position": position,
             "damage": finding.damage,
             "reason": finding.reason,
-            "rid": None if finding.rid is None else str(finding.rid),
+            "rid": None if finding.record_id is None else str(finding.record_id),
             "time_ms": self.now_ms,
             "sha1": digest_of(self.records[position]),
             "move": self.randomness(8).hex(),
@@ -199,7 +199,7 @@ class _Plan:
     def _stand_in(self, slot: Slot) -> str:
         time_ms = self._time_around(slot.after)
         (rid,) = record_ids(1, time_ms=time_ms, randomness=self.randomness(RANDOM_BYTES))
-        return encode(replace(stand_in(slot.call), rid=rid))
+        return encode(replace(stand_in(slot.call), id=rid))
 
     def _time_around(self, position: int) -> int:
         """Return a time for a record after `position`: its neighbour's, so that times do not run backwards."""

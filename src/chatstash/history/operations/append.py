@@ -57,7 +57,7 @@ class Append:
     Attributes:
         key: The conversation's key.
         texts: Their stored form, oldest first; at least one.
-        rids: Their ids.
+        record_ids: Their ids.
         options: How the conversation is written.
         idempotency_key: The caller's name for this append, or None.
         digest: SHA-256 of the records without their ids (`digest_of_records`); only with an idempotency key.
@@ -65,7 +65,7 @@ class Append:
 
     key: str
     texts: Sequence[str] = field(repr=False)
-    rids: Sequence[RecordId]
+    record_ids: Sequence[RecordId]
     options: Options
     idempotency_key: str | None = None
     digest: str = ""
@@ -78,7 +78,7 @@ class Append:
     @property
     def batch(self) -> str:
         """What the ids of all its records begin with."""
-        return self.rids[0].batch
+        return self.record_ids[0].batch
 
     @property
     def marker(self) -> str | None:
@@ -182,14 +182,14 @@ def _named(wanted: Append, op: Op[T]) -> Op[T]:
     try:
         return (yield from op)
     except OutcomeUnknown as error:
-        error.key, error.rids = wanted.key, tuple(wanted.rids)
+        error.key, error.record_ids = wanted.key, tuple(wanted.record_ids)
         error.marker, error.digest = wanted.marker, wanted.digest
         raise
 
 
 def lost_write(error: OutcomeUnknown, options: Options) -> LostWrite:
     """Return what an error tells of the write it is of."""
-    batch = str(error.rids[0]).partition(".")[0] if error.rids else ""
+    batch = str(error.record_ids[0]).partition(".")[0] if error.record_ids else ""
     is_called_off = options.is_strict and bool(batch) and error.marker is not None
     return LostWrite(batch, error.marker, error.digest, is_called_off)
 
@@ -217,7 +217,7 @@ def _append_at_once(wanted: Append, guards: _Guards) -> Op[AppendResult | Refusa
     replies = yield from on_list(key, ("LPUSH", key, *texts), kept.ttl, Effect.WRITE, settlement=settlement)
     if replies.settled:
         return _script_result(wanted, expect(list, replies.values[0], Effect.WRITE))
-    return AppendResult(expect(int, replies.values[0], Effect.WRITE), list(wanted.rids))
+    return AppendResult(expect(int, replies.values[0], Effect.WRITE), list(wanted.record_ids))
 
 
 def _append_in_parts(wanted: Append, guards: _Guards, limit: int) -> Op[AppendResult | Refusal]:
@@ -241,7 +241,7 @@ def _script_result(wanted: Append, answer: Sequence[Reply]) -> AppendResult | Re
         raise not_understood(f"a script answered with status {status}")
     if isinstance(detail, bytes):
         raise expiry_refused(wanted.key, refused_within("EXPIRE", detail), Effect.WRITE)
-    return AppendResult(length, list(wanted.rids))
+    return AppendResult(length, list(wanted.record_ids))
 
 
 def _known_before(wanted: Append, refusal: Refusal) -> AppendResult:
@@ -252,13 +252,13 @@ def _known_before(wanted: Append, refusal: Refusal) -> AppendResult:
     digest, _, batch = held.partition(":")
     if digest != wanted.digest:
         raise IdempotencyConflict(wanted.key, wanted.idempotency_key or "")
-    rids = record_ids_of(batch, len(wanted.texts))
-    return AppendResult(refusal.length, rids, repeated=rids != list(wanted.rids))
+    ids = record_ids_of(batch, len(wanted.texts))
+    return AppendResult(refusal.length, ids, repeated=ids != list(wanted.record_ids))
 
 
 def digest_of_records(records: Iterable[Record]) -> str:
     """Return what two appends of equal records share, in whatever order their fields are."""
-    return sha256("\n".join(encode_sorted(replace(record, rid=None)) for record in records).encode()).hexdigest()
+    return sha256("\n".join(encode_sorted(replace(record, id=None)) for record in records).encode()).hexdigest()
 
 
 def _marker_value(wanted: Append) -> str:

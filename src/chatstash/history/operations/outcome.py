@@ -28,7 +28,7 @@ class LostWrite(NamedTuple):
     is_called_off: bool = False
 
 
-def settle(key: str, lost: LostWrite, *, on_its_way: bool) -> Op[Outcome]:
+def check_outcome(key: str, lost: LostWrite, *, in_flight_seconds: bool) -> Op[Outcome]:
     """Tell the outcome of a write; one request, at least two commands.
 
     Asked by a script, so that no replica answers that lags behind. A record that was appended and then trimmed or
@@ -38,7 +38,7 @@ def settle(key: str, lost: LostWrite, *, on_its_way: bool) -> Op[Outcome]:
     Args:
         key: The conversation's key.
         lost: The write.
-        on_its_way: Whether its request may still arrive.
+        in_flight_seconds: Whether its request may still arrive.
     """
     if lost.marker is None and not lost.batch:
         # A clear without a marker leaves nothing to look for.
@@ -52,7 +52,7 @@ def settle(key: str, lost: LostWrite, *, on_its_way: bool) -> Op[Outcome]:
         return Outcome.NOT_STORED
     if found:
         return Outcome.STORED
-    return Outcome.STILL_POSSIBLE if on_its_way and not lost.is_called_off else Outcome.NOT_STORED
+    return Outcome.STILL_POSSIBLE if in_flight_seconds and not lost.is_called_off else Outcome.NOT_STORED
 
 
 def _is_void(held: bytes) -> bool:

@@ -129,7 +129,7 @@ def newest_of(stored: Sequence[bytes]) -> list[bytes]:
     for raw in stored[: -_MOST_COMPARED - 1 : -1]:
         newest.append(raw)
         (entry,) = entries_of([raw], "")
-        if isinstance(entry, Record) and entry.rid is not None:
+        if isinstance(entry, Record) and entry.id is not None:
             break
     return newest
 

@@ -64,5 +64,5 @@ def _each_once(newest_first: Iterable[bytes], batch: str, key: str) -> list[Reco
     """Return the records of a batch, oldest first; of duplicates, the oldest. What cannot be read is left out."""
     stored = {identity(raw): raw for raw in newest_first}
     entries = entries_of(list(stored.values()), key)
-    records = [entry for entry in entries if isinstance(entry, Record) and entry.rid and entry.rid.batch == batch]
-    return sorted(records, key=lambda record: record.rid.position if record.rid else 0)
+    records = [entry for entry in entries if isinstance(entry, Record) and entry.id and entry.id.batch == batch]
+    return sorted(records, key=lambda record: record.id.position if record.id else 0)

@@ -61,7 +61,7 @@ def has_generation(raw: bytes) -> bool:
 def appended_anew(record: Record, rid: RecordId) -> Record:
     """Return a record as it is appended: with its new id, and without the generation of where it was read."""
     other = {name: value for name, value in record.other.items() if name != "g"} if record.other else {}
-    return replace(record, rid=rid, other=other)
+    return replace(record, id=rid, other=other)
 
 
 def without_generation(raw: bytes) -> bytes:

@@ -94,41 +94,41 @@ class Record:
     Attributes:
         type: The message's type, such as `human` or `ai`.
         data: Its fields, as JSON holds them. Those with default values may be left out.
-        rid: Its id, or None where another library wrote it.
+        id: Its id, or None where another library wrote it.
         other: Further top-level fields, kept as they were read.
         raw: The stored bytes it was read from; empty for a record that was not read. Not compared.
     """
 
     type: str
     data: Mapping[str, Any]
-    rid: RecordId | None = None
+    id: RecordId | None = None
     other: Mapping[str, Any] = field(default_factory=dict)
     raw: bytes = field(default=b"", repr=False, compare=False)
 
     @property
     def time_ms(self) -> int | None:
         """When it was written, in milliseconds since the epoch by the writer's clock; None where not known."""
-        return None if self.rid is None else self.rid.time_ms
+        return None if self.id is None else self.id.time_ms
 
     @property
     def time(self) -> dt.datetime | None:
         """When it was written, as an aware datetime in UTC; None where not known, or after the year 9999."""
-        if self.rid is None or self.rid.time_ms > _LAST_MS:
+        if self.id is None or self.id.time_ms > _LAST_MS:
             return None
-        return _EPOCH + dt.timedelta(milliseconds=self.rid.time_ms)
+        return _EPOCH + dt.timedelta(milliseconds=self.id.time_ms)
 
 
 # Parsing an id takes as long as all else of reading a record, so it is put off until somebody asks for it. Until then
 # it is among the other fields.
 _NOT_PARSED: Any = object()
-_rid_slot: Any = vars(Record)["rid"]
+_id_slot: Any = vars(Record)["id"]
 _other_slot: Any = vars(Record)["other"]
 
 
-def _rid_of(record: Record) -> RecordId | None:
+def _id_of(record: Record) -> RecordId | None:
     """Return its id, or None where another library wrote it."""
     _parse_id(record)
-    return _rid_slot.__get__(record)  # type: ignore[no-any-return]
+    return _id_slot.__get__(record)  # type: ignore[no-any-return]
 
 
 def _other_of(record: Record) -> Mapping[str, Any]:
@@ -138,18 +138,18 @@ def _other_of(record: Record) -> Mapping[str, Any]:
 
 
 def _parse_id(record: Record) -> None:
-    if _rid_slot.__get__(record) is not _NOT_PARSED:
+    if _id_slot.__get__(record) is not _NOT_PARSED:
         return
     fields = _other_slot.__get__(record)
     rid = RecordId.parse(fields.get("rid"))
     # In this order: another thread that finds no id among the fields finds that it was parsed.
-    if _rid_slot.__get__(record) is _NOT_PARSED:
-        _rid_slot.__set__(record, rid)
+    if _id_slot.__get__(record) is _NOT_PARSED:
+        _id_slot.__set__(record, rid)
     if rid is not None:
         fields.pop("rid", None)
 
 
-Record.rid = property(_rid_of, _rid_slot.__set__)  # type: ignore[assignment,misc]
+Record.id = property(_id_of, _id_slot.__set__)  # type: ignore[assignment,misc]
 Record.other = property(_other_of, _other_slot.__set__)  # type: ignore[assignment,misc]
 
 
@@ -172,10 +172,10 @@ def encode(record: Record, *, index: int = 0) -> str:
         raise UnstorableMessage(wrong, index=index)
     fields: dict[str, Any] = {"type": record.type, "data": record.data}
     fields |= {name: value for name, value in record.other.items() if name not in fields}
-    if record.rid is not None:
+    if record.id is not None:
         # Last, where it is the record's identity.
         fields.pop("rid", None)
-        fields["rid"] = str(record.rid)
+        fields["rid"] = str(record.id)
     if not record.other and _is_text(record.data):
         try:
             return orjson.dumps(fields).decode()

@@ -44,7 +44,7 @@ def distinct(entries: Sequence[Entry], first_place: int = 0, places: Mapping[str
     seen: set[bytes] = set()
     are_duplicates: dict[str, bool] = {}
     for at, entry in enumerate(entries):
-        rid = _rid_of(entry)
+        rid = _id_of(entry)
         if rid is None:
             kept.append(entry)
             continue
@@ -70,18 +70,18 @@ def suspects(entries: Sequence[Entry], first_place: int, places: Mapping[str, Pl
         first_place: The place of the first of them in the conversation, 0 for the oldest of all.
         places: Where batches were noted to stand.
     """
-    rids = list(map(_rid_of, entries))
-    named = [(identity(entry.raw), rid) for entry, rid in zip(entries, rids, strict=True) if rid]
+    ids = list(map(_id_of, entries))
+    named = [(identity(entry.raw), rid) for entry, rid in zip(entries, ids, strict=True) if rid]
     counted = Counter(name for name, _ in named)
     batches = {rid.batch: None for name, rid in named if counted[name] > 1}
     if first_place > 0:
-        batches |= dict.fromkeys(_batches_elsewhere(entries, rids, first_place, places))
-        batches |= dict.fromkeys(_batches_out_of_order(rids, places))
+        batches |= dict.fromkeys(_batches_elsewhere(entries, ids, first_place, places))
+        batches |= dict.fromkeys(_batches_out_of_order(ids, places))
     return list(batches)
 
 
 def _batches_elsewhere(
-    entries: Sequence[Entry], rids: Sequence[RecordId | None], first_place: int, places: Mapping[str, Place]
+    entries: Sequence[Entry], ids: Sequence[RecordId | None], first_place: int, places: Mapping[str, Place]
 ) -> Iterator[str]:
     """Yield the batches that are not where they were noted: another record is before them, or more records are.
 
@@ -89,7 +89,7 @@ def _batches_elsewhere(
     Requests that arrive late together leave duplicates with the same neighbours as before, further on. An append is all
     or nothing, so a batch that begins in the right place is right to its end.
     """
-    for at, rid in enumerate(rids):
+    for at, rid in enumerate(ids):
         if rid is None or rid.batch not in places:
             continue
         noted = places[rid.batch]
@@ -105,17 +105,17 @@ def _digest_of(entry: Entry) -> str:
     return digest_of(identity(entry.raw))[:DIGEST_LENGTH]
 
 
-def _rid_of(entry: Entry) -> RecordId | None:
-    return entry.rid if isinstance(entry, Record) and has_id(entry.raw) else None
+def _id_of(entry: Entry) -> RecordId | None:
+    return entry.id if isinstance(entry, Record) and has_id(entry.raw) else None
 
 
-def _batches_out_of_order(rids: Sequence[RecordId | None], places: Mapping[str, Place]) -> Iterator[str]:
+def _batches_out_of_order(ids: Sequence[RecordId | None], places: Mapping[str, Place]) -> Iterator[str]:
     """Yield the batches that came after an older neighbour that was written later, by the writers' clocks.
 
     Those that came with the first of them follow it, and were written before that neighbour, too. Clocks differ, so
     they may be in order all the same. A batch whose place is noted needs no such guess.
     """
-    known = [rid for rid in rids if rid]
+    known = [rid for rid in ids if rid]
     written_later = 0
     for older, newer in pairwise(known):
         if _is_late(older, newer):
@@ -162,7 +162,7 @@ class Looks:
         self.left |= removal.left
         self._not_noted |= set() if removal.is_noted else {*batches}
         # Others may have removed them first, or this look itself did, and its reply was lost.
-        are_elsewhere = any(_batches_elsewhere(entries, list(map(_rid_of, entries)), first_place, removal.places))
+        are_elsewhere = any(_batches_elsewhere(entries, list(map(_id_of, entries)), first_place, removal.places))
         return removal.removed > 0 or bool(removal.left) or are_elsewhere
 
     def _without_left(self, entries: Sequence[Entry], first_place: int) -> tuple[Sequence[Entry], int]:

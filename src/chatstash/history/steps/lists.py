@@ -90,7 +90,7 @@ def run_script(
 
 def _list_command_failed(key: str, error: DatabaseError, *, expiry_set: bool) -> Op[DatabaseError]:
     """Return the error for a list command that failed beside EXPIRE, after putting right what that did."""
-    error.applied = Applied.PARTLY if expiry_set else Applied.NO
+    error.applied = Applied.PARTIALLY if expiry_set else Applied.NO
     if not isinstance(error, WrongType):
         return error
     if not expiry_set:
@@ -129,7 +129,7 @@ def expiry_refused(key: str, error: DatabaseError, effect: Effect) -> DatabaseEr
     """Return the error for a list command that was carried out without the expiry it should have set."""
     done = "The messages were stored" if effect is Effect.WRITE else "The messages could be read"
     error.problem = f"{done}, but the expiry of key {key!r} could not be set. {error.problem}"
-    error.applied = Applied.PARTLY
+    error.applied = Applied.PARTIALLY
     return error
 
 
@@ -137,7 +137,7 @@ def _refused_beside(key: str, error: DatabaseError, effect: Effect) -> DatabaseE
     """Return the error for a command that was refused beside one that was carried out."""
     if effect is Effect.WRITE:
         error.problem = f"The messages were stored, but key {key!r} could not be trimmed. {error.problem}"
-        error.applied = Applied.PARTLY
+        error.applied = Applied.PARTIALLY
     return error
 
 
