@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from chatstash.errors import Outcome, OutcomeUnknown, UnstorableMessage
 from chatstash.history.cache.cache import ReadCache
-from chatstash.history.cache.snapshot import Known
+from chatstash.history.cache.snapshot import Snapshot
 from chatstash.history.operations import append as appends
 from chatstash.history.operations import clear as clears
 from chatstash.history.operations import outcome as outcomes
@@ -178,22 +178,22 @@ class Conversation:
             case Page() as page:
                 return presented_page((yield from read_before(self.key, page)), page.shape)
             case Fitting() as fitting:
-                return (yield from self._knowing(partial(read_fitting, self.key, fitting, self.options)))
+                return (yield from self._cached(partial(read_fitting, self.key, fitting, self.options)))
             case Window() as window:
-                contents = yield from self._knowing(partial(windows.read_window, self.key, window, self.options))
+                contents = yield from self._cached(partial(windows.read_window, self.key, window, self.options))
                 return presented(contents, window.shape, keep_system=window.keep_system)
             case Whole() as whole:
-                contents = yield from self._knowing(partial(reads.read, self.key, self.options))
+                contents = yield from self._cached(partial(reads.read, self.key, self.options))
                 return presented(contents, whole.shape, keep_system=whole.keep_system)
 
-    def _knowing(self, reading: Callable[[Known | None], Op[Contents]]) -> Op[Contents]:
-        """Read by what is known, and keep what is known then."""
+    def _cached(self, reading: Callable[[Snapshot | None], Op[Contents]]) -> Op[Contents]:
+        """Read with the cached snapshot, and cache the new one."""
         if self._cache is None:
             return (yield from reading(None))
-        contents = yield from reading(self._cache.find(self.key))
+        contents = yield from reading(self._cache.get(self.key))
         fetched = contents.fetched
-        known, joined = (None, False) if fetched is None else (fetched.known, fetched.joined)
-        self._cache.keep(self.key, known, hit=joined)
+        snapshot, hit = (None, False) if fetched is None else (fetched.snapshot, fetched.revalidated)
+        self._cache.put(self.key, snapshot, hit=hit)
         return contents
 
     def _appending(self, wanted: appends.Append, op: Op[AppendResult]) -> Op[AppendResult]:

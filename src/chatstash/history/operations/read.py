@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from chatstash.errors import UnreadableRecord
-from chatstash.history.cache.snapshot import Known
+from chatstash.history.cache.snapshot import Snapshot
 from chatstash.history.options import Options
 from chatstash.history.records.record import Entry, Record, decode, have_distinct_ids, parsed, record_of
 from chatstash.history.results import Cursor
@@ -88,10 +88,10 @@ class Entries(Sequence[Entry]):
                 yield error
 
 
-def read(key: str, options: Options, known: Known | None = None) -> Op[Contents]:
+def read(key: str, options: Options, snapshot: Snapshot | None = None) -> Op[Contents]:
     """Read a whole conversation; one request, one command, or two where the ttl is refreshed.
 
-    Where it is known, three commands, four where the ttl is refreshed, or a request more where that holds no longer.
+    With a snapshot, three commands, four where the ttl is refreshed; one request more if the snapshot is stale.
 
     More requests only where the reply would be over the server's limit, or where a record is stored twice: then the
     duplicate is removed and the conversation is read again.
@@ -101,7 +101,7 @@ def read(key: str, options: Options, known: Known | None = None) -> Op[Contents]
         RequestTooLarge: One record alone is over the server's limit.
         ConversationChanged: It was read in pages, and others trimmed or cleared it again and again meanwhile.
     """
-    fetched = yield from fetch(key, None, options, known)
+    fetched = yield from fetch(key, None, options, snapshot)
     if contents := _without_duplicates(fetched, key):
         return contents
     removal = yield from remove_duplicates(key, suspects(entries_of(fetched.stored, key), 0, {}))
