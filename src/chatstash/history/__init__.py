@@ -6,7 +6,7 @@ from chatstash.history.records.record import Record, RecordId
 from chatstash.history.results import AppendResult, ClearResult, Cursor, ReadResult
 from chatstash.history.session import Session, Turn
 from chatstash.history.store import Store, stats
-from chatstash.history.tool_calls.shape import ToolCalls
+from chatstash.history.tool_calls.view import ToolCalls
 from chatstash.rest.commands import Cost
 from chatstash.rest.limits import Budget, RetryPolicy
 from chatstash.rest.metrics import OnOperation, Operation, StoreStats

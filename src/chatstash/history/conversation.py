@@ -173,18 +173,18 @@ class Conversation:
 
     def _selected(self, wanted: Selection) -> Op[Contents]:
         match wanted:
-            case Page(before=before, limit=limit, shape=shape) if before == END:
-                return (yield from self._selected(Window(limit, shape=shape)))
+            case Page(before=before, limit=limit, view=view) if before == END:
+                return (yield from self._selected(Window(limit, view=view)))
             case Page() as page:
-                return presented_page((yield from read_before(self.key, page)), page.shape)
+                return presented_page((yield from read_before(self.key, page)), page.view)
             case Fitting() as fitting:
                 return (yield from self._cached(partial(read_fitting, self.key, fitting, self.options)))
             case Window() as window:
                 contents = yield from self._cached(partial(windows.read_window, self.key, window, self.options))
-                return presented(contents, window.shape, keep_system=window.keep_system)
+                return presented(contents, window.view, keep_system=window.keep_system)
             case Whole() as whole:
                 contents = yield from self._cached(partial(reads.read, self.key, self.options))
-                return presented(contents, whole.shape, keep_system=whole.keep_system)
+                return presented(contents, whole.view, keep_system=whole.keep_system)
 
     def _cached(self, reading: Callable[[Snapshot | None], Op[Contents]]) -> Op[Contents]:
         """Read with the cached snapshot, and cache the new one."""

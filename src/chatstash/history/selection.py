@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 from chatstash.history.options import MOST_MESSAGES, Options, check_whole
 from chatstash.history.records.record import Entry
 from chatstash.history.results import Cursor
-from chatstash.history.tool_calls.shape import Shape, ToolCalls, checked_start_on, checked_tool_calls
+from chatstash.history.tool_calls.view import ToolCalls, View, checked_start_on, checked_tool_calls
 
 DEFAULT_PAGE = 50
 NEIGHBOURS = 4
@@ -23,12 +23,12 @@ class Window(NamedTuple):
         last: How many of the newest records, at most.
         keep_system: Whether the conversation's first record is given as well, before them, where it is a system
             message.
-        shape: What becomes of them.
+        view: How they are returned.
     """
 
     last: int
     keep_system: bool = False
-    shape: Shape = Shape("paired")
+    view: View = View("paired")
 
     @property
     def reach(self) -> int:
@@ -42,12 +42,12 @@ class Page(NamedTuple):
     Attributes:
         before: Where the last page ended.
         limit: How many records, at most.
-        shape: What becomes of them.
+        view: How they are returned.
     """
 
     before: Cursor
     limit: int
-    shape: Shape = Shape("stored")
+    view: View = View("stored")
 
 
 class Whole(NamedTuple):
@@ -55,11 +55,11 @@ class Whole(NamedTuple):
 
     Attributes:
         keep_system: Whether the conversation's first record is given, where it is a system message, however it begins.
-        shape: What becomes of the records.
+        view: How the records are returned.
     """
 
     keep_system: bool = False
-    shape: Shape = Shape()
+    view: View = View()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,8 +115,8 @@ def selection_of(wanted: Wanted, options: Options) -> Selection:
     most = options.most_read if wanted.last is None else check_whole("last", wanted.last, 1, MOST_MESSAGES)
     start_on = checked_start_on(options.start_on if wanted.start_on is None else wanted.start_on)
     tool_calls = _tool_calls(wanted, options) or (None if most is None else "paired")
-    shape = Shape(tool_calls, start_on)
-    return Whole(keep_system, shape) if most is None else Window(most, keep_system, shape)
+    view = View(tool_calls, start_on)
+    return Whole(keep_system, view) if most is None else Window(most, keep_system, view)
 
 
 def _page(wanted: Wanted, options: Options) -> Page:
@@ -128,7 +128,7 @@ def _page(wanted: Wanted, options: Options) -> Page:
     before = wanted.before if isinstance(wanted.before, Cursor) else Cursor.parse(wanted.before)  # type: ignore[arg-type]
     tool_calls = _tool_calls(wanted, options) or "stored"
     # No call on a page waits for its tool: there are newer records.
-    return Page(before, size, Shape("answered" if tool_calls == "paired" else tool_calls))
+    return Page(before, size, View("answered" if tool_calls == "paired" else tool_calls))
 
 
 def _tool_calls(wanted: Wanted, options: Options) -> ToolCalls | None:

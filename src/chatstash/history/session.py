@@ -11,7 +11,7 @@ from chatstash.history.operations.read import Contents
 from chatstash.history.records.record import Record
 from chatstash.history.results import AppendResult, ClearResult, Cursor, ReadResult
 from chatstash.history.selection import Selection, Wanted, selection_of
-from chatstash.history.tool_calls.shape import ToolCalls
+from chatstash.history.tool_calls.view import ToolCalls
 from chatstash.history.unreadable import readable_records
 
 

@@ -18,7 +18,7 @@ from chatstash.history.options import (
 )
 from chatstash.history.records.keys import DEFAULT_PREFIX, conversation_key
 from chatstash.history.session import Session
-from chatstash.history.tool_calls.shape import ToolCalls
+from chatstash.history.tool_calls.view import ToolCalls
 from chatstash.rest.database import Database, shared_database
 from chatstash.rest.endpoint import Endpoint, endpoint_from, veiled
 from chatstash.rest.limits import DEFAULT_MAX_CONNECTIONS, RetryPolicy

@@ -10,7 +10,7 @@ from chatstash.errors import UnreadableRecord
 from chatstash.history.operations.read import Contents
 from chatstash.history.options import OnCorrupt
 from chatstash.history.records.record import Record
-from chatstash.history.tool_calls.shape import shaped
+from chatstash.history.tool_calls.view import apply_view
 
 T = TypeVar("T")
 
@@ -71,8 +71,8 @@ def readable_records(contents: Contents, on_corrupt: OnCorrupt) -> list[Record]:
 
 
 def mended(records: Sequence[Record], contents: Contents) -> list[Record]:
-    """Return records in the shape of a read again: an unreadable one may have been a call or a result."""
-    shape = contents.shape._replace(tool_calls=contents.shape.tool_calls or "paired")
+    """Apply the view of a read again: an unreadable one may have been a call or a result."""
+    view = contents.view._replace(tool_calls=contents.view.tool_calls or "paired")
     system = 1 if contents.system_kept else 0
-    given = shaped(records[system:], shape).entries
+    given = apply_view(records[system:], view).entries
     return [*records[:system], *(record for record in given if isinstance(record, Record))]

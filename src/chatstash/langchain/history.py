@@ -17,7 +17,7 @@ from chatstash.history.results import Cursor
 from chatstash.history.selection import Selection, Wanted, selection_of
 from chatstash.history.session import Session
 from chatstash.history.store import SharedStore, Store
-from chatstash.history.tool_calls.shape import ToolCalls
+from chatstash.history.tool_calls.view import ToolCalls
 from chatstash.langchain.guarded_turn import MessagesTurn
 from chatstash.langchain.messages import StartOn, to_records, types_of
 from chatstash.langchain.results import MessagesResult, messages_of, messages_result, readable_messages

@@ -12,7 +12,7 @@ from chatstash.history.records.record import Entry, Record, decode, have_distinc
 from chatstash.history.results import Cursor
 from chatstash.history.steps.duplicates import distinct, remove_duplicates, suspects
 from chatstash.history.steps.fetch import Fetched, fetch
-from chatstash.history.tool_calls.shape import AS_STORED, Shape
+from chatstash.history.tool_calls.view import AS_STORED, View
 from chatstash.rest.commands import Cost
 from chatstash.rest.ops import Op
 
@@ -33,7 +33,7 @@ class Contents(NamedTuple):
         fetched: What it was made of; None for a page, or where that is not what is stored.
         system_kept: Whether the first of the entries is the conversation's first record, between which and the next
             others were left out.
-        shape: What became of the records.
+        view: How the records are returned.
     """
 
     entries: Sequence[Entry]
@@ -44,7 +44,7 @@ class Contents(NamedTuple):
     cursor: Cursor | None = None
     fetched: Fetched | None = None
     system_kept: bool = False
-    shape: Shape = AS_STORED
+    view: View = AS_STORED
 
 
 class Entries(Sequence[Entry]):

@@ -83,4 +83,4 @@ def _cut(found: _Found, wanted: Fitting) -> Contents:
     contents = found.contents._replace(
         entries=entries, omitted=omitted, cursor=cursor, system_kept=found.system is not None
     )
-    return presented(contents, wanted.within.shape, keep_system=found.system is not None)
+    return presented(contents, wanted.within.view, keep_system=found.system is not None)
