@@ -18,7 +18,9 @@ from langchain_core.messages import (
 
 from chatstash.history.doctor.diagnosis import diagnose
 from chatstash.history.doctor.repair import steps
-from chatstash.history.records.record import Record, decode, encode
+from chatstash.history.records.decoding import decode
+from chatstash.history.records.encoding import encode
+from chatstash.history.records.record import Record
 from chatstash.history.tool_calls.view import View, apply_view
 from chatstash.langchain.messages import to_message, to_records, why_unreadable
 from tests.history.doctor.test_diagnosis import NOW, apply, randomness

@@ -23,9 +23,10 @@ from chatstash.history.operations.read import Contents
 from chatstash.history.operations.stored_for import stored_for
 from chatstash.history.operations.token_window import read_fitting
 from chatstash.history.options import Options
-from chatstash.history.records.generation import appended_anew
+from chatstash.history.records.encoding import encode
+from chatstash.history.records.generation import with_new_id
 from chatstash.history.records.keys import checked_idempotency_key, checked_key
-from chatstash.history.records.record import RANDOM_BYTES, Record, encode, record_ids
+from chatstash.history.records.record import RANDOM_BYTES, Record, new_record_ids
 from chatstash.history.results import END, AppendResult, ClearResult
 from chatstash.history.selection import Fitting, Page, Selection, Wanted, Whole, Window, selection_of
 from chatstash.history.steps.costs import with_cost
@@ -143,9 +144,11 @@ class Conversation:
         most = self.options.max_stored_messages
         if most is not None and len(kept) > most:
             raise ValueError(f"an append of {len(kept)} messages is over max_stored_messages, {most}; nothing was sent")
-        ids = record_ids(len(kept), time_ms=time.time_ns() // 1_000_000, randomness=secrets.token_bytes(RANDOM_BYTES))
+        ids = new_record_ids(
+            len(kept), time_ms=time.time_ns() // 1_000_000, randomness=secrets.token_bytes(RANDOM_BYTES)
+        )
         texts = [
-            encode(appended_anew(record, rid) if isinstance(record, Record) else record, index=index)
+            encode(with_new_id(record, rid) if isinstance(record, Record) else record, index=index)
             for index, (record, rid) in enumerate(zip(kept, ids, strict=True))
         ]
         if idempotency_key is None:

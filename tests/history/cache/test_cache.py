@@ -16,7 +16,8 @@ import pytest
 from chatstash.history.cache import cache as module
 from chatstash.history.cache.cache import ReadCache
 from chatstash.history.cache.snapshot import Snapshot
-from chatstash.history.records.record import Record, encode, record_ids
+from chatstash.history.records.encoding import encode
+from chatstash.history.records.record import Record, new_record_ids
 
 LIMIT = 20_000
 
@@ -26,7 +27,7 @@ class Interrupted(BaseException):
 
 
 def of_size(size: int) -> Snapshot:
-    (rid,) = record_ids(1, time_ms=1, randomness=b"abcdef")
+    (rid,) = new_record_ids(1, time_ms=1, randomness=b"abcdef")
     return Snapshot([encode(Record("human", {"content": "x" * size}, rid)).encode()], 1)
 
 

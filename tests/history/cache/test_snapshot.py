@@ -15,8 +15,9 @@ from chatstash.errors import DatabaseError, ReadOnlyToken, RequestTooLarge
 from chatstash.history.cache.cache import ReadCache
 from chatstash.history.cache.snapshot import Snapshot, take_snapshot
 from chatstash.history.options import Options
+from chatstash.history.records.encoding import encode
 from chatstash.history.records.generation import can_carry_generation, has_generation, without_generation
-from chatstash.history.records.record import Record, encode, record_ids
+from chatstash.history.records.record import Record, new_record_ids
 from chatstash.history.selection import Window
 from chatstash.history.steps.fetch import Fetched, fetch
 from chatstash.rest.commands import Batch, Command, Cost, Replies
@@ -26,7 +27,7 @@ KEY = "k"
 
 
 def ours(number: int, count: int = 1, text: str = "x") -> list[bytes]:
-    ids = record_ids(count, time_ms=number, randomness=number.to_bytes(6))
+    ids = new_record_ids(count, time_ms=number, randomness=number.to_bytes(6))
     return [encode(Record("human", {"content": f"{text}{rid.position}"}, rid)).encode() for rid in ids]
 
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from chatstash.errors import CorruptRecord, UnsupportedRecord
+from chatstash.history.records.decoding import decode
 from chatstash.history.records.message_types import AI_TYPES, FUNCTION_TYPES, HUMAN_TYPES, KNOWN_TYPES, TOOL_TYPES
-from chatstash.history.records.record import Record, RecordId, decode
+from chatstash.history.records.record import Record, RecordId
 from chatstash.history.tool_calls.formats import results_of
 from chatstash.history.tool_calls.pairing import CallGroup, Pairing, Slot, pair, pending_index
 

@@ -17,9 +17,11 @@ from dataclasses import dataclass, field, replace
 
 from chatstash.errors import UnreadableRecord
 from chatstash.history.doctor.diagnosis import Finding, Repair
+from chatstash.history.records.decoding import decode
+from chatstash.history.records.encoding import encode
 from chatstash.history.records.generation import COUNT_UP, LUA, without_generation
 from chatstash.history.records.keys import companion_key
-from chatstash.history.records.record import RANDOM_BYTES, decode, encode, record_ids
+from chatstash.history.records.record import RANDOM_BYTES, new_record_ids
 from chatstash.history.scripts.pieces import digest_of
 from chatstash.history.tool_calls.editing import stand_in, without_blocks
 from chatstash.history.tool_calls.pairing import Slot
@@ -198,7 +200,7 @@ class _Plan:
 
     def _stand_in(self, slot: Slot) -> str:
         time_ms = self._time_around(slot.insert_after)
-        (rid,) = record_ids(1, time_ms=time_ms, randomness=self.randomness(RANDOM_BYTES))
+        (rid,) = new_record_ids(1, time_ms=time_ms, randomness=self.randomness(RANDOM_BYTES))
         return encode(replace(stand_in(slot.call), id=rid))
 
     def _time_around(self, position: int) -> int:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from chatstash.errors import UnreadableRecord
 from chatstash.history.cache.snapshot import Snapshot
 from chatstash.history.options import Options
-from chatstash.history.records.record import Entry, Record, decode, have_distinct_ids, parsed, record_of
+from chatstash.history.records.decoding import decode, have_distinct_ids, parse_all, record_from_json
+from chatstash.history.records.record import Entry, Record
 from chatstash.history.results import Cursor
 from chatstash.history.steps.duplicates import distinct, remove_duplicates, suspects
 from chatstash.history.steps.fetch import Fetched, fetch
@@ -83,7 +84,7 @@ class Entries(Sequence[Entry]):
                 if parsed is None:
                     yield decode(raw, key=self._key, position=position)
                 else:
-                    yield record_of(parsed[position], raw, key=self._key, position=position)
+                    yield record_from_json(parsed[position], raw, key=self._key, position=position)
             except UnreadableRecord as error:
                 yield error
 
@@ -114,7 +115,7 @@ def read(key: str, options: Options, snapshot: Snapshot | None = None) -> Op[Con
 def _without_duplicates(fetched: Fetched, key: str) -> Contents | None:
     """Return what was fetched if no record is there twice."""
     stored = fetched.stored
-    fields = parsed(stored)
+    fields = parse_all(stored)
     if fields is not None and have_distinct_ids(fields):
         return Contents(Entries(stored, key, fields), len(stored), newest_of(stored), fetched=fetched)
     entries = entries_of(stored, key)
