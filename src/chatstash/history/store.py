@@ -20,7 +20,7 @@ from chatstash.history.records.keys import DEFAULT_PREFIX, conversation_key
 from chatstash.history.session import Session
 from chatstash.history.tool_calls.shape import ToolCalls
 from chatstash.rest.database import Database, shared_database
-from chatstash.rest.endpoint import Endpoint, endpoint_from, veiled
+from chatstash.rest.endpoint import Endpoint, as_secret, resolve_endpoint
 from chatstash.rest.limits import DEFAULT_MAX_CONNECTIONS, RetryPolicy
 from chatstash.rest.metrics import OnOperation, StoreStats
 
@@ -93,7 +93,7 @@ class Store:
         on_operation: OnOperation | None = None,
     ) -> None:
         # A traceback that shows arguments shows neither a token nor a password in the url.
-        url, token = veiled(url), veiled(token)
+        url, token = as_secret(url), as_secret(token)
         if not isinstance(key_prefix, str):
             raise ValueError(f"key_prefix must be a string, not {key_prefix!r}")
         self.key_prefix = key_prefix
@@ -114,7 +114,7 @@ class Store:
         )
         self.options = options.changed({"timeout": timeout, "retries": retries})
         self._cache = None if cache_bytes is None else ReadCache(cache_bytes)
-        self._database = self._database_of(endpoint_from(url, token), on_operation, max_connections)
+        self._database = self._database_of(resolve_endpoint(url, token), on_operation, max_connections)
 
     @staticmethod
     def _database_of(endpoint: Endpoint, on_operation: OnOperation | None, max_connections: int) -> Database:
@@ -243,5 +243,5 @@ def stats(url: str = "", token: str = "") -> StoreStats:
     Raises:
         ValueError: An argument cannot be right, or url or token is missing altogether.
     """
-    url, token = veiled(url), veiled(token)
-    return shared_database(endpoint_from(url, token)).stats()
+    url, token = as_secret(url), as_secret(token)
+    return shared_database(resolve_endpoint(url, token)).stats()

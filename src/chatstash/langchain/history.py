@@ -23,7 +23,7 @@ from chatstash.langchain.messages import StartOn, to_records, types_of
 from chatstash.langchain.results import MessagesResult, messages_of, messages_result, readable_messages
 from chatstash.langchain.tokens import TokenCounter, TokenLimit
 from chatstash.langchain.write_errors import OnWriteError, checked_hook, write_watched
-from chatstash.rest.endpoint import veiled
+from chatstash.rest.endpoint import as_secret
 from chatstash.rest.limits import RetryPolicy
 
 try:
@@ -124,7 +124,7 @@ class UpstashRedisChatMessageHistory(_Base):
         on_write_error: OnWriteError | None = None,
     ) -> None:
         # A traceback that shows arguments shows neither a token nor a password in the url.
-        url, token = veiled(url), veiled(token)
+        url, token = as_secret(url), as_secret(token)
         if store is not None:
             if not isinstance(store, Store):
                 raise ValueError(f"store must be a Store, not a {type(store).__name__}")
