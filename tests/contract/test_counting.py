@@ -252,7 +252,7 @@ def test_an_operation_nobody_waits_for_any_more_counts(upstash: LocalUpstash, to
 def test_a_forked_child_begins_at_0_and_the_parent_goes_on(upstash: LocalUpstash, store: Store) -> None:
     store.session("s").read()
     reading, writing = os.pipe()
-    with store._database._watcher._lock:  # as if another thread held it
+    with store._database._instrumentation._lock:  # as if another thread held it
         child = os.fork()
         if child == 0:
             try:
