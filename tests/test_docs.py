@@ -196,3 +196,10 @@ def test_every_argument_of_the_local_server_and_every_fault_is_in_the_local_page
             assert f"`{name}`" in page or f"`{name} (" in page or name in ("kind", "seconds", "jitter", "applied"), name
     for kind in get_args(FaultKind):
         assert f"| `{kind}` |" in page
+
+
+def test_the_architecture_page_names_modules_that_exist() -> None:
+    named = re.findall(r"`([a-z_/]+(?:\.py|/))`", (ROOT / "docs" / "architecture.md").read_text())
+    places = (ROOT / "src" / "chatstash", ROOT)
+    assert [path for path in named if not any((place / path).exists() for place in places)] == []
+    assert len(named) > 30
