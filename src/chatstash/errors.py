@@ -1,7 +1,6 @@
 """Every exception and warning of chatstash, as one tree.
 
-::
-
+```text
     ChatstashError
     ├── DatabaseError                 the database, or the way to it, did not do what was asked
     │   ├── BadCredentials            the token is missing, wrong or revoked
@@ -33,6 +32,7 @@
 
     ChatstashWarning (UserWarning)
     └── InsecureConnectionWarning     the token travels unencrypted
+```
 
 Arguments that are wrong in themselves (an empty session id, a ttl of zero) are plain ValueErrors, raised before
 anything is sent.
