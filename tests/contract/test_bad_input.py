@@ -45,7 +45,7 @@ def test_a_session_id_that_cannot_be_one(session_id: Any) -> None:
 @pytest.mark.parametrize(
     ("session_id", "words"),
     [
-        (42, "session_id must be a string, not 42; convert it, with str(), if it names one conversation"),
+        (42, "session_id must be a string, not 42; convert it with str()"),
         (None, "session_id must be a string, not None"),
         ("", "session_id must not be empty: users would share one conversation"),
     ],
