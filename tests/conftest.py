@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import itertools
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -59,6 +60,12 @@ Call = Callable[..., Any]
 def call(request: pytest.FixtureRequest) -> Call:
     """Call a method of either colour: `call(history, "read")` runs `read()` or, in a loop of its own, `aread()`."""
     return call_sync if request.param == "sync" else call_async
+
+
+@pytest.fixture
+def either(request: pytest.FixtureRequest) -> Call:
+    """Call a method of one colour, chosen by the test's name: for many inputs that take the same path in both."""
+    return (call_sync, call_async)[zlib.crc32(request.node.name.encode()) % 2]
 
 
 _ASYNC_NAMES = {"messages": "aget_messages"}

@@ -18,7 +18,8 @@ from chatstash.errors import Applied
 NAMES = {
     "AppendResult", "Applied", "BadCredentials", "Budget", "ConcurrentTurn", "ConversationChanged",
     "IdempotencyConflict", "MessagesTurn", "OnCorrupt", "OnOperation", "OnWriteError", "Operation",
-    "ConversationOptions",    "Codec", "MessageReadOptions", "ReadOptions", "GuardedTurn",
+    "ConversationOptions",    "Codec", "HistoryFactory", "MessageHistory", "OnWriteFailure",
+    "MessageReadOptions", "ReadOptions", "GuardedTurn",
     "Options", "StoreStats", "CacheStats", "TokenCounter", "StartOn", "ToolCalls", "Delivery",
     "Outcome", "RecordTooLarge", "ReplyGone", "ReplyNotStored", "RetryPolicy", "UnreadableRecord",
     "ChatstashError", "ChatstashWarning", "ClearResult", "CommandRejected",

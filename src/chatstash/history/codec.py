@@ -180,8 +180,8 @@ def _without_errors(
 
 
 def _paired_again(records: Sequence[Record], contents: Contents) -> list[Record]:
-    """Apply the view of their read again: an unreadable one may have been a call or a result."""
+    """Return records in the view of their read again: an unreadable one may have been a call or a result."""
     view = contents.view._replace(tool_calls=contents.view.tool_calls or "paired")
     system = 1 if contents.system_kept else 0
-    given = apply_view(records[system:], view).entries
-    return [*records[:system], *(record for record in given if isinstance(record, Record))]
+    viewed = apply_view(records[system:], view).entries
+    return [*records[:system], *(record for record in viewed if isinstance(record, Record))]

@@ -16,7 +16,7 @@ from chatstash.history.records.record import Record, RecordId
 from chatstash.local import LocalUpstash
 from chatstash.rest.commands import Batch, Command, Effect
 from chatstash.rest.database import Database
-from chatstash.rest.endpoint import endpoint_from
+from chatstash.rest.endpoint import resolve_endpoint
 from chatstash.rest.limits import Budget
 from chatstash.rest.ops import Op, send
 
@@ -26,7 +26,7 @@ ID = f'"rid":"{RID}"'
 
 @pytest.fixture
 def engine(upstash: LocalUpstash) -> Iterator[Database]:
-    database = Database(endpoint_from(upstash.url, upstash.token))
+    database = Database(resolve_endpoint(upstash.url, upstash.token))
     yield database
     database.close()
 

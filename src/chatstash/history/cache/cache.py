@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from chatstash.history.cache.snapshot import Snapshot
 from chatstash.history.options import check_whole
-from chatstash.rest.fork import begins_anew_after_fork
+from chatstash.rest.fork import register_fork_reset
 
 MOST_CACHE_BYTES = 2**50
 
@@ -55,13 +55,13 @@ class ReadCache:
 
     def __init__(self, limit: int) -> None:
         self.limit = check_whole("cache_bytes", limit, 1, MOST_CACHE_BYTES)
-        self.forget_parent()
-        begins_anew_after_fork(self)
+        self.reset_after_fork()
+        register_fork_reset(self)
 
     def __reduce__(self) -> tuple[type[ReadCache], tuple[int]]:
         return ReadCache, (self.limit,)
 
-    def forget_parent(self) -> None:
+    def reset_after_fork(self) -> None:
         """Start empty in a child process: another thread of the parent may have held the lock."""
         # Re-entrant: a signal handler may read a conversation too.
         self._lock = threading.RLock()
