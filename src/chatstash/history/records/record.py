@@ -114,20 +114,28 @@ _id_slot: Any = vars(Record)["id"]
 _other_slot: Any = vars(Record)["other"]
 
 
-def _parsed(record: Record, slot: Any) -> Any:
+def _parse_id(record: Record) -> None:
+    if _id_slot.__get__(record) is not NOT_PARSED:
+        return
+    fields = _other_slot.__get__(record)
+    record_id = RecordId.parse(fields.get("rid"))
+    # In this order: another thread that finds no id among the fields must find that it was parsed.
     if _id_slot.__get__(record) is NOT_PARSED:
-        fields = _other_slot.__get__(record)
-        record_id = RecordId.parse(fields.get("rid"))
-        # In this order: another thread that finds no id among the fields must find that it was parsed.
-        if _id_slot.__get__(record) is NOT_PARSED:
-            _id_slot.__set__(record, record_id)
-        if record_id is not None:
-            fields.pop("rid", None)
-    return slot.__get__(record)
+        _id_slot.__set__(record, record_id)
+    if record_id is not None:
+        fields.pop("rid", None)
 
 
-Record.id = property(lambda record: _parsed(record, _id_slot), _id_slot.__set__)  # type: ignore[assignment,misc]
-Record.other = property(lambda record: _parsed(record, _other_slot), _other_slot.__set__)  # type: ignore[assignment,misc]
+def _parsed_first(slot: Any, doc: str) -> Any:
+    def get(record: Record) -> Any:
+        _parse_id(record)
+        return slot.__get__(record)
+
+    return property(get, slot.__set__, doc=doc)
+
+
+Record.id = _parsed_first(_id_slot, "Its id, or None where another library wrote it.")  # type: ignore[misc]
+Record.other = _parsed_first(_other_slot, "Further top-level fields, kept as they were read.")  # type: ignore[misc]
 
 
 Entry: TypeAlias = Record | UnreadableRecord
