@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatstash.langchain.guarded_turn import MessagesTurn
 from chatstash.langchain.history import UpstashRedisChatMessageHistory
-from chatstash.langchain.messages import StartOn
-from chatstash.langchain.results import MessagesResult
+from chatstash.langchain.results import MessageReadOptions, MessagesResult
 from chatstash.langchain.tokens import TokenCounter
 from chatstash.langchain.write_errors import OnWriteError, OnWriteFailure
 
@@ -15,11 +14,11 @@ if TYPE_CHECKING:
 __all__ = [
     "HistoryFactory",
     "MessageHistory",
+    "MessageReadOptions",
     "MessagesResult",
     "MessagesTurn",
     "OnWriteError",
     "OnWriteFailure",
-    "StartOn",
     "TokenCounter",
     "UpstashRedisChatMessageHistory",
     "with_history",

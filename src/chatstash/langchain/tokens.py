@@ -12,12 +12,12 @@ from langchain_core.messages import BaseMessage
 from langchain_core.messages.utils import count_tokens_approximately
 
 from chatstash.errors import CorruptRecord, UnreadableRecord
+from chatstash.history.codec import placeholder_record
 from chatstash.history.options import MOST_MESSAGES, OnCorrupt, check_whole
 from chatstash.history.records.record import Entry, Record
-from chatstash.history.selection import Fitting, Page, Selection, Window
+from chatstash.history.selection import Page, Selection, TokenWindow, Window
 from chatstash.history.tool_calls.formats import may_hold_calls_or_results
 from chatstash.history.tool_calls.shape import Shape, shaped
-from chatstash.history.unreadable import placeholder_record
 from chatstash.langchain.messages import to_message
 
 if TYPE_CHECKING:
@@ -109,12 +109,12 @@ class TokenLimit:
             raise ValueError(
                 "give either max_tokens= or before=, not both: a page is measured in messages, with limit="
             )
-        assert not isinstance(wanted, Fitting)
+        assert not isinstance(wanted, TokenWindow)
         within = wanted if isinstance(wanted, Window) else Window(MOST_MESSAGES, wanted.keep_system, wanted.shape)
         shape = within.shape._replace(tool_calls=within.shape.tool_calls or "paired")
         first = min(max(_FEWEST_FIRST, self.max_tokens // _TOKENS_OF_A_MESSAGE), _MOST_FIRST)
         room = _Room(self.max_tokens, list_counter(self.token_counter), on_corrupt, shape)
-        return Fitting(within._replace(shape=shape), first, room.count)
+        return TokenWindow(within._replace(shape=shape), first, room.count)
 
 
 class _Made(NamedTuple):

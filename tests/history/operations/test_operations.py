@@ -23,7 +23,7 @@ from chatstash.errors import (
     RequestTooLarge,
     WrongType,
 )
-from chatstash.history import unreadable
+from chatstash.history.codec import RecordCodec, read_result
 from chatstash.history.operations import append as appends
 from chatstash.history.operations import clear as clears
 from chatstash.history.operations import outcome as outcomes
@@ -156,7 +156,7 @@ def test_read_with_refresh_is_not_a_write_that_must_not_be_repeated() -> None:
 def test_a_corrupt_record_is_counted_from_the_oldest() -> None:
     contents, _ = play(reads.read("k", Options()), [_replies([OTHER, b"bad", RECORD, RECORD])])
     with pytest.raises(CorruptRecord) as caught:
-        unreadable.kept_of(contents.entries, "raise", unreadable.placeholder_record)
+        read_result(contents, RecordCodec(), "k", "raise")
     assert (caught.value.key, caught.value.position, caught.value.raw) == ("k", 2, b"bad")
 
 
@@ -201,7 +201,7 @@ def test_settling(found: int, in_flight_seconds: bool, outcome: Outcome) -> None
     ids = record_ids(2, time_ms=1, randomness=b"x" * 6)
     batch = ids[0].batch
     for marker, asked_for in ((None, ("k", batch, "")), ("m", ("k", "m", batch, ""))):
-        op = outcomes.check_outcome("k", outcomes.LostWrite(batch, marker), in_flight_seconds=in_flight_seconds)
+        op = outcomes.check_outcome("k", outcomes.LostWrite(batch, marker), may_still_arrive=in_flight_seconds)
         result, asked = play(op, [_replies([found, 1])])
         assert (result, asked[0].commands[0][3:]) == (outcome, asked_for)
 
@@ -381,6 +381,5 @@ def test_where_no_scripts_can_be_run_clearing_is_a_command(refusal: Exception) -
         play(retrying(clears.clear("k", "name"), Budget(retries=3)), [refusal, _lost()])
     assert (caught.value.key, caught.value.marker) == ("k", None)
     assert (
-        play(outcomes.check_outcome("k", outcomes.LostWrite(), in_flight_seconds=False), [])[0]
-        is Outcome.STILL_POSSIBLE
+        play(outcomes.check_outcome("k", outcomes.LostWrite(), may_still_arrive=False), [])[0] is Outcome.STILL_POSSIBLE
     )

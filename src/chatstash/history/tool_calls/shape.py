@@ -68,7 +68,7 @@ def _before(entries: Sequence[Entry], start_on: tuple[str, ...], *, in_pairs: bo
     return sum(1 for _ in takewhile(is_no_start, entries)) if start_on else 0
 
 
-def checked_start_on(start_on: str | Sequence[str]) -> tuple[str, ...]:
+def checked_start_on(start_on: object) -> tuple[str, ...]:
     """Return the types of messages that `start_on` names; raises ValueError where one of them is none."""
     names = (start_on,) if isinstance(start_on, str) else start_on
     if not isinstance(names, Sequence) or not all(isinstance(name, str) and name in KNOWN_TYPES for name in names):
