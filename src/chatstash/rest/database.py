@@ -25,10 +25,10 @@ from chatstash.errors import (
 )
 from chatstash.rest.commands import Batch, Cost, Effect, Replies
 from chatstash.rest.deadline import Deadline
-from chatstash.rest.endpoint import URL_VARIABLE, Endpoint, endpoint_from
+from chatstash.rest.endpoint import URL_VARIABLE, Endpoint, resolve_endpoint
 from chatstash.rest.failures import timed_out
 from chatstash.rest.http.messages import HttpReply, HttpRequest
-from chatstash.rest.instrumentation import Watch, Watcher
+from chatstash.rest.instrumentation import Instrumentation, OperationTracker
 from chatstash.rest.limits import DEFAULT_MAX_CONNECTIONS, Budget, checked_max_connections
 from chatstash.rest.metrics import OnOperation, StoreStats
 from chatstash.rest.ops import Attempt, Op, Pause, retrying
@@ -47,7 +47,7 @@ class _Run:
 
     deadline: Deadline
     sync_token: SyncToken
-    watch: Watch
+    tracker: OperationTracker
 
 
 @dataclass(slots=True, eq=False)
@@ -83,7 +83,7 @@ class Database:
     ) -> None:
         self.endpoint = endpoint
         self._max_connections = checked_max_connections(max_connections)
-        self._watcher = Watcher(endpoint, on_operation)
+        self._instrumentation = Instrumentation(endpoint, on_operation)
         self._shared = shared
         self._sync_tokens = SyncTokens()
         from chatstash.rest.http.pool import Pool  # noqa: PLC0415 - sockets are loaded where they are used
@@ -107,8 +107,8 @@ class Database:
             key: The key of the conversation it is on; empty where it is on several.
             budget: How long it may take, and how often its requests are sent again.
         """
-        with self._watcher.watch(name, key) as watch:
-            run = _Run(Deadline(budget.timeout), self._sync_tokens.of(key), watch)
+        with self._instrumentation.track(name, key) as tracker:
+            run = _Run(Deadline(budget.timeout), self._sync_tokens.of(key), tracker)
             driven = retrying(op, budget)
             resume: Callable[[], Attempt | Pause] = partial(next, driven)
             while True:
@@ -123,8 +123,8 @@ class Database:
 
     async def arun(self, name: str, op: Op[T], key: str, budget: Budget) -> T:
         """Run an operation as `run` does, without blocking the event loop."""
-        with self._watcher.watch(name, key) as watch:
-            run = _Run(Deadline(budget.timeout), self._sync_tokens.of(key), watch)
+        with self._instrumentation.track(name, key) as tracker:
+            run = _Run(Deadline(budget.timeout), self._sync_tokens.of(key), tracker)
             driven = retrying(op, budget)
             resume: Callable[[], Attempt | Pause] = partial(next, driven)
             while True:
@@ -139,7 +139,7 @@ class Database:
 
     def stats(self) -> StoreStats:
         """Return what all operations of this process came to so far."""
-        return self._watcher.stats()
+        return self._instrumentation.stats()
 
     def sync_token_of(self, key: str) -> str | None:
         """Return the sync token of the conversation at `key`; None where nothing was asked of it yet."""
@@ -178,7 +178,7 @@ class Database:
     def _do(self, wanted: Attempt | Pause, run: _Run) -> Replies | bool:
         if isinstance(wanted, Pause):
             if fits := run.deadline.allows_retry(wanted.seconds):
-                run.watch.tries_again()
+                run.tracker.retrying()
                 time.sleep(wanted.seconds)
             return fits
         call = self._begin(wanted, run)
@@ -189,7 +189,7 @@ class Database:
             if fits := run.deadline.allows_retry(wanted.seconds):
                 import asyncio  # noqa: PLC0415 - loaded where it is used
 
-                run.watch.tries_again()
+                run.tracker.retrying()
                 await asyncio.sleep(wanted.seconds)
             return fits
         call = self._begin(wanted, run)
@@ -210,7 +210,7 @@ class Database:
             error.cost = Cost()
             raise error
         batch = attempt.batch
-        run.watch.sends(batch)
+        run.tracker.request_sent(batch)
         ticket = run.sync_token.start(writes=batch.writes)
         run.deadline.begin_attempt(is_last=attempt.is_last)
         return _Call(batch, request_for(batch, sync_token=ticket.token, forms=self._forms), ticket, run)
@@ -222,13 +222,13 @@ class Database:
             values = replies_from(call.batch, call.request, reply, token=self.endpoint.token)
         except DatabaseError as error:
             cost += Cost(commands=_ran_though_refused(call.batch, error))
-            call.run.watch.answered(cost)
+            call.run.tracker.request_answered(cost)
             error.cost = cost + Cost(requests=1)
             if isinstance(error, FormRefused):
                 self._forms = self._forms.without(error)
             raise
-        cost += Cost(commands=call.batch.ran(values))
-        call.run.watch.answered(cost)
+        cost += Cost(commands=call.batch.billed_commands(values))
+        call.run.tracker.request_answered(cost)
         return Replies(values, cost + Cost(requests=1))
 
 
@@ -236,7 +236,7 @@ def _ran_though_refused(batch: Batch, error: DatabaseError) -> int:
     """Return how many commands of a batch that was refused as a whole are billed: those that got as far as running."""
     if isinstance(error, RequestTooLarge):
         # Of a write, the request was too large and was not looked at; of a read, its reply.
-        return 0 if batch.effect is Effect.WRITE else len(batch.commands) + batch.within
+        return 0 if batch.effect is Effect.WRITE else len(batch.commands) + batch.script_commands
     return len(batch.commands) if isinstance(error, (CommandRejected, WrongType)) else 0
 
 
@@ -251,7 +251,7 @@ def shared_database(endpoint: Endpoint) -> Database:
 
 def _unpickled(url: str, shared: bool, max_connections: int) -> Database:
     try:
-        endpoint = endpoint_from()
+        endpoint = resolve_endpoint()
     except ValueError as error:
         raise ValueError(
             f"what is unpickled takes its token from the environment, for tokens are not pickled: {error}"

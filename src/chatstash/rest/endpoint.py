@@ -70,7 +70,7 @@ class Secret:
 _NOTHING = Secret("")
 
 
-def veiled(value: T) -> T:
+def as_secret(value: T) -> T:
     """Return a string as a `Secret`, anything else as it is; to type checkers it stays what it was.
 
     For arguments that may hold a token or a password, before anything can fail: a traceback shows the arguments.
@@ -91,7 +91,7 @@ class Endpoint:
     token: Secret
 
     def __init__(self, url: str | Secret, token: str | Secret) -> None:
-        url, token = veiled(url), veiled(token)
+        url, token = as_secret(url), as_secret(token)
         object.__setattr__(self, "url", _checked_url(url))
         object.__setattr__(self, "token", _checked_token(token))
 
@@ -115,7 +115,7 @@ class Endpoint:
         return self.scheme == "http" and not is_loopback(self.host)
 
 
-def endpoint_from(url: str | Secret = "", token: str | Secret = "") -> Endpoint:
+def resolve_endpoint(url: str | Secret = "", token: str | Secret = "") -> Endpoint:
     """Return the endpoint of a url and token, each from its environment variable where it is empty.
 
     The variables are `UPSTASH_REDIS_REST_URL` and `UPSTASH_REDIS_REST_TOKEN` or, where neither is set, Vercel's
@@ -125,7 +125,7 @@ def endpoint_from(url: str | Secret = "", token: str | Secret = "") -> Endpoint:
         ValueError: One is missing altogether, or cannot be right.
     """
     names = _variables()
-    given = zip(names, (veiled(url), veiled(token)), strict=True)
+    given = zip(names, (as_secret(url), as_secret(token)), strict=True)
     found = [_from_environment(name) if value == _NOTHING else value for name, value in given]
     missing = [name for name, value in zip(names, found, strict=True) if value == _NOTHING]
     if missing:

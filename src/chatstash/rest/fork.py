@@ -14,21 +14,21 @@ from weakref import WeakSet
 class Forgetful(Protocol):
     """Something that holds connections or locks."""
 
-    def forget_parent(self) -> None:
+    def reset_after_fork(self) -> None:
         """Begin anew in a child process, without closing or finalising anything inherited."""
 
 
 _all: WeakSet[Forgetful] = WeakSet()
 
 
-def begins_anew_after_fork(thing: Forgetful) -> None:
-    """Have `thing.forget_parent` called in every child process."""
+def register_fork_reset(thing: Forgetful) -> None:
+    """Have `thing.reset_after_fork` called in every child process."""
     _all.add(thing)
 
 
 def _forget_parent() -> None:
     for thing in list(_all):
-        thing.forget_parent()
+        thing.reset_after_fork()
 
 
 if hasattr(os, "register_at_fork"):

@@ -13,7 +13,7 @@ from typing import Self
 
 from chatstash.rest.commands import Batch, Cost
 from chatstash.rest.endpoint import Endpoint
-from chatstash.rest.fork import begins_anew_after_fork
+from chatstash.rest.fork import register_fork_reset
 from chatstash.rest.interruptions import is_a_handlers
 from chatstash.rest.metrics import OnOperation, Operation, StoreStats
 from chatstash.rest.telemetry import Tracing, telemetry
@@ -21,7 +21,7 @@ from chatstash.rest.telemetry import Tracing, telemetry
 _log = logging.getLogger("chatstash")
 
 
-class Watcher:
+class Instrumentation:
     """Watches the operations of one database. Safe to share between threads and event loops.
 
     A child process begins at 0.
@@ -39,24 +39,24 @@ class Watcher:
             raise ValueError(f"on_operation must be a plain function of one Operation, or None, not {on_operation!r}")
         self.endpoint = endpoint
         self._on_operation = on_operation
-        self.forget_parent()
-        begins_anew_after_fork(self)
+        self.reset_after_fork()
+        register_fork_reset(self)
 
-    def forget_parent(self) -> None:
+    def reset_after_fork(self) -> None:
         """Begin at 0, with a lock that nobody holds."""
         # A finaliser or a signal handler may end an operation while this thread holds the lock.
         self._lock = threading.RLock()
         self._stats = StoreStats()
 
-    def watch(self, name: str, key: str) -> Watch:
+    def track(self, name: str, key: str) -> OperationTracker:
         """Return the watch of an operation, for `with`."""
-        return Watch(self, name, key)
+        return OperationTracker(self, name, key)
 
     def stats(self) -> StoreStats:
         """Return what all operations came to so far."""
         return self._stats
 
-    def over(self, operation: Operation) -> None:
+    def finished(self, operation: Operation) -> None:
         """Count an operation, and tell the hook."""
         with self._lock:
             self._stats = self._stats.plus(operation)
@@ -65,15 +65,15 @@ class Watcher:
                 self._on_operation(operation)
 
 
-class Watch:
+class OperationTracker:
     """One operation under way."""
 
-    __slots__ = ("_batch_size", "_began", "_cost", "_retries", "_tracing", "_watcher", "key", "name")
+    __slots__ = ("_batch_size", "_began", "_cost", "_instrumentation", "_retries", "_tracing", "key", "name")
 
-    def __init__(self, watcher: Watcher, name: str, key: str) -> None:
+    def __init__(self, watcher: Instrumentation, name: str, key: str) -> None:
         self.name = name
         self.key = key
-        self._watcher = watcher
+        self._instrumentation = watcher
         self._cost = Cost()
         self._batch_size = 0
         self._retries = 0
@@ -83,18 +83,18 @@ class Watch:
     def __enter__(self) -> Self:
         return self
 
-    def sends(self, batch: Batch) -> None:
+    def request_sent(self, batch: Batch) -> None:
         """Note that a request is about to be sent."""
         if not self._cost.requests:
             self._begin_tracing()
         self._cost += Cost(requests=1)
         self._batch_size = len(batch.commands)
 
-    def answered(self, cost: Cost) -> None:
+    def request_answered(self, cost: Cost) -> None:
         """Note what a request that was answered cost, but for itself."""
         self._cost += cost
 
-    def tries_again(self) -> None:
+    def retrying(self) -> None:
         """Note that a request follows for the one before it failed."""
         self._retries += 1
 
@@ -105,7 +105,7 @@ class Watch:
             return  # nothing was to be asked
         operation = self._operation(error)
         self._end_tracing(operation)
-        self._watcher.over(operation)
+        self._instrumentation.finished(operation)
 
     def _operation(self, error: BaseException | None) -> Operation:
         cost = self._cost
@@ -124,7 +124,7 @@ class Watch:
     def _begin_tracing(self) -> None:
         with _undisturbed("OpenTelemetry"):
             if found := telemetry():
-                self._tracing = found.begin(self.name, self._watcher.endpoint)
+                self._tracing = found.begin(self.name, self._instrumentation.endpoint)
 
     def _end_tracing(self, operation: Operation) -> None:
         if self._tracing is not None:

@@ -59,7 +59,7 @@ def send(batch: Batch) -> Op[Replies]:
     return (yield batch)
 
 
-def answering(op: Op[T], answer: Callable[[Batch], Generator[YieldT, SendT, Replies]]) -> Generator[YieldT, SendT, T]:
+def intercept(op: Op[T], answer: Callable[[Batch], Generator[YieldT, SendT, Replies]]) -> Generator[YieldT, SendT, T]:
     """Run `op`; `answer` gives the replies to each of its batches, or raises what is thrown into `op`."""
     resume: Callable[[], Batch] = partial(next, op)
     while True:
@@ -75,7 +75,7 @@ def answering(op: Op[T], answer: Callable[[Batch], Generator[YieldT, SendT, Repl
 
 def retrying(op: Op[T], budget: Budget) -> DrivenOp[T]:
     """Run `op`, sending its batches again within `budget`, and throwing into it what could not be mended."""
-    return answering(op, partial(_attempts, budget=budget))
+    return intercept(op, partial(_attempts, budget=budget))
 
 
 def _attempts(batch: Batch, budget: Budget) -> DrivenOp[Replies]:

@@ -12,7 +12,7 @@ import threading
 from collections import OrderedDict
 from typing import NamedTuple
 
-from chatstash.rest.fork import begins_anew_after_fork
+from chatstash.rest.fork import register_fork_reset
 
 _SYNC_TOKEN = re.compile(r"[\x21-\x7e]{1,4096}", re.ASCII)
 
@@ -25,9 +25,9 @@ class _Lock:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        begins_anew_after_fork(self)
+        register_fork_reset(self)
 
-    def forget_parent(self) -> None:
+    def reset_after_fork(self) -> None:
         """Take a fresh lock: the old one may have been held by a thread that does not exist here."""
         self.lock = threading.RLock()
 

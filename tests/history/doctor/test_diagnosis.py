@@ -15,8 +15,9 @@ from langchain_core.messages import messages_from_dict
 
 from chatstash.history.doctor.diagnosis import Damage, Finding, Repair, diagnose
 from chatstash.history.doctor.repair import RepairStep, plan_repairs
+from chatstash.history.records.decoding import decode
 from chatstash.history.records.message_types import KNOWN_TYPES
-from chatstash.history.records.record import RecordId, decode, record_ids
+from chatstash.history.records.record import RecordId, new_record_ids
 from chatstash.history.tool_calls.formats import NO_RESULT
 from chatstash.langchain.messages import _CLASSES, why_unreadable
 
@@ -27,7 +28,7 @@ randomness = random.Random(1).randbytes
 
 
 def rid(number: int, *, time_ms: int = OLD) -> RecordId:
-    return record_ids(1, time_ms=time_ms, randomness=number.to_bytes(6))[0]
+    return new_record_ids(1, time_ms=time_ms, randomness=number.to_bytes(6))[0]
 
 
 def raw(kind: str, data: dict[str, Any], rid: RecordId | None = None, **other: Any) -> bytes:
@@ -150,7 +151,7 @@ def test_records_without_an_id_are_no_copies() -> None:
 
 
 def test_records_of_one_append_are_no_copies() -> None:
-    first, second = record_ids(2, time_ms=OLD, randomness=b"123456")
+    first, second = new_record_ids(2, time_ms=OLD, randomness=b"123456")
     assert find(human("a", first), human("a", second)) == []
 
 

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from chatstash.errors import CorruptRecord, UnsupportedRecord
+from chatstash.history.records.decoding import decode
 from chatstash.history.records.message_types import AI_TYPES, FUNCTION_TYPES, HUMAN_TYPES, KNOWN_TYPES, TOOL_TYPES
-from chatstash.history.records.record import Record, RecordId, decode
+from chatstash.history.records.record import Record, RecordId
 from chatstash.history.tool_calls.formats import results_of
-from chatstash.history.tool_calls.pairing import Group, Pairing, Slot, pair, waiting
+from chatstash.history.tool_calls.pairing import CallGroup, Pairing, Slot, pair, pending_index
 
 DEFAULT_ABANDONED_AFTER = 3600
 """Seconds after which a last turn without its tool results counts as abandoned."""
@@ -185,7 +186,7 @@ def _tool_call_findings(kept: Sequence[_Kept], *, before_ms: float) -> Iterator[
     yield from _results_without_call(kept, pairing)
     open_turn = _open_turn(kept, pairing, before_ms)
     for slot in pairing.missing:
-        if slot.asked != open_turn:
+        if slot.call_index != open_turn:
             yield _call_without_result(kept, slot)
 
 
@@ -197,7 +198,7 @@ def _results_without_call(kept: Sequence[_Kept], pairing: Pairing) -> Iterator[F
     """Yield the records that hold only results without a call, and the blocks of those that hold more."""
     reason = "tool result without a preceding call"
     orphans: dict[int, list[int | None]] = {}
-    for place in pairing.without_call:
+    for place in pairing.orphans:
         orphans.setdefault(place.record, []).append(place.block)
     for index, blocks in orphans.items():
         one = kept[index]
@@ -213,7 +214,7 @@ def _results_without_call(kept: Sequence[_Kept], pairing: Pairing) -> Iterator[F
 
 
 def _call_without_result(kept: Sequence[_Kept], slot: Slot) -> Finding:
-    caller = kept[slot.asked]
+    caller = kept[slot.call_index]
     return Finding(
         Damage.CALL_WITHOUT_RESULT,
         Repair.INSERT_RESULT,
@@ -221,16 +222,16 @@ def _call_without_result(kept: Sequence[_Kept], slot: Slot) -> Finding:
         caller.position,
         caller.id,
         depends_on=(caller.position,),
-        missing_result=Slot(Group(caller.position, kept[slot.after].position), slot.call),
+        missing_result=Slot(CallGroup(caller.position, kept[slot.insert_after].position), slot.call),
     )
 
 
 def _open_turn(kept: Sequence[_Kept], pairing: Pairing, before_ms: float) -> int | None:
     """Return the index of the last AI record if its tools may still be running, else None."""
-    index = waiting([one.record for one in kept])
+    index = pending_index([one.record for one in kept])
     if index is None:
         return None
-    removed = {*(place.record for place in pairing.without_call), *pairing.replaced}
+    removed = {*(place.record for place in pairing.orphans), *pairing.replaced}
     turn = [one for place, one in enumerate(kept[index:], index) if place not in removed]
     times = [None if one.record is None else one.record.time_ms for one in turn]
     abandoned = all(time is not None and time < before_ms for time in times)

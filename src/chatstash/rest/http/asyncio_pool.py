@@ -6,7 +6,7 @@ import asyncio
 from weakref import WeakKeyDictionary
 
 from chatstash.rest.deadline import CONNECT_TIMEOUT, Deadline
-from chatstash.rest.fork import begins_anew_after_fork
+from chatstash.rest.fork import register_fork_reset
 from chatstash.rest.http.asyncio_io import Flight, LoopState, connect, move
 from chatstash.rest.http.connection import Exchange
 from chatstash.rest.http.failures import closed_meanwhile
@@ -29,7 +29,7 @@ class AsyncPool:
         self._max_connections = max_connections
         self._inherited: list[object] = []
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopState] = WeakKeyDictionary()
-        begins_anew_after_fork(self)
+        register_fork_reset(self)
 
     async def exchange(self, request: HttpRequest, deadline: Deadline) -> HttpReply:
         """Do as `Pool.exchange` does, without blocking the event loop."""
@@ -62,7 +62,7 @@ class AsyncPool:
             for flight in list(state.flights):
                 flight.end()
 
-    def forget_parent(self) -> None:
+    def reset_after_fork(self) -> None:
         """Begin anew in a child process."""
         self._inherited.append(self._loops)
         self._loops = WeakKeyDictionary()

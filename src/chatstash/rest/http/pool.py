@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from chatstash.errors import DatabaseError
 from chatstash.rest.deadline import CONNECT_TIMEOUT, Deadline
 from chatstash.rest.endpoint import Endpoint
-from chatstash.rest.fork import begins_anew_after_fork
+from chatstash.rest.fork import register_fork_reset
 from chatstash.rest.http.blocking import connect, look_up, move
 from chatstash.rest.http.connection import Connection, Exchange
 from chatstash.rest.http.failures import bare, failure_of
@@ -47,7 +47,7 @@ class Pool:
         self._idle = Idle(max_idle)
         # Connections of a parent process, kept so that they are never closed or finalised here.
         self._inherited: list[object] = []
-        begins_anew_after_fork(self)
+        register_fork_reset(self)
         if endpoint.scheme == "https":
             # Now, for a signal handler that interrupts an import would find half a module.
             import chatstash.rest.http.tls  # noqa: F401, PLC0415
@@ -81,7 +81,7 @@ class Pool:
         idle, self._idle = self._idle, Idle(self._max_idle)
         idle.close()
 
-    def forget_parent(self) -> None:
+    def reset_after_fork(self) -> None:
         """Begin with fresh connections in a child process."""
         self._inherited.append(self._idle)
         self._idle = Idle(self._max_idle)
