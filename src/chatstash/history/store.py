@@ -20,9 +20,10 @@ from chatstash.history.records.keys import DEFAULT_PREFIX, conversation_key
 from chatstash.history.session import Session
 from chatstash.history.tool_calls.shape import ToolCalls
 from chatstash.rest.database import Database, shared_database
-from chatstash.rest.endpoint import Endpoint, as_secret, resolve_endpoint
+from chatstash.rest.endpoint import Endpoint, resolve_endpoint
 from chatstash.rest.limits import DEFAULT_MAX_CONNECTIONS, RetryPolicy
 from chatstash.rest.metrics import OnOperation, StoreStats
+from chatstash.rest.secret import as_secret
 
 
 class Store:

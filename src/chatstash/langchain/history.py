@@ -23,8 +23,8 @@ from chatstash.langchain.messages import StartOn, to_records, types_of
 from chatstash.langchain.results import MessagesResult, messages_of, messages_result, readable_messages
 from chatstash.langchain.tokens import TokenCounter, TokenLimit
 from chatstash.langchain.write_errors import OnWriteError, checked_hook, write_watched
-from chatstash.rest.endpoint import as_secret
 from chatstash.rest.limits import RetryPolicy
+from chatstash.rest.secret import as_secret
 
 try:
     from langchain_core.chat_history import BaseChatMessageHistory as _Base
