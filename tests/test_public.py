@@ -17,9 +17,10 @@ from chatstash.errors import Applied
 
 NAMES = {
     "AppendResult", "Applied", "BadCredentials", "Budget", "ConcurrentTurn", "ConversationChanged",
-    "IdempotencyConflict", "MessagesTurn", "OnCorrupt", "OnOperation", "OnWriteError", "Operation", "OptionChanges",
-    "Options", "StoreStats", "stats", "CacheStats", "TokenCounter", "StartOn", "ToolCalls", "Delivery",
-    "Outcome", "RecordTooLarge", "ReplyGone", "ReplyNotStored", "RetryPolicy", "Turn", "UnreadableRecord",
+    "IdempotencyConflict", "MessagesTurn", "OnCorrupt", "OnOperation", "OnWriteError", "Operation",
+    "ConversationOptions",    "Codec", "MessageReadOptions", "ReadOptions", "GuardedTurn",
+    "Options", "StoreStats", "CacheStats", "TokenCounter", "StartOn", "ToolCalls", "Delivery",
+    "Outcome", "RecordTooLarge", "ReplyGone", "ReplyNotStored", "RetryPolicy", "UnreadableRecord",
     "ChatstashError", "ChatstashWarning", "ClearResult", "CommandRejected",
     "ConnectionFailed", "CorruptRecord", "Cost", "Cursor", "DatabaseError", "GatewayError", "InsecureConnectionWarning",
     "MessagesResult", "OutcomeUnknown", "OutcomeUnknownAfterBadReply", "OutcomeUnknownAfterConnectionLoss",

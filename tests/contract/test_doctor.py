@@ -55,10 +55,10 @@ DAMAGED = [
     raw("system", {"content": "new"}, v=9),
     tool("b"),
     b"",
-    ai("a", id=rid(2, time_ms=HOUR_AGO)),
+    ai("a", rid=rid(2, time_ms=HOUR_AGO)),
     tool("a"),
-    ai("a", "b", id=rid(3, time_ms=HOUR_AGO)),
-    tool("b", id=rid(4, time_ms=HOUR_AGO)),
+    ai("a", "b", rid=rid(3, time_ms=HOUR_AGO)),
+    tool("b", rid=rid(4, time_ms=HOUR_AGO)),
 ]
 MOVED = [1, 4, 5, 6, 7, 8, 11, 14, 15]
 REPAIRS = 12
@@ -276,7 +276,7 @@ def test_appends_meanwhile(upstash: LocalUpstash) -> None:
 
 
 def test_what_changed_since_it_was_seen_is_left_alone(upstash: LocalUpstash, run: Call) -> None:
-    push(upstash, [human("1"), b"bad", ai("a", id=rid(1, time_ms=HOUR_AGO))])
+    push(upstash, [human("1"), b"bad", ai("a", rid=rid(1, time_ms=HOUR_AGO))])
     with a_doctor(upstash) as doctor:
         examination = doctor.examine(KEY)
         # The result arrives after all, and somebody else mends the bad record.
@@ -285,7 +285,7 @@ def test_what_changed_since_it_was_seen_is_left_alone(upstash: LocalUpstash, run
         done: list[Finding] = []
         assert doctor.treat(examination, done.append) == []
     assert done == []
-    assert stored(upstash) == [human("1"), human("mended"), ai("a", id=rid(1, time_ms=HOUR_AGO)), tool("a")]
+    assert stored(upstash) == [human("1"), human("mended"), ai("a", rid=rid(1, time_ms=HOUR_AGO)), tool("a")]
     assert run("EXISTS", QUARANTINE) == 0
 
 
@@ -400,7 +400,7 @@ def test_json_has_everything(upstash_environment: LocalUpstash) -> None:
     push(upstash_environment, DAMAGED)
     before = as_json()
     assert (before["fix"], before["remaining"], before["repaired"], before["conversations"]) == (False, 13, 0, 1)
-    assert {"key": KEY, "damage": "undecodable", "position": 1, "rid": None, "repair": "move to quarantine",
+    assert {"key": KEY, "damage": "undecodable", "position": 1, "record_id": None, "repair": "move to quarantine",
             "repaired": False, "quarantine": QUARANTINE,
             "reason": "it is not JSON (Expecting value: line 1 column 1 (char 0))"} in before["findings"]  # fmt: skip
     after = as_json("--fix")
@@ -462,7 +462,7 @@ def test_an_expiry_where_none_has_one_only_if_asked(upstash_environment: LocalUp
 
 
 def test_older_than(upstash_environment: LocalUpstash) -> None:
-    push(upstash_environment, [ai("a", id=rid(1, time_ms=int(time.time() * 1000) - 60_000))])
+    push(upstash_environment, [ai("a", rid=rid(1, time_ms=int(time.time() * 1000) - 60_000))])
     assert chatstash().exit_code == 0
     assert chatstash("--older-than", "30").exit_code == 1
     assert chatstash("--older-than", "90").exit_code == 0

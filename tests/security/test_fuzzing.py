@@ -18,7 +18,8 @@ from langchain_core.messages import BaseMessage
 
 from chatstash import ChatstashError, CorruptRecord, DatabaseError, Record, RecordId, UnstorableMessage
 from chatstash.errors import UnsupportedRecord
-from chatstash.history.records.record import decode, encode
+from chatstash.history.records.decoding import decode
+from chatstash.history.records.encoding import encode
 from chatstash.langchain.messages import to_message, to_records
 from chatstash.rest.commands import Batch, Effect
 from chatstash.rest.http.messages import HttpReply

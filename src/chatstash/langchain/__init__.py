@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatstash.langchain.guarded_turn import MessagesTurn
 from chatstash.langchain.history import UpstashRedisChatMessageHistory
-from chatstash.langchain.messages import StartOn
-from chatstash.langchain.results import MessagesResult
+from chatstash.langchain.results import MessageReadOptions, MessagesResult
 from chatstash.langchain.tokens import TokenCounter
 from chatstash.langchain.write_errors import OnWriteError
 
@@ -13,10 +12,10 @@ if TYPE_CHECKING:
     from chatstash.langchain.runnable import with_history
 
 __all__ = [
+    "MessageReadOptions",
     "MessagesResult",
     "MessagesTurn",
     "OnWriteError",
-    "StartOn",
     "TokenCounter",
     "UpstashRedisChatMessageHistory",
     "with_history",

@@ -15,8 +15,9 @@ from langchain_core.messages import messages_from_dict
 
 from chatstash.history.doctor.diagnosis import Damage, Finding, Repair, diagnose, expiry_findings
 from chatstash.history.doctor.repair import Step, steps
+from chatstash.history.records.decoding import decode
 from chatstash.history.records.message_types import KNOWN_TYPES
-from chatstash.history.records.record import RecordId, decode, record_ids
+from chatstash.history.records.record import RecordId, new_record_ids
 from chatstash.history.tool_calls.formats import NO_RESULT
 from chatstash.langchain.messages import _CLASSES, why_unreadable
 
@@ -27,7 +28,7 @@ randomness = random.Random(1).randbytes
 
 
 def rid(number: int, *, time_ms: int = OLD) -> RecordId:
-    return record_ids(1, time_ms=time_ms, randomness=number.to_bytes(6))[0]
+    return new_record_ids(1, time_ms=time_ms, randomness=number.to_bytes(6))[0]
 
 
 def raw(kind: str, data: dict[str, Any], rid: RecordId | None = None, **other: Any) -> bytes:
@@ -107,7 +108,7 @@ def test_what_cannot_be_decoded_is_moved(bad: bytes) -> None:
 def test_what_no_library_can_read_is_moved() -> None:
     alien, no_content = raw("alien", {"content": "x"}, rid(1)), raw("human", {"content": None}, rid(2))
     assert damages(alien, human(), no_content) == [(Damage.UNKNOWN_TYPE, 0), (Damage.UNREADABLE, 2)]
-    assert find(alien)[0].id == rid(1)
+    assert find(alien)[0].record_id == rid(1)
     assert repaired(alien, human(), no_content) == ([human()], [no_content, alien])
 
 
@@ -129,7 +130,7 @@ def test_reasons_say_nothing_of_what_messages_say() -> None:
         raw("ai", {"content": "", "usage_metadata": {secret: secret}}),
         raw("tool", {"content": secret}),
         tool(secret),
-        ai(secret, id=rid(1)),
+        ai(secret, rid=rid(1)),
         human(),
     ]
     findings = find(*bad)
@@ -150,7 +151,7 @@ def test_records_without_an_id_are_no_copies() -> None:
 
 
 def test_records_of_one_append_are_no_copies() -> None:
-    first, second = record_ids(2, time_ms=OLD, randomness=b"123456")
+    first, second = new_record_ids(2, time_ms=OLD, randomness=b"123456")
     assert find(human("a", first), human("a", second)) == []
 
 
@@ -246,25 +247,25 @@ def test_what_is_only_like_a_call_may_have_a_result_and_need_not() -> None:
 
 def test_a_turn_in_progress_is_left_alone() -> None:
     def open_turn(age_ms: int, *after: bytes) -> list[Finding]:
-        return find(human(), ai("a", "b", id=rid(1, time_ms=NOW - age_ms)), *after)
+        return find(human(), ai("a", "b", rid=rid(1, time_ms=NOW - age_ms)), *after)
 
     assert open_turn(HOUR - 1) == []
     assert open_turn(-HOUR) == []
     assert len(open_turn(HOUR + 1)) == 2
-    assert len(open_turn(2 * HOUR, tool("a", id=rid(2, time_ms=NOW - HOUR - 1)))) == 1
-    assert open_turn(2 * HOUR, tool("a", id=rid(2, time_ms=NOW - HOUR + 1))) == []
+    assert len(open_turn(2 * HOUR, tool("a", rid=rid(2, time_ms=NOW - HOUR - 1)))) == 1
+    assert open_turn(2 * HOUR, tool("a", rid=rid(2, time_ms=NOW - HOUR + 1))) == []
     assert open_turn(2 * HOUR, tool("a")) == []
     assert find(ai("a")) == []
     assert len(open_turn(0, human())) == 2
-    assert len(find(ai("a", id=rid(1, time_ms=NOW - 5001)), older_than=5)) == 1
-    assert find(ai("a", id=rid(1, time_ms=NOW - 4999)), older_than=5) == []
+    assert len(find(ai("a", rid=rid(1, time_ms=NOW - 5001)), older_than=5)) == 1
+    assert find(ai("a", rid=rid(1, time_ms=NOW - 4999)), older_than=5) == []
 
 
 def test_a_result_that_arrives_late_takes_the_place_of_its_stand_in() -> None:
-    after, _ = repaired(human(), ai("a", id=rid(1)))
+    after, _ = repaired(human(), ai("a", rid=rid(1)))
     assert after[2:] == [stand_in("a")]
     late = [*after, tool("a")]
-    assert repaired(*late) == ([human(), ai("a", id=rid(1)), tool("a")], [after[2]])
+    assert repaired(*late) == ([human(), ai("a", rid=rid(1)), tool("a")], [after[2]])
     too_late = [*after, human(), tool("a")]
     assert repaired(*too_late) == ([*after, human()], [tool("a")])
 
@@ -280,7 +281,7 @@ def test_beside_a_newer_form_nothing_is_certain() -> None:
 
 
 def test_an_inserted_result_does_not_turn_back_the_clock() -> None:
-    stored = [ai("a", id=rid(1, time_ms=OLD)), human("x", rid(2, time_ms=OLD + 5))]
+    stored = [ai("a", rid=rid(1, time_ms=OLD)), human("x", rid(2, time_ms=OLD + 5))]
     after, _ = repaired(*stored)
     times = [decode(record).time_ms for record in after]
     assert times == [OLD, OLD, OLD + 5]
@@ -299,7 +300,7 @@ RECORDS = st.one_of(
     st.sampled_from([b"bad", b"\xff", b"{}", raw("alien", {}), raw("human", {}), human(), raw("human", {}, v=2),
                      raw("ai", {}, v=2)]),
     st.builds(human, st.just("x"), st.none() | st.integers(0, 3).map(rid)),
-    st.builds(lambda ids, rid: ai(*ids, id=rid), st.lists(st.sampled_from("abc"), max_size=3),
+    st.builds(lambda ids, rid: ai(*ids, rid=rid), st.lists(st.sampled_from("abc"), max_size=3),
               st.none() | st.integers(4, 7).map(rid)),
     st.builds(tool, st.sampled_from("abc"), st.just("r"), st.none() | st.integers(8, 11).map(rid)),
 )  # fmt: skip

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chatstash.history.records.decoding import decode
+from chatstash.history.records.encoding import encode
 from chatstash.history.records.identity import LUA, has_id, identity
-from chatstash.history.records.record import Record, RecordId, decode, encode
+from chatstash.history.records.record import Record, RecordId
 from chatstash.local import LocalUpstash
 from chatstash.rest.commands import Batch, Command, Effect
 from chatstash.rest.database import Database

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from chatstash.errors import CorruptRecord, UnsupportedRecord
+from chatstash.history.records.decoding import decode
 from chatstash.history.records.message_types import AI_TYPES, FUNCTION_TYPES, HUMAN_TYPES, KNOWN_TYPES, TOOL_TYPES
-from chatstash.history.records.record import Record, RecordId, decode
+from chatstash.history.records.record import Record, RecordId
 from chatstash.history.tool_calls.formats import results_of
-from chatstash.history.tool_calls.pairing import Group, Pairing, Slot, pair, waiting
+from chatstash.history.tool_calls.pairing import CallGroup, Pairing, Slot, pair, pending_index
 
 DEFAULT_OLDER_THAN = 3600
 """Seconds after which a turn that waits for the result of a tool is taken for broken off."""
@@ -169,7 +170,7 @@ def _look_at_calls(seen: Sequence[_Seen], findings: list[Finding], *, before_ms:
     findings.extend(_replaced(seen[index], late) for index in found.replaced)
     findings.extend(_without_call(seen, found))
     open_turn = _open_turn(seen, found, before_ms)
-    findings.extend(_unanswered(seen, slot) for slot in found.missing if slot.asked != open_turn)
+    findings.extend(_unanswered(seen, slot) for slot in found.missing if slot.call_index != open_turn)
 
 
 def _replaced(one: _Seen, reason: str) -> Finding:
@@ -181,7 +182,7 @@ def _without_call(seen: Sequence[_Seen], found: Pairing) -> Iterator[Finding]:
     """Yield the records that are results of no call, and those that hold one beside what stays."""
     reason = "the result of a tool call that is not before it"
     orphans: dict[int, list[int | None]] = {}
-    for place in found.without_call:
+    for place in found.orphans:
         orphans.setdefault(place.record, []).append(place.block)
     for index, blocks in orphans.items():
         one = seen[index]
@@ -195,9 +196,9 @@ def _without_call(seen: Sequence[_Seen], found: Pairing) -> Iterator[Finding]:
 
 
 def _unanswered(seen: Sequence[_Seen], slot: Slot) -> Finding:
-    asking = seen[slot.asked]
+    asking = seen[slot.call_index]
     rid = None if asking.record is None else asking.record.id
-    placed = Slot(Group(asking.position, seen[slot.after].position), slot.call)
+    placed = Slot(CallGroup(asking.position, seen[slot.insert_after].position), slot.call)
     reason = "the result of one of its tool calls is missing"
     return Finding(
         Damage.CALL_WITHOUT_RESULT, Repair.INSERT_RESULT, reason, asking.position, rid, (asking.position,), placed
@@ -206,10 +207,10 @@ def _unanswered(seen: Sequence[_Seen], slot: Slot) -> Finding:
 
 def _open_turn(seen: Sequence[_Seen], found: Pairing, before_ms: float) -> int | None:
     """Return the index of the last AI record where its tools may still be at work, else None."""
-    index = waiting([one.record for one in seen])
+    index = pending_index([one.record for one in seen])
     if index is None:
         return None
-    gone = {*(place.record for place in found.without_call), *found.replaced}
+    gone = {*(place.record for place in found.orphans), *found.replaced}
     turn = [one for place, one in enumerate(seen[index:], index) if place not in gone]
     times = [None if one.record is None else one.record.time_ms for one in turn]
     broken_off = all(time is not None and time < before_ms for time in times)

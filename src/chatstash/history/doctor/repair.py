@@ -17,11 +17,13 @@ from dataclasses import dataclass, field, replace
 
 from chatstash.errors import UnreadableRecord
 from chatstash.history.doctor.diagnosis import Finding, Repair
+from chatstash.history.records.decoding import decode
+from chatstash.history.records.encoding import encode
 from chatstash.history.records.generation import COUNT_UP, LUA, without_generation
 from chatstash.history.records.keys import companion_key
-from chatstash.history.records.record import RANDOM_BYTES, decode, encode, record_ids
+from chatstash.history.records.record import RANDOM_BYTES, new_record_ids
 from chatstash.history.scripts.pieces import digest_of
-from chatstash.history.tool_calls.formats import stand_in, without_blocks
+from chatstash.history.tool_calls.editing import stand_in, without_blocks
 from chatstash.history.tool_calls.pairing import Slot
 from chatstash.rest.commands import KEY_LOCKING, Argument, Batch, Command, Effect
 from chatstash.rest.ops import Op, send
@@ -131,7 +133,7 @@ def _newest_first(findings: Iterable[Finding]) -> list[Finding]:
 
 def _place(finding: Finding) -> float:
     if finding.missing is not None:
-        return finding.missing.after + 0.5
+        return finding.missing.insert_after + 0.5
     return finding.position if finding.position is not None else -1
 
 
@@ -168,9 +170,9 @@ class _Plan:
 
     def _insertion(self, finding: Finding, slot: Slot) -> Command:
         record = self._stand_in(slot)
-        seen = [slot.after, slot.after + 1, *finding.evidence]
-        command = self._script(_INSERT, (self.key,), slot.after, record, seen)
-        self.records.insert(slot.after + 1, record.encode())
+        seen = [slot.insert_after, slot.insert_after + 1, *finding.evidence]
+        command = self._script(_INSERT, (self.key,), slot.insert_after, record, seen)
+        self.records.insert(slot.insert_after + 1, record.encode())
         return command
 
     def _script(self, script: str, keys: tuple[str, ...], position: int, what: str, seen: Iterable[int]) -> Command:
@@ -197,8 +199,8 @@ class _Plan:
         return json.dumps(fields, separators=(",", ":"))
 
     def _stand_in(self, slot: Slot) -> str:
-        time_ms = self._time_around(slot.after)
-        (rid,) = record_ids(1, time_ms=time_ms, randomness=self.randomness(RANDOM_BYTES))
+        time_ms = self._time_around(slot.insert_after)
+        (rid,) = new_record_ids(1, time_ms=time_ms, randomness=self.randomness(RANDOM_BYTES))
         return encode(replace(stand_in(slot.call), id=rid))
 
     def _time_around(self, position: int) -> int:

@@ -13,7 +13,7 @@ COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 """Writes records."""
 
 
-def unstorable(data: Mapping[str, Any], error: Exception, index: int) -> UnstorableMessage:
+def unstorable_message(data: Mapping[str, Any], error: Exception, index: int) -> UnstorableMessage:
     """Return the error for a message that JSON cannot hold; it says where.
 
     Args:
