@@ -35,7 +35,8 @@ NAMES = {
 
 
 TYPE_ALIASES = {
-    "Delivery", "HistoryFactory", "MessageHistory", "OnCorrupt", "OnOperation", "OnWriteError", "OnWriteFailure", "StartOn",
+    "Delivery", "HistoryFactory", "MessageHistory", "OnCorrupt", "OnOperation", "OnWriteError", "OnWriteFailure",
+    "StartOn",
     "TokenCounter", "ToolCalls",
 }  # fmt: skip
 
