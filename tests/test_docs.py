@@ -158,6 +158,12 @@ def test_the_tests_that_hold_a_guarantee_exist() -> None:
         assert f"def {test or 'test_'}" in (ROOT / "tests" / file).read_text(), (file, test)
 
 
+def test_the_tests_of_the_security_page_exist() -> None:
+    named = set(re.findall(r"`(test_\w+\.py)`", (ROOT / "docs" / "security.md").read_text()))
+    assert len(named) >= 10
+    assert named <= {file.name for file in (ROOT / "tests").rglob("test_*.py")}
+
+
 def test_links_lead_somewhere() -> None:
     for page in [*PAGES, *OTHERS]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
