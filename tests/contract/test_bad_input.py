@@ -369,7 +369,7 @@ def test_a_record_that_is_not_utf8(upstash: LocalUpstash, call: Call, run: Call)
 
 def test_a_record_of_a_newer_form(upstash: LocalUpstash, call: Call, run: Call) -> None:
     run("LPUSH", "message_store:s", '{"type":"human","data":{"content":"x"},"v":2}')
-    with pytest.raises(UnsupportedRecord, match="form 2"):
+    with pytest.raises(UnsupportedRecord, match="version 2"):
         call(_history(upstash), "messages")
 
 

@@ -58,9 +58,9 @@ class Late:
 
 def _doctor(upstash: LocalUpstash) -> None:
     with Store(upstash.url, upstash.token) as store:
-        doctor = Doctor(store, why_unreadable, older_than=0)
-        for key in list(doctor.listed()):
-            assert not doctor.treat(doctor.examine(key.decode()), lambda _: None)
+        doctor = Doctor(store, why_unreadable, abandoned_after=0)
+        for key in list(doctor.list_keys()):
+            assert not doctor.repair(doctor.examine(key.decode()), lambda _: None)
         doctor.close()
 
 

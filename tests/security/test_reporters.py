@@ -26,7 +26,8 @@ from sentry_sdk.scrubber import EventScrubber
 from sentry_sdk.transport import Transport
 
 from chatstash import Store, UpstashRedisChatMessageHistory
-from chatstash.rest.endpoint import Endpoint, Secret, resolve_endpoint
+from chatstash.rest.endpoint import Endpoint, resolve_endpoint
+from chatstash.rest.secret import Secret
 from tests.conftest import Call
 from tests.faulty import Exchange, FaultyServer
 
