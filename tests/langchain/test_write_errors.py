@@ -13,7 +13,7 @@ from langchain_core.runnables.history import RunnableWithMessageHistory
 from chatstash import DatabaseError, OutcomeUnknown, RateLimited, UnstorableMessage, UpstashRedisChatMessageHistory
 from chatstash.local import LocalUpstash
 from tests.conftest import Call
-from tests.langchain.runnable.support import answering, ask, histories, history, stored
+from tests.langchain.support import answering, ask, histories, history, stored
 
 
 def test_a_failed_write_is_logged_and_reported_before_its_error_is_raised(

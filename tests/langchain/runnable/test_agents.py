@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from chatstash import ReplyNotStored, with_history
 from chatstash.local import LocalUpstash
-from tests.langchain.runnable.support import CONFIG, collect, histories, history, stored
+from tests.langchain.support import CONFIG, collect, histories, history, stored
 
 if int(version("langchain-core").partition(".")[0]) < 1:
     # Elsewhere a missing langchain is an error: these tests must not vanish unseen.

@@ -11,7 +11,7 @@ import pytest
 
 from chatstash import with_history
 from chatstash.local import LocalUpstash
-from tests.langchain.runnable.support import CONFIG, histories, history, stored
+from tests.langchain.support import CONFIG, histories, history, stored
 
 if int(version("langchain-core").partition(".")[0]) < 1:
     # Elsewhere a missing langchain is an error: these tests must not vanish unseen.

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from chatstash import RateLimited, with_history
-from tests.langchain.runnable.support import CONFIG, GatedHistory, answering, collect, stalling
+from tests.langchain.support import CONFIG, GatedHistory, answering, collect, stalling
 
 
 async def _cancelled_twice(history: GatedHistory) -> None:

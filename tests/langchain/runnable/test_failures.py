@@ -13,7 +13,7 @@ from langchain_core.runnables import RunnableGenerator, RunnableLambda
 
 from chatstash import RateLimited, ReplyNotStored, UnstorableMessage, WrongType, with_history
 from chatstash.local import LocalUpstash
-from tests.langchain.runnable.support import CONFIG, WAYS, answering, ask, collect, histories, model, stored, streaming
+from tests.langchain.support import CONFIG, WAYS, answering, ask, collect, histories, model, stored, streaming
 
 
 @pytest.mark.parametrize("way", WAYS)

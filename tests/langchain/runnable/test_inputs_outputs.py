@@ -10,7 +10,7 @@ from langchain_core.runnables import RunnableLambda
 
 from chatstash import with_history
 from chatstash.local import LocalUpstash
-from tests.langchain.runnable.support import answering, ask, histories, stored
+from tests.langchain.support import answering, ask, histories, stored
 
 
 @pytest.mark.parametrize(

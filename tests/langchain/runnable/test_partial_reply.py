@@ -16,7 +16,7 @@ from langchain_core.runnables import AddableDict, Runnable
 
 from chatstash import RateLimited, UpstashRedisChatMessageHistory, with_history
 from chatstash.local import LocalUpstash
-from tests.langchain.runnable.support import CONFIG, GatedHistory, histories, history, stalling, stored, streaming
+from tests.langchain.support import CONFIG, GatedHistory, histories, history, stalling, stored, streaming
 
 
 def closed(chain: Runnable[Any, Any], value: Any, count: int) -> None:

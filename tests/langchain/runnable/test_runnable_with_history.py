@@ -16,7 +16,7 @@ from langchain_core.runnables import ConfigurableField, Runnable, RunnableConfig
 
 from chatstash import RateLimited, with_history
 from chatstash.local import LocalUpstash
-from tests.langchain.runnable.support import (
+from tests.langchain.support import (
     CONFIG,
     EARLIER,
     IN_DICT,

@@ -10,7 +10,7 @@ from langchain_core.runnables import ConfigurableFieldSpec, RunnableConfig, Runn
 
 from chatstash import UpstashRedisChatMessageHistory, with_history
 from chatstash.local import LocalUpstash
-from tests.langchain.runnable.support import CONFIG, answering, ask, histories, history, stored
+from tests.langchain.support import CONFIG, answering, ask, histories, history, stored
 
 
 def _fields(*names: str) -> list[ConfigurableFieldSpec]:

@@ -22,7 +22,7 @@ from langchain_core.runnables.history import RunnableWithMessageHistory
 
 from chatstash import with_history
 from chatstash.local import LocalUpstash
-from tests.langchain.runnable.support import (
+from tests.langchain.support import (
     CONFIG,
     EARLIER,
     IN_DICT,

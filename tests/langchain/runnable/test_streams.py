@@ -12,7 +12,7 @@ from langchain_core.runnables import Runnable
 
 from chatstash import with_history
 from chatstash.local import LocalUpstash
-from tests.langchain.runnable.support import CONFIG, TOOL, ask, histories, history, model, stored, streaming
+from tests.langchain.support import CONFIG, TOOL, ask, histories, history, model, stored, streaming
 
 
 def test_a_stream_passes_chunks_on_as_they_arrive_and_appends_before_it_ends(upstash: LocalUpstash) -> None:
