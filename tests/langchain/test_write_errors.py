@@ -30,8 +30,7 @@ def test_a_failed_write_is_logged_and_reported_before_its_error_is_raised(
     assert (record.name, record.levelno) == ("chatstash", logging.ERROR)
     assert record.getMessage() == (
         r"Adding messages to 'message_store:s\nERROR chatstash: all is lost' failed: OutcomeUnknownAfterConnectionLoss."
-        " Whether the write was applied is not known. Ask check_outcome(error) for the outcome before you write the"
-        " same again."
+        " It is unknown whether the write was applied. Call check_outcome(error) before you write the same again."
     )
     assert record.exc_info is None
 

@@ -9,7 +9,7 @@ from chatstash.history.results import AppendResult, ClearResult, Cursor, ReadRes
 from chatstash.history.selection import ReadOptions
 from chatstash.history.session import Session
 from chatstash.history.store import Store
-from chatstash.history.tool_calls.shape import ToolCalls
+from chatstash.history.tool_calls.view import ToolCalls
 from chatstash.rest.commands import Cost
 from chatstash.rest.limits import Budget, RetryPolicy
 from chatstash.rest.metrics import OnOperation, Operation, StoreStats

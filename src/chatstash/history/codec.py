@@ -12,7 +12,7 @@ from chatstash.history.operations.read import Contents, Entries
 from chatstash.history.options import OnCorrupt, StartOn
 from chatstash.history.records.record import Entry, Record
 from chatstash.history.results import ReadResult
-from chatstash.history.tool_calls.shape import shaped
+from chatstash.history.tool_calls.view import apply_view
 
 ItemT = TypeVar("ItemT")
 
@@ -180,8 +180,8 @@ def _without_errors(
 
 
 def _paired_again(records: Sequence[Record], contents: Contents) -> list[Record]:
-    """Return records in the shape of their read again: an unreadable one may have been a call or a result."""
-    shape = contents.shape._replace(tool_calls=contents.shape.tool_calls or "paired")
+    """Return records in the view of their read again: an unreadable one may have been a call or a result."""
+    view = contents.view._replace(tool_calls=contents.view.tool_calls or "paired")
     system = 1 if contents.system_kept else 0
-    given = shaped(records[system:], shape).entries
-    return [*records[:system], *(record for record in given if isinstance(record, Record))]
+    viewed = apply_view(records[system:], view).entries
+    return [*records[:system], *(record for record in viewed if isinstance(record, Record))]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, get_args
 
 from chatstash.history.records.keys import MAX_TTL, checked_ttl
-from chatstash.history.tool_calls.shape import ToolCalls, checked_start_on, checked_tool_calls
+from chatstash.history.tool_calls.view import ToolCalls, checked_start_on, checked_tool_calls
 from chatstash.rest.limits import RetryPolicy
 
 F = TypeVar("F", bound=Callable[..., Any])

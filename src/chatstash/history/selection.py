@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias, TypedDict
 from chatstash.history.options import MOST_MESSAGES, Options, StartOn, check_keywords, check_whole
 from chatstash.history.records.record import Entry
 from chatstash.history.results import Cursor
-from chatstash.history.tool_calls.shape import Shape, ToolCalls, checked_start_on, checked_tool_calls
+from chatstash.history.tool_calls.view import ToolCalls, View, checked_start_on, checked_tool_calls
 
 DEFAULT_PAGE = 50
 NEIGHBOURS = 4
@@ -22,12 +22,12 @@ class Window(NamedTuple):
     Attributes:
         last: How many records, at most.
         keep_system: Whether the conversation's first record comes before them, if it is a system message.
-        shape: The shape in which they are returned.
+        view: How they are returned.
     """
 
     last: int
     keep_system: bool = False
-    shape: Shape = Shape("paired")
+    view: View = View("paired")
 
     @property
     def reach(self) -> int:
@@ -41,12 +41,12 @@ class Page(NamedTuple):
     Attributes:
         before: The cursor.
         limit: How many records, at most.
-        shape: The shape in which they are returned.
+        view: How they are returned.
     """
 
     before: Cursor
     limit: int
-    shape: Shape = Shape("stored")
+    view: View = View("stored")
 
 
 class Whole(NamedTuple):
@@ -54,11 +54,11 @@ class Whole(NamedTuple):
 
     Attributes:
         keep_system: Whether the first record is returned if it is a system message, whatever `start_on` says.
-        shape: The shape in which the records are returned.
+        view: How the records are returned.
     """
 
     keep_system: bool = False
-    shape: Shape = Shape()
+    view: View = View()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,12 +114,12 @@ def selection_of(options: Options, wanted: ReadOptions) -> Selection:
         raise ValueError("limit= requires before=; use last= for the newest messages")
     last, keep_system, start_on = wanted.get("last"), wanted.get("keep_system"), wanted.get("start_on")
     most = options.most_read if last is None else check_whole("last", last, 1, MOST_MESSAGES)
-    shape = Shape(
+    view = View(
         _tool_calls(options, wanted) or (None if most is None else "paired"),
         checked_start_on(options.start_on if start_on is None else start_on),
     )
     keep_system = options.keep_system if keep_system is None else keep_system
-    return Whole(keep_system, shape) if most is None else Window(most, keep_system, shape)
+    return Whole(keep_system, view) if most is None else Window(most, keep_system, view)
 
 
 def _page(options: Options, wanted: ReadOptions) -> Page:
@@ -131,7 +131,7 @@ def _page(options: Options, wanted: ReadOptions) -> Page:
     cursor = before if isinstance(before, Cursor) else Cursor.parse(before)  # type: ignore[arg-type]
     tool_calls = _tool_calls(options, wanted) or "stored"
     # No call on a page waits for its tool: there are newer records.
-    return Page(cursor, size, Shape("answered" if tool_calls == "paired" else tool_calls))
+    return Page(cursor, size, View("answered" if tool_calls == "paired" else tool_calls))
 
 
 def _tool_calls(options: Options, wanted: ReadOptions) -> ToolCalls | None:

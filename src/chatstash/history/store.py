@@ -12,9 +12,10 @@ from chatstash.history.records.keys import DEFAULT_PREFIX, conversation_key
 from chatstash.history.records.record import Record
 from chatstash.history.session import Session
 from chatstash.rest.database import Database, shared_database
-from chatstash.rest.endpoint import Endpoint, endpoint_from, veiled
+from chatstash.rest.endpoint import Endpoint, resolve_endpoint
 from chatstash.rest.limits import DEFAULT_MAX_CONNECTIONS
 from chatstash.rest.metrics import OnOperation, StoreStats
+from chatstash.rest.secret import as_secret
 
 ItemT = TypeVar("ItemT")
 
@@ -55,13 +56,13 @@ class Store:
         **options: Unpack[ConversationOptions],
     ) -> None:
         # Tracebacks that show arguments show neither the token nor a password in the url.
-        url, token = veiled(url), veiled(token)
+        url, token = as_secret(url), as_secret(token)
         if not isinstance(key_prefix, str):
             raise ValueError(f"key_prefix must be a string, not {key_prefix!r}")
         self.key_prefix = key_prefix
         self.options = Options().changed(options)
         self._cache = None if cache_bytes is None else ReadCache(cache_bytes)
-        self._database = self._database_of(endpoint_from(url, token), on_operation, max_connections)
+        self._database = self._database_of(resolve_endpoint(url, token), on_operation, max_connections)
 
     @classmethod
     def shared(cls, url: str = "", token: str = "") -> Store:

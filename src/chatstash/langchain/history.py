@@ -20,7 +20,7 @@ from chatstash.langchain.messages import types_of
 from chatstash.langchain.results import MESSAGES, MessageReadOptions, MessagesResult
 from chatstash.langchain.tokens import TokenCounter, TokenLimit
 from chatstash.langchain.write_errors import OnWriteError, checked_hook, write_watched
-from chatstash.rest.endpoint import veiled
+from chatstash.rest.secret import as_secret
 
 try:
     from langchain_core.chat_history import BaseChatMessageHistory as _Base
@@ -87,7 +87,7 @@ class UpstashRedisChatMessageHistory(_Base):
         **options: Unpack[MoreOptions],
     ) -> None:
         # Tracebacks that show arguments show neither the token nor a password in the url.
-        url, token = veiled(url), veiled(token)
+        url, token = as_secret(url), as_secret(token)
         self._store = _store_of(store, url, token)
         if store is not None and key_prefix is _PREFIX_NOT_GIVEN:
             key_prefix = store.key_prefix

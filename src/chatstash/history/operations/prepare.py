@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from chatstash.history.operations.append import Append, digest_of_records
 from chatstash.history.options import Options
-from chatstash.history.records.generation import appended_anew
+from chatstash.history.records.encoding import encode
+from chatstash.history.records.generation import with_new_id
 from chatstash.history.records.keys import checked_idempotency_key
-from chatstash.history.records.record import RANDOM_BYTES, Record, encode, record_ids
+from chatstash.history.records.record import RANDOM_BYTES, Record, new_record_ids
 
 
 def prepared(key: str, records: Sequence[Record], options: Options, idempotency_key: str | None = None) -> Append:
@@ -23,9 +24,10 @@ def prepared(key: str, records: Sequence[Record], options: Options, idempotency_
     most = options.max_stored_messages
     if most is not None and len(records) > most:
         raise ValueError(f"an append of {len(records)} messages is over max_stored_messages, {most}; nothing was sent")
-    ids = record_ids(len(records), time_ms=time.time_ns() // 1_000_000, randomness=secrets.token_bytes(RANDOM_BYTES))
+    now, randomness = time.time_ns() // 1_000_000, secrets.token_bytes(RANDOM_BYTES)
+    ids = new_record_ids(len(records), time_ms=now, randomness=randomness)
     texts = [
-        encode(appended_anew(record, record_id) if isinstance(record, Record) else record, index=index)
+        encode(with_new_id(record, record_id) if isinstance(record, Record) else record, index=index)
         for index, (record, record_id) in enumerate(zip(records, ids, strict=True))
     ]
     if idempotency_key is None:

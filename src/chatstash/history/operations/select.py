@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from chatstash.history.cache.cache import ReadCache
-from chatstash.history.cache.snapshot import Known
+from chatstash.history.cache.snapshot import Snapshot
 from chatstash.history.operations.page import read_before
 from chatstash.history.operations.presenting import presented, presented_page
 from chatstash.history.operations.read import Contents, read
@@ -28,25 +28,25 @@ def read_selection(key: str, selection: Selection, options: Options, cache: Read
         cache: Holds snapshots of conversations; None for no cache.
     """
     match selection:
-        case Page(before=before, limit=limit, shape=shape) if before == END:
-            return (yield from read_selection(key, Window(limit, shape=shape), options, cache))
+        case Page(before=before, limit=limit, view=view) if before == END:
+            return (yield from read_selection(key, Window(limit, view=view), options, cache))
         case Page() as page:
-            return presented_page((yield from read_before(key, page)), page.shape)
+            return presented_page((yield from read_before(key, page)), page.view)
         case TokenWindow() as window:
             return (yield from _cached(key, partial(read_fitting, key, window, options), cache))
         case Window() as window:
             contents = yield from _cached(key, partial(read_window, key, window, options), cache)
         case Whole():
             contents = yield from _cached(key, partial(read, key, options), cache)
-    return presented(contents, selection.shape, keep_system=selection.keep_system)
+    return presented(contents, selection.view, keep_system=selection.keep_system)
 
 
-def _cached(key: str, reading: Callable[[Known | None], Op[Contents]], cache: ReadCache | None) -> Op[Contents]:
+def _cached(key: str, reading: Callable[[Snapshot | None], Op[Contents]], cache: ReadCache | None) -> Op[Contents]:
     """Read with the cached snapshot, and cache the new one."""
     if cache is None:
         return (yield from reading(None))
-    contents = yield from reading(cache.find(key))
+    contents = yield from reading(cache.get(key))
     fetched = contents.fetched
-    known, joined = (None, False) if fetched is None else (fetched.known, fetched.joined)
-    cache.keep(key, known, hit=joined)
+    snapshot, hit = (None, False) if fetched is None else (fetched.snapshot, fetched.revalidated)
+    cache.put(key, snapshot, hit=hit)
     return contents

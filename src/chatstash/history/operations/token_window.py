@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from chatstash.history.cache.snapshot import Known
+from chatstash.history.cache.snapshot import Snapshot
 from chatstash.history.operations.page import cursor_before, read_before
 from chatstash.history.operations.presenting import presented
 from chatstash.history.operations.read import Contents
@@ -25,7 +25,7 @@ class _Found(NamedTuple):
     contents: Contents
 
 
-def read_fitting(key: str, wanted: TokenWindow, options: Options, known: Known | None = None) -> Op[Contents]:
+def read_fitting(key: str, wanted: TokenWindow, options: Options, snapshot: Snapshot | None = None) -> Op[Contents]:
     """Read as many of the newest records as fit; costs what a window does, where the first guess was enough.
 
     Where all of that fits and there is more, as many again are read, in a request of three commands, until something
@@ -35,17 +35,17 @@ def read_fitting(key: str, wanted: TokenWindow, options: Options, known: Known |
         WrongType: The key holds something else, which was left as it was.
         RequestTooLarge: One record alone is over the server's limit.
     """
-    found = yield from _newest(key, wanted, options, known)
+    found = yield from _newest(key, wanted, options, snapshot)
     most = wanted.within.last
     while found.contents.cursor is not None and len(found.entries) < most and _all_fit(found, wanted):
         found = yield from _further_back(key, found, most)
     return _cut(found, wanted)
 
 
-def _newest(key: str, wanted: TokenWindow, options: Options, known: Known | None) -> Op[_Found]:
+def _newest(key: str, wanted: TokenWindow, options: Options, snapshot: Snapshot | None) -> Op[_Found]:
     most = wanted.within.last
     window = Window(min(wanted.first, most), wanted.within.keep_system)
-    contents = yield from read_window(key, window, options, known)
+    contents = yield from read_window(key, window, options, snapshot)
     return _found(contents, wanted)
 
 
@@ -83,4 +83,4 @@ def _cut(found: _Found, wanted: TokenWindow) -> Contents:
     contents = found.contents._replace(
         entries=entries, omitted=omitted, cursor=cursor, system_kept=found.system is not None
     )
-    return presented(contents, wanted.within.shape, keep_system=found.system is not None)
+    return presented(contents, wanted.within.view, keep_system=found.system is not None)

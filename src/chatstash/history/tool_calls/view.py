@@ -1,4 +1,4 @@
-"""The shape in which records are returned: the type of the first, and how tool calls and results are paired. Pure."""
+"""How the records of a read are returned: the type of the first, and how tool calls and results are paired. Pure."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Literal, NamedTuple, get_args
 from chatstash.history.records.message_types import KNOWN_TYPES
 from chatstash.history.records.record import Entry, Record
 from chatstash.history.tool_calls.formats import is_only_results
-from chatstash.history.tool_calls.normalization import paired
+from chatstash.history.tool_calls.normalization import normalize
 
 ToolCalls = Literal["stored", "paired", "answered"]
 """How tool calls and results are returned: as stored; in pairs, except calls at the end, whose tools may still be
 running; or in pairs throughout."""
 
 
-class Shape(NamedTuple):
-    """The shape of the records of a read.
+class View(NamedTuple):
+    """How records are returned.
 
     Attributes:
         tool_calls: How tool calls and results are returned; None for as stored, or in pairs if an unreadable record was
-            passed over.
+            skipped.
         start_on: Types of the first record, after a kept system message; empty for any.
     """
 
@@ -29,37 +29,37 @@ class Shape(NamedTuple):
     start_on: tuple[str, ...] = ()
 
 
-AS_STORED = Shape()
+AS_STORED = View()
 
 
-class Shaped(NamedTuple):
-    """The records to return, and how many of the oldest were left out."""
+class Viewed(NamedTuple):
+    """The records to return, and how many of the oldest are omitted."""
 
     entries: list[Entry]
-    left_out: int
+    omitted: int
 
 
-def shaped(entries: Sequence[Entry], shape: Shape) -> Shaped:
-    """Return records in a shape, and how many of the oldest were left out.
+def apply_view(entries: Sequence[Entry], view: View) -> Viewed:
+    """Return records in a view, and how many of the oldest are omitted.
 
     Args:
         entries: The records, oldest first, without a kept system message.
-        shape: The shape.
+        view: The view.
     """
-    in_pairs = shape.tool_calls not in {None, "stored"}
-    begin = _before(entries, shape.start_on, in_pairs=in_pairs)
-    while in_pairs and begin < len(entries):
-        result = paired(entries[begin:], last_waits=shape.tool_calls == "paired")
-        wrong = _before(result.entries, shape.start_on, in_pairs=False)
+    in_pairs = view.tool_calls not in {None, "stored"}
+    start = _before_start(entries, view.start_on, in_pairs=in_pairs)
+    while in_pairs and start < len(entries):
+        result = normalize(entries[start:], allow_pending=view.tool_calls == "paired")
+        wrong = _before_start(result.entries, view.start_on, in_pairs=False)
         if not wrong:
-            return Shaped(result.entries, begin + result.left_out_of(len(entries) - begin))
-        # What it should begin with was nothing but a call that is left out.
-        begin = begin + max(1, result.places[wrong]) if wrong < len(result.places) else len(entries)
-    return Shaped(list(entries[begin:]), begin)
+            return Viewed(result.entries, start + result.omitted_from(len(entries) - start))
+        # The record to start on held only a call that is left out.
+        start = start + max(1, result.indices[wrong]) if wrong < len(result.indices) else len(entries)
+    return Viewed(list(entries[start:]), start)
 
 
-def _before(entries: Sequence[Entry], start_on: tuple[str, ...], *, in_pairs: bool) -> int:
-    """Return how many records come before the first that a read may begin with: one whose call is cut off may not."""
+def _before_start(entries: Sequence[Entry], start_on: tuple[str, ...], *, in_pairs: bool) -> int:
+    """Return how many records precede the first one to start on; in pairs, a result without its call is not one."""
 
     def is_no_start(entry: Entry) -> bool:
         is_wanted = isinstance(entry, Record) and entry.type in start_on
@@ -69,18 +69,18 @@ def _before(entries: Sequence[Entry], start_on: tuple[str, ...], *, in_pairs: bo
 
 
 def checked_start_on(start_on: object) -> tuple[str, ...]:
-    """Return the types of messages that `start_on` names; raises ValueError where one of them is none."""
+    """Return `start_on` as a tuple of message types, or raise ValueError where one of them is unknown."""
     names = (start_on,) if isinstance(start_on, str) else start_on
     if not isinstance(names, Sequence) or not all(isinstance(name, str) and name in KNOWN_TYPES for name in names):
         raise ValueError(
-            f"start_on must be a type of message, such as 'human', or several of them, not {start_on!r}; "
+            f"start_on must be a message type, such as 'human', or several, not {start_on!r}; "
             f"the types are {', '.join(sorted(KNOWN_TYPES))}"
         )
     return tuple(names)
 
 
 def checked_tool_calls(tool_calls: ToolCalls) -> ToolCalls:
-    """Return how tool calls are given, or raise ValueError where it is no such way."""
+    """Return `tool_calls`, or raise ValueError where it is not one of `ToolCalls`."""
     if tool_calls not in get_args(ToolCalls):
         raise ValueError(f"tool_calls must be one of {', '.join(get_args(ToolCalls))}, not {tool_calls!r}")
     return tool_calls
