@@ -188,20 +188,20 @@ def test_plain_http_to_this_machine_is_no_warning(host: str) -> None:
 
 
 @pytest.mark.parametrize("bad", ["text", {"role": "user", "content": "x"}, ("human", "x"), None, 7, HumanMessage])
-def test_a_non_message_is_named_by_its_index(upstash: LocalUpstash, call: Call, bad: Any) -> None:
+def test_a_non_message_is_named_by_its_index(upstash: LocalUpstash, either: Call, bad: Any) -> None:
     history = _history(upstash)
     with pytest.raises(TypeError, match="Message 1") as caught:
-        call(history, "add_messages", [HumanMessage("a"), bad])
+        either(history, "add_messages", [HumanMessage("a"), bad])
     assert isinstance(caught.value, UnstorableMessage)
     assert caught.value.index == 1
     assert history.messages == []
 
 
 @pytest.mark.parametrize("bad", ["text", b"text", {"content": "x"}, HumanMessage("x"), 7])
-def test_a_single_thing_in_place_of_a_list_is_no_message_0(upstash: LocalUpstash, call: Call, bad: Any) -> None:
+def test_a_single_thing_in_place_of_a_list_is_no_message_0(upstash: LocalUpstash, either: Call, bad: Any) -> None:
     history = _history(upstash)
     with pytest.raises(UnstorableMessage) as caught:
-        call(history, "add_messages", bad)
+        either(history, "add_messages", bad)
     assert str(caught.value).startswith(f"add_messages takes a list of messages, not a {type(bad).__name__}; ")
     assert caught.value.index is None
     assert history.messages == []
@@ -235,12 +235,12 @@ UNSTORABLE = {
 
 
 @pytest.mark.parametrize("value", UNSTORABLE.values(), ids=UNSTORABLE)
-def test_what_json_cannot_hold_is_named_by_index_and_path(upstash: LocalUpstash, call: Call, value: Any) -> None:
+def test_what_json_cannot_hold_is_named_by_index_and_path(upstash: LocalUpstash, either: Call, value: Any) -> None:
     history = _history(upstash)
     before = upstash.stats
     message = AIMessage("x", additional_kwargs={"fine": [1, "a"], "list": [0, {"deep": value}]})
     with pytest.raises(TypeError) as caught:
-        call(history, "add_messages", [HumanMessage("a"), message])
+        either(history, "add_messages", [HumanMessage("a"), message])
     assert isinstance(caught.value, UnstorableMessage)
     assert caught.value.index == 1
     assert caught.value.path.startswith("additional_kwargs['list'][1]['deep']")
@@ -275,12 +275,12 @@ def test_a_message_of_a_type_nobody_reads_back(upstash: LocalUpstash, call: Call
 
 @pytest.mark.parametrize("field", [("content", None), ("tool_calls", None), ("usage_metadata", {})])
 def test_a_message_that_could_not_be_read_back_is_not_stored(
-    upstash: LocalUpstash, call: Call, field: tuple[str, Any]
+    upstash: LocalUpstash, either: Call, field: tuple[str, Any]
 ) -> None:
     message = AIMessage("x")
     setattr(message, *field)
     with pytest.raises(UnstorableMessage, match="Message 1") as caught:
-        call(_history(upstash), "add_messages", [HumanMessage("a"), message])
+        either(_history(upstash), "add_messages", [HumanMessage("a"), message])
     assert "read back" in str(caught.value)
     assert _history(upstash).messages == []
 
@@ -301,14 +301,14 @@ def test_a_wrong_token(upstash: LocalUpstash, call: Call) -> None:
 @pytest.mark.parametrize("expiry", [None, 5000])
 @pytest.mark.parametrize("name", ["add_messages", "messages"])
 def test_a_key_of_another_type(
-    upstash: LocalUpstash, call: Call, run: Call, ttl: int | None, expiry: int | None, name: str
+    upstash: LocalUpstash, either: Call, run: Call, ttl: int | None, expiry: int | None, name: str
 ) -> None:
     run("SET", "message_store:s", "theirs")
     if expiry:
         run("EXPIRE", "message_store:s", expiry)
     history = _history(upstash, ttl=ttl, refresh_ttl_on_read=ttl is not None)
     with pytest.raises(WrongType, match="message_store:s") as caught:
-        call(history, name, *([[HumanMessage("x")]] if name == "add_messages" else []))
+        either(history, name, *([[HumanMessage("x")]] if name == "add_messages" else []))
     assert caught.value.key == "message_store:s"
     assert run("GET", "message_store:s") == "theirs"
     left = run("TTL", "message_store:s")
@@ -351,10 +351,12 @@ CORRUPT = {
 
 
 @pytest.mark.parametrize("bad", CORRUPT.values(), ids=CORRUPT)
-def test_a_corrupt_record_is_named_by_key_and_position(upstash: LocalUpstash, call: Call, run: Call, bad: str) -> None:
+def test_a_corrupt_record_is_named_by_key_and_position(
+    upstash: LocalUpstash, either: Call, run: Call, bad: str
+) -> None:
     run("RPUSH", "message_store:s", GOOD, bad, GOOD, GOOD)
     with pytest.raises(CorruptRecord, match="message_store:s") as caught:
-        call(_history(upstash), "messages")
+        either(_history(upstash), "messages")
     assert (caught.value.key, caught.value.position) == ("message_store:s", 2)
     assert run("LINDEX", "message_store:s", -1 - caught.value.position) == bad
     assert run("LLEN", "message_store:s") == 4

@@ -58,15 +58,15 @@ def _texts(messages: list[BaseMessage]) -> list[str]:
 
 
 @pytest.mark.parametrize("options", [{}, {"max_stored_messages": 1000}, {"read_last": 500}])
-def test_the_next_turn_costs_what_is_new(upstash: LocalUpstash, call: Call, options: dict[str, Any]) -> None:
+def test_the_next_turn_costs_what_is_new(upstash: LocalUpstash, either: Call, options: dict[str, Any]) -> None:
     with _store(upstash, ttl=60, **options) as store:
         history = _history(store)
         history.add_messages([HumanMessage("x" * 200)] * 1000)
-        kept = len(call(history, "messages"))
+        kept = len(either(history, "messages"))
         for number in range(5):
-            call(history, "add_messages", [HumanMessage(f"{number}" * 200), AIMessage(f"{number}" * 200)])
+            either(history, "add_messages", [HumanMessage(f"{number}" * 200), AIMessage(f"{number}" * 200)])
             before = upstash.stats
-            found = call(history, "read")
+            found = either(history, "read")
             spent = upstash.stats - before
             commands = 4 if "read_last" in options else 3
             assert (spent.requests, spent.commands) == (found.cost.requests, found.cost.commands) == (1, commands)

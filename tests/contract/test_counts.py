@@ -48,9 +48,9 @@ def test_500_messages_are_one_request(upstash: LocalUpstash, call: Call) -> None
 
 
 @pytest.mark.parametrize("nothing", [[], (), iter(())])
-def test_an_empty_sequence_is_no_request(upstash: LocalUpstash, call: Call, nothing: object) -> None:
+def test_an_empty_sequence_is_no_request(upstash: LocalUpstash, either: Call, nothing: object) -> None:
     before = upstash.stats
-    call(_history(upstash), "add_messages", nothing)
+    either(_history(upstash), "add_messages", nothing)
     assert upstash.stats == before
 
 

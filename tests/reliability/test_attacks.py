@@ -52,7 +52,7 @@ def small() -> Iterator[LocalUpstash]:
 
 
 @pytest.mark.parametrize("change", ["trim", "replace", "shorten"])
-def test_a_list_read_in_pages_of_one_record_is_never_a_mixture(small: LocalUpstash, call: Call, change: str) -> None:
+def test_a_list_read_in_pages_of_one_record_is_never_a_mixture(small: LocalUpstash, either: Call, change: str) -> None:
     small.reset()
     history = _history(small)
     history.add_messages(_large(6, 150_000, "old"))
@@ -60,7 +60,7 @@ def test_a_list_read_in_pages_of_one_record_is_never_a_mixture(small: LocalUpsta
     # One of the later pages waits until the conversation was changed.
     small.faults.next(*[None] * 6, Fault("delay", held=True))
     with ThreadPoolExecutor(1) as threads:
-        reading = threads.submit(call, history, "messages")
+        reading = threads.submit(either, history, "messages")
         small.wait_until_held()
         if change == "trim":
             command(small, "LTRIM", history.key, 0, 4)
@@ -183,16 +183,16 @@ def _lost(upstash: LocalUpstash, fault: Any, text: str, **options: Any) -> Outco
 
 @pytest.mark.parametrize("in_flight_seconds", [0, 60])
 def test_settling_knows_that_a_key_had_been_used_for_other_messages(
-    upstash: LocalUpstash, call: Call, in_flight_seconds: float
+    upstash: LocalUpstash, either: Call, in_flight_seconds: float
 ) -> None:
     history = _history(upstash)
     history.add_messages([HumanMessage("A")], idempotency_key="evt")
     lost = _lost(upstash, "reply_lost", "B")
-    assert call(history, "check_outcome", lost, in_flight_seconds=in_flight_seconds) is Outcome.NOT_STORED
+    assert either(history, "check_outcome", lost, in_flight_seconds=in_flight_seconds) is Outcome.NOT_STORED
     with pytest.raises(IdempotencyConflict):
         history.add_messages([HumanMessage("B")], idempotency_key="evt")
     again = _lost(upstash, "reply_lost", "A")
-    assert call(history, "check_outcome", again, in_flight_seconds=in_flight_seconds) is Outcome.STORED
+    assert either(history, "check_outcome", again, in_flight_seconds=in_flight_seconds) is Outcome.STORED
     assert _texts(history) == ["A"]
 
 
@@ -217,24 +217,24 @@ def test_settling_is_not_deceived_by_a_message_that_names_the_record(upstash: Lo
 
 @pytest.mark.parametrize("wrong", ["60", None, -1, float("nan"), True])
 @pytest.mark.parametrize("by_key", [True, False])
-def test_what_is_no_time_on_the_way(upstash: LocalUpstash, call: Call, wrong: Any, by_key: bool) -> None:
+def test_what_is_no_time_on_the_way(upstash: LocalUpstash, either: Call, wrong: Any, by_key: bool) -> None:
     lost = "evt" if by_key else _lost(upstash, "reply_lost", "A")
     with pytest.raises(ValueError, match="in_flight_seconds"):
-        call(_history(upstash), "check_outcome", lost, in_flight_seconds=wrong)
+        either(_history(upstash), "check_outcome", lost, in_flight_seconds=wrong)
 
 
 @pytest.mark.parametrize(
     ("first", "second"), [({"a": 1, "b": {"c": 1, "d": 2}}, {"b": {"d": 2, "c": 1}, "a": 1}), ({1: 2, "x": 3},) * 2]
 )
 def test_equal_messages_are_no_conflict(
-    upstash: LocalUpstash, call: Call, first: dict[Any, Any], second: dict[Any, Any]
+    upstash: LocalUpstash, either: Call, first: dict[Any, Any], second: dict[Any, Any]
 ) -> None:
     history = _history(upstash)
     for kwargs in (first, second):
-        call(history, "add_messages", [AIMessage("x", additional_kwargs=kwargs)], idempotency_key="evt")
+        either(history, "add_messages", [AIMessage("x", additional_kwargs=kwargs)], idempotency_key="evt")
     assert _texts(history) == ["x"]
     with pytest.raises(IdempotencyConflict):
-        call(history, "add_messages", [AIMessage("x", additional_kwargs={"a": 1})], idempotency_key="evt")
+        either(history, "add_messages", [AIMessage("x", additional_kwargs={"a": 1})], idempotency_key="evt")
 
 
 def test_copies_in_other_processes_do_not_all_pause_for_the_same_time(upstash_environment: LocalUpstash) -> None:
@@ -253,25 +253,25 @@ def test_what_is_no_retry_policy(wrong: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("wrong", ["", None, 7, "\ud800"])
 def test_a_session_id_that_is_set_later_is_looked_at_too(
-    upstash: LocalUpstash, call: Call, run: Run, wrong: Any
+    upstash: LocalUpstash, either: Call, run: Run, wrong: Any
 ) -> None:
     history = _history(upstash)
     history.session_id = wrong
     for name, arguments in (("add_messages", [[HumanMessage("x")]]), ("messages", []), ("clear", [])):
         with pytest.raises(ValueError, match="session_id"):
-            call(history, name, *arguments)
+            either(history, name, *arguments)
     assert run("DBSIZE") == 0
 
 
 @pytest.mark.parametrize("wrong", [None, 7, Record("human", {"content": "x"})])
-def test_what_is_no_sequence(upstash: LocalUpstash, call: Call, wrong: Any) -> None:
+def test_what_is_no_sequence(upstash: LocalUpstash, either: Call, wrong: Any) -> None:
     with pytest.raises(UnstorableMessage):
-        call(_history(upstash), "add_messages", wrong)
+        either(_history(upstash), "add_messages", wrong)
     with (
         Store(upstash.url, upstash.token) as store,
         pytest.raises(UnstorableMessage, match="append takes a list of records"),
     ):
-        call(store.session("s"), "append", wrong)
+        either(store.session("s"), "append", wrong)
 
 
 @pytest.mark.parametrize("wrong", [{"store": "https://x.upstash.io"}, {"refresh_ttl_on_read": "false"}])
