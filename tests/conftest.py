@@ -13,7 +13,7 @@ import pytest
 import urllib3
 from hypothesis import HealthCheck, settings
 
-from chatstash.history import conversation
+from chatstash.history import runner
 from chatstash.local import LocalUpstash
 from tests.faulty import FaultyServer, serve_faulty
 
@@ -44,7 +44,7 @@ def command(server: LocalUpstash, *words: str | int) -> Any:
 @pytest.fixture(autouse=True)
 def _no_list_was_seen() -> None:
     """A test does not begin with what another has seen of a conversation of the same name."""
-    conversation._seen_in.clear()
+    runner._seen_lists.clear()
 
 
 @pytest.fixture

@@ -360,7 +360,7 @@ def test_settling_what_belongs_elsewhere_is_refused(upstash: LocalUpstash) -> No
     for wrong in (caught.value, "", 7):
         with pytest.raises(ValueError, match=r"conversation|idempotency"):
             other.check_outcome(wrong)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="is of the conversation 'message_store:"):
+    with pytest.raises(ValueError, match="belongs to the conversation 'message_store:"):
         other.check_outcome(caught.value)
 
 

@@ -13,8 +13,8 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from chatstash import Budget, Outcome, OutcomeUnknown, RetryPolicy, Store, UpstashRedisChatMessageHistory
-from chatstash.history import conversation
 from chatstash.history.doctor.doctor import Doctor
+from chatstash.history.operations import prepare
 from chatstash.langchain.messages import why_unreadable
 from chatstash.local import Fault, LocalUpstash
 from tests.conftest import Call, call_sync, command
@@ -38,7 +38,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     real = time.time_ns
     clock = SimpleNamespace(ahead=0)
     fake = SimpleNamespace(**{**vars(time), "time_ns": lambda: real() + clock.ahead})
-    monkeypatch.setattr(conversation, "time", fake)
+    monkeypatch.setattr(prepare, "time", fake)
     return clock
 
 
@@ -58,9 +58,9 @@ class Late:
 
 def _doctor(upstash: LocalUpstash) -> None:
     with Store(upstash.url, upstash.token) as store:
-        doctor = Doctor(store, why_unreadable, older_than=0)
-        for key in list(doctor.listed()):
-            assert not doctor.treat(doctor.examine(key.decode()), lambda _: None)
+        doctor = Doctor(store, why_unreadable, abandoned_after=0)
+        for key in list(doctor.list_keys()):
+            assert not doctor.repair(doctor.examine(key.decode()), lambda _: None)
         doctor.close()
 
 

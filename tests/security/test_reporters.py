@@ -26,7 +26,8 @@ from sentry_sdk.scrubber import EventScrubber
 from sentry_sdk.transport import Transport
 
 from chatstash import Store, UpstashRedisChatMessageHistory
-from chatstash.rest.endpoint import Endpoint, Secret, endpoint_from
+from chatstash.rest.endpoint import Endpoint, resolve_endpoint
+from chatstash.rest.secret import Secret
 from tests.conftest import Call
 from tests.faulty import Exchange, FaultyServer
 
@@ -230,4 +231,4 @@ def test_from_the_environment(monkeypatch: pytest.MonkeyPatch, reporter: str) ->
     monkeypatch.setenv("UPSTASH_REDIS_REST_URL", "https://h.example")
     for wrong in (f'"{TOKEN}"', f"{TOKEN} x"):
         monkeypatch.setenv("UPSTASH_REDIS_REST_TOKEN", wrong)
-        assert _hides(REPORTERS[reporter](_caught(endpoint_from)))
+        assert _hides(REPORTERS[reporter](_caught(resolve_endpoint)))

@@ -33,7 +33,7 @@ from chatstash.rest.commands import Batch
 from chatstash.rest.database import Database
 from chatstash.rest.endpoint import Endpoint
 from chatstash.rest.http.connection import Connection
-from chatstash.rest.http.idle import Idle
+from chatstash.rest.http.idle import IdleConnections
 from chatstash.rest.http.messages import HttpReply
 from chatstash.rest.http.replies import ReplyReader
 from chatstash.rest.http.route import Route
@@ -316,10 +316,10 @@ def test_interrupted_at_any_step(monkeypatch: pytest.MonkeyPatch, faulty: Start)
         (Route, "head"),
         (Connection, "begin"),
         (Connection, "output"),
-        (Connection, "taken"),
+        (Connection, "note_sent"),
         (Connection, "receive"),
         (ReplyReader, "feed"),
-        (Idle, "give_back"),
+        (IdleConnections, "put"),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, interrupt)

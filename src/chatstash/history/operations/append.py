@@ -22,9 +22,10 @@ from chatstash.errors import ConcurrentTurn, IdempotencyConflict, OutcomeUnknown
 from chatstash.history.operations.outcome import LostWrite
 from chatstash.history.operations.read import Contents, entries_of
 from chatstash.history.options import Options
+from chatstash.history.records.encoding import canonical_json
 from chatstash.history.records.identity import identity
-from chatstash.history.records.keys import IN_FLIGHT_TTL, companion_key
-from chatstash.history.records.record import Record, RecordId, encode_sorted, record_ids_of
+from chatstash.history.records.keys import IN_FLIGHT_TTL, checked_idempotency_key, companion_key
+from chatstash.history.records.record import Record, RecordId, record_ids_in_batch
 from chatstash.history.records.sizes import fits
 from chatstash.history.results import AppendResult
 from chatstash.history.scripts import appending as scripts
@@ -187,8 +188,25 @@ def _named(wanted: Append, op: Op[T]) -> Op[T]:
         raise
 
 
-def lost_write(error: OutcomeUnknown, options: Options) -> LostWrite:
-    """Return what an error tells of the write it is of."""
+def lost_write(key: str, lost: OutcomeUnknown | str, options: Options) -> LostWrite:
+    """Return the write that an error or an idempotency key stands for.
+
+    Raises:
+        ValueError: It is neither, or the error belongs to another conversation.
+    """
+    if isinstance(lost, str):
+        return LostWrite(marker=marker_key(key, checked_idempotency_key(lost)))
+    if not isinstance(lost, OutcomeUnknown):
+        raise ValueError(f"check_outcome takes an idempotency key or an OutcomeUnknown, not {lost!r}")
+    if lost.key != key:
+        raise ValueError(
+            f"this error belongs to the conversation {lost.key!r}, not to {key!r}: "
+            "ask the history or session that raised it"
+        )
+    return _lost_append(lost, options)
+
+
+def _lost_append(error: OutcomeUnknown, options: Options) -> LostWrite:
     batch = str(error.record_ids[0]).partition(".")[0] if error.record_ids else ""
     is_called_off = options.is_strict and bool(batch) and error.marker is not None
     return LostWrite(batch, error.marker, error.digest, is_called_off)
@@ -252,13 +270,13 @@ def _known_before(wanted: Append, refusal: Refusal) -> AppendResult:
     digest, _, batch = held.partition(":")
     if digest != wanted.digest:
         raise IdempotencyConflict(wanted.key, wanted.idempotency_key or "")
-    ids = record_ids_of(batch, len(wanted.texts))
+    ids = record_ids_in_batch(batch, len(wanted.texts))
     return AppendResult(refusal.length, ids, repeated=ids != list(wanted.record_ids))
 
 
 def digest_of_records(records: Iterable[Record]) -> str:
     """Return what two appends of equal records share, in whatever order their fields are."""
-    return sha256("\n".join(encode_sorted(replace(record, id=None)) for record in records).encode()).hexdigest()
+    return sha256("\n".join(canonical_json(replace(record, id=None)) for record in records).encode()).hexdigest()
 
 
 def _marker_value(wanted: Append) -> str:

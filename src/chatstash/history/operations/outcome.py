@@ -28,7 +28,7 @@ class LostWrite(NamedTuple):
     is_called_off: bool = False
 
 
-def check_outcome(key: str, lost: LostWrite, *, in_flight_seconds: bool) -> Op[Outcome]:
+def check_outcome(key: str, lost: LostWrite, *, may_still_arrive: bool) -> Op[Outcome]:
     """Tell the outcome of a write; one request, at least two commands.
 
     Asked by a script, so that no replica answers that lags behind. A record that was appended and then trimmed or
@@ -38,7 +38,7 @@ def check_outcome(key: str, lost: LostWrite, *, in_flight_seconds: bool) -> Op[O
     Args:
         key: The conversation's key.
         lost: The write.
-        in_flight_seconds: Whether its request may still arrive.
+        may_still_arrive: Whether its request may still arrive.
     """
     if lost.marker is None and not lost.batch:
         # A clear without a marker leaves nothing to look for.
@@ -52,7 +52,7 @@ def check_outcome(key: str, lost: LostWrite, *, in_flight_seconds: bool) -> Op[O
         return Outcome.NOT_STORED
     if found:
         return Outcome.STORED
-    return Outcome.STILL_POSSIBLE if in_flight_seconds and not lost.is_called_off else Outcome.NOT_STORED
+    return Outcome.STILL_POSSIBLE if may_still_arrive and not lost.is_called_off else Outcome.NOT_STORED
 
 
 def _is_void(held: bytes) -> bool:

@@ -12,7 +12,7 @@ from chatstash.history.tool_calls.formats import (
     BEDROCK_CALL,
     BEDROCK_RESULT,
     CALL_BLOCKS,
-    MENTIONING_BLOCKS,
+    OPTIONAL_CALL_BLOCKS,
     RESULT_BLOCKS,
 )
 
@@ -30,7 +30,7 @@ def _is_one_of(types: frozenset[str]) -> str:
 
 # JSON that holds none of the four words holds neither a call nor a result: most records are not decoded.
 _CALLS_AND_ANSWERS = f"""
-local call_blocks = {_table({**CALL_BLOCKS, **MENTIONING_BLOCKS})}
+local call_blocks = {_table({**CALL_BLOCKS, **OPTIONAL_CALL_BLOCKS})}
 local result_blocks = {_table(RESULT_BLOCKS)}
 local function list_of(value) return type(value) == 'table' and value or {{}} end
 local function text_of(value)

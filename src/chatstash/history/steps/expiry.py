@@ -17,7 +17,7 @@ from typing import TypeVar
 from chatstash.errors import Applied, CommandRejected, DatabaseError, ReadOnlyToken, WrongType
 from chatstash.history.steps.lists import expect, refused_within
 from chatstash.rest.commands import KEY_LOCKING, Batch, Command, Replies, Reply
-from chatstash.rest.ops import Op, answering, send
+from chatstash.rest.ops import Op, intercept, send
 
 T = TypeVar("T")
 
@@ -85,7 +85,7 @@ _MOST_ARGUMENTS = 4000
 
 def guarding_expiry(op: Op[T], key: str, seen: SeenLists) -> Op[T]:
     """Run an operation on a list; no EXPIRE of it takes effect on what is no list."""
-    return answering(op, partial(_noted, key=key, seen=seen))
+    return intercept(op, partial(_noted, key=key, seen=seen))
 
 
 def _noted(batch: Batch, key: str, seen: SeenLists) -> Op[Replies]:
@@ -128,7 +128,14 @@ def _by_script(batch: Batch, key: str) -> Op[Replies]:
     keys = list(dict.fromkeys([key, *(command[1] for command in batch.commands)]))
     words = [word for name, on, *rest in batch.commands for word in (name, keys.index(on) + 1, len(rest), *rest)]
     command = ("EVAL", _GUARDED, len(keys), *keys, *words)
-    script = Batch((command,), False, batch.effect, batch.settlement, ran_at=_RAN_AT, within=len(batch.commands))
+    script = Batch(
+        (command,),
+        False,
+        batch.effect,
+        batch.settlement,
+        command_count_index=_RAN_AT,
+        script_commands=len(batch.commands),
+    )
     try:
         replies = yield from send(script)
     except WrongType as error:

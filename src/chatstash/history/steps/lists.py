@@ -48,7 +48,7 @@ def on_list(
     """
     expire: tuple[Command, ...] = () if ttl is None else (("EXPIRE", key, ttl),)
     commands = (command, *more, *expire)
-    settling = Batch((settlement,), effect=Effect.IDEMPOTENT, ran_at=APPEND_RAN_AT) if settlement else None
+    settling = Batch((settlement,), effect=Effect.IDEMPOTENT, command_count_index=APPEND_RAN_AT) if settlement else None
     try:
         replies = yield from send(Batch(commands, atomic or effect is Effect.WRITE, effect, settling))
     except WrongType as error:
@@ -79,8 +79,8 @@ def run_script(
         settlement: The call to send instead where it is not known whether the first was applied.
         ran_at: The place in the list at which the script says how many commands it ran.
     """
-    settling = Batch((settlement,), effect=Effect.IDEMPOTENT, ran_at=ran_at) if settlement else None
-    batch = Batch((script,), effect=effect, settlement=settling, ran_at=ran_at)
+    settling = Batch((settlement,), effect=Effect.IDEMPOTENT, command_count_index=ran_at) if settlement else None
+    batch = Batch((script,), effect=effect, settlement=settling, command_count_index=ran_at)
     try:
         replies = yield from send(batch)
     except WrongType as error:
