@@ -35,7 +35,7 @@ def _history(upstash: LocalUpstash, **options: Any) -> UpstashRedisChatMessageHi
 
 
 @pytest.mark.parametrize("session_id", ["", None, 7, b"s", ["s"], "\ud800", "x" * 32_768])
-def test_a_session_id_that_cannot_be_one(session_id: Any) -> None:
+def test_an_invalid_session_id_is_refused(session_id: Any) -> None:
     with pytest.raises(ValueError, match=r"session_id|key"):
         UpstashRedisChatMessageHistory(session_id, URL, "t")
     with pytest.raises(ValueError, match=r"session_id|key"):
@@ -69,7 +69,7 @@ def test_an_option_that_does_not_exist_is_named_with_those_that_do() -> None:
 
 
 @pytest.mark.parametrize("key_prefix", [None, 7, "chatstash:", "\ud800"])
-def test_a_key_prefix_that_cannot_be_one(key_prefix: Any) -> None:
+def test_an_invalid_key_prefix_is_refused(key_prefix: Any) -> None:
     with pytest.raises(ValueError, match=r"key"):
         UpstashRedisChatMessageHistory("s", URL, "t", key_prefix)
 
@@ -104,7 +104,7 @@ def test_a_key_of_just_32_kb_is_taken(upstash: LocalUpstash, call: Call) -> None
         7,
     ],
 )
-def test_a_url_that_cannot_be_one(url: Any) -> None:
+def test_an_invalid_url_is_refused(url: Any) -> None:
     with pytest.raises(ValueError, match="url") as caught:
         UpstashRedisChatMessageHistory("s", url, "t")
     assert "hunter2" not in str(caught.value)
@@ -117,7 +117,7 @@ def test_another_kind_of_url_is_told_of_the_rest_url(url: str) -> None:
 
 
 @pytest.mark.parametrize("token", ["hun ter", "hunter\r\nx: y", "hüntér", "\x00hunter", 7])
-def test_a_token_that_cannot_be_one(token: Any) -> None:
+def test_an_invalid_token_is_refused(token: Any) -> None:
     with pytest.raises(ValueError, match="token") as caught:
         UpstashRedisChatMessageHistory("s", URL, token)
     assert "hunter" not in str(caught.value)
@@ -139,7 +139,7 @@ def test_a_missing_database_is_an_error_that_helps(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("ttl", [0, -1, 10**9 + 1, 1.0, 60.5, True, False, "60", float("nan")])
-def test_a_ttl_that_cannot_be_one(ttl: Any) -> None:
+def test_an_invalid_ttl_is_refused(ttl: Any) -> None:
     with pytest.raises(ValueError, match="ttl"):
         UpstashRedisChatMessageHistory("s", URL, "t", ttl=ttl)
     with pytest.raises(ValueError, match="ttl"):
@@ -147,7 +147,7 @@ def test_a_ttl_that_cannot_be_one(ttl: Any) -> None:
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan"), True, "3", 1e10, 10**400])
-def test_a_timeout_that_cannot_be_one(timeout: Any) -> None:
+def test_an_invalid_timeout_is_refused(timeout: Any) -> None:
     with pytest.raises(ValueError, match="timeout"):
         UpstashRedisChatMessageHistory("s", URL, "t", timeout=timeout)
     with pytest.raises(ValueError, match="timeout"):
@@ -155,7 +155,7 @@ def test_a_timeout_that_cannot_be_one(timeout: Any) -> None:
 
 
 @pytest.mark.parametrize("retries", [-1, 1.5, True, "3"])
-def test_retries_that_cannot_be(retries: Any) -> None:
+def test_invalid_retries_are_refused(retries: Any) -> None:
     with pytest.raises(ValueError, match="retries"):
         UpstashRedisChatMessageHistory("s", URL, "t", retries=retries)
 

@@ -76,7 +76,7 @@ def test_the_next_turn_costs_what_is_new(upstash: LocalUpstash, either: Call, op
         assert store.cache_stats().hits == 5
 
 
-def test_the_expiry_is_set_anew_in_the_same_request(upstash: LocalUpstash, call: Call, run: Run) -> None:
+def test_the_expiry_is_refreshed_in_the_same_request(upstash: LocalUpstash, call: Call, run: Run) -> None:
     with _store(upstash, ttl=1000, refresh_ttl_on_read=True) as store:
         history = _history(store)
         history.add_messages(_turns(0, 10))
@@ -173,7 +173,7 @@ def test_a_record_that_cannot_be_read_is_left_out_each_time(upstash: LocalUpstas
         assert store.cache_stats().hits == 2
 
 
-def test_a_late_copy_is_passed_over_and_taken_out(upstash: LocalUpstash, call: Call, run: Run) -> None:
+def test_a_duplicate_is_hidden_and_removed(upstash: LocalUpstash, call: Call, run: Run) -> None:
     with _store(upstash) as store:
         history = _history(store)
         history.add_messages(_turns(0, 10))
@@ -270,7 +270,7 @@ def test_a_read_only_token_has_it_too(call: Call) -> None:
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, "1", 2**51])
-def test_a_size_that_cannot_be_one(upstash: LocalUpstash, value: Any) -> None:
+def test_an_invalid_cache_size_is_refused(upstash: LocalUpstash, value: Any) -> None:
     with pytest.raises(ValueError, match="cache_bytes must be a whole number from 1"):
         _store(upstash, value)
 
@@ -364,7 +364,7 @@ _STEPS = st.one_of(
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(_STEPS, max_size=25), cap=st.none() | st.integers(8, 40), colour=st.booleans())
-def test_whatever_is_done_what_is_stored_is_read(
+def test_what_is_read_is_what_is_stored_whatever_is_done(
     upstash: LocalUpstash, old: CommunityHistory, steps: list[tuple[str, int | None]], cap: int | None, colour: bool
 ) -> None:
     call = call_async if colour else call_sync

@@ -263,7 +263,7 @@ def test_a_counter_that_raises_is_heard(upstash: LocalUpstash, call: Call) -> No
 
 
 @pytest.mark.parametrize("most", [0, -1, 1.5, True, "7", 10**9 + 1])
-def test_a_bound_that_cannot_be_one(upstash: LocalUpstash, either: Call, most: Any) -> None:
+def test_an_invalid_token_budget_is_refused(upstash: LocalUpstash, either: Call, most: Any) -> None:
     with pytest.raises(ValueError, match="max_tokens must be a whole number from 1"):
         _history(upstash, max_tokens=most)
     before = upstash.stats
@@ -281,7 +281,7 @@ def test_a_bound_that_cannot_be_one(upstash: LocalUpstash, either: Call, most: A
         ({"max_tokens": 5, "before": f"1.2.0-{'0' * 40}-{'0' * 40}"}, "either max_tokens= or before="),
     ],
 )
-def test_arguments_that_cannot_be_right(
+def test_invalid_arguments_are_refused(
     upstash: LocalUpstash, either: Call, arguments: dict[str, Any], words: str
 ) -> None:
     before = upstash.stats

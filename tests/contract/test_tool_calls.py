@@ -203,7 +203,7 @@ def test_start_on_and_tool_calls_of_a_store_and_a_session(upstash: LocalUpstash,
         ({"tool_calls": "dropped"}, "tool_calls must be one of stored, paired, answered"),
     ],
 )
-def test_arguments_that_cannot_be_right(
+def test_invalid_arguments_are_refused(
     upstash: LocalUpstash, either: Call, arguments: dict[str, Any], words: str
 ) -> None:
     before = upstash.stats

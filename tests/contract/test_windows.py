@@ -167,7 +167,7 @@ def test_a_window_and_its_pages_are_the_whole(
     ],
     ids=repr,
 )
-def test_arguments_that_cannot_be_right(upstash: LocalUpstash, either: Call, arguments: dict[str, Any]) -> None:
+def test_invalid_arguments_are_refused(upstash: LocalUpstash, either: Call, arguments: dict[str, Any]) -> None:
     before = upstash.stats
     with pytest.raises(ValueError, match=r"last|limit|cursor"):
         either(_history(upstash), "read", **arguments)
@@ -176,7 +176,7 @@ def test_arguments_that_cannot_be_right(upstash: LocalUpstash, either: Call, arg
 
 @pytest.mark.parametrize("option", ["read_last", "max_stored_messages"])
 @pytest.mark.parametrize("wrong", [0, -1, True, "5", 1.5])
-def test_options_that_cannot_be_right(upstash: LocalUpstash, option: str, wrong: Any) -> None:
+def test_invalid_options_are_refused(upstash: LocalUpstash, option: str, wrong: Any) -> None:
     with pytest.raises(ValueError, match=option):
         _history(upstash, **{option: wrong})
 
@@ -224,7 +224,7 @@ def test_a_late_copy_is_given_once_by_every_way_of_reading(
     assert run("LLEN", history.key) == len(expected)
 
 
-def test_clocks_that_differ_make_no_message_a_copy(upstash: LocalUpstash, call: Call, run: Run) -> None:
+def test_clocks_that_differ_make_no_message_a_duplicate(upstash: LocalUpstash, call: Call, run: Run) -> None:
     history = _history(upstash)
     for text, milliseconds in (("first", 5000), ("second", 1000)):
         rid = f"{_batch(milliseconds)}.0/1"

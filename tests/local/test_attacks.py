@@ -46,7 +46,7 @@ def test_a_script_that_has_written_and_never_ends_ends_the_server_and_not_the_pa
     with LocalUpstash() as upstash:
         body = ["EVAL", "redis.call('SET', 'a', '1') while true do end", 0]
         assert Client(upstash).send("/", body).status == 500
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while upstash.is_running and time.monotonic() < end:
             time.sleep(0.02)
         assert not upstash.is_running
@@ -86,7 +86,7 @@ def test_a_replica_that_died_is_noticed(tmp_path: Path) -> None:
     with LocalUpstash(replica_lag=3600) as upstash:
         client = Client(upstash)
         upstash._databases[0]._replica._engine.stop()  # type: ignore[union-attr]
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while upstash.is_running and time.monotonic() < end:
             time.sleep(0.02)
         assert not upstash.is_running
@@ -266,7 +266,7 @@ def test_a_subscription_that_is_never_read_leaves_no_connection(client: Client) 
                 client.send("/subscribe/c", b"")
         with connected(client.upstash) as raw:
             raw.sendall(raw_request(client.upstash, b"", line="GET /subscribe/c HTTP/1.1"))
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while connections() > before and time.monotonic() < end:
         time.sleep(0.05)
     assert connections() == before

@@ -76,7 +76,7 @@ def test_a_list_read_in_pages_of_one_record_is_never_a_mixture(small: LocalUpsta
     assert found in (expected, after)
 
 
-def test_a_turn_is_not_disturbed_by_the_copies_its_own_read_takes_out(
+def test_a_turn_is_not_disturbed_by_the_duplicates_its_own_read_removes(
     upstash: LocalUpstash, call: Call, run: Run
 ) -> None:
     history = _history(upstash)
@@ -89,7 +89,9 @@ def test_a_turn_is_not_disturbed_by_the_copies_its_own_read_takes_out(
     assert run("LLEN", history.key) == 3
 
 
-def test_the_place_of_a_corrupt_record_is_that_after_copies_were_taken_out(upstash: LocalUpstash, run: Run) -> None:
+def test_the_position_of_a_corrupt_record_is_that_after_duplicates_were_removed(
+    upstash: LocalUpstash, run: Run
+) -> None:
     history = _history(upstash)
     history.add_user_message("x")
     run("LPUSH", history.key, run("LINDEX", history.key, 0))
@@ -182,7 +184,7 @@ def _lost(upstash: LocalUpstash, fault: Any, text: str, **options: Any) -> Outco
 
 
 @pytest.mark.parametrize("in_flight_seconds", [0, 60])
-def test_settling_knows_that_a_key_had_been_used_for_other_messages(
+def test_check_outcome_knows_that_a_key_was_used_for_other_messages(
     upstash: LocalUpstash, either: Call, in_flight_seconds: float
 ) -> None:
     history = _history(upstash)
@@ -197,7 +199,7 @@ def test_settling_knows_that_a_key_had_been_used_for_other_messages(
 
 
 @pytest.mark.parametrize(("fault", "outcome"), [("reply_lost", Outcome.STORED), ("request_lost", Outcome.NOT_STORED)])
-def test_settling_when_the_key_is_no_longer_remembered(
+def test_check_outcome_when_the_marker_of_the_key_is_gone(
     upstash: LocalUpstash, call: Call, run: Run, fault: Any, outcome: Outcome
 ) -> None:
     lost = _lost(upstash, fault, "A")
@@ -205,7 +207,7 @@ def test_settling_when_the_key_is_no_longer_remembered(
     assert call(_history(upstash), "check_outcome", lost, in_flight_seconds=0) is outcome
 
 
-def test_settling_is_not_deceived_by_a_message_that_names_the_record(upstash: LocalUpstash, call: Call) -> None:
+def test_check_outcome_is_not_deceived_by_a_message_that_names_the_record(upstash: LocalUpstash, call: Call) -> None:
     history = _history(upstash, retries=0)
     upstash.faults.next("request_lost")
     with pytest.raises(OutcomeUnknown) as caught:
@@ -217,7 +219,7 @@ def test_settling_is_not_deceived_by_a_message_that_names_the_record(upstash: Lo
 
 @pytest.mark.parametrize("wrong", ["60", None, -1, float("nan"), True])
 @pytest.mark.parametrize("by_key", [True, False])
-def test_what_is_no_time_on_the_way(upstash: LocalUpstash, either: Call, wrong: Any, by_key: bool) -> None:
+def test_an_invalid_in_flight_time_is_refused(upstash: LocalUpstash, either: Call, wrong: Any, by_key: bool) -> None:
     lost = "evt" if by_key else _lost(upstash, "reply_lost", "A")
     with pytest.raises(ValueError, match="in_flight_seconds"):
         either(_history(upstash), "check_outcome", lost, in_flight_seconds=wrong)
@@ -244,7 +246,7 @@ def test_copies_in_other_processes_do_not_all_pause_for_the_same_time(upstash_en
 
 
 @pytest.mark.parametrize("wrong", [{"read": 5}, {"append": None}, {"idempotent": "x"}])
-def test_what_is_no_retry_policy(wrong: dict[str, Any]) -> None:
+def test_an_invalid_retry_policy_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be a Budget"):
         RetryPolicy(**wrong)
     with pytest.raises(ValueError, match="jitter"):
@@ -252,7 +254,7 @@ def test_what_is_no_retry_policy(wrong: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["", None, 7, "\ud800"])
-def test_a_session_id_that_is_set_later_is_looked_at_too(
+def test_a_session_id_that_is_set_later_is_checked_too(
     upstash: LocalUpstash, either: Call, run: Run, wrong: Any
 ) -> None:
     history = _history(upstash)
@@ -264,7 +266,7 @@ def test_a_session_id_that_is_set_later_is_looked_at_too(
 
 
 @pytest.mark.parametrize("wrong", [None, 7, Record("human", {"content": "x"})])
-def test_what_is_no_sequence(upstash: LocalUpstash, either: Call, wrong: Any) -> None:
+def test_anything_but_a_list_is_refused(upstash: LocalUpstash, either: Call, wrong: Any) -> None:
     with pytest.raises(UnstorableMessage):
         either(_history(upstash), "add_messages", wrong)
     with (

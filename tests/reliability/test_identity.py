@@ -422,7 +422,7 @@ def test_strict_delivery_of_what_is_larger_than_a_request(upstash: LocalUpstash,
 
 
 @pytest.mark.parametrize("wrong", ["", "exactly-once", True, 1])
-def test_a_delivery_that_there_is_not_is_refused(upstash: LocalUpstash, wrong: Any) -> None:
+def test_an_unknown_delivery_is_refused(upstash: LocalUpstash, wrong: Any) -> None:
     with pytest.raises(ValueError, match="delivery"):
         _history(upstash, delivery=wrong)
 

@@ -113,7 +113,7 @@ STATUSES = st.sampled_from([200, 200, 200, 204, 302, 400, 401, 404, 413, 429, 50
 )
 
 
-@fuzz(600)
+@fuzz(300)
 @given(st.sampled_from(BATCHES), st.booleans(), STATUSES, HEADERS, BODIES)
 def test_a_reply(batch: Batch, resp2: bool, status: int, headers: dict[str, str], body: bytes) -> None:
     reply = HttpReply(status, headers, body)
@@ -171,7 +171,7 @@ RAW = (
 )
 
 
-@fuzz(300)
+@fuzz(150)
 @given(RAW)
 def test_stored_bytes(raw: bytes) -> None:
     try:
@@ -198,7 +198,7 @@ def _check_message(record: Record) -> None:
     assert type(message).__module__.startswith("langchain_core.messages.")
 
 
-@fuzz(300)
+@fuzz(150)
 @given(st.sampled_from(_KINDS) | st.text(max_size=8), DATA | st.dictionaries(_CALM, DATA, max_size=3))
 def test_a_records_data(kind: str, data: dict[str, Any]) -> None:
     _check_message(Record(kind, data))
@@ -223,7 +223,7 @@ def test_a_record_to_be_stored(kind: str, data: dict[str, Any], index: int) -> N
     decode(text.encode())
 
 
-@fuzz(300)
+@fuzz(150)
 @given(st.text() | st.from_regex(r"[A-Za-z0-9_-]{15,17}\.[0-9]{1,10}/[0-9²٣]{1,10}\n?"))
 def test_an_id(text: str) -> None:
     rid = RecordId.parse(text)
