@@ -294,7 +294,7 @@ def test_a_turn_that_could_not_be_stored_is_told_of_too(
         upstash.faults.next("reply_lost")
     assert seen == [caught.value]
     (line,) = [record.getMessage() for record in caplog.records if record.name == "chatstash"]
-    assert "is not known" in line
+    assert "It is unknown whether" in line
 
 
 def test_a_turn_that_others_disturbed_is_an_answer_and_no_failure(

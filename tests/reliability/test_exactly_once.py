@@ -60,15 +60,15 @@ def fault(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 
 @pytest.fixture(autouse=True)
 def _an_answer_that_never_comes_is_given_up_soon(upstash: LocalUpstash, monkeypatch: pytest.MonkeyPatch) -> None:
-    begin = Deadline.begin_attempt
+    start = Deadline.start_attempt
 
-    def begin_attempt(deadline: Deadline, *, is_last: bool) -> None:
-        begin(deadline, is_last=is_last)
+    def start_attempt(deadline: Deadline, *, is_last: bool) -> None:
+        start(deadline, is_last=is_last)
         planned = upstash.faults.to_json()["next"]
         if planned and planned[0] and planned[0]["kind"] == "no_answer":
             deadline._longest_silence = 0.1
 
-    monkeypatch.setattr(Deadline, "begin_attempt", begin_attempt)
+    monkeypatch.setattr(Deadline, "start_attempt", start_attempt)
 
 
 @pytest.mark.parametrize("times", [1, 2])
