@@ -81,17 +81,22 @@ def test_a_loops_connections_are_not_used_again_after_a_freeze(
 
 
 def test_a_request_under_way_survives_the_change_to_fresh_connections(faulty: Start, wall_clock: _Clock) -> None:
+    arrived, go_on = threading.Event(), threading.Event()
+
     def slow(exchange: Exchange) -> None:
-        exchange.wait(0.5 if b"slow" in exchange.request else 0)
+        if b"slow" in exchange.request:
+            arrived.set()
+            go_on.wait(60)
         _empty(exchange)
 
     server = faulty(slow)
 
     async def use() -> None:
         under_way = asyncio.create_task(UpstashRedisChatMessageHistory("slow", server.url, "t").aget_messages())
-        await asyncio.sleep(0.2)
+        await asyncio.to_thread(arrived.wait, 60)
         wall_clock.ahead = 20
         assert await UpstashRedisChatMessageHistory("fast", server.url, "t").aget_messages() == []
+        go_on.set()
         assert await under_way == []
 
     asyncio.run(use())
@@ -99,16 +104,19 @@ def test_a_request_under_way_survives_the_change_to_fresh_connections(faulty: St
 
 
 def test_a_connection_the_server_closed_meanwhile_is_noticed(faulty: Start, call: Call) -> None:
+    closed = threading.Event()
+
     def handler(exchange: Exchange) -> None:
         exchange.reply(b'{"result": []}')
         exchange.hang_up()
+        closed.set()
 
     server = faulty(handler)
     with Store(server.url, "t") as store:
 
         async def twice() -> None:
             await store.session("s").aread()
-            await asyncio.sleep(0.2)
+            assert closed.wait(60)
             await store.session("s").aread()
             await store.aclose()
 
@@ -116,7 +124,7 @@ def test_a_connection_the_server_closed_meanwhile_is_noticed(faulty: Start, call
             asyncio.run(twice())
         else:
             store.session("s").read()
-            time.sleep(0.2)
+            assert closed.wait(60)
             store.session("s").read()
     assert server.connections == 2
 
