@@ -11,7 +11,7 @@ import pytest
 from chatstash.rest.endpoint import Endpoint
 from chatstash.rest.http import replies
 from chatstash.rest.http.connection import Connection, Exchange
-from chatstash.rest.http.environment import TlsContext
+from chatstash.rest.http.environment import tls_context
 from chatstash.rest.http.exceptions import HttpFault
 from chatstash.rest.http.messages import HttpRequest
 from chatstash.rest.http.route import Route
@@ -40,7 +40,7 @@ LENGTH = f"content-length: {len(BODY)}"
 
 def _exchange(pieces: Iterable[bytes]) -> tuple[Exchange, bool]:
     """Run one exchange; returns it and whether the connection can carry another."""
-    connection = Connection(Route(Endpoint("http://h.example", "t"), None), TlsContext())
+    connection = Connection(Route(Endpoint("http://h.example", "t"), None), tls_context)
     exchange = Exchange(HttpRequest("/", {}, b"[]"))
     connection.begin(exchange)
     while connection.has_output:
