@@ -25,7 +25,7 @@ SECOND, DAY = 1_000_000_000, 86_400_000_000_000
 
 
 def _history(upstash: LocalUpstash, **options: Any) -> UpstashRedisChatMessageHistory:
-    return UpstashRedisChatMessageHistory("s", upstash.url, upstash.token, **{"timeout": 5.0, **options})
+    return UpstashRedisChatMessageHistory("s", upstash.url, upstash.token, **{"timeout": 60.0, **options})
 
 
 def _texts(messages: Any) -> list[str]:
@@ -74,7 +74,7 @@ def test_a_repair_before_the_settlement_stores_nothing_twice(upstash: LocalUpsta
         _doctor(upstash)
         return 0.0
 
-    budget = Budget(timeout=20, jitter=between)
+    budget = Budget(timeout=60, jitter=between)
     with Store(upstash.url, upstash.token, retry_policy=RetryPolicy(append=budget)) as store:
         history = UpstashRedisChatMessageHistory("s", store=store, on_corrupt="skip")
         history.add_user_message("before")

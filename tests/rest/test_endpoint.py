@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from chatstash.rest.endpoint import Endpoint, Secret, resolve_endpoint
+from chatstash.rest.endpoint import Endpoint, resolve_endpoint
+from chatstash.rest.secret import Secret
 
 OWN = {"UPSTASH_REDIS_REST_URL": "https://own.example", "UPSTASH_REDIS_REST_TOKEN": "own"}
 VERCELS = {"KV_REST_API_URL": "https://kv.example", "KV_REST_API_TOKEN": "kv"}

@@ -12,9 +12,10 @@ from chatstash.history.records.keys import DEFAULT_PREFIX, conversation_key
 from chatstash.history.records.record import Record
 from chatstash.history.session import Session
 from chatstash.rest.database import Database, shared_database
-from chatstash.rest.endpoint import Endpoint, as_secret, resolve_endpoint
+from chatstash.rest.endpoint import Endpoint, resolve_endpoint
 from chatstash.rest.limits import DEFAULT_MAX_CONNECTIONS
 from chatstash.rest.metrics import OnOperation, StoreStats
+from chatstash.rest.secret import as_secret
 
 ItemT = TypeVar("ItemT")
 

@@ -20,7 +20,7 @@ from chatstash.langchain.messages import types_of
 from chatstash.langchain.results import MESSAGES, MessageReadOptions, MessagesResult
 from chatstash.langchain.tokens import TokenCounter, TokenLimit
 from chatstash.langchain.write_errors import OnWriteError, checked_hook, write_watched
-from chatstash.rest.endpoint import as_secret
+from chatstash.rest.secret import as_secret
 
 try:
     from langchain_core.chat_history import BaseChatMessageHistory as _Base

@@ -21,14 +21,14 @@ if int(version("langchain-core").partition(".")[0]) < 1:
     # Elsewhere a missing langchain is an error: these tests must not vanish unseen.
     pytest.skip("agents of LangChain 1 need langchain-core 1", allow_module_level=True)
 
+from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, HumanInTheLoopMiddleware
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_stream_writer
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 
-from langchain.agents import create_agent
-from tests.langchain.agents import CONFIG, KEYS, MIDDLEWARE, Scripted, agent, weather
+from tests.langchain.runnable.agents import CONFIG, KEYS, MIDDLEWARE, Scripted, agent, weather
 
 QUESTIONS = [f"What is the weather {n}? Write to ann{n}@example.org" for n in range(5)]
 TURN = ["human", "ai", "tool", "ai"]

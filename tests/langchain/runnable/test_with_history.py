@@ -327,7 +327,7 @@ def test_a_reply_that_could_not_be_stored_is_returned_where_that_is_wanted(
     histories = _histories(upstash, retries=0, on_write_error=told.append)
     assert _say(with_history(_answer("so."), histories, on_write_failure="return"), "why?", way) == ["so."]
     assert [type(error) for error in told] == [RateLimited]
-    assert "A turn could not be stored, and its reply was returned: RateLimited." in caplog.text
+    assert "The messages of a run could not be stored; its reply is returned: RateLimited." in caplog.text
     assert _say(with_history(_answer(7), histories, on_write_failure="return"), "why?", way) == [7]
     assert "ReplyNotStored" in caplog.text
 
@@ -710,7 +710,7 @@ def test_a_write_that_goes_on_and_fails_is_logged(caplog: pytest.LogCaptureFixtu
     asyncio.run(main())
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("chatstash", logging.ERROR)
-    assert record.getMessage() == "A turn could not be stored after its caller was cancelled: RateLimited."
+    assert record.getMessage() == "The messages of a cancelled run could not be stored: RateLimited."
 
 
 @pytest.mark.parametrize("way", ["ainvoke", "astream"])
@@ -984,7 +984,10 @@ def test_without_a_session_nothing_is_asked(upstash: LocalUpstash, way: str) -> 
     ("options", "match"),
     [
         ({"get_session_history": "s"}, "get_session_history must be callable, not a str"),
-        ({"get_session_history": lambda a: a, "history_factory_config": _fields("a", "b")}, "must be the same"),
+        (
+            {"get_session_history": lambda a: a, "history_factory_config": _fields("a", "b")},
+            "takes a, but each run calls it with",
+        ),
         ({"get_session_history": lambda user, thread: user}, r"takes user, thread, but .*id='user'.*id='thread'"),
         ({"get_session_history": lambda *, user: user}, "takes user, but"),
         ({"get_session_history": lambda: 0, "history_factory_config": _fields("a", "b")}, "takes nothing, but"),
@@ -1006,17 +1009,17 @@ def test_arguments_that_cannot_be_right(options: dict[str, Any], match: str) -> 
     [
         (7, {}, "must be a str, a message, or a list or tuple of messages, not a int"),
         (None, {}, "not a NoneType"),
-        ([HumanMessage("a"), 7], {}, "no message"),
-        ([{"text": "a"}], {}, "no message"),
+        ([HumanMessage("a"), 7], {}, "not a message"),
+        ([{"text": "a"}], {}, "not a message"),
         (
             {"a": "1", "b": "2"},
             {},
-            r"without the key 'input'; its keys are \['a', 'b'\], and give input_messages_key= to say",
+            r"without the key 'input'; its keys are \['a', 'b'\]\. .*Set input_messages_key= to",
         ),
         (
             {"a": "1"},
             {"input_messages_key": "question"},
-            "without the key 'question'.*input_messages_key='question' wants it",
+            "without the key 'question'.*input_messages_key='question' must be one of",
         ),
         ({"a": 1}, {"input_messages_key": "a"}, "not a int"),
         ({}, {"input_messages_key": "question", "history_messages_key": "history"}, "without the key 'question'"),
@@ -1147,8 +1150,8 @@ def test_a_failing_write_is_logged_and_told_before_it_is_raised(
     assert (record.name, record.levelno) == ("chatstash", logging.ERROR)
     assert record.getMessage() == (
         r"Adding messages to 'message_store:s\nERROR chatstash: all is lost' failed: OutcomeUnknownAfterConnectionLoss."
-        " Whether the write was applied is not known. Ask check_outcome(error) for the outcome before you write the"
-        " same again."
+        " It is unknown whether the write was applied. Call check_outcome(error) before you write"
+        " the same again."
     )
     assert record.exc_info is None
 

@@ -15,8 +15,8 @@ from langchain_core.messages import (
 )
 from langchain_core.runnables import AddableDict
 
-from chatstash.langchain.inputs_outputs import output_messages
-from chatstash.langchain.stream_parts import added_up
+from chatstash.langchain.runnable.chunks import output_from_chunks
+from chatstash.langchain.runnable.inputs_outputs import output_messages
 
 A = AIMessageChunk
 CALL: list[Any] = [
@@ -26,7 +26,7 @@ CALL: list[Any] = [
 
 
 def _texts(parts: list[Any]) -> list[Any]:
-    output = added_up(parts)
+    output = output_from_chunks(parts)
     held = next(iter(output.values())) if isinstance(output, dict) else output
     return [message.content for message in output_messages(held)]
 
@@ -74,7 +74,7 @@ def test_where_metadata_do_not_merge_the_last_counts_and_calls_are_put_together(
         A("", id="1", response_metadata={"x": x}, tool_call_chunks=[call])
         for x, call in zip((0.1, 0.2), CALL, strict=True)
     ]
-    (message,) = output_messages(added_up(chunks))
+    (message,) = output_messages(output_from_chunks(chunks))
     assert isinstance(message, AIMessage)
     assert message.response_metadata == {"x": 0.2}
     assert [(call["name"], call["args"]) for call in message.tool_calls] == [("w", {"city": 1})]
@@ -95,5 +95,5 @@ def test_parts_of_another_kind_beside_text_are_told(caplog: pytest.LogCaptureFix
 
 @pytest.mark.parametrize("part", [7, object(), b"a", ("x", 1)])
 def test_of_parts_that_are_nothing_to_store_the_last_is_the_output(part: Any) -> None:
-    assert added_up([object(), part]) is part
+    assert output_from_chunks([object(), part]) is part
     assert not isinstance(part, BaseMessage)

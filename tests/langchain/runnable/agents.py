@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+from langchain.agents import create_agent
 from langchain.agents.middleware import (
     AgentMiddleware,
     ContextEditingMiddleware,
@@ -26,8 +27,6 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
-
-from langchain.agents import create_agent
 
 CONFIG: RunnableConfig = {"configurable": {"session_id": "s"}}
 KEYS = {"input_messages_key": "messages"}

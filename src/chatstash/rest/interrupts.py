@@ -1,4 +1,4 @@
-"""Exceptions that come from outside into whatever runs: from signal handlers, or because a task was cancelled."""
+"""Exceptions that interrupt an operation from outside: raised by signal handlers, or by cancelling a task."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import signal
 from types import CodeType
 
 
-def is_a_handlers(error: BaseException) -> bool:
-    """Tell whether an error was raised by a signal handler that ran meanwhile: it is the program's, and no failure."""
+def is_from_signal_handler(error: BaseException) -> bool:
+    """Tell whether a signal handler raised an error: it belongs to the program, and is no failure of the request."""
     handlers = set(map(_code_of, map(signal.getsignal, signal.valid_signals()))) - {None}
     traceback = error.__traceback__
     while traceback is not None and handlers:
@@ -26,10 +26,10 @@ def _code_of(handler: object) -> CodeType | None:
     return None
 
 
-def drop_frames(error: BaseException) -> None:
-    """Take the traceback so far off an interruption (Ctrl-C, a cancelled task, a time limit) and all it came from.
+def strip_tracebacks(error: BaseException) -> None:
+    """Remove the tracebacks of an interrupt (Ctrl-C, a cancelled task, a time limit), its causes and its contexts.
 
-    It came through frames that pass the token on.
+    Their frames hold the token in local variables.
     """
     seen: list[BaseException] = []
     waiting = [error]

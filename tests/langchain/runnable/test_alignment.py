@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
-from chatstash.langchain.alignment import split_input, split_output
+from chatstash.langchain.runnable.alignment import align_input, start_of_reply
 
 
 def _m(*texts: str) -> list[BaseMessage]:
@@ -72,11 +72,11 @@ TWO_TURNS = ["h:1", "a:one", "h:2", "a:two"]
 def test_of_an_input_that_repeats_the_conversation_the_rest_is_asked(
     known: list[str], given: list[str], asked: list[str]
 ) -> None:
-    assert split_input(_m(*known), _m(*given)).asked == _m(*asked)
+    assert align_input(_m(*known), _m(*given)).new == _m(*asked)
 
 
 def test_instructions_before_a_transcript_are_for_the_model_only() -> None:
-    split = split_input(_m("h:1", "a:one"), _m("s:be kind", "h:1", "a:one", "h:2"))
+    split = align_input(_m("h:1", "a:one"), _m("s:be kind", "h:1", "a:one", "h:2"))
     assert split.instructions == _m("s:be kind")
 
 
@@ -124,17 +124,17 @@ KNOWN = ["h:1", "a:one", "h:2"]
 def test_of_an_output_that_repeats_what_was_given_the_rest_is_new(
     known: list[str], output: list[str], new: int
 ) -> None:
-    assert len(output) - split_output(_m(*known), _m(*output)) == new
+    assert len(output) - start_of_reply(_m(*known), _m(*output)) == new
 
 
 def test_what_is_known_to_be_made_in_the_run_is_new_though_it_was_said_before() -> None:
     known = _m(*TOOL_TURN, "h:1#q")
     output = _m("h:summary", "c:x#f", "t:x", "a:one")
-    assert split_output(known, output, {"f"}) == 1
+    assert start_of_reply(known, output, {"f"}) == 1
 
 
 def test_of_long_transcripts_the_ends_are_compared() -> None:
     transcript = [message for at in range(500) for message in _m(f"h:{at}", f"a:{at}")]
     other = [message for at in range(500) for message in _m(f"h:x{at}", f"a:y{at}")]
-    assert split_input(transcript, [*transcript, HumanMessage("new")]).asked == [HumanMessage("new")]
-    assert len(split_input(transcript, other).asked) == 1000
+    assert align_input(transcript, [*transcript, HumanMessage("new")]).new == [HumanMessage("new")]
+    assert len(align_input(transcript, other).new) == 1000

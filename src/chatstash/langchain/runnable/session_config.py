@@ -1,4 +1,4 @@
-"""Which history a run is about, from its config. Pure."""
+"""The history of a run, selected by its config. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SESSION_ID = ConfigurableFieldSpec(
 
 
 class MessageHistory(Protocol):
-    """What a run needs of a history; each `BaseChatMessageHistory` has it."""
+    """The part of `BaseChatMessageHistory` that a run uses."""
 
     @property
     def messages(self) -> list[BaseMessage]:
@@ -30,70 +30,66 @@ class MessageHistory(Protocol):
         """Return all messages, oldest first."""
 
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:
-        """Add messages in their order."""
+        """Append messages in their order."""
 
     async def aadd_messages(self, messages: Sequence[BaseMessage]) -> None:
-        """Add messages in their order."""
+        """Append messages in their order."""
 
 
 HistoryFactory = Callable[..., MessageHistory | Awaitable[MessageHistory]]
+"""Returns the history for the fields of a config; `get_session_history` of `with_history`."""
 
 
-class HistoryLookup:
-    """Finds the history of a run.
+class HistoryProvider:
+    """Provides the history of each run.
 
     Args:
-        get_session_history: Makes a history, of the one field's value, or of several by keyword; may be `async def`.
-        fields: The fields of `config["configurable"]` that say which; None for `session_id` alone.
+        get_session_history: Returns a history, given the value of a single field, or several by keyword. It may be
+            `async def`.
+        fields: The fields of `config["configurable"]` that select the history; None for `session_id` alone.
 
     Raises:
-        ValueError: It is not callable, or cannot be called with those fields.
+        ValueError: The function is not callable, or does not take those fields.
     """
 
     def __init__(self, get_session_history: HistoryFactory, fields: Sequence[ConfigurableFieldSpec] | None) -> None:
         if not callable(get_session_history):
             raise ValueError(f"get_session_history must be callable, not a {type(get_session_history).__name__}")
         self.fields = _checked_fields(fields)
-        self._make = get_session_history
+        self._factory = get_session_history
         self._takes_nothing = _check_parameters(get_session_history, [field.id for field in self.fields])
 
-    def find(self, configurable: Mapping[str, Any]) -> MessageHistory:
-        """Return the history that a config's `configurable` names.
+    def get(self, configurable: Mapping[str, Any]) -> MessageHistory:
+        """Return the history for a config's `configurable`.
 
         Raises:
-            ValueError: It lacks a field, the function is `async def`, or what it returns is no history.
+            ValueError: It lacks a field, the function is `async def`, or the function did not return a history.
         """
-        if inspect.iscoroutinefunction(self._make):
-            raise ValueError(_ASYNC)
-        found = self._made(configurable)
+        found = self._call(configurable)
         if inspect.isawaitable(found):
             if inspect.iscoroutine(found):
                 found.close()
             raise ValueError(_ASYNC)
         return _checked_history(found)
 
-    async def afind(self, configurable: Mapping[str, Any]) -> MessageHistory:
-        """Find as `find` does, and await what an `async def` returns.
-
-        Raises:
-            ValueError: It lacks a field, or what the function returns is no history.
-        """
-        found = self._made(configurable)
+    async def aget(self, configurable: Mapping[str, Any]) -> MessageHistory:
+        """Return the history as `get` does; the function may be `async def`."""
+        found = self._call(configurable)
         return _checked_history(await found if inspect.isawaitable(found) else found)
 
-    def _made(self, configurable: Mapping[str, Any]) -> Any:
+    def _call(self, configurable: Mapping[str, Any]) -> Any:
         if self._takes_nothing:
-            return self._make()
+            return self._factory()
         names = [field.id for field in self.fields]
         if missing := sorted(set(names) - set(configurable)):
-            raise ValueError(_lacks(missing))
+            raise ValueError(_missing_fields(missing))
         values = {name: configurable[name] for name in names}
-        return self._make(*values.values()) if len(values) == 1 else self._make(**values)
+        return self._factory(*values.values()) if len(values) == 1 else self._factory(**values)
 
 
 _ASYNC = (
-    "get_session_history is async def, and this run is blocking. Call ainvoke, astream or abatch, or give a plain "
-    "function. Nothing was read or stored."
+    "get_session_history is async def, and this run is blocking. Nothing was read or stored. "
+    "Call ainvoke, astream or abatch, or pass a function that is not async."
 )
 
 
@@ -106,11 +102,11 @@ def _checked_fields(fields: Sequence[ConfigurableFieldSpec] | None) -> list[Conf
 
 
 def _check_parameters(factory: Callable[..., Any], names: list[str]) -> bool:
-    """Tell whether a function takes no arguments at all; raises ValueError where the fields are not those it takes."""
+    """Tell whether a function takes no arguments at all; raise ValueError if it does not take the fields."""
     try:
         signature = inspect.signature(factory)
     except (ValueError, TypeError):
-        return False  # written in C: it does not say
+        return False  # some functions written in C have no signature
     if not signature.parameters and len(names) == 1:
         return True
     try:
@@ -125,11 +121,10 @@ def _mismatch(signature: inspect.Signature, names: list[str]) -> str:
     taken = [name for name, parameter in signature.parameters.items() if parameter.kind not in kinds]
     needed = [name for name in taken if signature.parameters[name].default is inspect.Parameter.empty]
     specs = ", ".join(f"ConfigurableFieldSpec(id={name!r}, annotation=str)" for name in needed or taken)
-    given = f"one argument, {names[0]}" if len(names) == 1 else f"the arguments {', '.join(names)} by keyword"
+    passed = f"one argument, {names[0]}" if len(names) == 1 else f"the keyword arguments {', '.join(names)}"
     return (
-        f"get_session_history takes {', '.join(taken) or 'nothing'}, but each run gives it {given}. Its parameters "
-        f"and the fields must be the same. Name them: history_factory_config=[{specs}], and give each in "
-        "config['configurable']."
+        f"get_session_history takes {', '.join(taken) or 'nothing'}, but each run calls it with {passed}. Declare its "
+        f"parameters as fields, history_factory_config=[{specs}], and pass a value for each in config['configurable']."
     )
 
 
@@ -142,9 +137,9 @@ def _checked_history(found: Any) -> MessageHistory:
     return cast("MessageHistory", found)
 
 
-def _lacks(missing: list[str]) -> str:
+def _missing_fields(missing: list[str]) -> str:
     example = {"configurable": dict.fromkeys(missing, "...")}
     return (
-        f"config['configurable'] lacks {', '.join(map(repr, missing))}, which says whose conversation it is. "
-        f"Give it with the call: chain.invoke(input, {example}). Nothing was read or stored."
+        f"config['configurable'] lacks {', '.join(map(repr, missing))}. Nothing was read or stored. "
+        f"Pass it with the call: chain.invoke(input, {example})."
     )
