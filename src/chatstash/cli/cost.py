@@ -26,7 +26,7 @@ def cost(
     message_bytes: Annotated[int, _count("Size of a stored message in bytes, with its JSON.")] = 1000,
     ttl_days: Annotated[
         float | None,
-        typer.Option(max=36_500, metavar="DAYS", help="Days until a conversation expires; 30 by default."),
+        typer.Option(min=0, max=36_500, metavar="DAYS", help="Days until a conversation expires; 30 by default."),
     ] = None,
     no_ttl: Annotated[bool, typer.Option("--no-ttl", help="Conversations never expire, so storage grows.")] = False,
     regions: Annotated[int, _count("Regions of the database, with the primary one.", min=1)] = 1,
@@ -44,30 +44,22 @@ def cost(
     Compares chatstash with langchain-community's class, and makes no request. Each user has one conversation a day;
     each turn reads it and adds messages.
     """
-    _refuse_contradictions(ttl_days, no_ttl=no_ttl, refresh=refresh_ttl_on_read)
     if idempotency and guarded:
         raise typer.BadParameter("use either --idempotency or --guarded: a guarded turn takes no idempotency key")
+    if no_ttl and ttl_days is not None:
+        raise typer.BadParameter("use either --no-ttl or --ttl-days")
     usage = Usage(
         daily_users,
         turns_per_user,
         messages_per_turn,
         message_bytes,
-        None if no_ttl else ttl_days or _DEFAULT_TTL_DAYS,
+        None if no_ttl else _DEFAULT_TTL_DAYS if ttl_days is None else ttl_days,
         regions=regions,
         idempotency=idempotency,
         guarded=guarded,
         refresh=refresh_ttl_on_read,
     )
     _print(usage, month_of(usage), old_month_of(usage), as_json=as_json)
-
-
-def _refuse_contradictions(ttl_days: float | None, *, no_ttl: bool, refresh: bool) -> None:
-    if no_ttl and ttl_days is not None:
-        raise typer.BadParameter("use either --no-ttl or --ttl-days")
-    if no_ttl and refresh:
-        raise typer.BadParameter("use either --no-ttl or --refresh-ttl-on-read: without a ttl, no read refreshes one")
-    if ttl_days is not None and not ttl_days > 0:
-        raise typer.BadParameter("--ttl-days must be more than 0")
 
 
 def _print(usage: Usage, ours: Month, theirs: Month, *, as_json: bool) -> None:
