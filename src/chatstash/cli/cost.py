@@ -10,34 +10,33 @@ from rich.table import Table
 
 from chatstash.cli.estimate import Month, Usage, month_of, old_month_of
 from chatstash.cli.prices import AS_OF, FREE, NOT_VERIFIED, PAY_AS_YOU_GO, SOURCE
-from chatstash.cli.terminal import out
+from chatstash.cli.terminal import option, out
 
 _DEFAULT_TTL_DAYS = 30.0
 
 
-def _count(help: str, min: int = 0) -> Any:
-    return typer.Option(min=min, metavar="N", help=help)
+def _count(usage: str, help: str, min: int = 0) -> Any:
+    return option(usage, help, min=min)
 
 
 def cost(
-    daily_users: Annotated[int, _count("Users a day.")] = 1000,
-    turns_per_user: Annotated[int, _count("Turns of each user a day, in one conversation.")] = 10,
-    messages_per_turn: Annotated[int, _count("Messages that a turn adds.")] = 2,
-    message_bytes: Annotated[int, _count("Size of a stored message in bytes, with its JSON.")] = 1000,
+    daily_users: Annotated[int, _count("--daily-users N", "Users a day.")] = 1000,
+    turns_per_user: Annotated[int, _count("--turns-per-user N", "Turns of each user a day, in one conversation.")] = 10,
+    messages_per_turn: Annotated[int, _count("--messages-per-turn N", "Messages that a turn adds.")] = 2,
+    message_bytes: Annotated[
+        int, _count("--message-bytes N", "Size of a stored message in bytes, with its JSON.")
+    ] = 1000,
     ttl_days: Annotated[
-        float | None,
-        typer.Option(min=0, max=36_500, metavar="DAYS", help="Days until a conversation expires; 30 by default."),
+        float | None, option("--ttl-days DAYS", "Days until a conversation expires; 30 by default.", min=0, max=36_500)
     ] = None,
-    no_ttl: Annotated[bool, typer.Option("--no-ttl", help="Conversations never expire, so storage grows.")] = False,
-    regions: Annotated[int, _count("Regions of the database, with the primary one.", min=1)] = 1,
+    no_ttl: Annotated[bool, option("--no-ttl", "Conversations never expire, so storage grows.")] = False,
+    regions: Annotated[int, _count("--regions N", "Regions of the database, with the primary one.", min=1)] = 1,
     idempotency: Annotated[
-        bool, typer.Option("--idempotency", help="Add messages with an idempotency key, or with strict delivery.")
+        bool, option("--idempotency", "Add messages with an idempotency key, or with strict delivery.")
     ] = False,
-    guarded: Annotated[bool, typer.Option("--guarded", help="Run turns in guarded_turn().")] = False,
-    refresh_ttl_on_read: Annotated[
-        bool, typer.Option("--refresh-ttl-on-read", help="Let each read refresh the expiry.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    guarded: Annotated[bool, option("--guarded", "Run turns in guarded_turn().")] = False,
+    refresh_ttl_on_read: Annotated[bool, option("--refresh-ttl-on-read", "Let each read refresh the expiry.")] = False,
+    as_json: Annotated[bool, option("--json", "Print one JSON document.")] = False,
 ) -> None:
     """Estimate a monthly Upstash bill.
 
