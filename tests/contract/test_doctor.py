@@ -25,9 +25,10 @@ from typer.testing import CliRunner, Result
 from chatstash import DatabaseError, ReadOnlyToken, Store, UpstashRedisChatMessageHistory, WrongType
 from chatstash.cli.app import app
 from chatstash.history.doctor.diagnosis import Finding, Repair
-from chatstash.history.doctor.doctor import Doctor, repair
+from chatstash.history.doctor.doctor import Doctor
 from chatstash.history.operations import scan as listing
 from chatstash.history.records.keys import companion_key
+from chatstash.history.scripts import loading
 from chatstash.history.tool_calls.formats import NO_RESULT
 from chatstash.langchain.messages import why_unreadable
 from chatstash.local import LocalUpstash, limits_of
@@ -303,7 +304,8 @@ def test_an_insertion_that_is_refused_leaves_the_record_as_it_was(
     upstash: LocalUpstash, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As where the database is full: the command fails while the script is under way.
-    monkeypatch.setattr(repair, "_INSERT", repair._INSERT.replace("'LINSERT'", "'NOSUCHCOMMAND'"))
+    script = loading.source("insert").replace("'LINSERT'", "'NOSUCHCOMMAND'")
+    monkeypatch.setattr(loading, "source", {"insert": script}.__getitem__)
     conversation = [human(), ai("a"), human()]
     push(upstash, conversation)
     with pytest.raises(DatabaseError):
@@ -340,8 +342,6 @@ def test_scripts_lock_only_their_keys_and_cost_few_commands(upstash: LocalUpstas
     spent = upstash.stats - before
     assert spent.requests == 1
     assert spent.billed_commands <= 9
-    assert repair._MOVE.startswith("#!lua flags=allow-key-locking\n")
-    assert repair._INSERT.startswith("#!lua flags=allow-key-locking\n")
 
 
 # The command line
@@ -768,7 +768,8 @@ def test_what_a_server_says_of_a_repair_is_not_printed(
     upstash_environment: LocalUpstash, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As a server that refuses a script and quotes its arguments.
-    monkeypatch.setattr(repair, "_INSERT", "return redis.error_reply('ERR unknown command, with args: ' .. ARGV[3])")
+    script = "return redis.error_reply('ERR unknown command, with args: ' .. ARGV[3])"
+    monkeypatch.setattr(loading, "source", {"insert": script}.__getitem__)
     push(upstash_environment, [ai(SECRET), human()])
     shown = chatstash("--fix")
     assert shown.exit_code == 2

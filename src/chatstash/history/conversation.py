@@ -29,7 +29,7 @@ from chatstash.history.records.record import RANDOM_BYTES, Record, encode, recor
 from chatstash.history.results import END, AppendResult, ClearResult
 from chatstash.history.selection import Fitting, Page, Selection, Wanted, Whole, Window, selection_of
 from chatstash.history.steps.costs import with_cost
-from chatstash.history.steps.expiry import SeenLists, guarding_expiry
+from chatstash.history.steps.expiry import SeenLists, expiring_lists_only
 from chatstash.rest.database import Database
 from chatstash.rest.limits import Budget, is_number
 from chatstash.rest.ops import Op
@@ -169,7 +169,7 @@ class Conversation:
 
     def _reading(self, wanted: Selection | None) -> Op[Contents]:
         selected = self._selected(wanted or selection_of(Wanted(), self.options))
-        return with_cost(guarding_expiry(selected, self.key, self._seen))
+        return with_cost(expiring_lists_only(selected, self.key, self._seen))
 
     def _selected(self, wanted: Selection) -> Op[Contents]:
         match wanted:
@@ -200,7 +200,7 @@ class Conversation:
         """Run `op` if there is something to append; else nothing is asked."""
         if not wanted.texts:
             return AppendResult(length=None, record_ids=[])
-        done = yield from with_cost(guarding_expiry(op, self.key, self._seen))
+        done = yield from with_cost(expiring_lists_only(op, self.key, self._seen))
         if self._cache is not None:
             self._cache.note_append(self.key, len(wanted.texts))
         return done
@@ -213,7 +213,9 @@ class Conversation:
         longest = _checked_seconds(in_flight_seconds)
         if isinstance(lost, str):
             marker = appends.marker_key(self.key, checked_idempotency_key(lost))
-            return outcomes.check_outcome(self.key, outcomes.LostWrite(marker=marker), in_flight_seconds=longest > 0)
+            return outcomes.check_outcome(
+                self.key, outcomes.UnresolvedWrite(marker=marker), in_flight_seconds=longest > 0
+            )
         if not isinstance(lost, OutcomeUnknown):
             raise ValueError(f"check_outcome takes an idempotency key or an OutcomeUnknown, not {lost!r}")
         if lost.key != self.key:
@@ -222,7 +224,7 @@ class Conversation:
                 "ask the history or session that raised it"
             )
         return outcomes.check_outcome(
-            self.key, appends.lost_write(lost, self.options), in_flight_seconds=lost.age < longest
+            self.key, appends.unresolved_write(lost, self.options), in_flight_seconds=lost.age < longest
         )
 
 

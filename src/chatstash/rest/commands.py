@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -41,8 +41,8 @@ class Batch:
         commands: At least one command, in the order in which they run.
         atomic: Whether nothing of other clients may come between them (a transaction).
         effect: What sending it twice would do.
-        settlement: What to send in place of a WRITE whose outcome is not known: an IDEMPOTENT batch that does what is
-            not done already. Without one, such a write is not sent again.
+        settlement: Returns the batch to send in place of a WRITE whose outcome is unknown: an IDEMPOTENT batch that
+            does what is not done already. Without one, such a write is not sent again.
         ran_at: The place, in the reply of a script, at which it says how many commands it ran; None where it does not.
         within: How many commands a script runs that runs to its end, where that is known beforehand; for a reply that
             is refused for its size.
@@ -51,7 +51,7 @@ class Batch:
     commands: tuple[Command, ...]
     atomic: bool = False
     effect: Effect = Effect.READ
-    settlement: Batch | None = None
+    settlement: Callable[[], Batch] | None = field(default=None, compare=False)
     ran_at: int | None = field(default=None, compare=False)
     within: int = field(default=0, compare=False)
 

@@ -1,4 +1,4 @@
-"""Fetching the newest stored records of a conversation, or all; those that are known need not be sent again. Pure."""
+"""Fetches the newest stored records of a conversation, or all; a snapshot saves fetching what it has. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import NamedTuple
 from chatstash.errors import ReadOnlyToken, RequestTooLarge
 from chatstash.history.cache.snapshot import Known, Probe, known_of
 from chatstash.history.options import Options
+from chatstash.history.records.places import Place, places_key, places_of
 from chatstash.history.selection import Window
-from chatstash.history.steps.chunks import oldest_first, paged, stored_records
-from chatstash.history.steps.lists import expect, on_list
-from chatstash.history.steps.places import Place, places_key, places_of
+from chatstash.history.steps.chunks import chunked, oldest_first, stored_records
+from chatstash.history.steps.replies import checked_reply
+from chatstash.history.steps.requests import list_command
 from chatstash.rest.commands import Batch, Command, Effect, Reply
 from chatstash.rest.ops import Op, send
 
@@ -22,11 +23,11 @@ class Fetched(NamedTuple):
 
     Attributes:
         stored: The newest records, or all, oldest first.
-        length: How many there are in all.
-        first: The oldest of all, where it was asked for and there is one.
-        known: What is known of the conversation now; None where it must be fetched anew each time.
-        joined: Whether only what is new was fetched.
-        places: Where batches were noted to stand that may have duplicates; asked for with a window only.
+        length: How many records the conversation has.
+        first: The oldest record of the conversation, if it was asked for and there is one.
+        known: The snapshot of the conversation; None where it cannot be joined to later records.
+        joined: Whether only new records were fetched, and joined to a snapshot.
+        places: The noted places of batches; empty unless a window was asked for.
     """
 
     stored: Sequence[bytes]
@@ -43,14 +44,20 @@ class Fetched(NamedTuple):
 def fetch(key: str, window: Window | None, options: Options, known: Known | None = None) -> Op[Fetched]:
     """Fetch the newest records, a few more than the window has, or all.
 
-    One request: one command for all, three for a window. Where enough is known to ask only for what is new, three for
-    all, four for a window. One command more to keep the system message, and to refresh the ttl. One request more where
-    what is known turns out not to hold, and a few where the reply would be over the server's limit.
+    One request: one command for all, three for a window. With a snapshot, three for all, four for a window. One command
+    more to keep the system message, and to refresh the ttl. One request more where the snapshot is outdated, and a few
+    where the reply would be over the server's limit.
+
+    Args:
+        key: The conversation's key.
+        window: How many records to fetch; None for all.
+        options: The conversation's options.
+        known: A snapshot of the conversation, or None.
 
     Raises:
-        WrongType: The key holds something else; its value was not changed.
+        WrongType: The key holds another type, which was left unchanged.
         RequestTooLarge: One record alone is over the server's limit.
-        ConversationChanged: It was read in pages, and others trimmed or cleared it again and again meanwhile.
+        ConversationChanged: Others kept trimming, clearing or editing the conversation during the read.
     """
     if known is not None and (probe := known.probe(None if window is None else window.reach)):
         joined = yield from _join(key, probe, window, options)
@@ -71,32 +78,32 @@ def _fetch_newest(key: str, window: Window, options: Options) -> Op[Fetched]:
     effect = _effect(options)
     asked: Command = ("LRANGE", key, 0, window.reach - 1)
     try:
-        replies = yield from on_list(key, asked, options.ttl_on_read, effect, more=more)
+        replies = yield from list_command(key, asked, options.ttl_on_read, effect, more=more)
     except RequestTooLarge as error:
-        pages = yield from paged(key, error, options.max_request_bytes, window.reach, with_oldest=window.keep_system)
+        chunks = yield from chunked(key, error, options.max_request_bytes, window.reach, with_oldest=window.keep_system)
         noted = (yield from send(Batch(noting))).values if noting else (None,)
-        # Others may have appended meanwhile: the newest count.
-        records = pages.records[-window.reach :]
-        return Fetched(records, pages.length, pages.oldest, None, False, places_of(noted[0]))
+        # Others may have appended during the read: the newest count.
+        records = chunks.records[-window.reach :]
+        return Fetched(records, chunks.length, chunks.oldest, None, False, places_of(noted[0]))
     stored = oldest_first(replies.values[0])
-    length = max(expect(int, replies.values[1], effect), len(stored))
+    length = max(checked_reply(int, replies.values[1], effect), len(stored))
     first = _first_of(replies.values[2], effect) if window.keep_system else None
     places = places_of(replies.values[len(more)]) if noting else {}
     return Fetched(stored, length, first, None, False, places)
 
 
 def _join(key: str, probe: Probe, window: Window | None, options: Options) -> Op[Fetched | None]:
-    """Fetch what is new and join it to what is known; None where that does not hold."""
+    """Fetch the new records and join them to a snapshot; None where the snapshot is outdated."""
     noting = _noted_places(key, window, options)
     more: tuple[Command, ...] = (("LLEN", key), ("LINDEX", key, probe.far), *_oldest(key, window), *noting)
     effect = _effect(options)
     asked: Command = ("LRANGE", key, 0, probe.count - 1)
     try:
-        replies = yield from on_list(key, asked, options.ttl_on_read, effect, more=more, atomic=True)
+        replies = yield from list_command(key, asked, options.ttl_on_read, effect, more=more, atomic=True)
     except (RequestTooLarge, ReadOnlyToken):
-        # It is not documented whether a read-only token may send a transaction of reads; reading all needs none.
+        # Upstash does not say whether a read-only token may send a transaction of reads; reading all needs none.
         return None
-    newest, length = oldest_first(replies.values[0]), expect(int, replies.values[1], effect)
+    newest, length = oldest_first(replies.values[0]), checked_reply(int, replies.values[1], effect)
     joined = probe.joined(newest, length, replies.values[2])
     if joined is None:
         return None
@@ -109,7 +116,7 @@ def _join(key: str, probe: Probe, window: Window | None, options: Options) -> Op
 
 
 def _first_of(reply: Reply, effect: Effect) -> bytes | None:
-    return None if reply is None else expect(bytes, reply, effect)
+    return None if reply is None else checked_reply(bytes, reply, effect)
 
 
 def _oldest(key: str, window: Window | None) -> tuple[Command, ...]:
@@ -117,7 +124,7 @@ def _oldest(key: str, window: Window | None) -> tuple[Command, ...]:
 
 
 def _noted_places(key: str, window: Window | None, options: Options) -> tuple[Command, ...]:
-    """Return what asks where batches were noted to stand; a window over the whole shows its duplicates by itself."""
+    """Return the command for the noted places of batches; a window over all records does not need them."""
     most = options.max_stored_messages
     return () if window is None or (most is not None and window.last >= most) else (("GET", places_key(key)),)
 
