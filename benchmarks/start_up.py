@@ -23,7 +23,7 @@ def start_up(rounds: int) -> dict[str, Any]:
         environment = {**os.environ, "PYTHONPYCACHEPREFIX": compiled, "PYTHONDONTWRITEBYTECODE": ""}
         for turn in range(rounds + 1):
             for name, statement in STATEMENTS.items():
-                spent = _import_ms(statement, environment)
+                spent = import_ms(statement, environment)
                 if turn:
                     found[name].append(spent)
     medians = {name: [statistics.median(column) for column in zip(*runs, strict=True)] for name, runs in found.items()}
@@ -31,7 +31,8 @@ def start_up(rounds: int) -> dict[str, Any]:
     return {"cpu_and_wall_ms": medians, "more_cpu_ms": our_cpu - their_cpu, "more_wall_ms": our_wall - their_wall}
 
 
-def _import_ms(statement: str, environment: dict[str, str]) -> tuple[float, float]:
+def import_ms(statement: str, environment: dict[str, str]) -> tuple[float, float]:
+    """Return the CPU and wall milliseconds that a statement takes in a fresh process."""
     code = (
         "from time import perf_counter, process_time; wall, cpu = perf_counter(), process_time()\n"
         f"{statement}\nprint((process_time() - cpu) * 1000, (perf_counter() - wall) * 1000)"

@@ -13,10 +13,10 @@ from langchain_core.runnables import Runnable
 from chatstash import (
     AppendResult,
     Budget,
+    ConversationOptions,
     Cost,
     MessagesResult,
     OnCorrupt,
-    OptionChanges,
     Outcome,
     OutcomeUnknown,
     Record,
@@ -74,14 +74,14 @@ def chain(error_seen: list[Exception]) -> Runnable[str, str]:
 
 def options(*, strict: bool) -> None:
     on_corrupt: OnCorrupt = "raise" if strict else "skip"
-    changes: OptionChanges = {"ttl": 60, "on_corrupt": on_corrupt}
+    changes: ConversationOptions = {"ttl": 60, "on_corrupt": on_corrupt}
     with Store(on_corrupt=on_corrupt, retry_policy=RetryPolicy(append=Budget(timeout=5))) as store:
         session = store.session("s", **changes)
         appended: AppendResult = session.append([Record("human", {})], idempotency_key="evt")
         outcome: Outcome = session.check_outcome("evt")
         token: str | None = session.sync_token
         with session.guarded_turn() as turn:
-            turn.append(turn.records)
+            turn.append(turn.items)
     print(appended.repeated, outcome, token)
 
 

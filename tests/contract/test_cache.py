@@ -203,8 +203,8 @@ def test_repairs_are_seen(upstash: LocalUpstash, call: Call, run: Run) -> None:
 
 
 def _repair(store: Store) -> None:
-    with contextlib.closing(Doctor(store, why_unreadable, older_than=0)) as doctor:
-        assert doctor.treat(doctor.examine(KEY), lambda finding: None) == []
+    with contextlib.closing(Doctor(store, why_unreadable, abandoned_after=0)) as doctor:
+        assert doctor.repair(doctor.examine(KEY), lambda finding: None) == []
 
 
 def test_repairs_count_up_the_generation_and_change_nothing_else_of_the_newest(

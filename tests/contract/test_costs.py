@@ -195,9 +195,9 @@ def test_a_repair_between_two_pages_makes_no_mixture_and_none_is_kept(
             repaired.append(True)
             with (
                 Store(small.url, small.token, max_request_bytes=LIMIT) as store,
-                contextlib.closing(Doctor(store, why_unreadable, older_than=0)) as doctor,
+                contextlib.closing(Doctor(store, why_unreadable, abandoned_after=0)) as doctor,
             ):
-                assert doctor.treat(doctor.examine(case.history.key), lambda finding: None) == []
+                assert doctor.repair(doctor.examine(case.history.key), lambda finding: None) == []
 
     name = "run" if call is call_sync else "arun"
     run = getattr(Database, name)

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
-import chatstash
 from chatstash import (
     ConcurrentTurn,
     ConnectionFailed,
@@ -27,7 +26,6 @@ from chatstash import (
     UpstashRedisChatMessageHistory,
     WrongType,
 )
-from chatstash.history.store import SharedStore
 from chatstash.local import LocalUpstash
 from tests.conftest import Call, command
 
@@ -60,10 +58,10 @@ def _mixed(store: Store, upstash: LocalUpstash, call: Call) -> None:
     call(session, "check_outcome", "evt")
     call(session, "read")
     call(session, "records")
-    contents = session.conversation.read()
-    call(session.conversation, "append_unless_changed", _records("e"), contents)
+    contents = session.run(session.reading(session.selection({})))
+    call(session, "run", session.appending_unless_changed(_records("e"), contents))
     with pytest.raises(ConcurrentTurn):
-        call(session.conversation, "append_unless_changed", _records("f"), contents)
+        call(session, "run", session.appending_unless_changed(_records("f"), contents))
     # A copy, as a late request leaves it: the next reader takes it out.
     command(upstash, "LPUSH", session.key, session.records()[0].raw.decode())
     call(session, "read")
@@ -191,11 +189,6 @@ def test_a_hook_that_is_no_plain_function_is_refused(upstash: LocalUpstash, hook
         Store(upstash.url, upstash.token, on_operation=hook)
 
 
-def test_what_all_histories_share_takes_no_hook(upstash: LocalUpstash) -> None:
-    with pytest.raises(ValueError, match="on_operation"):
-        SharedStore(upstash.url, upstash.token, on_operation=print)
-
-
 def test_the_hook_is_called_by_the_thread_or_task_that_asked(upstash: LocalUpstash) -> None:
     seen: list[object] = []
     with Store(upstash.url, upstash.token, on_operation=lambda _: seen.append(threading.get_ident())) as store:
@@ -229,9 +222,12 @@ def test_a_cancelled_operation_counts(upstash: LocalUpstash, told: list[Operatio
         async with Store(upstash.url, upstash.token, on_operation=told.append) as store:
             session = store.session("s")
             await session.aread()
-            upstash.faults.add("delay", seconds=60)
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(session.aread(), 0.5)
+            upstash.faults.next("delay", held=True)
+            reading = asyncio.create_task(session.aread())
+            await asyncio.to_thread(upstash.wait_until_held)
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
             return store.stats()
 
     counted = asyncio.run(cancel())
@@ -245,7 +241,7 @@ def test_an_operation_nobody_waits_for_any_more_counts(upstash: LocalUpstash, to
     async def abandon() -> None:
         async with Store(upstash.url, upstash.token, on_operation=told.append) as store:
             await store.session("s").aread()
-            upstash.faults.add("delay", seconds=60)
+            upstash.faults.next("delay", held=True)
             waiting = store.session("s").aread()
             waiting.send(None)
             waiting.close()
@@ -259,7 +255,7 @@ def test_an_operation_nobody_waits_for_any_more_counts(upstash: LocalUpstash, to
 def test_a_forked_child_begins_at_0_and_the_parent_goes_on(upstash: LocalUpstash, store: Store) -> None:
     store.session("s").read()
     reading, writing = os.pipe()
-    with store._database._watcher._lock:  # as if another thread held it
+    with store._database._instrumentation._lock:  # as if another thread held it
         child = os.fork()
         if child == 0:
             try:
@@ -289,11 +285,11 @@ def test_a_store_that_was_pickled_begins_at_0_and_tells_nobody(
 
 
 def test_histories_without_a_store_are_counted_together(upstash: LocalUpstash, call: Call) -> None:
-    before = chatstash.stats(upstash.url, upstash.token)
+    before = Store.shared(upstash.url, upstash.token).stats()
     for name in ("a", "b"):
         history = UpstashRedisChatMessageHistory(name, upstash.url, upstash.token, ttl=60)
         call(history, "messages")
         call(history, "add_messages", [HumanMessage("q"), AIMessage("a")])
-    counted = chatstash.stats(upstash.url, upstash.token)
+    counted = Store.shared(upstash.url, upstash.token).stats()
     assert (counted.requests - before.requests, counted.commands - before.commands) == (4, 6)
     assert counted.operations["append"] - before.operations.get("append", 0) == 2

@@ -111,7 +111,7 @@ def test_a_repair_of_the_cursors_record_loses_nothing(upstash: LocalUpstash, cal
     history.add_messages(_numbered(10, 13))
     cursor = history.read(last=4).cursor
     with Store(upstash.url, upstash.token) as store, contextlib.closing(Doctor(store, why_unreadable)) as doctor:
-        assert doctor.treat(doctor.examine(history.key), lambda finding: None) == []
+        assert doctor.repair(doctor.examine(history.key), lambda finding: None) == []
     assert _texts(call(history, "read", before=cursor, limit=3)) == ["7", "8", "9"]
 
 

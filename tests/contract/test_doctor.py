@@ -56,10 +56,10 @@ DAMAGED = [
     raw("system", {"content": "new"}, v=9),
     tool("b"),
     b"",
-    ai("a", id=rid(2, time_ms=HOUR_AGO)),
+    ai("a", rid=rid(2, time_ms=HOUR_AGO)),
     tool("a"),
-    ai("a", "b", id=rid(3, time_ms=HOUR_AGO)),
-    tool("b", id=rid(4, time_ms=HOUR_AGO)),
+    ai("a", "b", rid=rid(3, time_ms=HOUR_AGO)),
+    tool("b", rid=rid(4, time_ms=HOUR_AGO)),
 ]
 MOVED = [1, 4, 5, 6, 7, 8, 11, 14, 15]
 REPAIRS = 12
@@ -146,7 +146,7 @@ def a_doctor(upstash: LocalUpstash, kind: Callable[..., Doctor] = Doctor, **opti
 def fix(upstash: LocalUpstash, kind: Callable[..., Doctor] = Doctor, **options: Any) -> list[Finding]:
     done: list[Finding] = []
     with a_doctor(upstash, kind, **options) as doctor:
-        doctor.treat(doctor.examine(KEY), done.append)
+        doctor.repair(doctor.examine(KEY), done.append)
     return done
 
 
@@ -251,7 +251,7 @@ def test_two_doctors_at_once(upstash: LocalUpstash) -> None:
 
         def treat(doctor: Doctor, examination: Any) -> None:
             mine: list[Finding] = []
-            results.append(doctor.treat(examination, mine.append))
+            results.append(doctor.repair(examination, mine.append))
             done.append(mine)
 
         threads = [threading.Thread(target=treat, args=pair) for pair in seen]
@@ -277,16 +277,16 @@ def test_appends_meanwhile(upstash: LocalUpstash) -> None:
 
 
 def test_what_changed_since_it_was_seen_is_left_alone(upstash: LocalUpstash, run: Call) -> None:
-    push(upstash, [human("1"), b"bad", ai("a", id=rid(1, time_ms=HOUR_AGO))])
+    push(upstash, [human("1"), b"bad", ai("a", rid=rid(1, time_ms=HOUR_AGO))])
     with a_doctor(upstash) as doctor:
         examination = doctor.examine(KEY)
         # The result arrives after all, and somebody else mends the bad record.
         push(upstash, [tool("a")])
         run("LSET", KEY, -2, human("mended").decode())
         done: list[Finding] = []
-        assert doctor.treat(examination, done.append) == []
+        assert doctor.repair(examination, done.append) == []
     assert done == []
-    assert stored(upstash) == [human("1"), human("mended"), ai("a", id=rid(1, time_ms=HOUR_AGO)), tool("a")]
+    assert stored(upstash) == [human("1"), human("mended"), ai("a", rid=rid(1, time_ms=HOUR_AGO)), tool("a")]
     assert run("EXISTS", QUARANTINE) == 0
 
 
@@ -296,7 +296,7 @@ def test_a_copy_is_not_moved_once_the_older_one_is_gone(upstash: LocalUpstash, r
         examination = doctor.examine(KEY)
         run("RPOP", KEY)
         push(upstash, [human("x", rid(2))])
-        assert doctor.treat(examination, pytest.fail) == []
+        assert doctor.repair(examination, pytest.fail) == []
     assert run("LLEN", KEY) == 3
 
 
@@ -338,7 +338,7 @@ def test_scripts_lock_only_their_keys_and_cost_few_commands(upstash: LocalUpstas
     with a_doctor(upstash) as doctor:
         examination = doctor.examine(KEY)
         before = upstash.stats
-        doctor.treat(examination, lambda _: None)
+        doctor.repair(examination, lambda _: None)
     spent = upstash.stats - before
     assert spent.requests == 1
     assert spent.billed_commands <= 9
@@ -400,7 +400,7 @@ def test_json_has_everything(upstash_environment: LocalUpstash) -> None:
     push(upstash_environment, DAMAGED)
     before = as_json()
     assert (before["fix"], before["remaining"], before["repaired"], before["conversations"]) == (False, 13, 0, 1)
-    assert {"key": KEY, "damage": "undecodable", "position": 1, "rid": None, "repair": "move to quarantine",
+    assert {"key": KEY, "damage": "undecodable", "position": 1, "record_id": None, "repair": "move to quarantine",
             "repaired": False, "quarantine": QUARANTINE,
             "reason": "it is not JSON (Expecting value: line 1 column 1 (char 0))"} in before["findings"]  # fmt: skip
     after = as_json("--fix")
@@ -461,8 +461,8 @@ def test_an_expiry_where_none_has_one_only_if_asked(upstash_environment: LocalUp
     assert 590 <= run("TTL", KEY) <= 600
 
 
-def test_older_than(upstash_environment: LocalUpstash) -> None:
-    push(upstash_environment, [ai("a", id=rid(1, time_ms=int(time.time() * 1000) - 60_000))])
+def test_abandoned_after(upstash_environment: LocalUpstash) -> None:
+    push(upstash_environment, [ai("a", rid=rid(1, time_ms=int(time.time() * 1000) - 60_000))])
     assert chatstash().exit_code == 0
     assert chatstash("--older-than", "30").exit_code == 1
     assert chatstash("--older-than", "90").exit_code == 0
@@ -626,7 +626,7 @@ def test_a_key_that_is_listed_twice_is_visited_once(upstash: LocalUpstash, monke
 
     monkeypatch.setattr(listing, "scan", scan)
     with a_doctor(upstash) as doctor:
-        assert list(doctor.listed()) == [b"a", b"b", b"c"]
+        assert list(doctor.list_keys()) == [b"a", b"b", b"c"]
 
 
 def test_more_keys_than_one_page(upstash: LocalUpstash, run: Call) -> None:
@@ -634,14 +634,14 @@ def test_more_keys_than_one_page(upstash: LocalUpstash, run: Call) -> None:
     assert len(request(upstash, ["EVAL", "for _, key in ipairs(KEYS) do redis.call('LPUSH', key, 'x') end return 'ok'",
                                  len(names), *names])) == 2  # fmt: skip
     with a_doctor(upstash) as doctor:
-        assert {key.decode() for key in doctor.listed()} == names
+        assert {key.decode() for key in doctor.list_keys()} == names
         assert set(doctor.without_expiry(names, ttl=5)) == names
 
 
 def test_errors_of_the_doctor_itself(upstash: LocalUpstash) -> None:
-    for older_than in (-1, "1", True, float("nan")):
-        with pytest.raises(ValueError, match="older_than"):
-            Doctor(Store(upstash.url, upstash.token), why_unreadable, older_than=older_than)  # type: ignore[arg-type]
+    for abandoned_after in (-1, "1", True, float("nan")):
+        with pytest.raises(ValueError, match="abandoned_after"):
+            Doctor(Store(upstash.url, upstash.token), why_unreadable, abandoned_after=abandoned_after)  # type: ignore[arg-type]
     with a_doctor(upstash) as doctor, pytest.raises(ValueError, match="chatstash:"):
         doctor.examine("chatstash:x")
     assert issubclass(ReadOnlyToken, DatabaseError)

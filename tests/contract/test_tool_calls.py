@@ -196,7 +196,7 @@ def test_start_on_and_tool_calls_of_a_store_and_a_session(upstash: LocalUpstash,
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"start_on": "user"}, "start_on must be a type of message"),
+        ({"start_on": "user"}, "start_on must be a message type"),
         ({"start_on": ["human", 5]}, "start_on must be"),
         ({"start_on": 5}, "start_on must be"),
         ({"start_on": int}, "no message that is read is a int"),

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from langchain_core.messages import BaseMessage, messages_from_dict
 
 from chatstash.errors import CorruptRecord, UnstorableMessage
-from chatstash.history.records.record import Record, decode, encode
+from chatstash.history.records.decoding import decode
+from chatstash.history.records.encoding import encode
+from chatstash.history.records.record import Record
 from chatstash.langchain.construction import Fill
 from chatstash.langchain.messages import _CLASSES, to_message, to_records
 from tests.strategies import EVERY_KIND, JSON_VALUES, equal, message

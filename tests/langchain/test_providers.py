@@ -17,9 +17,11 @@ from langchain_core.messages import (
 )
 
 from chatstash.history.doctor.diagnosis import diagnose
-from chatstash.history.doctor.repair import steps
-from chatstash.history.records.record import Record, decode, encode
-from chatstash.history.tool_calls.shape import Shape, shaped
+from chatstash.history.doctor.repair import plan_repairs
+from chatstash.history.records.decoding import decode
+from chatstash.history.records.encoding import encode
+from chatstash.history.records.record import Record
+from chatstash.history.tool_calls.view import View, apply_view
 from chatstash.langchain.messages import to_message, to_records, why_unreadable
 from tests.history.doctor.test_diagnosis import NOW, apply, randomness
 from tests.providers import TAKES
@@ -198,8 +200,8 @@ CASES = st.tuples(
 def test_a_window_of_any_conversation_is_taken(case: Any) -> None:
     provider, picks, ids, chance, last, from_human, answered = case
     records = stored(damaged(conversation(provider, TURNS[provider], picks, ids), chance))[-last:]
-    shape = Shape("answered" if answered else "paired", ("human",) if from_human else ())
-    window = read(shaped(records, shape).entries)
+    view = View("answered" if answered else "paired", ("human",) if from_human else ())
+    window = read(apply_view(records, view).entries)
     TAKES[provider](window, from_human=from_human)
     if answered:
         TAKES[provider]([*window, HumanMessage("next")])
@@ -212,7 +214,7 @@ def test_a_valid_conversation_is_given_as_it_is_stored_and_the_doctor_finds_noth
     messages = conversation(provider, WHOLE[provider], picks, ids)
     TAKES[provider](messages, from_human=True)
     records = stored(messages)
-    given = shaped(records, Shape("answered")).entries
+    given = apply_view(records, View("answered")).entries
     assert all(one is other for one, other in zip(given, records, strict=True))
     assert diagnose([record.raw for record in records], why_unreadable, now_ms=NOW) == []
 
@@ -232,7 +234,7 @@ def test_what_the_doctor_leaves_is_taken(case: Any) -> None:
     # Nothing is in progress.
     messages.append(HumanMessage("bye"))
     raws = [record.raw for record in stored(messages)]
-    plan = steps("k", raws, diagnose(raws, why_unreadable, now_ms=NOW), now_ms=NOW, randomness=randomness)
+    plan = plan_repairs("k", raws, diagnose(raws, why_unreadable, now_ms=NOW), now_ms=NOW, randomness=randomness)
     after, _ = apply(raws, plan)
     TAKES[provider](read([decode(raw) for raw in after]))
     assert diagnose(after, why_unreadable, now_ms=NOW) == []

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import pickle
-import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -27,7 +26,7 @@ from chatstash import (
     UnstorableMessage,
     UpstashRedisChatMessageHistory,
 )
-from chatstash.local import Limits, LocalUpstash, LoggedRequest
+from chatstash.local import Fault, Limits, LocalUpstash
 from tests.conftest import Call, command
 
 Run = Callable[..., Any]
@@ -57,20 +56,12 @@ def test_a_list_read_in_pages_of_one_record_is_never_a_mixture(small: LocalUpsta
     small.reset()
     history = _history(small)
     history.add_messages(_large(6, 150_000, "old"))
-    reading = threading.Event()
-    pages = itertools.count(1)
-
-    def seen(request: LoggedRequest) -> None:
-        if "LRANGE" in str(request.commands) and next(pages) == 6:
-            reading.set()
-
-    small.on_request(seen)
-    # Each page of this read waits, so that the change falls between two of them.
-    small.faults.add("delay", seconds=0.1, matching="LRANGE")
     expected = [f"old{number}" for number in range(6)]
-
-    def change_it() -> None:
-        reading.wait(10)
+    # One of the later pages waits until the conversation was changed.
+    small.faults.next(*[None] * 6, Fault("delay", held=True))
+    with ThreadPoolExecutor(1) as threads:
+        reading = threads.submit(call, history, "messages")
+        small.wait_until_held()
         if change == "trim":
             command(small, "LTRIM", history.key, 0, 4)
         elif change == "shorten":
@@ -79,12 +70,8 @@ def test_a_list_read_in_pages_of_one_record_is_never_a_mixture(small: LocalUpsta
             other = _history(small)
             other.clear()
             other.add_messages(_large(6, 150_000, "new"))
-
-    changing = threading.Thread(target=change_it)
-    changing.start()
-    found = [message.content.strip() for message in call(history, "messages")]
-    changing.join()
-    small.on_request(None)
+        small.release()
+        found = [message.content.strip() for message in reading.result()]
     after = {"trim": expected[1:], "shorten": expected[5:], "replace": [f"new{number}" for number in range(6)]}[change]
     assert found in (expected, after)
 

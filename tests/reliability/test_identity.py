@@ -13,8 +13,8 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from chatstash import Budget, Outcome, OutcomeUnknown, RetryPolicy, Store, UpstashRedisChatMessageHistory
-from chatstash.history import conversation
 from chatstash.history.doctor.doctor import Doctor
+from chatstash.history.operations import prepare
 from chatstash.langchain.messages import why_unreadable
 from chatstash.local import Fault, LocalUpstash
 from tests.conftest import Call, call_sync, command
@@ -25,7 +25,7 @@ SECOND, DAY = 1_000_000_000, 86_400_000_000_000
 
 
 def _history(upstash: LocalUpstash, **options: Any) -> UpstashRedisChatMessageHistory:
-    return UpstashRedisChatMessageHistory("s", upstash.url, upstash.token, **{"timeout": 5.0, **options})
+    return UpstashRedisChatMessageHistory("s", upstash.url, upstash.token, **{"timeout": 60.0, **options})
 
 
 def _texts(messages: Any) -> list[str]:
@@ -38,7 +38,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     real = time.time_ns
     clock = SimpleNamespace(ahead=0)
     fake = SimpleNamespace(**{**vars(time), "time_ns": lambda: real() + clock.ahead})
-    monkeypatch.setattr(conversation, "time", fake)
+    monkeypatch.setattr(prepare, "time", fake)
     return clock
 
 
@@ -58,9 +58,9 @@ class Late:
 
 def _doctor(upstash: LocalUpstash) -> None:
     with Store(upstash.url, upstash.token) as store:
-        doctor = Doctor(store, why_unreadable, older_than=0)
-        for key in list(doctor.listed()):
-            assert not doctor.treat(doctor.examine(key.decode()), lambda _: None)
+        doctor = Doctor(store, why_unreadable, abandoned_after=0)
+        for key in list(doctor.list_keys()):
+            assert not doctor.repair(doctor.examine(key.decode()), lambda _: None)
         doctor.close()
 
 
@@ -74,7 +74,7 @@ def test_a_repair_before_the_settlement_stores_nothing_twice(upstash: LocalUpsta
         _doctor(upstash)
         return 0.0
 
-    budget = Budget(timeout=20, jitter=between)
+    budget = Budget(timeout=60, jitter=between)
     with Store(upstash.url, upstash.token, retry_policy=RetryPolicy(append=budget)) as store:
         history = UpstashRedisChatMessageHistory("s", store=store, on_corrupt="skip")
         history.add_user_message("before")

@@ -37,7 +37,7 @@ def test_what_is_unpickled_works_with_the_environments_token(upstash_environment
             before = len(session.records())
             session.append([Record("human", {"content": "x"})])
             assert len(session.records()) == before + 1
-            assert session.ttl == 60
+            assert session.options.ttl == 60
         else:
             assert (session.ttl, session.key) == (60, thing.key)
             session.add_user_message("x")

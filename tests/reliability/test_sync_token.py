@@ -6,6 +6,7 @@ import asyncio
 import base64
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -114,15 +115,19 @@ def test_a_token_of_another_database_does_no_harm(upstash: LocalUpstash, call: C
 
 
 def test_a_read_under_way_does_not_replace_a_token_that_was_set(faulty: Callable[..., FaultyServer]) -> None:
+    arrived, go_on = threading.Event(), threading.Event()
+
     def handler(exchange: Exchange) -> None:
-        exchange.wait(0.3)
+        arrived.set()
+        go_on.wait(60)
         exchange.reply(b'{"result": []}', headers="upstash-sync-token: old\r\n")
 
     async def main() -> None:
         history = UpstashRedisChatMessageHistory("s", faulty(handler).url, "t")
         reading = asyncio.create_task(history.aget_messages())
-        await asyncio.sleep(0.1)
+        await asyncio.to_thread(arrived.wait, 60)
         history.sync_token = "new"
+        go_on.set()
         await reading
         assert history.sync_token == "new"
 

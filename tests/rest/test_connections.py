@@ -22,7 +22,7 @@ from langchain_core.messages import HumanMessage
 
 from chatstash import ConnectionFailed, Store, UpstashRedisChatMessageHistory
 from chatstash.rest import deadline
-from chatstash.rest.http.asyncio_io import Flight
+from chatstash.rest.http.asyncio_io import RequestScope
 from tests.conftest import Call
 from tests.faulty import Exchange, FaultyServer, read_request
 
@@ -124,10 +124,10 @@ def test_a_connection_the_server_closed_meanwhile_is_noticed(faulty: Start, call
 def test_what_the_server_takes_in_is_a_sign_of_it(faulty: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     signs = []
 
-    def goes_on(flight: Flight) -> None:
-        signs.append(flight)
+    def extend(scope: RequestScope) -> None:
+        signs.append(scope)
 
-    monkeypatch.setattr(Flight, "goes_on", goes_on)
+    monkeypatch.setattr(RequestScope, "extend", extend)
 
     async def main(server: FaultyServer) -> None:
         history = UpstashRedisChatMessageHistory("s", server.url, "t")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from chatstash.rest.endpoint import Endpoint, Secret, endpoint_from
+from chatstash.rest.endpoint import Endpoint, resolve_endpoint
+from chatstash.rest.secret import Secret
 
 OWN = {"UPSTASH_REDIS_REST_URL": "https://own.example", "UPSTASH_REDIS_REST_TOKEN": "own"}
 VERCELS = {"KV_REST_API_URL": "https://kv.example", "KV_REST_API_TOKEN": "kv"}
@@ -34,20 +35,20 @@ def test_the_pair_that_counts(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: tuple[str, str]
 ) -> None:
     _set(monkeypatch, variables)
-    assert endpoint_from() == Endpoint(*expected)
-    assert endpoint_from(token="given") == Endpoint(expected[0], "given")
-    assert endpoint_from(url="https://given.example") == Endpoint("https://given.example", expected[1])
+    assert resolve_endpoint() == Endpoint(*expected)
+    assert resolve_endpoint(token="given") == Endpoint(expected[0], "given")
+    assert resolve_endpoint(url="https://given.example") == Endpoint("https://given.example", expected[1])
 
 
 def test_pairs_are_not_mixed(monkeypatch: pytest.MonkeyPatch) -> None:
     _set(monkeypatch, {**VERCELS, "UPSTASH_REDIS_REST_URL": "https://own.example"})
     with pytest.raises(ValueError, match="UPSTASH_REDIS_REST_TOKEN missing"):
-        endpoint_from()
+        resolve_endpoint()
 
 
 def test_what_is_missing_is_named() -> None:
     with pytest.raises(ValueError) as caught:
-        endpoint_from()
+        resolve_endpoint()
     assert all(name in str(caught.value) for name in (*OWN, *VERCELS))
 
 
@@ -57,7 +58,7 @@ def test_a_value_in_quotes(monkeypatch: pytest.MonkeyPatch, name: str, quoted: s
     pair = OWN if name in OWN else VERCELS
     _set(monkeypatch, {**pair, name: quoted.format(pair[name])})
     with pytest.raises(ValueError, match=f"{name} is in quotes.*docker"):
-        endpoint_from()
+        resolve_endpoint()
 
 
 def test_arguments_in_quotes() -> None:
@@ -77,6 +78,6 @@ def test_a_token_may_be_handed_on() -> None:
 def test_what_is_no_string(monkeypatch: pytest.MonkeyPatch, wrong: object) -> None:
     _set(monkeypatch, OWN)
     with pytest.raises(ValueError, match="token must be a string"):
-        endpoint_from(token=wrong)  # type: ignore[arg-type]
+        resolve_endpoint(token=wrong)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="url must be a string"):
-        endpoint_from(url=wrong)  # type: ignore[arg-type]
+        resolve_endpoint(url=wrong)  # type: ignore[arg-type]

@@ -20,13 +20,13 @@ from chatstash.errors import (
     OutcomeUnknownAfterTimeout,
     ProtocolError,
     RateLimited,
-    ReplyFormatRefused,
     RequestTimeout,
     ServerError,
 )
 from chatstash.rest.commands import Batch, Cost, Effect, Replies
 from chatstash.rest.limits import Budget
 from chatstash.rest.ops import Attempt, DrivenOp, Op, Pause, retrying, send
+from chatstash.rest.protocol.forms import ReplyFormatRefused
 
 READ = Batch((("GET", "k"),))
 WRITE = Batch((("LPUSH", "k", "v"),), effect=Effect.WRITE)
@@ -56,7 +56,7 @@ def play(driven: DrivenOp[Any], script: list[Any]) -> tuple[Any, list[Any]]:
 
 def _billed(replies: Replies, batch: Batch) -> Replies:
     """Return replies that cost what their script says it ran, as the driver counts it."""
-    within = Cost(commands=batch.ran(replies.values) - len(batch.commands))
+    within = Cost(commands=batch.billed_commands(replies.values) - len(batch.commands))
     return replies._replace(cost=replies.cost + within)
 
 

@@ -17,14 +17,13 @@ from chatstash.errors import (
     CommandRejected,
     DatabaseError,
     ProtocolError,
-    ReplyFormatRefused,
-    ScriptFlagsRefused,
     WrongType,
 )
 from chatstash.rest.commands import KEY_LOCKING, Batch, Effect
-from chatstash.rest.endpoint import Secret
 from chatstash.rest.http.messages import HttpReply
 from chatstash.rest.protocol import Forms, replies_from, request_for
+from chatstash.rest.protocol.forms import ReplyFormatRefused, ScriptFlagsRefused
+from chatstash.rest.secret import Secret
 
 GET = Batch((("GET", "k"),))
 TWO = Batch((("GET", "k"), ("INCR", "n")))

@@ -115,13 +115,13 @@ def test_a_retry_begins_within_four_fifths_of_the_time(monkeypatch: pytest.Monke
     deadline = Deadline(30)
     assert deadline.allows_retry(23.9)
     assert not deadline.allows_retry(24.1)
-    deadline.begin_attempt(is_last=False)
-    assert deadline.patience() == 15
-    deadline.begin_attempt(is_last=True)
-    assert deadline.patience() == 30
+    deadline.start_attempt(is_last=False)
+    assert deadline.silence_limit() == 15
+    deadline.start_attempt(is_last=True)
+    assert deadline.silence_limit() == 30
     now += 20
-    deadline.begin_attempt(is_last=False)
-    assert deadline.patience() == 10, "no retry could follow, so it may use all of the time"
+    deadline.start_attempt(is_last=False)
+    assert deadline.silence_limit() == 10, "no retry could follow, so it may use all of the time"
 
 
 def _fails(call: Call, url: str) -> DatabaseError:
@@ -135,11 +135,11 @@ def test_the_error_names_host_and_cause(call: Call, tmp_path: Path, monkeypatch:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        with pytest.raises(ConnectionFailed, match=f"127.0.0.1:{port} .*refused"):
+        with pytest.raises(ConnectionFailed, match=f"127.0.0.1:{port}: .*refused"):
             call(_history(f"http://127.0.0.1:{port}", retries=0), "clear")
         monkeypatch.setenv("HTTPS_PROXY", f"http://ada:secret-password@127.0.0.1:{port}")
         host = f"{call.__name__[5:]}.example"
-        with pytest.raises(ConnectionFailed, match=f"{host}:443 through the proxy 127.0.0.1:{port} .*refused"):
+        with pytest.raises(ConnectionFailed, match=f"{host}:443 through the proxy 127.0.0.1:{port}: .*refused"):
             call(_history(f"https://{host}", retries=0), "clear")
     monkeypatch.delenv("HTTPS_PROXY")
     looked_up = []
@@ -149,21 +149,21 @@ def test_the_error_names_host_and_cause(call: Call, tmp_path: Path, monkeypatch:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    assert "nowhere.localhost:443 could be made or kept: the host name could not be looked up (Name or" in str(
+    assert "a connection to nowhere.localhost:443: the host name could not be resolved (Name or" in str(
         _fails(call, "https://nowhere.localhost")
     )
     assert len(looked_up) == 4
     with serving_tls(write_certificate(tmp_path / "tls.pem")) as server:
         port = server.listener.getsockname()[1]
         error = _fails(call, server.url)
-        assert f"127.0.0.1:{port} could be made or kept: its certificate is not accepted (self" in str(error)
+        assert f"a connection to 127.0.0.1:{port}: its certificate is not accepted (self" in str(error)
         assert isinstance(error.__cause__, ssl.SSLCertVerificationError)
 
 
 def test_a_connection_that_breaks_is_named_too(faulty: Start, call: Call) -> None:
     server = faulty(lambda exchange: exchange.hang_up())
     port = server.listener.getsockname()[1]
-    with pytest.raises(OutcomeUnknown, match=f"127.0.0.1:{port} broke before the whole reply was there"):
+    with pytest.raises(OutcomeUnknown, match=f"127.0.0.1:{port} broke before the reply was complete"):
         call(_history(server.url, retries=0), "add_messages", ONE)
 
 

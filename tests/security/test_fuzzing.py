@@ -18,12 +18,13 @@ from langchain_core.messages import BaseMessage
 
 from chatstash import ChatstashError, CorruptRecord, DatabaseError, Record, RecordId, UnstorableMessage
 from chatstash.errors import UnsupportedRecord
-from chatstash.history.records.record import decode, encode
+from chatstash.history.records.decoding import decode
+from chatstash.history.records.encoding import encode
 from chatstash.langchain.messages import to_message, to_records
 from chatstash.rest.commands import Batch, Effect
-from chatstash.rest.endpoint import Secret
 from chatstash.rest.http.messages import HttpReply
 from chatstash.rest.protocol import Forms, replies_from, request_for, sync_token_of
+from chatstash.rest.secret import Secret
 from tests.strategies import EVERY_KIND, JSON_VALUES
 
 EXAMPLES = int(os.environ.get("CHATSTASH_FUZZ_EXAMPLES", "0"))

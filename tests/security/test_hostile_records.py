@@ -12,7 +12,7 @@ import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from chatstash import CorruptRecord, ProtocolError, Store, UnsupportedRecord, UpstashRedisChatMessageHistory
-from chatstash.history.records.record import decode
+from chatstash.history.records.decoding import decode
 from chatstash.langchain.messages import to_message
 from chatstash.local import LocalUpstash
 from tests.conftest import Call
@@ -205,7 +205,7 @@ BOUNDED = """
 import resource, sys
 sys.path.insert(0, "")
 from chatstash import ChatstashError
-from chatstash.history.records.record import decode
+from chatstash.history.records.decoding import decode
 from chatstash.langchain.messages import to_message
 from chatstash.rest.commands import Batch
 from chatstash.rest.http.messages import HttpReply

@@ -12,7 +12,8 @@ import pytest
 from langchain_core.messages import AIMessage, ChatMessage, HumanMessage
 
 from chatstash import Record, Store, UpstashRedisChatMessageHistory, errors
-from chatstash.history.records.record import decode, encode
+from chatstash.history.records.decoding import decode
+from chatstash.history.records.encoding import encode
 from chatstash.history.steps import requests
 from chatstash.langchain.messages import to_message, to_records
 from chatstash.local import LocalUpstash

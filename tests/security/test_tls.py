@@ -10,7 +10,7 @@ import pytest
 import urllib3
 
 from chatstash import ConnectionFailed, Store
-from chatstash.rest.http.network import tls_context
+from chatstash.rest.http.environment import tls_context
 from tests.conftest import Call
 from tests.security.certificates import serving_tls, write_certificate
 

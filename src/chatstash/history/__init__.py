@@ -1,12 +1,15 @@
-"""What a stored conversation is: records, keys, operations, sessions and stores. Knows nothing of HTTP or LangChain."""
+"""Stores, sessions and their conversations. Knows nothing of HTTP or LangChain."""
 
 from chatstash.history.cache.cache import CacheStats
-from chatstash.history.options import Delivery, OnCorrupt, OptionChanges, Options
+from chatstash.history.codec import Codec
+from chatstash.history.guarded_turn import GuardedTurn
+from chatstash.history.options import ConversationOptions, Delivery, OnCorrupt, Options, StartOn
 from chatstash.history.records.record import Record, RecordId
 from chatstash.history.results import AppendResult, ClearResult, Cursor, ReadResult
-from chatstash.history.session import Session, Turn
-from chatstash.history.store import Store, stats
-from chatstash.history.tool_calls.shape import ToolCalls
+from chatstash.history.selection import ReadOptions
+from chatstash.history.session import Session
+from chatstash.history.store import Store
+from chatstash.history.tool_calls.view import ToolCalls
 from chatstash.rest.commands import Cost
 from chatstash.rest.limits import Budget, RetryPolicy
 from chatstash.rest.metrics import OnOperation, Operation, StoreStats
@@ -16,22 +19,24 @@ __all__ = [
     "Budget",
     "CacheStats",
     "ClearResult",
+    "Codec",
+    "ConversationOptions",
     "Cost",
     "Cursor",
     "Delivery",
+    "GuardedTurn",
     "OnCorrupt",
     "OnOperation",
     "Operation",
-    "OptionChanges",
     "Options",
+    "ReadOptions",
     "ReadResult",
     "Record",
     "RecordId",
     "RetryPolicy",
     "Session",
+    "StartOn",
     "Store",
     "StoreStats",
     "ToolCalls",
-    "Turn",
-    "stats",
 ]

@@ -1,4 +1,4 @@
-"""A guarded turn: read, think, append, and only if nobody else changed the conversation meanwhile."""
+"""A guarded turn: read, think, and append only if nobody else changed the conversation meanwhile."""
 
 from __future__ import annotations
 
@@ -7,78 +7,96 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from chatstash.history.conversation import Conversation
+from chatstash.errors import ConcurrentTurn
 from chatstash.history.operations.read import Contents
 from chatstash.history.records.record import Record
-from chatstash.history.results import AppendResult
+from chatstash.history.results import AppendResult, ReadResult
+from chatstash.history.runner import Runner, Work
 from chatstash.history.selection import Selection
 
 ItemT = TypeVar("ItemT")
-ResultT = TypeVar("ResultT")
 
 
-class GuardedTurn(Generic[ItemT, ResultT]):
-    """What the guarded turns of all interfaces share.
+class GuardedTurn(Generic[ItemT]):
+    """A guarded turn of a session, for `with` or `async with`; get one from `Session.guarded_turn`. Used once.
+
+    Entering reads the conversation, with one request. Leaving appends the added items, with one request, if nobody
+    else changed the conversation meanwhile. Otherwise it raises `ConcurrentTurn` and appends nothing. If the block
+    raises, nothing is appended either.
 
     Args:
-        conversation: The conversation.
-        wanted: Which of its records are read; None for what its options say.
+        session: The session.
+        selection: The records to read.
+
+    Attributes:
+        appended: The result of the append, once the turn is left.
+
+    Raises:
+        ConcurrentTurn: On leaving: others appended to the conversation or cleared it; has the records they appended.
     """
 
-    def __init__(self, conversation: Conversation, wanted: Selection | None = None) -> None:
-        self._conversation = conversation
-        self._wanted = wanted
+    def __init__(self, session: Runner[ItemT], selection: Selection) -> None:
+        self._session = session
+        self._selection = selection
         self._contents: Contents | None = None
-        self._result: ResultT | None = None
+        self._result: ReadResult[ItemT] | None = None
         self._items: list[ItemT] = []
         self._records: list[Record] = []
         self.appended: AppendResult | None = None
 
     @property
-    def result(self) -> ResultT:
-        """What reading gave.
+    def result(self) -> ReadResult[ItemT]:
+        """The result of the read.
 
         Raises:
             RuntimeError: The turn was not entered.
         """
         if self._result is None:
-            raise RuntimeError("a turn is read when it is entered: use it as `with history.guarded_turn() as turn:`")
+            raise RuntimeError("a guarded turn reads when it is entered: write `with history.guarded_turn() as turn:`")
         return self._result
 
-    def _add(self, items: Iterable[ItemT]) -> None:
+    @property
+    def items(self) -> list[ItemT]:
+        """The items that were read, oldest first, followed by those added since."""
+        return [*self.result.items, *self._items]
+
+    def append(self, items: Iterable[ItemT]) -> None:
+        """Add items, to be appended on leaving; no request.
+
+        Raises:
+            UnstorableMessage: An item cannot be stored.
+        """
         added = list(items)
-        records = self._records_of(added)
-        # Raises here, where the caller still can mend it, what could not be stored on leaving.
-        self._conversation.prepared(records)
+        records = self._session.codec.to_records(added)
+        # What cannot be stored raises here, while the caller can still mend it.
+        self._session.prepared(records)
         self._items += added
         self._records += records
 
     def _begin(self, contents: Contents) -> None:
         if self._contents is not None:
-            raise RuntimeError("a turn is used once: ask for another with turn()")
-        self._contents, self._result = contents, self._result_of(contents)
+            raise RuntimeError("a guarded turn is used once: ask for another with guarded_turn()")
+        self._contents, self._result = contents, self._session.result_of(contents)
 
-    def _read(self) -> Contents:
+    def _append(self) -> Work[AppendResult]:
         assert self._contents is not None
-        return self._contents
-
-    def _result_of(self, contents: Contents) -> ResultT:
-        raise NotImplementedError
-
-    def _records_of(self, items: list[ItemT]) -> list[Record]:
-        raise NotImplementedError
+        return self._session.appending_unless_changed(self._records, self._contents)
 
     @contextmanager
     def _appending(self) -> Iterator[None]:
-        """What an interface does around the append."""
-        yield
+        """Let the error of a concurrent change carry the items that others appended."""
+        try:
+            yield
+        except ConcurrentTurn as error:
+            error.messages = self._session.readable_items(error.records)
+            raise
 
     def __enter__(self) -> Self:
-        self._begin(self._conversation.read(self._wanted))
+        self._begin(self._session.run(self._session.reading(self._selection)))
         return self
 
     async def __aenter__(self) -> Self:
-        self._begin(await self._conversation.aread(self._wanted))
+        self._begin(await self._session.arun(self._session.reading(self._selection)))
         return self
 
     def __exit__(
@@ -86,11 +104,11 @@ class GuardedTurn(Generic[ItemT, ResultT]):
     ) -> None:
         if kind is None:
             with self._appending():
-                self.appended = self._conversation.append_unless_changed(self._records, self._read())
+                self.appended = self._session.run(self._append())
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if kind is None:
             with self._appending():
-                self.appended = await self._conversation.aappend_unless_changed(self._records, self._read())
+                self.appended = await self._session.arun(self._append())

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypedDict, get_args
+from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, get_args
 
 from chatstash.history.records.keys import MAX_TTL, checked_ttl
-from chatstash.history.tool_calls.shape import ToolCalls, checked_start_on, checked_tool_calls
+from chatstash.history.tool_calls.view import ToolCalls, checked_start_on, checked_tool_calls
 from chatstash.rest.limits import RetryPolicy
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 OnCorrupt = Literal["raise", "skip", "placeholder"]
 Delivery = Literal["standard", "strict"]
+StartOn: TypeAlias = str | type[Any] | Sequence[str | type[Any]]
+"""Types of messages, by name or, for LangChain's class, by message class, as `trim_messages` takes them."""
 
 DEFAULT_MAX_REQUEST_BYTES = 10_000_000
-"""What a request may have on the free and the pay-as-you-go plan, which is 10 MB:
+"""Maximum request size of the free and the pay-as-you-go plan, 10 MB:
 https://upstash.com/docs/redis/troubleshooting/max_request_size_exceeded"""
 
 DEFAULT_IDEMPOTENCY_TTL = 86_400
@@ -22,13 +27,12 @@ DEFAULT_IDEMPOTENCY_TTL = 86_400
 MOST_MESSAGES = 10**6
 
 _LEAST_REQUEST_BYTES = 100_000
-"""Below it there would be no room beside a key of 32 KB, whose quotes and control characters grow in JSON."""
+"""Leaves room for a key of 32 KB whose quotes and control characters grow in JSON."""
 
 
-class OptionChanges(TypedDict, total=False):
-    """What `Store.session` takes to depart from the store's options; None keeps the store's."""
+class MoreOptions(TypedDict, total=False):
+    """The keyword arguments of `ConversationOptions` without `ttl`."""
 
-    ttl: int | None
     refresh_ttl_on_read: bool | None
     retry_policy: RetryPolicy | None
     timeout: float | None
@@ -40,8 +44,18 @@ class OptionChanges(TypedDict, total=False):
     keep_system: bool | None
     max_stored_messages: int | None
     delivery: Delivery | None
-    start_on: str | Sequence[str] | None
+    start_on: StartOn | None
     tool_calls: ToolCalls | None
+
+
+class ConversationOptions(MoreOptions, total=False):
+    """The options of a conversation as keyword arguments, each documented at `Options`; None keeps the default.
+
+    A `Store` sets the defaults of its conversations. `timeout` and `retries` set the same budget for all operations,
+    and take precedence over `retry_policy`.
+    """
+
+    ttl: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +63,34 @@ class Options:
     """Validated options of a conversation.
 
     Attributes:
-        ttl: Seconds until the conversation expires, set anew at every append; None leaves the expiry as it is.
-        refresh_ttl_on_read: Whether reading sets it anew too.
-        retry_policy: How long each class of operation may take and how often it is tried.
-        max_request_bytes: What a request may have; larger appends are staged, larger reads come in pages.
+        ttl: Seconds until the conversation expires, 1 to 10^9; every append restarts it. None leaves the expiry
+            unchanged.
+        refresh_ttl_on_read: Whether reading restarts the ttl too, in the same request.
+        retry_policy: How long each class of operation may take, in seconds, and how often it is retried. As keyword
+            arguments, `timeout` and `retries` set both for all classes: `timeout` is the total of an operation in
+            seconds, retries included, 30 by default; connecting may take 5 of it. `retries` is a maximum; 0 means one
+            attempt, and by default as many are made as fit into 80 % of `timeout`. An append that may have been
+            applied is never sent again as it was: a conditional append settles it.
+        max_request_bytes: Maximum size of a request or reply, in bytes. Larger appends are staged in parts; larger
+            reads take several requests.
         idempotency_ttl: Seconds for which an idempotency key is remembered.
-        on_corrupt: What reading does with a record that cannot be read.
-        read_last: How many of the newest messages reading gives, at most; None for all.
-        keep_system: Whether such a window has the conversation's first message as well, where it is a system message.
-        max_stored_messages: How many messages are kept; appending trims the oldest in the same step. None for all.
-        delivery: `strict` if every append carries a marker, so that its request does nothing if it arrives late.
-        start_on: Types of the first message that reading returns, after a kept system message, such as `human`; empty
-            for any.
-        tool_calls: How reading returns tool calls and results: `stored`, as they are; `paired`, each call with its
-            result, except calls at the end, whose tools may still be running; or `answered`, those too. None for
-            `paired` in windows, and `stored` in whole conversations and pages.
+        on_corrupt: How a read treats a record that cannot be read: `raise` an error that has all the others, `skip`
+            it, or return a `placeholder` message for it. The last two log a warning.
+        read_last: Reads return at most this many of the newest messages; None for all.
+        keep_system: Whether a read of the newest messages also returns the conversation's first message, if that is a
+            system message.
+        max_stored_messages: Appends trim the oldest messages beyond this many, in the same step, together with the
+            results of trimmed tool calls; None keeps all.
+        delivery: `standard`, or `strict`: every append carries a marker, so that a request that arrives late does
+            nothing. Costs two more commands an append.
+        start_on: Type of the first message a read returns, after a kept system message, such as `human`, or several
+            types. LangChain's class takes message classes too. Older messages are left out. Empty for any type.
+        tool_calls: How a read returns tool calls and results: `stored`, unchanged; `paired`, each call followed by
+            its result, except calls at the end, whose tools may still be running; or `answered`, those too. None
+            means `paired` for the newest messages, and `stored` for whole conversations and pages.
 
     Raises:
-        ValueError: One of them cannot be right.
+        ValueError: An option is invalid.
     """
 
     ttl: int | None = None
@@ -79,7 +103,7 @@ class Options:
     keep_system: bool = False
     max_stored_messages: int | None = None
     delivery: Delivery = "standard"
-    start_on: str | Sequence[str] = ()
+    start_on: StartOn = ()
     tool_calls: ToolCalls | None = None
 
     def __post_init__(self) -> None:
@@ -106,46 +130,70 @@ class Options:
 
     @property
     def is_strict(self) -> bool:
-        """Whether appends carry a marker. A late request would trim what it must not, so bounded storage needs it."""
+        """Whether appends carry a marker. Bounded storage needs it: a late request would trim newer messages."""
         return self.delivery == "strict" or self.max_stored_messages is not None
 
     @property
     def most_read(self) -> int | None:
-        """How many of the newest messages reading gives, at most; None for all.
+        """How many of the newest messages a read returns, at most; None for all.
 
-        A conversation whose storage is bounded is read as a window: it may begin in the middle of a turn as well.
+        A conversation with bounded storage is read as a window, because it too may begin in the middle of a turn.
         """
         return self.read_last or self.max_stored_messages
 
     @property
     def ttl_on_read(self) -> int | None:
-        """Seconds until the conversation expires, set anew at every read; None leaves the expiry as it is."""
+        """Seconds until the conversation expires after a read; None leaves the expiry unchanged."""
         return self.ttl if self.refresh_ttl_on_read else None
 
-    def changed(self, changes: OptionChanges) -> Options:
-        """Return these options with some changed; None keeps what is. `timeout` and `retries` are for all operations.
+    def changed(self, changes: ConversationOptions) -> Options:
+        """Return these options with the given changes; None keeps the present value.
 
         Raises:
-            TypeError: There is no such option.
-            ValueError: One of them cannot be right.
+            TypeError: An option does not exist.
+            ValueError: An option is invalid.
         """
-        if unknown := sorted(set(changes) - set(OptionChanges.__annotations__)):
-            known = ", ".join(OptionChanges.__annotations__)
-            raise TypeError(f"a conversation has no option {unknown[0]!r}; its options are {known}")
+        check_keywords(changes, ConversationOptions, "a conversation")
         given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
-        if not given:
-            return self
         budget = {name: given.pop(name) for name in ("timeout", "retries") if name in given}
         if budget:
             policy = given.get("retry_policy", self.retry_policy)
             given["retry_policy"] = RetryPolicy(
                 *(replace(part, **budget) for part in (policy.read, policy.idempotent, policy.append))
             )
-        return replace(self, **given)
+        return replace(self, **given) if given else self
 
 
 def check_whole(name: str, value: object, least: int, most: int) -> int:
-    """Return a whole number, or raise ValueError where it is none, or not between the bounds."""
+    """Return a whole number; raise ValueError if it is not one, or not between the bounds."""
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise ValueError(f"{name} must be a whole number from {least} to {most}, not {value!r}")
     return value
+
+
+def check_keywords(given: Mapping[str, object], allowed: type, owner: str) -> None:
+    """Raise TypeError if a keyword is not one of a TypedDict's."""
+    names = _keywords(allowed)
+    if unknown := sorted(set(given) - set(names)):
+        raise TypeError(f"{owner} has no option {unknown[0]!r}; its options are {', '.join(names)}")
+
+
+def shows_keywords(allowed: type) -> Callable[[F], F]:
+    """Decorate a function of `**options: Unpack[allowed]`: `help` and `inspect.signature` list each keyword."""
+
+    def decorate(function: F) -> F:
+        signature = inspect.signature(function)
+        *first, _ = signature.parameters.values()
+        more = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+            for name, annotation in _keywords(allowed).items()
+        ]
+        function.__signature__ = signature.replace(parameters=[*first, *more])  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+def _keywords(allowed: type) -> dict[str, str]:
+    annotations: dict[str, Any] = vars(allowed)["__annotations__"]
+    return {name: str(getattr(kind, "__forward_arg__", kind)) for name, kind in annotations.items()}

@@ -1,13 +1,15 @@
-"""What reading, appending and clearing give back."""
+"""The results of reading, appending and clearing, and the cursor of a page. Pure."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from chatstash.history.records.record import Record, RecordId
 from chatstash.rest.commands import Cost
+
+ItemT = TypeVar("ItemT")
 
 _CURSOR = r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9])-([0-9a-f]{40})-([0-9a-f]{40})"
 
@@ -56,35 +58,36 @@ class Cursor:
 
 
 END = Cursor(0, 0, 0, "0" * 40, "0" * 40)
-"""Where reading further back begins at the newest record, for a read that gave none."""
+"""The cursor of a read that returned nothing: the next page begins at the newest record."""
 
 
 @dataclass(frozen=True)
-class ReadResult:
-    """Records of a conversation, and what reading them cost.
+class ReadResult(Generic[ItemT]):
+    """The result of a read.
 
     Attributes:
         records: The records, oldest first.
-        cursor: Where reading further back would go on; None where there is nothing older.
+        cursor: The start of the next page further back; None if there is nothing older.
         omitted: How many older records of the conversation were left out.
-        cost: Requests, commands and bytes.
+        cost: Requests, commands and bytes of the operation.
+        items: The items of the session, oldest first: one for each record. For a session of records, the records.
     """
 
     records: list[Record]
     cursor: Cursor | None
     omitted: int
     cost: Cost
+    items: list[ItemT]
 
 
 class AppendResult(NamedTuple):
-    """What an append did.
+    """The result of an append.
 
     Attributes:
-        length: How many records the conversation has now; None where there was nothing to append, for then nothing
-            was asked.
-        record_ids: The ids of the records appended, in their order; of those appended before where it is `repeated`.
-        cost: Requests, commands and bytes.
-        repeated: Whether the idempotency key had been used before, for the same records: nothing was stored anew.
+        length: How many records the conversation has now; None if there was nothing to append and no request was made.
+        record_ids: The ids of the appended records, in their order; if `repeated`, of those appended the first time.
+        cost: Requests, commands and bytes of the operation.
+        repeated: Whether the idempotency key was used before for the same records, so that nothing was stored.
     """
 
     length: int | None
@@ -94,11 +97,11 @@ class AppendResult(NamedTuple):
 
 
 class ClearResult(NamedTuple):
-    """What clearing a conversation did.
+    """The result of clearing a conversation.
 
     Attributes:
         existed: Whether there was a conversation.
-        cost: Requests, commands and bytes.
+        cost: Requests, commands and bytes of the operation.
     """
 
     existed: bool

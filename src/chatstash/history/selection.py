@@ -4,31 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypedDict
 
-from chatstash.history.options import MOST_MESSAGES, Options, check_whole
+from chatstash.history.options import MOST_MESSAGES, Options, StartOn, check_keywords, check_whole
 from chatstash.history.records.record import Entry
 from chatstash.history.results import Cursor
-from chatstash.history.tool_calls.shape import Shape, ToolCalls, checked_start_on, checked_tool_calls
+from chatstash.history.tool_calls.view import ToolCalls, View, checked_start_on, checked_tool_calls
 
 DEFAULT_PAGE = 50
 NEIGHBOURS = 4
-"""How many records older than a window are read with it: a duplicate is recognised by the record before it."""
+"""How many records older than a window are fetched with it: a duplicate is recognised by the record before it."""
 
 
 class Window(NamedTuple):
-    """What a model is given.
+    """The newest records.
 
     Attributes:
-        last: How many of the newest records, at most.
-        keep_system: Whether the conversation's first record is given as well, before them, where it is a system
-            message.
-        shape: What becomes of them.
+        last: How many records, at most.
+        keep_system: Whether the conversation's first record comes before them, if it is a system message.
+        view: How they are returned.
     """
 
     last: int
     keep_system: bool = False
-    shape: Shape = Shape("paired")
+    view: View = View("paired")
 
     @property
     def reach(self) -> int:
@@ -37,40 +36,40 @@ class Window(NamedTuple):
 
 
 class Page(NamedTuple):
-    """What a person is shown who looks further back.
+    """The records before a cursor.
 
     Attributes:
-        before: Where the last page ended.
+        before: The cursor.
         limit: How many records, at most.
-        shape: What becomes of them.
+        view: How they are returned.
     """
 
     before: Cursor
     limit: int
-    shape: Shape = Shape("stored")
+    view: View = View("stored")
 
 
 class Whole(NamedTuple):
     """A whole conversation.
 
     Attributes:
-        keep_system: Whether the conversation's first record is given, where it is a system message, however it begins.
-        shape: What becomes of the records.
+        keep_system: Whether the first record is returned if it is a system message, whatever `start_on` says.
+        view: How the records are returned.
     """
 
     keep_system: bool = False
-    shape: Shape = Shape()
+    view: View = View()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fitting:
-    """What a model is given, as much as fits.
+class TokenWindow:
+    """The newest records within a token budget.
 
     Attributes:
-        within: How many records at most, and whether the system message is given as well.
-        first: How many to ask for first.
-        count: Tells how many fit: given the system message, or None, and the newest records, oldest first, of which
-            the newest count.
+        within: How many records at most, and whether the system message is included.
+        first: How many records to fetch first.
+        count: Returns how many of the newest records are within the budget. It is given the system message, or None,
+            and the newest records, oldest first.
     """
 
     within: Window
@@ -78,58 +77,63 @@ class Fitting:
     count: Callable[[Entry | None, Sequence[Entry]], int]
 
 
-Selection: TypeAlias = Window | Page | Fitting | Whole
+Selection: TypeAlias = Window | Page | TokenWindow | Whole
 
 
-class Wanted(NamedTuple):
-    """What a call of `read` asks for; None is what the conversation's options say.
+class ReadOptions(TypedDict, total=False):
+    """Which records a read returns, as keyword arguments; None means the conversation's option of that name.
 
     Attributes:
-        last: How many of the newest records, at most.
-        before: Where the last page ended.
-        limit: How many records before that, at most.
-        keep_system: Whether the conversation's first record is given as well, where it is a system message.
-        start_on: The types of which the first record must be.
-        tool_calls: How tool calls and results are given.
+        last: Return at most this many of the newest records; None for the option `read_last`, else all.
+        before: Return the records before this cursor, a `cursor` of an earlier result or its text.
+        limit: Return at most this many records before the cursor; None for 50.
+        keep_system: Whether the newest records come with the conversation's first record, if that is a system message.
+        start_on: Type of the first record returned, or several; not with `before`. See `Options`.
+        tool_calls: How tool calls and results are returned. See `Options`.
     """
 
-    last: int | None = None
-    before: Cursor | str | None = None
-    limit: int | None = None
-    keep_system: bool | None = None
-    start_on: str | Sequence[str] | None = None
-    tool_calls: ToolCalls | None = None
+    last: int | None
+    before: Cursor | str | None
+    limit: int | None
+    keep_system: bool | None
+    start_on: StartOn | None
+    tool_calls: ToolCalls | None
 
 
-def selection_of(wanted: Wanted, options: Options) -> Selection:
-    """Return what is to be read.
+def selection_of(options: Options, wanted: ReadOptions) -> Selection:
+    """Return the selection of a read.
 
     Raises:
-        ValueError: The arguments contradict each other, or one of them cannot be right.
+        TypeError: An argument does not exist.
+        ValueError: The arguments contradict each other, or one is invalid.
     """
-    if wanted.before is not None:
-        return _page(wanted, options)
-    if wanted.limit is not None:
-        raise ValueError("limit= goes with before=; use last= for the newest messages")
-    keep_system = options.keep_system if wanted.keep_system is None else wanted.keep_system
-    most = options.most_read if wanted.last is None else check_whole("last", wanted.last, 1, MOST_MESSAGES)
-    start_on = checked_start_on(options.start_on if wanted.start_on is None else wanted.start_on)
-    tool_calls = _tool_calls(wanted, options) or (None if most is None else "paired")
-    shape = Shape(tool_calls, start_on)
-    return Whole(keep_system, shape) if most is None else Window(most, keep_system, shape)
+    check_keywords(wanted, ReadOptions, "read")
+    if wanted.get("before") is not None:
+        return _page(options, wanted)
+    if wanted.get("limit") is not None:
+        raise ValueError("limit= requires before=; use last= for the newest messages")
+    last, keep_system, start_on = wanted.get("last"), wanted.get("keep_system"), wanted.get("start_on")
+    most = options.most_read if last is None else check_whole("last", last, 1, MOST_MESSAGES)
+    view = View(
+        _tool_calls(options, wanted) or (None if most is None else "paired"),
+        checked_start_on(options.start_on if start_on is None else start_on),
+    )
+    keep_system = options.keep_system if keep_system is None else keep_system
+    return Whole(keep_system, view) if most is None else Window(most, keep_system, view)
 
 
-def _page(wanted: Wanted, options: Options) -> Page:
-    if wanted.last is not None:
-        raise ValueError("give either last= or before=, not both")
-    if wanted.start_on is not None:
-        raise ValueError("give either start_on= or before=, not both: a page always ends directly before its cursor")
-    size = DEFAULT_PAGE if wanted.limit is None else check_whole("limit", wanted.limit, 1, MOST_MESSAGES)
-    before = wanted.before if isinstance(wanted.before, Cursor) else Cursor.parse(wanted.before)  # type: ignore[arg-type]
-    tool_calls = _tool_calls(wanted, options) or "stored"
+def _page(options: Options, wanted: ReadOptions) -> Page:
+    for name in ("last", "start_on"):
+        if wanted.get(name) is not None:
+            raise ValueError(f"give either {name}= or before=, not both: a page ends directly before its cursor")
+    before, limit = wanted.get("before"), wanted.get("limit")
+    size = DEFAULT_PAGE if limit is None else check_whole("limit", limit, 1, MOST_MESSAGES)
+    cursor = before if isinstance(before, Cursor) else Cursor.parse(before)  # type: ignore[arg-type]
+    tool_calls = _tool_calls(options, wanted) or "stored"
     # No call on a page waits for its tool: there are newer records.
-    return Page(before, size, Shape("answered" if tool_calls == "paired" else tool_calls))
+    return Page(cursor, size, View("answered" if tool_calls == "paired" else tool_calls))
 
 
-def _tool_calls(wanted: Wanted, options: Options) -> ToolCalls | None:
-    return options.tool_calls if wanted.tool_calls is None else checked_tool_calls(wanted.tool_calls)
+def _tool_calls(options: Options, wanted: ReadOptions) -> ToolCalls | None:
+    given = wanted.get("tool_calls")
+    return options.tool_calls if given is None else checked_tool_calls(given)

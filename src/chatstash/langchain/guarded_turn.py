@@ -7,35 +7,22 @@ from contextlib import contextmanager
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
-from chatstash.errors import ConcurrentTurn
-from chatstash.history.conversation import Conversation
 from chatstash.history.guarded_turn import GuardedTurn
-from chatstash.history.operations.read import Contents
-from chatstash.history.records.record import Record
 from chatstash.history.selection import Selection
-from chatstash.langchain.messages import to_records
-from chatstash.langchain.results import MessagesResult, messages_result, readable_messages
+from chatstash.history.session import Session
+from chatstash.langchain.results import MessagesResult
 from chatstash.langchain.write_errors import OnWriteError, write_watched
 
 
-class MessagesTurn(GuardedTurn[BaseMessage, MessagesResult]):
-    """A guarded turn of a history, for `with` or `async with`; get one from `UpstashRedisChatMessageHistory.turn`.
+class MessagesTurn(GuardedTurn[BaseMessage]):
+    """A guarded turn with LangChain's names; get one from `UpstashRedisChatMessageHistory.guarded_turn`.
 
-    Entering reads the conversation, with one request. Leaving adds what was given to `add_messages`, with one request,
-    if nobody else changed the conversation meanwhile; else it raises `ConcurrentTurn`, and nothing is added. Where the
-    block raises, nothing is added either. Used once.
+    Works as `GuardedTurn` does.
 
     Args:
-        conversation: The conversation.
-        on_write_error: Called with the error of an append, as the history's own; see there.
-        wanted: Which messages are read; None for what the conversation's options say.
-
-    Attributes:
-        result: What reading gave.
-        appended: What the append did, once the turn is left.
-
-    Raises:
-        ConcurrentTurn: On leaving: others added messages meanwhile, or cleared; has what they added.
+        session: The session.
+        selection: The messages to read.
+        on_write_error: Called with the error of a failed append, as the history's.
 
     Example:
         ```python
@@ -49,43 +36,34 @@ class MessagesTurn(GuardedTurn[BaseMessage, MessagesResult]):
     """
 
     def __init__(
-        self, conversation: Conversation, on_write_error: OnWriteError | None = None, wanted: Selection | None = None
+        self, session: Session[BaseMessage], selection: Selection, on_write_error: OnWriteError | None = None
     ) -> None:
-        super().__init__(conversation, wanted)
+        super().__init__(session, selection)
         self._on_write_error = on_write_error
 
     @property
+    def result(self) -> MessagesResult:
+        """The result of the read, as `GuardedTurn.result`."""
+        return MessagesResult.of(super().result)
+
+    @property
     def messages(self) -> list[BaseMessage]:
-        """The messages that were read, oldest first, and those added since."""
-        return [*self.result.messages, *self._items]
+        """The messages that were read, oldest first, followed by those added since."""
+        return self.items
 
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:
-        """Add messages, to be stored on leaving; no request.
-
-        Raises:
-            UnstorableMessage: One is no message or holds what JSON cannot.
-        """
-        self._add(messages)
+        """Add messages, as `append` does."""
+        self.append(messages)
 
     def add_user_message(self, message: HumanMessage | str) -> None:
         """Add a message of the user, given as a message or its text."""
-        self._add([HumanMessage(content=message) if isinstance(message, str) else message])
+        self.append([HumanMessage(content=message) if isinstance(message, str) else message])
 
     def add_ai_message(self, message: AIMessage | str) -> None:
         """Add a message of the AI, given as a message or its text."""
-        self._add([AIMessage(content=message) if isinstance(message, str) else message])
-
-    def _result_of(self, contents: Contents) -> MessagesResult:
-        return messages_result(self._conversation, contents)
-
-    def _records_of(self, items: list[BaseMessage]) -> list[Record]:
-        return to_records(items)
+        self.append([AIMessage(content=message) if isinstance(message, str) else message])
 
     @contextmanager
     def _appending(self) -> Iterator[None]:
-        try:
-            with write_watched(self._conversation.key, self._on_write_error):
-                yield
-        except ConcurrentTurn as error:
-            error.messages = readable_messages(error.records, error.key)
-            raise
+        with write_watched(self._session.key, self._on_write_error), super()._appending():
+            yield

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, get_buffer_string
 
 from chatstash.errors import Outcome, OutcomeUnknown
-from chatstash.history.conversation import LONGEST_IN_FLIGHT, Conversation
-from chatstash.history.options import Delivery, OnCorrupt
+from chatstash.history.options import MoreOptions, check_keywords, shows_keywords
 from chatstash.history.records.keys import DEFAULT_PREFIX, conversation_key
 from chatstash.history.records.record import Record
-from chatstash.history.results import Cursor
-from chatstash.history.selection import Selection, Wanted, selection_of
-from chatstash.history.session import Session
-from chatstash.history.store import SharedStore, Store
-from chatstash.history.tool_calls.shape import ToolCalls
+from chatstash.history.selection import Selection
+from chatstash.history.session import LONGEST_IN_FLIGHT, Session
+from chatstash.history.store import Store
 from chatstash.langchain.guarded_turn import MessagesTurn
-from chatstash.langchain.messages import StartOn, to_records, types_of
-from chatstash.langchain.results import MessagesResult, messages_of, messages_result, readable_messages
+from chatstash.langchain.messages import types_of
+from chatstash.langchain.results import MESSAGES, MessageReadOptions, MessagesResult
 from chatstash.langchain.tokens import TokenCounter, TokenLimit
 from chatstash.langchain.write_errors import OnWriteError, checked_hook, write_watched
-from chatstash.rest.endpoint import veiled
-from chatstash.rest.limits import RetryPolicy
+from chatstash.rest.secret import as_secret
 
 try:
     from langchain_core.chat_history import BaseChatMessageHistory as _Base
@@ -35,57 +31,35 @@ if TYPE_CHECKING:
     from upstash_redis import Redis
 
 
-# Equal to the default the old class has, and yet told apart from the same text given by the caller.
+# Equal to the old class's default, but distinct from the same text given by the caller.
 _PREFIX_NOT_GIVEN = "".join(DEFAULT_PREFIX)
 
 
 class UpstashRedisChatMessageHistory(_Base):
     """The messages of one session, kept in an Upstash Redis database.
 
-    Takes the place of langchain-community's class of the same name: same arguments, same members, same stored data.
-    Makes no request when constructed; all histories of a database share their connections.
+    A drop-in replacement for langchain-community's class of the same name: same arguments, same members, same stored
+    data. Makes no request when constructed; all histories of a database share their connections.
 
     Args:
-        session_id: Whose conversation it is; any non-empty string.
-        url: The database's REST URL; empty for that of `UPSTASH_REDIS_REST_URL` or `KV_REST_API_URL`.
-        token: Its token; empty for that of `UPSTASH_REDIS_REST_TOKEN` or `KV_REST_API_TOKEN`.
-        key_prefix: What the key begins with; the session id follows.
-        ttl: Seconds until the conversation expires, 1 to 10^9, set anew with every message added; None for the
-            store's, and without one to leave the expiry as it is.
-        timeout: Seconds that an operation may take in all, retries included; None for the store's, else 30.
-        retries: How many retries there are at most; 0 means one attempt. None for the store's, else as many as fit into
-            80 % of `timeout`. An append that may have been applied is settled, not sent again as it was.
-        refresh_ttl_on_read: Whether reading sets the expiry anew too, in the same request; None for the store's.
-        retry_policy: A budget for each class of operation; `timeout` and `retries` go before it; None for the store's.
-        max_request_bytes: What a request or reply may have, in bytes: larger appends are staged, larger reads come in
-            pages; None for the store's, else 10^7.
-        idempotency_ttl: Seconds for which an idempotency key is remembered; None for the store's, else 86400.
-        on_corrupt: What reading does with a record that cannot be read: `raise` an error that has all the others,
-            `skip` it, or put a `placeholder` in its place; None for the store's, else `raise`.
-        read_last: How many of the newest messages reading gives, at most; None for the store's, else all.
-        keep_system: Whether such a window has the conversation's first message too, where it is a system message;
-            None for the store's, else not.
-        max_stored_messages: How many messages are kept; adding trims the oldest in the same step. None for the
-            store's, else all.
-        delivery: `strict` to send every append with a marker, so that its request does nothing if it arrives late;
-            None for the store's, else `standard`.
-        start_on: Type of the first message that reading returns, after a kept system message: a name such as "human", a
-            message class, or several, as langchain-core's `trim_messages` takes. Older messages are left out. None for
-            the store's, else any.
-        tool_calls: How reading returns tool calls and results: `stored`, as they are; `paired`, each call with its
-            result, except calls at the end, whose tools may still be running; or `answered`, those too. None for the
-            store's, else `paired` in windows, and `stored` in whole conversations and pages.
-        max_tokens: How many tokens the messages that reading gives may have together, at most: the newest that fit.
-            None for no such bound.
-        token_counter: Counts them: whatever langchain-core's `trim_messages` takes, that is, a function of a list of
-            messages or, annotated so, of one; a language model; or "approximate", which None stands for.
-        store: A `Store` to share; its url and token are used, and its options where none are given here.
+        session_id: Names the conversation; any non-empty string.
+        url: The database's REST URL; empty for `UPSTASH_REDIS_REST_URL` or `KV_REST_API_URL`.
+        token: Its token; empty for `UPSTASH_REDIS_REST_TOKEN` or `KV_REST_API_TOKEN`.
+        key_prefix: Prefix of the conversation's key; the session id follows.
+        ttl: Seconds until the conversation expires, 1 to 10^9; every added message restarts it. None for the store's,
+            else the expiry stays unchanged.
+        max_tokens: Token budget of a read: it returns the newest messages that fit. None for no budget.
+        token_counter: Counts tokens. Takes what langchain-core's `trim_messages` takes: a function of a list of
+            messages or, annotated so, of one message; a language model; or "approximate", the default.
+        store: A `Store` to share; its url and token are used, and its options are the defaults.
         on_write_error: A plain function called with the error when messages could not be added, before it is raised.
-            The error is logged too, by the logger `chatstash`. For callers that swallow errors.
+            The error is also logged, by the logger `chatstash`. For callers that swallow errors.
+        options: Further options of the conversation, each documented at `Options`; None for the store's.
 
     Raises:
-        ValueError: An argument cannot be right, url or token is missing altogether, or `store` comes together with
-            `url` or `token`.
+        ValueError: An argument is invalid, there is no url or token, or `store` is given together with `url` or
+            `token`.
+        TypeError: An option does not exist.
 
     Example:
         ```python
@@ -97,6 +71,7 @@ class UpstashRedisChatMessageHistory(_Base):
         ```
     """
 
+    @shows_keywords(MoreOptions)
     def __init__(
         self,
         session_id: str,
@@ -105,56 +80,25 @@ class UpstashRedisChatMessageHistory(_Base):
         key_prefix: str = _PREFIX_NOT_GIVEN,
         ttl: int | None = None,
         *,
-        timeout: float | None = None,
-        retries: int | None = None,
-        refresh_ttl_on_read: bool | None = None,
-        retry_policy: RetryPolicy | None = None,
-        max_request_bytes: int | None = None,
-        idempotency_ttl: int | None = None,
-        on_corrupt: OnCorrupt | None = None,
-        read_last: int | None = None,
-        keep_system: bool | None = None,
-        max_stored_messages: int | None = None,
-        delivery: Delivery | None = None,
-        start_on: StartOn | None = None,
-        tool_calls: ToolCalls | None = None,
         max_tokens: int | None = None,
         token_counter: TokenCounter | None = None,
         store: Store | None = None,
         on_write_error: OnWriteError | None = None,
+        **options: Unpack[MoreOptions],
     ) -> None:
-        # A traceback that shows arguments shows neither a token nor a password in the url.
-        url, token = veiled(url), veiled(token)
-        if store is not None:
-            if not isinstance(store, Store):
-                raise ValueError(f"store must be a Store, not a {type(store).__name__}")
-            if url or token:
-                raise ValueError("give either store= or url= and token=, not both: a store has its own")
-            key_prefix = store.key_prefix if key_prefix is _PREFIX_NOT_GIVEN else key_prefix
+        # Tracebacks that show arguments show neither the token nor a password in the url.
+        url, token = as_secret(url), as_secret(token)
+        self._store = _store_of(store, url, token)
+        if store is not None and key_prefix is _PREFIX_NOT_GIVEN:
+            key_prefix = store.key_prefix
         conversation_key(session_id, key_prefix)
         self.session_id = session_id
         self.key_prefix = key_prefix
         self.on_write_error = checked_hook(on_write_error)
         self._tokens = TokenLimit(max_tokens, token_counter)
-        self._store = SharedStore(url, token) if store is None else store
-        self._options = self._store.options.changed(
-            {
-                "ttl": ttl,
-                "refresh_ttl_on_read": refresh_ttl_on_read,
-                "retry_policy": retry_policy,
-                "timeout": timeout,
-                "retries": retries,
-                "max_request_bytes": max_request_bytes,
-                "idempotency_ttl": idempotency_ttl,
-                "on_corrupt": on_corrupt,
-                "read_last": read_last,
-                "keep_system": keep_system,
-                "max_stored_messages": max_stored_messages,
-                "delivery": delivery,
-                "start_on": types_of(start_on),
-                "tool_calls": tool_calls,
-            }
-        )
+        if options.get("start_on") is not None:
+            options["start_on"] = types_of(options["start_on"] or ())
+        self._options = self._store.options.changed({"ttl": ttl, **options})
         self.ttl = self._options.ttl
         self.refresh_ttl_on_read = self._options.refresh_ttl_on_read
         self._redis_client: Redis | None = None
@@ -170,10 +114,10 @@ class UpstashRedisChatMessageHistory(_Base):
 
     @property
     def key(self) -> str:
-        """The key the conversation is stored at.
+        """The conversation's key.
 
         Raises:
-            ValueError: `session_id` or `key_prefix` was set to what cannot be one.
+            ValueError: `session_id` or `key_prefix` was set to an invalid value.
         """
         return conversation_key(self.session_id, self.key_prefix)
 
@@ -198,145 +142,79 @@ class UpstashRedisChatMessageHistory(_Base):
 
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override]
-        """The messages, oldest first: all, or those of the window. Costs and raises what `read` does."""
-        conversation = self._conversation()
-        return messages_of(conversation, conversation.read(self._selection(conversation)))
+        """The messages that `read` returns without arguments. Costs and raises what `read` does."""
+        session = self._session()
+        return session.items_of(session.run(session.reading(self._selection(session, {}))))
 
     async def aget_messages(self) -> list[BaseMessage]:
         """Return the messages as `messages` does, without blocking the event loop."""
-        conversation = self._conversation()
-        return messages_of(conversation, await conversation.aread(self._selection(conversation)))
+        session = self._session()
+        return session.items_of(await session.arun(session.reading(self._selection(session, {}))))
 
     @property
     def sync_token(self) -> str | None:
-        """The token by which a read sees earlier writes, from any process; None before the first reply.
-
-        Carry it to the process that continues this conversation, in a web session or a cookie, and set it there before
-        the first read: https://upstash.com/docs/redis/howto/readyourwrites. It is sent with requests of this
-        conversation only. None forgets it; a text that cannot be a header's value is a ValueError.
-        """
+        """The conversation's read-your-writes token; see `Session.sync_token`."""
         return self._session().sync_token
 
     @sync_token.setter
     def sync_token(self, token: str | None) -> None:
         self._session().sync_token = token
 
-    def read(
-        self,
-        *,
-        last: int | None = None,
-        before: Cursor | str | None = None,
-        limit: int | None = None,
-        keep_system: bool | None = None,
-        start_on: StartOn | None = None,
-        tool_calls: ToolCalls | None = None,
-        max_tokens: int | None = None,
-        token_counter: TokenCounter | None = None,
-    ) -> MessagesResult:
-        """Return messages, each once, with their records and what reading them cost: all, the newest, or a page.
+    @shows_keywords(MessageReadOptions)
+    def read(self, **wanted: Unpack[MessageReadOptions]) -> MessagesResult:
+        """Return messages with their records and the cost of the read; works, costs and raises as `Session.read`.
 
-        All: one request and one command, two with `max_stored_messages`. The newest, or a page: one request and
-        three commands; a window with `keep_system`, four. One command more where the ttl is refreshed on reading, or
-        two as with `add_messages`. More requests where the reply would be over the server's limit, where a message may
-        have been stored twice (the duplicate is then removed), or where others trimmed or removed messages since the
-        cursor was made.
+        A token budget costs three commands a request. If the first request fetched too few messages, the next fetches
+        as many again, until one does not fit.
 
         Args:
-            last: How many of the newest messages, at most. None for `read_last`, else all.
-            before: The `cursor` of a result, or its text: the messages before it.
-            limit: How many of those, at most; None for 50.
-            keep_system: Whether a window has the conversation's first message too, where it is a system message; None
-                for the history's.
-            start_on: Type of the first message returned, after a kept system message. Older messages are left out, and
-                all of them if none has that type, as by `trim_messages`. None for the history's. Not for pages.
-            tool_calls: How tool calls and results are returned: `stored`, `paired` or `answered`. None for the
-                history's.
-            max_tokens: How many tokens the messages may have together, the system message's included: the newest that
-                fit, none where the newest alone does not. Where the first guess was too few, as many again are asked
-                for until something does not fit, in a request of three commands each. None for the history's, where
-                neither `last` nor `before` is given.
-            token_counter: Counts them, as that of the history does; None for the history's. It runs in the caller's
-                thread, also in an event loop.
-
-        Raises:
-            ValueError: The arguments contradict each other, or one cannot be right.
-            UnreadableRecord: A record is no message, and `on_corrupt` is `raise`; has all messages that can be read.
-            WrongType: The key holds something else; its value was not changed.
-            ConversationChanged: Others changed it again and again while it was read in pages, or the cursor's place
-                cannot be told.
-            DatabaseError: Anything else that went wrong.
+            wanted: Which messages, and how they are returned: see `ReadOptions` and `MessageReadOptions`.
         """
-        conversation = self._conversation()
-        asked = Wanted(last, before, limit, keep_system, types_of(start_on), tool_calls)
-        wanted = self._selection(conversation, asked, max_tokens, token_counter)
-        return messages_result(conversation, conversation.read(wanted))
+        session = self._session()
+        contents = session.run(session.reading(self._selection(session, wanted)))
+        return MessagesResult.of(session.result_of(contents))
 
-    async def aread(
-        self,
-        *,
-        last: int | None = None,
-        before: Cursor | str | None = None,
-        limit: int | None = None,
-        keep_system: bool | None = None,
-        start_on: StartOn | None = None,
-        tool_calls: ToolCalls | None = None,
-        max_tokens: int | None = None,
-        token_counter: TokenCounter | None = None,
-    ) -> MessagesResult:
+    @shows_keywords(MessageReadOptions)
+    async def aread(self, **wanted: Unpack[MessageReadOptions]) -> MessagesResult:
         """Read as `read` does, without blocking the event loop."""
-        conversation = self._conversation()
-        asked = Wanted(last, before, limit, keep_system, types_of(start_on), tool_calls)
-        wanted = self._selection(conversation, asked, max_tokens, token_counter)
-        return messages_result(conversation, await conversation.aread(wanted))
+        session = self._session()
+        contents = await session.arun(session.reading(self._selection(session, wanted)))
+        return MessagesResult.of(session.result_of(contents))
 
     def count(self) -> int:
-        """Count the messages without duplicates; one request, four commands, a few more where there may be some."""
-        return self._conversation().count()
+        """Count the messages, as `Session.count` does."""
+        return self._session().count()
 
     async def acount(self) -> int:
         """Count as `count` does, without blocking the event loop."""
-        return await self._conversation().acount()
+        return await self._session().acount()
 
     def records(self) -> list[Record]:
-        """Return all records, oldest first, each with its time and id; one request."""
+        """Return the stored records, as `Session.records` does."""
         return self._session().records()
 
     async def arecords(self) -> list[Record]:
-        """Return all records as `records` does, without blocking the event loop."""
+        """Return records as `records` does, without blocking the event loop."""
         return await self._session().arecords()
 
     def add_message(self, message: BaseMessage) -> None:
-        """Add one message; as `add_messages` with one."""
+        """Add one message, as `add_messages` does."""
         self.add_messages([message])
 
     def add_messages(self, messages: Sequence[BaseMessage], *, idempotency_key: str | None = None) -> None:
-        """Add messages in their order, all or none, and once, whatever is lost on the way.
-
-        One request and one command, or two commands with a ttl, three if this process neither read nor wrote the
-        conversation within five minutes. With strict delivery or an idempotency key three, or four with a ttl; bounded
-        storage is strict, and takes one more to trim. No request for an empty sequence. Over `max_request_bytes`, three
-        commands and a request for each part, and one request more.
+        """Add messages in their order, all or none, exactly once; costs and raises as `Session.append`.
 
         Args:
             messages: The messages, oldest first.
-            idempotency_key: A name for what is added, such as the id of an event that may be delivered twice. Within
-                `idempotency_ttl` seconds, adding with it again, from any process, stores nothing.
-
-        Raises:
-            UnstorableMessage: One is no message or holds what JSON cannot; nothing was sent.
-            RecordTooLarge: One alone is over the size of a request; nothing was sent.
-            IdempotencyConflict: The idempotency key was used for other messages.
-            WrongType: The key holds something else; its value was not changed.
-            OutcomeUnknown: The reply was lost, and so were the attempts to find out; ask `check_outcome` later.
-            DatabaseError: Anything else that went wrong; its `applied` says whether the messages were stored.
+            idempotency_key: A name for this call, such as the id of an event that may be delivered twice.
         """
         with write_watched(self.key, self.on_write_error):
-            self._session().append(to_records(messages), idempotency_key=idempotency_key)
+            self._session().append(messages, idempotency_key=idempotency_key)
 
     async def aadd_messages(self, messages: Sequence[BaseMessage], *, idempotency_key: str | None = None) -> None:
         """Add messages as `add_messages` does, without blocking the event loop."""
         with write_watched(self.key, self.on_write_error):
-            await self._session().aappend(to_records(messages), idempotency_key=idempotency_key)
+            await self._session().aappend(messages, idempotency_key=idempotency_key)
 
     def add_user_message(self, message: HumanMessage | str) -> None:
         """Add a message of the user, given as a message or its text; one request."""
@@ -347,95 +225,62 @@ class UpstashRedisChatMessageHistory(_Base):
         self.add_message(AIMessage(content=message) if isinstance(message, str) else message)
 
     def guarded_turn(self) -> MessagesTurn:
-        """Return a guarded turn: read, and add on leaving only if nobody else changed the conversation meanwhile.
-
-        For `with` and `async with`; see `MessagesTurn`. Reading costs what `read` costs. Adding takes one request and
-        four commands, five with a ttl; one more with strict delivery.
-        """
-        conversation = self._conversation()
-        return MessagesTurn(conversation, self.on_write_error, self._selection(conversation))
+        """Return a guarded turn, as `Session.guarded_turn` does; see `MessagesTurn`."""
+        session = self._session()
+        return MessagesTurn(session, self._selection(session, {}), self.on_write_error)
 
     def check_outcome(self, lost: OutcomeUnknown | str, *, in_flight_seconds: float = LONGEST_IN_FLIGHT) -> Outcome:
-        """Tell the outcome of a write whose reply was lost; one request, two commands or a few more.
-
-        Args:
-            lost: The error, or an idempotency key: that of an addition that was cancelled, say.
-            in_flight_seconds: Seconds after the error during which the request may still arrive. For an idempotency
-                key, returns STILL_POSSIBLE rather than NOT_STORED unless this is 0.
-
-        Returns:
-            `STORED`, `NOT_STORED` or `STILL_POSSIBLE`; see `Session.check_outcome`.
-
-        Raises:
-            ValueError: The error belongs to another conversation, the idempotency key is not a string, or
-                `in_flight_seconds` is not a number of 0 or more.
-            DatabaseError: It could not be asked.
-        """
+        """Return the outcome of a write whose reply was lost, as `Session.check_outcome` does."""
         return self._session().check_outcome(lost, in_flight_seconds=in_flight_seconds)
 
     async def acheck_outcome(
         self, lost: OutcomeUnknown | str, *, in_flight_seconds: float = LONGEST_IN_FLIGHT
     ) -> Outcome:
-        """Tell the outcome of a write as `check_outcome` does, without blocking the event loop."""
+        """Return the outcome as `check_outcome` does, without blocking the event loop."""
         return await self._session().acheck_outcome(lost, in_flight_seconds=in_flight_seconds)
 
     def stored_for(self, idempotency_key: str) -> list[BaseMessage] | None:
-        """Return the messages that were added with an idempotency key: the answer to an event delivered again.
-
-        One request. Two commands where the key was not used; else four, and a few more where over a hundred messages
-        were added since.
-
-        Args:
-            idempotency_key: The key that `add_messages` was given.
-
-        Returns:
-            The messages that are still stored, oldest first; None where the key was not used within `idempotency_ttl`.
-            What cannot be read is left out.
-
-        Raises:
-            ValueError: The idempotency key is no text; nothing was sent.
-            DatabaseError: It could not be asked.
-        """
-        return _readable(self.key, self._conversation().stored_for(idempotency_key))
+        """Return the messages that were added with an idempotency key, as `Session.stored_for` does."""
+        return self._session().stored_for(idempotency_key)
 
     async def astored_for(self, idempotency_key: str) -> list[BaseMessage] | None:
         """Return messages as `stored_for` does, without blocking the event loop."""
-        return _readable(self.key, await self._conversation().astored_for(idempotency_key))
+        return await self._session().astored_for(idempotency_key)
 
     def clear(self) -> None:
-        """Delete the conversation, once; one request. Raises as `Session.clear` does."""
+        """Delete the conversation, as `Session.clear` does."""
         self._session().clear()
 
     async def aclear(self) -> None:
         """Delete the conversation as `clear` does, without blocking the event loop."""
         await self._session().aclear()
 
-    def _session(self) -> Session:
-        # Made anew each time, for the old class lets its users set session_id, key_prefix and ttl, or override key.
+    def _session(self) -> Session[BaseMessage]:
+        # A new one each time: as in the old class, users may set session_id, key_prefix and ttl, or override key.
         options = self._options
         if self.ttl is not options.ttl or self.refresh_ttl_on_read is not options.refresh_ttl_on_read:
             options = replace(options, ttl=self.ttl, refresh_ttl_on_read=self.refresh_ttl_on_read)
-        return self._store.session_at(self.key, options=options)
+        return self._store.session_with(MESSAGES, self.key, options)
 
-    def _conversation(self) -> Conversation:
-        return self._session().conversation
-
-    def _selection(
-        self,
-        conversation: Conversation,
-        wanted: Wanted = Wanted(),  # noqa: B008 - a value
-        max_tokens: int | None = None,
-        token_counter: TokenCounter | None = None,
-    ) -> Selection:
-        selection = selection_of(wanted, conversation.options)
-        is_default = wanted.last is None and wanted.before is None
+    def _selection(self, session: Session[BaseMessage], wanted: MessageReadOptions) -> Selection:
+        check_keywords(wanted, MessageReadOptions, "read")
+        rest: Any = dict(wanted)
+        max_tokens, token_counter = rest.pop("max_tokens", None), rest.pop("token_counter", None)
+        is_default = rest.get("last") is None and rest.get("before") is None
         limit = self._tokens if is_default else TokenLimit(None, self._tokens.token_counter)
-        return limit.changed(max_tokens, token_counter).selection(selection, conversation.options.on_corrupt)
+        selection = session.selection(rest)
+        return limit.changed(max_tokens, token_counter).selection(selection, session.options.on_corrupt)
 
     def __getstate__(self) -> dict[str, Any]:
         # The SDK's client holds the token.
         return {**vars(self), "_redis_client": None}
 
 
-def _readable(key: str, records: Sequence[Record] | None) -> list[BaseMessage] | None:
-    return None if records is None else readable_messages(records, key)
+def _store_of(store: Store | None, url: str, token: str) -> Store:
+    if store is None:
+        return Store.shared(url, token)
+    if not isinstance(store, Store):
+        raise ValueError(f"store must be a Store, not {type(store).__name__}")
+    if url or token:
+        raise ValueError("give either store= or url= and token=, not both: a store has its own")
+    return store

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any
 
 from langchain_core import messages as langchain_messages
 from langchain_core.messages import BaseMessage, messages_from_dict
 from pydantic import ValidationError
 
 from chatstash.errors import CorruptRecord, UnstorableMessage
+from chatstash.history.options import StartOn
 from chatstash.history.records.message_types import JS_CHAT
 from chatstash.history.records.record import Record
 from chatstash.langchain.construction import Fill
@@ -38,15 +39,11 @@ _CLASSES: Mapping[str, type[BaseMessage]] = {
 """What `messages_from_dict` makes of each type; the defaults of these classes are the ones left out."""
 
 
-StartOn: TypeAlias = str | type[BaseMessage] | Sequence[str | type[BaseMessage]]
-"""What langchain-core's `trim_messages` takes for its `start_on`: types of messages, by name or class."""
-
-
-def types_of(kinds: StartOn | None) -> Sequence[str] | str | None:
-    """Return the names of types of messages; a class stands for all that are read as one of its instances."""
-    if kinds is None or isinstance(kinds, str):
-        return kinds
-    given = [kinds] if isinstance(kinds, type) else kinds
+def types_of(start_on: StartOn) -> StartOn:
+    """Return the names of message types; a class stands for all types read as one of its instances."""
+    if isinstance(start_on, str):
+        return start_on
+    given = [start_on] if isinstance(start_on, type) else start_on
     if not isinstance(given, Sequence):
         return given
     return [name for kind in given for name in (_names_of(kind) if isinstance(kind, type) else [kind])]

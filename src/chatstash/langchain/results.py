@@ -1,103 +1,70 @@
-"""What reading a conversation through LangChain's interface gives back."""
+"""The codec of LangChain messages, and the result of reading them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any
 
 from langchain_core.messages import BaseMessage
 
-from chatstash.errors import CorruptRecord, UnreadableRecord
-from chatstash.history.conversation import Conversation
-from chatstash.history.operations.read import Contents, Entries
-from chatstash.history.records.record import Entry, Record
+from chatstash.history.codec import JsonCodec
+from chatstash.history.options import StartOn
+from chatstash.history.records.record import Record
 from chatstash.history.results import ReadResult
-from chatstash.history.unreadable import kept_of, mended, placeholder_record
-from chatstash.langchain.messages import copied_messages, to_message
+from chatstash.history.selection import ReadOptions
+from chatstash.langchain.messages import copied_messages, to_message, to_records, types_of
+from chatstash.langchain.tokens import TokenCounter
+
+
+class MessageCodec(JsonCodec[BaseMessage]):
+    """The items of a session are LangChain messages."""
+
+    def to_records(self, items: Iterable[BaseMessage]) -> list[Record]:
+        """Return the records of messages."""
+        return to_records(items)
+
+    def from_record(self, record: Record, *, key: str = "", position: int = 0) -> BaseMessage:
+        """Return the message of a record."""
+        return to_message(record, key=key, position=position)
+
+    def from_json(self, parsed: list[Any]) -> list[BaseMessage | None]:
+        """Return the message of each parsed record; None where it must be made from the record."""
+        return copied_messages(parsed)
+
+    def type_names(self, start_on: StartOn) -> StartOn:
+        """Return the names of message types; a class stands for all types read as one of its instances."""
+        return types_of(start_on)
+
+
+MESSAGES = MessageCodec()
+
+
+class MessageReadOptions(ReadOptions, total=False):
+    """Which messages a read returns, as keyword arguments: those of `ReadOptions`, and a token budget.
+
+    Attributes:
+        max_tokens: Return the newest messages that fit this many tokens, the system message's included; none if the
+            newest alone does not fit. Fetches at most about twice as many. None for the history's budget, unless
+            `last` or `before` is given.
+        token_counter: Counts tokens, as the history's does; None for the history's. Runs in the caller's thread, also
+            in an event loop.
+    """
+
+    max_tokens: int | None
+    token_counter: TokenCounter | None
 
 
 @dataclass(frozen=True)
-class MessagesResult(ReadResult):
-    """Messages of a conversation, their records, and what reading them cost.
+class MessagesResult(ReadResult[BaseMessage]):
+    """The result of reading messages; `records` holds the record of each, with its id and time."""
 
-    Attributes:
-        messages: The messages, oldest first; `records` holds the record of each, with its id and time.
-    """
+    @property
+    def messages(self) -> list[BaseMessage]:
+        """The messages, oldest first."""
+        return self.items
 
-    messages: list[BaseMessage]
-
-
-class _Both(NamedTuple):
-    """A record and its message."""
-
-    record: Record
-    message: BaseMessage
-
-
-def messages_of(conversation: Conversation, contents: Contents) -> list[BaseMessage]:
-    """Return the messages of what was read, without their records, in half the time; raises as `messages_result`."""
-    entries = contents.entries
-    parsed = entries.take_parsed() if isinstance(entries, Entries) else None
-    made = [None] * len(entries) if parsed is None else copied_messages(parsed)
-    try:
-        return [_message(entries[place]) if message is None else message for place, message in enumerate(made)]
-    except UnreadableRecord:
-        return messages_result(conversation, contents).messages
-
-
-def _message(entry: Entry) -> BaseMessage:
-    if isinstance(entry, UnreadableRecord):
-        raise entry
-    return to_message(entry)
-
-
-def messages_result(conversation: Conversation, contents: Contents) -> MessagesResult:
-    """Return the messages of what was read, with the conversation's `on_corrupt` applied.
-
-    Raises:
-        UnreadableRecord: A record is no message, and `on_corrupt` is `raise`; has the messages that can be read.
-    """
-    entries = [_both(entry, conversation.key, position) for position, entry in enumerate(contents.entries)]
-    try:
-        kept = kept_of(entries, conversation.options.on_corrupt, _placeholder)
-    except UnreadableRecord as error:
-        readable = [entry for entry in entries if isinstance(entry, _Both)]
-        error.records = [entry.record for entry in readable]
-        error.messages = [entry.message for entry in readable]
-        raise
-    if any(isinstance(entry, UnreadableRecord) for entry in entries):
-        kept = _mended(kept, contents)
-    return MessagesResult(
-        [both.record for both in kept],
-        contents.cursor,
-        contents.omitted,
-        contents.cost,
-        [both.message for both in kept],
-    )
-
-
-def _mended(kept: list[_Both], contents: Contents) -> list[_Both]:
-    known = {id(both.record): both for both in kept}
-    records = mended([both.record for both in kept], contents)
-    return [known.get(id(record)) or _Both(record, to_message(record)) for record in records]
-
-
-def readable_messages(records: Sequence[Record], key: str) -> list[BaseMessage]:
-    """Return the messages of records, passing over those that are none."""
-    entries = [_both(record, key, position) for position, record in enumerate(records)]
-    return [entry.message for entry in entries if isinstance(entry, _Both)]
-
-
-def _both(entry: Entry, key: str, position: int) -> _Both | UnreadableRecord:
-    if isinstance(entry, UnreadableRecord):
-        return entry
-    try:
-        return _Both(entry, to_message(entry, key=key, position=position))
-    except CorruptRecord as error:
-        return error
-
-
-def _placeholder(error: UnreadableRecord) -> _Both:
-    record = placeholder_record(error)
-    return _Both(record, to_message(record))
+    @classmethod
+    def of(cls, result: ReadResult[BaseMessage]) -> MessagesResult:
+        """Return the result of a session of messages as one of these."""
+        return cls(**vars(result))

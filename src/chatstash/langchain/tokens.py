@@ -12,12 +12,12 @@ from langchain_core.messages import BaseMessage
 from langchain_core.messages.utils import count_tokens_approximately
 
 from chatstash.errors import CorruptRecord, UnreadableRecord
+from chatstash.history.codec import placeholder_record
 from chatstash.history.options import MOST_MESSAGES, OnCorrupt, check_whole
 from chatstash.history.records.record import Entry, Record
-from chatstash.history.selection import Fitting, Page, Selection, Window
+from chatstash.history.selection import Page, Selection, TokenWindow, Window
 from chatstash.history.tool_calls.formats import may_hold_calls_or_results
-from chatstash.history.tool_calls.shape import Shape, shaped
-from chatstash.history.unreadable import placeholder_record
+from chatstash.history.tool_calls.view import View, apply_view
 from chatstash.langchain.messages import to_message
 
 if TYPE_CHECKING:
@@ -109,12 +109,12 @@ class TokenLimit:
             raise ValueError(
                 "give either max_tokens= or before=, not both: a page is measured in messages, with limit="
             )
-        assert not isinstance(wanted, Fitting)
-        within = wanted if isinstance(wanted, Window) else Window(MOST_MESSAGES, wanted.keep_system, wanted.shape)
-        shape = within.shape._replace(tool_calls=within.shape.tool_calls or "paired")
+        assert not isinstance(wanted, TokenWindow)
+        within = wanted if isinstance(wanted, Window) else Window(MOST_MESSAGES, wanted.keep_system, wanted.view)
+        view = within.view._replace(tool_calls=within.view.tool_calls or "paired")
         first = min(max(_FEWEST_FIRST, self.max_tokens // _TOKENS_OF_A_MESSAGE), _MOST_FIRST)
-        room = _Room(self.max_tokens, list_counter(self.token_counter), on_corrupt, shape)
-        return Fitting(within._replace(shape=shape), first, room.count)
+        room = _Room(self.max_tokens, list_counter(self.token_counter), on_corrupt, view)
+        return TokenWindow(within._replace(view=view), first, room.count)
 
 
 class _Made(NamedTuple):
@@ -132,13 +132,13 @@ class _Room:
         max_tokens: int,
         counter: Callable[[list[BaseMessage]], int],
         on_corrupt: OnCorrupt,
-        shape: Shape,
+        view: View,
     ) -> None:
         self._max_tokens = max_tokens
         self._counter = counter
         self._on_corrupt = on_corrupt
         # What it begins with is chosen among what fits, as trim_messages does.
-        self._shape = shape._replace(start_on=())
+        self._view = view._replace(start_on=())
         self._made: dict[int, tuple[Entry, list[_Made]]] = {}
 
     def count(self, system: Entry | None, entries: Sequence[Entry]) -> int:
@@ -167,14 +167,14 @@ class _Room:
             raise ValueError(f"token_counter must return a number, not {tokens!r:.80}") from None
 
     def _needs_pairs(self, all_made: Sequence[Sequence[_Made]]) -> bool:
-        return self._shape.tool_calls != "stored" and any(
+        return self._view.tool_calls != "stored" and any(
             may_hold_calls_or_results(one.record) for made in all_made for one in made
         )
 
     def _given(self, made: Sequence[_Made]) -> list[BaseMessage]:
         """Return the messages that a model is given: each call with its result."""
         known = {id(one.record): one.message for one in made}
-        records = shaped([one.record for one in made], self._shape).entries
+        records = apply_view([one.record for one in made], self._view).entries
         return [known.get(id(record)) or to_message(record) for record in records if isinstance(record, Record)]
 
     def _all_made(self, entry: Entry) -> list[_Made]:

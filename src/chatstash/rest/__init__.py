@@ -1,5 +1,5 @@
 """The client of one Upstash database over HTTP. Knows nothing of chats.
 
-`commands`, `protocol`, `ops`, `endpoint`, `limits` and `sync_token` are pure; `http` is the one door to the network;
-`database` runs operations through it.
+`database` runs operations (`ops`): generators that yield batches of `commands`. `protocol` turns a batch into an HTTP
+request and a reply into values; `http` is the only package that uses the network.
 """

@@ -1,4 +1,4 @@
-"""Plain values that go to the database and come back: commands, batches, replies and what they cost."""
+"""Commands, batches, replies and their cost, as plain values."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Command: TypeAlias = tuple[Argument, ...]
 
 
 Reply: TypeAlias = bytes | int | DatabaseError | list["Reply"] | None
-"""What one command answers; a command of several that failed answers the error, which is not raised by itself."""
+"""The reply to one command. Where one command of several fails, its reply is the error, as a value."""
 
 
 class Effect(enum.Enum):
     """What sending a batch twice would do."""
 
-    READ = "it changes nothing"
-    IDEMPOTENT = "what it changes is the same after the second time"
-    WRITE = "the second time may change more: it must not be sent again where the first may have been applied"
+    READ = "changes nothing"
+    IDEMPOTENT = "has the same result when sent twice"
+    WRITE = "may change more when sent twice: not retried if the first request may have been applied"
 
 
 KEY_LOCKING = "#!lua flags=allow-key-locking\n"
@@ -30,54 +30,53 @@ KEY_LOCKING = "#!lua flags=allow-key-locking\n"
 (https://upstash.com/docs/redis/sdks/ts/commands/scripts/eval). Only Upstash knows the flag."""
 
 READING = "#!lua flags=no-writes,allow-key-locking\n"
-"""The first line of such a script for EVAL_RO, which a read-only token may send."""
+"""The same for a script run by EVAL_RO, which a read-only token may send."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Commands that travel in one HTTP request.
+    """The commands of one HTTP request.
 
     Attributes:
         commands: At least one command, in the order in which they run.
-        atomic: Whether nothing of other clients may come between them (a transaction).
-        effect: What sending it twice would do.
-        settlement: Returns the batch to send in place of a WRITE whose outcome is unknown: an IDEMPOTENT batch that
-            does what is not done already. Without one, such a write is not sent again.
-        ran_at: The place, in the reply of a script, at which it says how many commands it ran; None where it does not.
-        within: How many commands a script runs that runs to its end, where that is known beforehand; for a reply that
-            is refused for its size.
+        atomic: Whether they run as one transaction.
+        effect: What sending the batch twice would do.
+        settlement: Returns an IDEMPOTENT batch that completes a WRITE whose outcome is unknown: it does what is not
+            done already. A WRITE without one is not retried once its outcome is unknown.
+        command_count_index: Index, in the array a script replies, of the number of commands it ran; None for others.
+        script_commands: Commands that a script runs, if known beforehand; used when its reply is refused for its size.
     """
 
     commands: tuple[Command, ...]
     atomic: bool = False
     effect: Effect = Effect.READ
     settlement: Callable[[], Batch] | None = field(default=None, compare=False)
-    ran_at: int | None = field(default=None, compare=False)
-    within: int = field(default=0, compare=False)
+    command_count_index: int | None = field(default=None, compare=False)
+    script_commands: int = field(default=0, compare=False)
 
     @property
     def writes(self) -> bool:
         """Whether it changes anything."""
         return self.effect is not Effect.READ
 
-    def ran(self, values: Sequence[Reply]) -> int:
-        """Return how many commands Upstash bills where these are the replies: each, and what a script says it ran."""
-        within = values[0] if self.ran_at is not None else None
-        if isinstance(within, list) and self.ran_at is not None and len(within) > self.ran_at:
-            said = within[self.ran_at]
-            return len(self.commands) + (said if isinstance(said, int) else 0)
-        return len(self.commands)
+    def billed_commands(self, values: Sequence[Reply]) -> int:
+        """Return how many commands Upstash bills for these replies, those within a script included."""
+        index, answer = self.command_count_index, values[0]
+        if index is None or not isinstance(answer, list) or len(answer) <= index:
+            return len(self.commands)
+        count = answer[index]
+        return len(self.commands) + (count if isinstance(count, int) else 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What an operation cost; costs can be added.
+    """The cost of an operation. Costs can be added.
 
     Attributes:
-        requests: HTTP requests, those that failed and were sent again included.
-        commands: Commands of the requests that were answered, and what ran within scripts, as Upstash bills them
-            (https://upstash.com/docs/redis/overall/pricing). What a request ran whose reply was lost is not known.
-        bytes_sent: Bytes of the HTTP bodies of the requests that were carried out.
+        requests: HTTP requests, including failed ones and retries.
+        commands: Commands billed by Upstash (https://upstash.com/docs/redis/overall/pricing), including those that
+            scripts run. Excludes requests whose reply was lost: what they ran is unknown.
+        bytes_sent: Bytes of the HTTP bodies of answered requests.
         bytes_received: Bytes of the HTTP bodies of their replies.
     """
 
@@ -99,8 +98,8 @@ class Replies(NamedTuple):
     """The replies to a batch, one for each command.
 
     Attributes:
-        values: The replies.
-        cost: What getting them cost.
+        values: The replies, in the order of the commands.
+        cost: The cost of all requests it took.
         settled: Whether these are the replies to the batch's settlement.
     """
 

@@ -1,7 +1,7 @@
-"""One database: runs operations against it, by a sync and an async driver, each one short loop over its pool.
+"""Runs operations on one database, with a sync and an async driver.
 
-Nothing is opened before the first request. A `Database` may be shared by threads, event loops and, after a fork,
-parent and child.
+No connection is opened before the first request. A `Database` may be shared by threads and event loops, and by parent
+and child after a fork.
 """
 
 from __future__ import annotations
@@ -11,28 +11,27 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 from chatstash.errors import (
     CommandRejected,
     DatabaseError,
-    FormRefused,
     InsecureConnectionWarning,
+    RequestTimeout,
     RequestTooLarge,
     StoreClosed,
     WrongType,
 )
 from chatstash.rest.commands import Batch, Cost, Effect, Replies
 from chatstash.rest.deadline import Deadline
-from chatstash.rest.endpoint import URL_VARIABLE, Endpoint, endpoint_from
-from chatstash.rest.failures import timed_out
+from chatstash.rest.endpoint import URL_VARIABLE, Endpoint, resolve_endpoint
 from chatstash.rest.http.messages import HttpReply, HttpRequest
-from chatstash.rest.instrumentation import Watch, Watcher
+from chatstash.rest.instrumentation import Instrumentation, OperationTracker
 from chatstash.rest.limits import DEFAULT_MAX_CONNECTIONS, Budget, checked_max_connections
 from chatstash.rest.metrics import OnOperation, StoreStats
 from chatstash.rest.ops import Attempt, Op, Pause, retrying
-from chatstash.rest.protocol import Forms, replies_from, request_for, sync_token_of
+from chatstash.rest.protocol import FormRefused, Forms, replies_from, request_for, sync_token_of
 from chatstash.rest.sync_token import SyncToken, SyncTokens, Ticket
 
 if TYPE_CHECKING:
@@ -43,16 +42,16 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class _Run:
-    """One operation under way."""
+    """A running operation."""
 
     deadline: Deadline
     sync_token: SyncToken
-    watch: Watch
+    tracker: OperationTracker
 
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """One request under way."""
+    """A request in flight."""
 
     batch: Batch
     request: HttpRequest
@@ -61,16 +60,16 @@ class _Call:
 
 
 class Database:
-    """One Upstash database: runs operations on it. Makes no request by itself.
+    """Runs operations on one Upstash database.
 
     Args:
-        endpoint: Where it is, and its token.
-        shared: Whether it is the one of `shared_database`.
+        endpoint: The URL and token of the database.
+        shared: Whether `shared_database` returns it.
         on_operation: Called after each operation.
-        max_connections: How many connections an event loop may have open at the same time.
+        max_connections: Maximum number of open connections of an event loop.
 
     Raises:
-        ValueError: `on_operation` is no plain function, or `max_connections` no such number.
+        ValueError: `on_operation` is not a plain function, or `max_connections` is invalid.
     """
 
     def __init__(
@@ -83,198 +82,207 @@ class Database:
     ) -> None:
         self.endpoint = endpoint
         self._max_connections = checked_max_connections(max_connections)
-        self._watcher = Watcher(endpoint, on_operation)
+        self._instrumentation = Instrumentation(endpoint, on_operation)
         self._shared = shared
         self._sync_tokens = SyncTokens()
-        from chatstash.rest.http.pool import Pool  # noqa: PLC0415 - sockets are loaded where they are used
+        from chatstash.rest.http.pool import Pool  # noqa: PLC0415 - sockets are imported on first use
 
         self._pool = Pool(endpoint, max_connections)
         self._async_pool: AsyncPool | None = None
         self._forms = Forms()
         self._closed = False
         if endpoint.is_insecure:
-            _warn_of_plain_http(endpoint)
+            _warn_insecure(endpoint)
 
     def __repr__(self) -> str:
         return f"Database({self.endpoint.url!r})"
 
     def run(self, name: str, op: Op[T], key: str, budget: Budget) -> T:
-        """Run an operation and return what it returns.
+        """Run an operation and return its result.
 
         Args:
-            name: What it is called by those who count.
+            name: The name of the operation in metrics.
             op: The operation.
-            key: The key of the conversation it is on; empty where it is on several.
-            budget: How long it may take, and how often its requests are sent again.
+            key: The key of its conversation; empty for an operation on several.
+            budget: Its time limit and retries.
+
+        Raises:
+            DatabaseError: A request failed, after its retries.
+            StoreClosed: The database was closed.
         """
-        with self._watcher.watch(name, key) as watch:
-            run = _Run(Deadline(budget.timeout), self._sync_tokens.of(key), watch)
+        with self._instrumentation.track(name, key) as tracker:
+            run = _Run(Deadline(budget.timeout), self._sync_tokens.of(key), tracker)
             driven = retrying(op, budget)
-            resume: Callable[[], Attempt | Pause] = partial(next, driven)
-            while True:
-                try:
-                    wanted = resume()
-                except StopIteration as stop:
-                    return stop.value  # type: ignore[no-any-return]
-                try:
-                    resume = partial(driven.send, self._do(wanted, run))
-                except (DatabaseError, StoreClosed) as error:
-                    resume = partial(driven.throw, error)
+            try:
+                wanted = next(driven)
+                while True:
+                    try:
+                        answer = self._do(wanted, run)
+                    except (DatabaseError, StoreClosed) as error:
+                        wanted = driven.throw(error)
+                    else:
+                        wanted = driven.send(answer)
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]
 
     async def arun(self, name: str, op: Op[T], key: str, budget: Budget) -> T:
         """Run an operation as `run` does, without blocking the event loop."""
-        with self._watcher.watch(name, key) as watch:
-            run = _Run(Deadline(budget.timeout), self._sync_tokens.of(key), watch)
+        with self._instrumentation.track(name, key) as tracker:
+            run = _Run(Deadline(budget.timeout), self._sync_tokens.of(key), tracker)
             driven = retrying(op, budget)
-            resume: Callable[[], Attempt | Pause] = partial(next, driven)
-            while True:
-                try:
-                    wanted = resume()
-                except StopIteration as stop:
-                    return stop.value  # type: ignore[no-any-return]
-                try:
-                    resume = partial(driven.send, await self._ado(wanted, run))
-                except (DatabaseError, StoreClosed) as error:
-                    resume = partial(driven.throw, error)
+            try:
+                wanted = next(driven)
+                while True:
+                    try:
+                        answer = await self._ado(wanted, run)
+                    except (DatabaseError, StoreClosed) as error:
+                        wanted = driven.throw(error)
+                    else:
+                        wanted = driven.send(answer)
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]
 
     def stats(self) -> StoreStats:
-        """Return what all operations of this process came to so far."""
-        return self._watcher.stats()
+        """Return the totals of all operations in this process so far."""
+        return self._instrumentation.stats()
 
     def sync_token_of(self, key: str) -> str | None:
-        """Return the sync token of the conversation at `key`; None where nothing was asked of it yet."""
+        """Return the read-your-writes token of the conversation at `key`; None before the first request."""
         return self._sync_tokens.of(key).value
 
     def set_sync_token(self, key: str, token: str | None) -> None:
-        """Set the sync token of the conversation at `key`, or forget it; a ValueError where it can be none."""
+        """Set the read-your-writes token of the conversation at `key`, or forget it; raises ValueError if invalid."""
         self._sync_tokens.of(key).value = token
 
     def __reduce__(self) -> tuple[Callable[..., Database], tuple[str, bool, int]]:
-        # Credentials are not pickled: the token comes from the environment of whoever unpickles.
+        # Credentials are not pickled: unpickling reads the token from the environment.
         return _unpickled, (self.endpoint.url, self._shared, self._max_connections)
 
     def __copy__(self) -> Database:
         return self
 
     def __deepcopy__(self, memo: dict[int, object]) -> Database:
-        # A copy of a history in the same process goes on with the same connections.
+        # A copy of a history in the same process uses the same connections.
         return self
 
     def close(self) -> None:
-        """Close the idle connections; whoever uses the database from now on gets `StoreClosed`."""
+        """Close the idle connections. Using the database afterwards raises `StoreClosed`."""
         self._closed = True
         self._pool.close()
 
     async def aclose(self) -> None:
-        """Close as `close` does, and end what is under way in the running event loop."""
+        """Close as `close` does, and abort requests in flight in the running event loop."""
         self.close()
         if self._async_pool is not None:
             await self._async_pool.aclose()
 
     def _check_open(self) -> None:
         if self._closed:
-            raise StoreClosed("The store is closed. Nothing was sent. Use a new Store, or close it later.")
+            raise StoreClosed(
+                "The store is closed. Nothing was sent. Create a new Store, or keep this one open longer."
+            )
 
     def _do(self, wanted: Attempt | Pause, run: _Run) -> Replies | bool:
         if isinstance(wanted, Pause):
-            if fits := run.deadline.allows_retry(wanted.seconds):
-                run.watch.tries_again()
+            if in_time := run.deadline.allows_retry(wanted.seconds):
+                run.tracker.retrying()
                 time.sleep(wanted.seconds)
-            return fits
-        call = self._begin(wanted, run)
-        return self._end(call, self._pool.exchange(call.request, run.deadline))
+            return in_time
+        call = self._start(wanted, run)
+        return self._finish(call, self._pool.exchange(call.request, run.deadline))
 
     async def _ado(self, wanted: Attempt | Pause, run: _Run) -> Replies | bool:
         if isinstance(wanted, Pause):
-            if fits := run.deadline.allows_retry(wanted.seconds):
-                import asyncio  # noqa: PLC0415 - loaded where it is used
+            if in_time := run.deadline.allows_retry(wanted.seconds):
+                import asyncio  # noqa: PLC0415 - imported on first use
 
-                run.watch.tries_again()
+                run.tracker.retrying()
                 await asyncio.sleep(wanted.seconds)
-            return fits
-        call = self._begin(wanted, run)
+            return in_time
+        call = self._start(wanted, run)
         pool = self._async_pool or self._open_async_pool()
-        return self._end(call, await pool.exchange(call.request, run.deadline))
+        return self._finish(call, await pool.exchange(call.request, run.deadline))
 
     def _open_async_pool(self) -> AsyncPool:
-        from chatstash.rest.http.asyncio_pool import AsyncPool  # noqa: PLC0415 - loaded where it is used
+        from chatstash.rest.http.asyncio_pool import AsyncPool  # noqa: PLC0415 - imported on first use
 
         if self._async_pool is None:
             self._async_pool = AsyncPool(self._pool, self._max_connections)
         return self._async_pool
 
-    def _begin(self, attempt: Attempt, run: _Run) -> _Call:
+    def _start(self, attempt: Attempt, run: _Run) -> _Call:
         self._check_open()
         if run.deadline.has_passed:
-            error = timed_out(sent=False)
+            error = RequestTimeout("The time ran out before the request could be sent")
             error.cost = Cost()
             raise error
         batch = attempt.batch
-        run.watch.sends(batch)
+        run.tracker.sending(batch)
         ticket = run.sync_token.start(writes=batch.writes)
-        run.deadline.begin_attempt(is_last=attempt.is_last)
+        run.deadline.start_attempt(is_last=attempt.is_last)
         return _Call(batch, request_for(batch, sync_token=ticket.token, forms=self._forms), ticket, run)
 
-    def _end(self, call: _Call, reply: HttpReply) -> Replies:
+    def _finish(self, call: _Call, reply: HttpReply) -> Replies:
         call.run.sync_token.finish(call.ticket, sync_token_of(reply))
         cost = Cost(bytes_sent=len(call.request.body), bytes_received=len(reply.body))
         try:
             values = replies_from(call.batch, call.request, reply, token=self.endpoint.token)
         except DatabaseError as error:
-            cost += Cost(commands=_ran_though_refused(call.batch, error))
-            call.run.watch.answered(cost)
+            cost += Cost(commands=_billed_despite(error, call.batch))
+            call.run.tracker.answered(cost)
             error.cost = cost + Cost(requests=1)
             if isinstance(error, FormRefused):
                 self._forms = self._forms.without(error)
             raise
-        cost += Cost(commands=call.batch.ran(values))
-        call.run.watch.answered(cost)
+        cost += Cost(commands=call.batch.billed_commands(values))
+        call.run.tracker.answered(cost)
         return Replies(values, cost + Cost(requests=1))
 
 
-def _ran_though_refused(batch: Batch, error: DatabaseError) -> int:
-    """Return how many commands of a batch that was refused as a whole are billed: those that got as far as running."""
+def _billed_despite(error: DatabaseError, batch: Batch) -> int:
+    """Return how many commands are billed although the whole batch was refused: those that ran."""
     if isinstance(error, RequestTooLarge):
-        # Of a write, the request was too large and was not looked at; of a read, its reply.
-        return 0 if batch.effect is Effect.WRITE else len(batch.commands) + batch.within
+        # The request of a write was too large, and did not run; so was the reply of a read, which did.
+        return 0 if batch.effect is Effect.WRITE else len(batch.commands) + batch.script_commands
     return len(batch.commands) if isinstance(error, (CommandRejected, WrongType)) else 0
 
 
 @lru_cache(maxsize=128)
 def shared_database(endpoint: Endpoint) -> Database:
-    """Return this process's one `Database` for an endpoint, so that all histories share its connections.
+    """Return this process's `Database` of an endpoint, whose connections all its users share.
 
-    The least recently asked for is let go beyond 128: whoever still holds it goes on using it.
+    The 128 most recently requested ones are kept. A database that is dropped still works for its users.
     """
     return Database(endpoint, shared=True)
 
 
 def _unpickled(url: str, shared: bool, max_connections: int) -> Database:
     try:
-        endpoint = endpoint_from()
+        endpoint = resolve_endpoint()
     except ValueError as error:
         raise ValueError(
-            f"what is unpickled takes its token from the environment, for tokens are not pickled: {error}"
+            f"Cannot unpickle a store or history without its token, which is read from the environment: {error}"
         ) from None
     if endpoint.url != url:
         raise ValueError(
-            f"what is unpickled belongs to the database at {url}, but {URL_VARIABLE} names another ({endpoint.url}): "
-            "its token is not sent there. Set both variables to the database's, or make the history anew"
+            f"Cannot unpickle a store or history of the database at {url}: {URL_VARIABLE} names another "
+            f"({endpoint.url}), whose token is not sent there. Set both variables to the database's, or create a new "
+            "store or history."
         )
     return shared_database(endpoint) if shared else Database(endpoint, max_connections=max_connections)
 
 
-def _warn_of_plain_http(endpoint: Endpoint) -> None:
+def _warn_insecure(endpoint: Endpoint) -> None:
     warnings.warn(
         f"{endpoint.url} is plain http to another machine: the token and all messages travel unencrypted. "
-        "Use https, unless the network between is your own.",
+        "Use https, unless you trust the network.",
         InsecureConnectionWarning,
-        stacklevel=_levels_up_to_the_caller(),
+        stacklevel=_stacklevel_of_caller(),
     )
 
 
-def _levels_up_to_the_caller() -> int:
-    """Return the stacklevel at which `warnings.warn` names the line outside this package."""
+def _stacklevel_of_caller() -> int:
+    """Return the stacklevel at which `warnings.warn` names the first line outside this package."""
     frame = sys._getframe(2)  # noqa: SLF001 - what warnings itself uses
     level = 2
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("chatstash."):

@@ -1,24 +1,25 @@
-"""The moment by which an operation must end, and the bounds of a connection."""
+"""The deadline of an operation, and the time limits of a connection."""
 
 from __future__ import annotations
 
 import time
 
 CONNECT_TIMEOUT = 5.0
-"""Seconds within which a connection must be made, TLS and a proxy's tunnel included."""
+"""Seconds to make a connection, including TLS and a proxy's tunnel."""
 
 MAX_IDLE = 15.0
-"""Seconds of wall-clock time after which an idle connection is not used again.
+"""Seconds of wall-clock time after which an idle connection is not reused.
 
-The wall clock, because a frozen function's monotonic clock may stand still while the server closes the connection.
+Wall-clock time, because the monotonic clock of a frozen function may stand still while the server closes the
+connection.
 """
 
 RETRY_SHARE = 0.8
-"""The part of an operation's time within which a retry may begin; the rest is for the last attempt."""
+"""The share of an operation's time in which a retry may start; the rest is for the last attempt."""
 
 
 class Deadline:
-    """A moment `seconds` from now on the monotonic clock, and how long a silence may last before that."""
+    """The end of an operation, `seconds` from now on the monotonic clock, and how long a server may stay silent."""
 
     __slots__ = ("_at", "_last_retry", "_longest_silence")
 
@@ -28,29 +29,28 @@ class Deadline:
         self._last_retry = now + seconds * RETRY_SHARE
         self._longest_silence = seconds
 
-    def begin_attempt(self, *, is_last: bool) -> None:
-        """Set how long a silence may last from here on.
+    def start_attempt(self, *, is_last: bool) -> None:
+        """Set how many seconds of silence end this attempt.
 
-        An attempt that hears nothing for half of the time left is given up, so that there is time for another; one that
-        no other can follow may use all of it.
+        Half of the time left, which leaves time for another attempt; all of it if no other attempt can follow.
         """
         now = time.monotonic()
         left = self._at - now
         self._longest_silence = left if is_last or now + left / 2 > self._last_retry else left / 2
 
-    def within(self, seconds: float) -> Deadline:
-        """Return a deadline at most `seconds` from now, and no later than this one."""
+    def at_most(self, seconds: float) -> Deadline:
+        """Return a deadline that ends in `seconds` at the latest, and no later than this one."""
         return Deadline(min(seconds, self.remaining()))
 
     def remaining(self) -> float:
-        """Return the seconds left; raises TimeoutError where none are."""
+        """Return the seconds left; raises TimeoutError if the deadline has passed."""
         left = self._at - time.monotonic()
         if left <= 0:
             raise TimeoutError("the deadline has passed")
         return left
 
-    def patience(self) -> float:
-        """Return how many seconds to wait for the next sign of the server; raises TimeoutError where none are left."""
+    def silence_limit(self) -> float:
+        """Return how many seconds to wait for the server; raises TimeoutError if the deadline has passed."""
         return min(self.remaining(), self._longest_silence)
 
     @property
@@ -59,5 +59,5 @@ class Deadline:
         return time.monotonic() >= self._at
 
     def allows_retry(self, pause: float) -> bool:
-        """Tell whether a retry after a pause of so many seconds would begin in time."""
+        """Tell whether a retry after a pause of `pause` seconds starts in time."""
         return time.monotonic() + pause < self._last_retry

@@ -1,81 +1,41 @@
-"""Where a database is and how to be let in: its REST URL and its token, checked before anything is sent."""
+"""The REST URL and token of a database, checked before anything is sent."""
 
 from __future__ import annotations
 
 import ipaddress
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn, TypeVar, cast
 from urllib.parse import urlsplit
+
+from chatstash.rest.secret import Secret, as_secret
 
 URL_VARIABLE = "UPSTASH_REDIS_REST_URL"
 TOKEN_VARIABLE = "UPSTASH_REDIS_REST_TOKEN"  # noqa: S105 - a variable's name
 
-_VERCELS = ("KV_REST_API_URL", "KV_REST_API_TOKEN")
-"""What Vercel calls them; Upstash's JavaScript SDK reads these too."""
-
-T = TypeVar("T")
+_VERCEL = ("KV_REST_API_URL", "KV_REST_API_TOKEN")
+"""Vercel's names for them; Upstash's JavaScript SDK reads these too."""
 
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
 
 
-class Secret:
-    """A text that shows itself only to who asks for it with `get_secret_value`, as pydantic's SecretStr.
+class NoDatabaseConfigured(ValueError):
+    """Neither an argument nor an environment variable gives the url or the token.
 
-    It is no string: tools that print the local variables of a traceback cut strings up, and a piece of a string is
-    plain text. Copies stay in this process; it cannot be pickled.
+    Attributes:
+        missing: The names of the environment variables that are not set.
     """
 
-    __slots__ = ("get_secret_value",)
-
-    get_secret_value: Callable[[], str]
-    """Returns the text."""
-
-    def __init__(self, text: str | Secret) -> None:
-        # In a closure, where no tool that looks into objects finds it.
-        self.get_secret_value = text.get_secret_value if isinstance(text, Secret) else lambda: text
-
-    def __repr__(self) -> str:
-        return "Secret('***')"
+    def __init__(self, missing: list[str]) -> None:
+        super().__init__(missing)
+        self.missing = missing
 
     def __str__(self) -> str:
-        return "***"
-
-    def __format__(self, spec: str) -> str:
-        return format(str(self), spec)
-
-    def __bool__(self) -> bool:
-        return bool(self.get_secret_value())
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Secret):
-            return NotImplemented
-        return self.get_secret_value() == other.get_secret_value()
-
-    def __hash__(self) -> int:
-        return hash(self.get_secret_value())
-
-    def __copy__(self) -> Secret:
-        return self
-
-    def __deepcopy__(self, memo: object) -> Secret:
-        return self
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("a token is not pickled: it comes from the environment, or is given anew")
-
-
-_NOTHING = Secret("")
-
-
-def veiled(value: T) -> T:
-    """Return a string as a `Secret`, anything else as it is; to type checkers it stays what it was.
-
-    For arguments that may hold a token or a password, before anything can fail: a traceback shows the arguments.
-    """
-    return cast(T, Secret(value)) if isinstance(value, str) else value
+        return (
+            f"No database configured: {' and '.join(self.missing)} missing. Set {URL_VARIABLE} and {TOKEN_VARIABLE} "
+            f"(or {' and '.join(_VERCEL)}), or pass url= and token=. For a local database: "
+            "pip install 'chatstash[local]', then run your command with: chatstash dev -- COMMAND"
+        )
 
 
 @dataclass(frozen=True, init=False)
@@ -83,20 +43,20 @@ class Endpoint:
     """One database: its REST URL without a trailing slash, and its token.
 
     Raises:
-        ValueError: The url or the token cannot be right. The message never shows the token, nor what a url holds
-            besides scheme and host.
+        ValueError: The url or the token is invalid. The message never shows the token, and of a url only its scheme and
+            host.
     """
 
     url: str
     token: Secret
 
     def __init__(self, url: str | Secret, token: str | Secret) -> None:
-        url, token = veiled(url), veiled(token)
+        url, token = as_secret(url), as_secret(token)
         object.__setattr__(self, "url", _checked_url(url))
         object.__setattr__(self, "token", _checked_token(token))
 
     def __repr__(self) -> str:
-        # vars, for a traceback may show the locals of a constructor that is not done.
+        # vars, because a traceback may show this object before its constructor is done.
         return f"Endpoint(url={vars(self).get('url')!r}, token='***')"
 
     @property
@@ -106,50 +66,48 @@ class Endpoint:
 
     @property
     def host(self) -> str:
-        """The host name or address, without port."""
+        """The host name or address, without the port."""
         return urlsplit(self.url).hostname or ""
 
     @property
     def is_insecure(self) -> bool:
-        """Whether the token would travel unencrypted to another machine."""
+        """Whether the token travels unencrypted to another machine."""
         return self.scheme == "http" and not is_loopback(self.host)
 
 
-def endpoint_from(url: str | Secret = "", token: str | Secret = "") -> Endpoint:
-    """Return the endpoint of a url and token, each from its environment variable where it is empty.
+def resolve_endpoint(url: str | Secret = "", token: str | Secret = "") -> Endpoint:
+    """Return the endpoint of a url and a token. An empty one is read from its environment variable.
 
-    The variables are `UPSTASH_REDIS_REST_URL` and `UPSTASH_REDIS_REST_TOKEN` or, where neither is set, Vercel's
-    `KV_REST_API_URL` and `KV_REST_API_TOKEN`: never one of each pair, which may belong to two databases.
+    The variables are `UPSTASH_REDIS_REST_URL` and `UPSTASH_REDIS_REST_TOKEN` or, if neither is set, Vercel's
+    `KV_REST_API_URL` and `KV_REST_API_TOKEN`. The two pairs are never mixed: they may belong to two databases.
 
     Raises:
-        ValueError: One is missing altogether, or cannot be right.
+        NoDatabaseConfigured: The url or the token is missing.
+        ValueError: The url or the token is invalid.
     """
     names = _variables()
-    given = zip(names, (veiled(url), veiled(token)), strict=True)
-    found = [_from_environment(name) if value == _NOTHING else value for name, value in given]
-    missing = [name for name, value in zip(names, found, strict=True) if value == _NOTHING]
+    given = zip(names, (as_secret(url), as_secret(token)), strict=True)
+    # Compared, not tested: an argument of a wrong type is not read from the environment but refused.
+    found = [_from_environment(name) if value == Secret("") else value for name, value in given]
+    missing = [name for name, value in zip(names, found, strict=True) if value == Secret("")]
     if missing:
-        raise ValueError(
-            f"No database configured: {' and '.join(missing)} missing. Give url= and token=, or set {URL_VARIABLE} and "
-            f"{TOKEN_VARIABLE} (or {' and '.join(_VERCELS)}, which are read where neither is set). For a local one: "
-            "pip install 'chatstash[local]', then run your command with: chatstash dev -- COMMAND"
-        )
+        raise NoDatabaseConfigured(missing)
     return Endpoint(*found)
 
 
 def _variables() -> tuple[str, str]:
-    """Return the names of the pair of variables that counts."""
-    own = (URL_VARIABLE, TOKEN_VARIABLE)
-    is_vercels = not any(map(os.environ.get, own)) and any(map(os.environ.get, _VERCELS))
-    return _VERCELS if is_vercels else own
+    """Return the names of the variables to read."""
+    upstash = (URL_VARIABLE, TOKEN_VARIABLE)
+    is_vercel = not any(map(os.environ.get, upstash)) and any(map(os.environ.get, _VERCEL))
+    return _VERCEL if is_vercel else upstash
 
 
 def _from_environment(name: str) -> Secret:
     value = Secret(os.environ.get(name, ""))
     if _is_quoted(value):
         raise ValueError(
-            f"The value of {name} is in quotes, and they are part of it. Remove them: unlike a shell, "
-            "`docker --env-file` and the like take a value as it is written."
+            f"The value of {name} is in quotes, and the quotes are part of it. Remove them: `docker --env-file` and "
+            "similar tools do not strip quotes as a shell does."
         )
     return value
 
@@ -159,7 +117,7 @@ def _is_quoted(value: Secret) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address is this machine's own."""
+    """Tell whether a host name or address is this machine."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -171,7 +129,7 @@ def is_loopback(host: str) -> bool:
 def _checked_url(url: object) -> str:
     if not isinstance(url, Secret):
         raise ValueError(f"url must be a string, not {type(url).__name__}")
-    if wrong := _what_is_wrong_with_url(url):
+    if wrong := _url_error(url):
         raise ValueError(wrong)
     return _trimmed_url(url)
 
@@ -180,29 +138,29 @@ def _trimmed_url(url: Secret) -> str:
     return url.get_secret_value().strip().rstrip("/")
 
 
-def _what_is_wrong_with_url(url: Secret) -> str | None:
-    # Told and not raised: a traceback from here would show the parts of the url, a password among them.
+def _url_error(url: Secret) -> str | None:
+    # Returned, not raised: a traceback from here would show the parts of the url, perhaps with a password.
     if _is_quoted(url):
         return "url is in quotes, and the quotes are part of it: remove them"
     try:
         parts = urlsplit(_trimmed_url(url))
         host, _ = parts.hostname, parts.port
-        # What no name server could be asked for: labels that are empty or over 63 characters.
+        # No name server can be asked for labels that are empty or longer than 63 characters.
         (host or "").encode("idna")
     except ValueError:
         return "url is not a URL; copy UPSTASH_REDIS_REST_URL from the Upstash console"
     if parts.scheme not in ("http", "https") or not host:
         return f"url {_shown(parts.scheme, host)} {_REST_URL_WANTED}"
     if not _VISIBLE_ASCII.fullmatch(_trimmed_url(url)):
-        return "url has spaces, control or non-ASCII characters; a host name of another script is written xn--…"
+        return "url has spaces, control or non-ASCII characters; write an international host name as xn--…"
     if parts.username is not None or parts.query or parts.fragment:
-        return "url must not carry a user, a query or a fragment; give the token as token="
+        return "url must not have a user, a query or a fragment; pass the token as token="
     return None
 
 
 _REST_URL_WANTED = (
-    "is not a database's REST URL, which begins with https:// (the Redis protocol's redis:// or rediss:// URL is "
-    "another); copy UPSTASH_REDIS_REST_URL from the Upstash console"
+    "is not a database's REST URL, which begins with https:// (the Redis protocol's redis:// or rediss:// URL is a "
+    "different one); copy UPSTASH_REDIS_REST_URL from the Upstash console"
 )
 
 
@@ -218,6 +176,6 @@ def _checked_token(token: object) -> Secret:
     trimmed = Secret(token.get_secret_value().strip())
     if not _VISIBLE_ASCII.fullmatch(trimmed.get_secret_value()):
         raise ValueError(
-            "token is empty, or has spaces, control or non-ASCII characters: it cannot be sent in a header"
+            "token is empty, or has spaces, control or non-ASCII characters: an HTTP header cannot carry it"
         )
     return trimmed

@@ -1,7 +1,7 @@
-"""After a fork the child begins with fresh connections and locks; it never touches what it inherited.
+"""Resets shared objects in forked child processes, which never touch inherited connections or locks.
 
-A socket shared with the parent would hand one side's reply to the other. The hook runs in the child before any other
-code, while there is just one thread, so nothing needs to look at process ids later.
+A socket shared with the parent would deliver one side's reply to the other. The hook runs in the child before any other
+code, while it has just one thread, so no other code has to compare process ids.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from typing import Protocol
 from weakref import WeakSet
 
 
-class Forgetful(Protocol):
-    """Something that holds connections or locks."""
+class ForkAware(Protocol):
+    """An object that holds connections or locks."""
 
-    def forget_parent(self) -> None:
-        """Begin anew in a child process, without closing or finalising anything inherited."""
-
-
-_all: WeakSet[Forgetful] = WeakSet()
+    def reset_after_fork(self) -> None:
+        """Start afresh in a child process, without closing or finalising anything inherited."""
 
 
-def begins_anew_after_fork(thing: Forgetful) -> None:
-    """Have `thing.forget_parent` called in every child process."""
+_all: WeakSet[ForkAware] = WeakSet()
+
+
+def register_fork_reset(thing: ForkAware) -> None:
+    """Have `thing.reset_after_fork()` called in every child process. Holds it weakly."""
     _all.add(thing)
 
 
-def _forget_parent() -> None:
+def _reset_all() -> None:
     for thing in list(_all):
-        thing.forget_parent()
+        thing.reset_after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_parent)
+    os.register_at_fork(after_in_child=_reset_all)

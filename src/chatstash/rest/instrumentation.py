@@ -1,4 +1,4 @@
-"""Watches operations: counts them, tells the caller's hook of each, and OpenTelemetry."""
+"""Instruments operations: counts them, calls the caller's hook, and reports to OpenTelemetry."""
 
 from __future__ import annotations
 
@@ -13,99 +13,101 @@ from typing import Self
 
 from chatstash.rest.commands import Batch, Cost
 from chatstash.rest.endpoint import Endpoint
-from chatstash.rest.fork import begins_anew_after_fork
-from chatstash.rest.interruptions import is_a_handlers
+from chatstash.rest.fork import register_fork_reset
+from chatstash.rest.interrupts import is_from_signal_handler
 from chatstash.rest.metrics import OnOperation, Operation, StoreStats
-from chatstash.rest.telemetry import Tracing, telemetry
+from chatstash.rest.telemetry import OperationSpan, telemetry
 
 _log = logging.getLogger("chatstash")
 
 
-class Watcher:
-    """Watches the operations of one database. Safe to share between threads and event loops.
+class Instrumentation:
+    """Instruments the operations of one database. Safe to share between threads and event loops.
 
-    A child process begins at 0.
+    The totals start at 0 in a child process.
 
     Args:
-        endpoint: The database's, for OpenTelemetry.
-        on_operation: Called after each operation, by the thread or task that made it; an error it raises is logged.
+        endpoint: The database, for OpenTelemetry.
+        on_operation: Called after each operation, in its thread or task; an error it raises is logged.
 
     Raises:
-        ValueError: `on_operation` is no plain function.
+        ValueError: `on_operation` is not a plain function.
     """
 
     def __init__(self, endpoint: Endpoint, on_operation: OnOperation | None = None) -> None:
         if on_operation is not None and (not callable(on_operation) or inspect.iscoroutinefunction(on_operation)):
-            raise ValueError(f"on_operation must be a plain function of one Operation, or None, not {on_operation!r}")
+            raise ValueError(
+                f"on_operation must be a plain function that takes an Operation, or None, not {on_operation!r}"
+            )
         self.endpoint = endpoint
         self._on_operation = on_operation
-        self.forget_parent()
-        begins_anew_after_fork(self)
+        self.reset_after_fork()
+        register_fork_reset(self)
 
-    def forget_parent(self) -> None:
-        """Begin at 0, with a lock that nobody holds."""
-        # A finaliser or a signal handler may end an operation while this thread holds the lock.
+    def reset_after_fork(self) -> None:
+        """Reset the totals and the lock."""
+        # Re-entrant: a finaliser or a signal handler may end an operation while this thread holds the lock.
         self._lock = threading.RLock()
         self._stats = StoreStats()
 
-    def watch(self, name: str, key: str) -> Watch:
-        """Return the watch of an operation, for `with`."""
-        return Watch(self, name, key)
+    def track(self, name: str, key: str) -> OperationTracker:
+        """Return the tracker of an operation, a context manager."""
+        return OperationTracker(self, name, key)
 
     def stats(self) -> StoreStats:
-        """Return what all operations came to so far."""
+        """Return the totals of all operations so far."""
         return self._stats
 
-    def over(self, operation: Operation) -> None:
-        """Count an operation, and tell the hook."""
+    def add(self, operation: Operation) -> None:
+        """Count a finished operation, and call the hook."""
         with self._lock:
             self._stats = self._stats.plus(operation)
         if self._on_operation is not None:
-            with _undisturbed("on_operation"):
+            with _errors_logged("on_operation"):
                 self._on_operation(operation)
 
 
-class Watch:
-    """One operation under way."""
+class OperationTracker:
+    """One running operation. Used as a context manager."""
 
-    __slots__ = ("_batch_size", "_began", "_cost", "_retries", "_tracing", "_watcher", "key", "name")
+    __slots__ = ("_batch_size", "_began", "_cost", "_instrumentation", "_retries", "_span", "key", "name")
 
-    def __init__(self, watcher: Watcher, name: str, key: str) -> None:
+    def __init__(self, instrumentation: Instrumentation, name: str, key: str) -> None:
         self.name = name
         self.key = key
-        self._watcher = watcher
+        self._instrumentation = instrumentation
         self._cost = Cost()
         self._batch_size = 0
         self._retries = 0
-        self._tracing: Tracing | None = None
+        self._span: OperationSpan | None = None
         self._began = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
 
-    def sends(self, batch: Batch) -> None:
+    def sending(self, batch: Batch) -> None:
         """Note that a request is about to be sent."""
         if not self._cost.requests:
-            self._begin_tracing()
+            self._start_span()
         self._cost += Cost(requests=1)
         self._batch_size = len(batch.commands)
 
     def answered(self, cost: Cost) -> None:
-        """Note what a request that was answered cost, but for itself."""
+        """Add the commands and bytes of a request that was answered."""
         self._cost += cost
 
-    def tries_again(self) -> None:
-        """Note that a request follows for the one before it failed."""
+    def retrying(self) -> None:
+        """Note that a request is about to be retried."""
         self._retries += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if error is None and not self._cost.requests:
-            return  # nothing was to be asked
+            return  # it needed no request
         operation = self._operation(error)
-        self._end_tracing(operation)
-        self._watcher.over(operation)
+        self._end_span(operation)
+        self._instrumentation.add(operation)
 
     def _operation(self, error: BaseException | None) -> Operation:
         cost = self._cost
@@ -121,26 +123,26 @@ class Watch:
             error=error,
         )
 
-    def _begin_tracing(self) -> None:
-        with _undisturbed("OpenTelemetry"):
+    def _start_span(self) -> None:
+        with _errors_logged("OpenTelemetry"):
             if found := telemetry():
-                self._tracing = found.begin(self.name, self._watcher.endpoint)
+                self._span = found.start(self.name, self._instrumentation.endpoint)
 
-    def _end_tracing(self, operation: Operation) -> None:
-        if self._tracing is not None:
-            with _undisturbed("OpenTelemetry"):
+    def _end_span(self, operation: Operation) -> None:
+        if self._span is not None:
+            with _errors_logged("OpenTelemetry"):
                 size = self._batch_size if operation.requests == 1 else 0
-                self._tracing.telemetry.end(self._tracing, operation, size)
+                self._span.telemetry.end(self._span, operation, size)
 
 
 @contextmanager
-def _undisturbed(what: str) -> Iterator[None]:
-    """Log an error of those who only look on: the operation is done, and its outcome stands."""
+def _errors_logged(what: str) -> Iterator[None]:
+    """Log an error instead of raising it: it must not change the outcome of the operation."""
     try:
         yield
     except Exception as error:
-        if is_a_handlers(error):
+        if is_from_signal_handler(error):
             raise
-        # Its context is the operation's error, whose text may quote messages.
+        # The context is the operation's error, whose text may quote messages.
         error.__suppress_context__ = True
-        _log.error("%s failed. The operation it was told of is as it was.", what, exc_info=error)
+        _log.error("%s failed. The operation itself is not affected.", what, exc_info=error)

@@ -1,31 +1,29 @@
-"""How long an operation may take, and what is tried again, how often and after how long. Pure.
-
-The policy, for all operations:
+"""Time limits and the retry policy. Pure.
 
 ========================  ==========================================================================================
-class of operation        what is done where a request failed in a way that passes by itself
+operation                 after a failure that may pass
 ========================  ==========================================================================================
-read                      sent again as it is
-idempotent write          sent again as it is: what it changes is the same after the second time
-append                    sent again as it is where it certainly was not applied; where that is not known, its
-                          settlement is sent in its place, which appends only what is not there already
+read                      retried as it is
+idempotent write          retried as it is: sending it twice has the same result
+append                    retried as it is if it certainly was not applied; if that is unknown, its settlement is sent
+                          instead, which appends only what is missing
 ========================  ==========================================================================================
 
-What passes by itself is a failed connection, a wait that was too long, a status of 5xx, 429, and a reply that is cut
-off or mangled. How often and for how long:
+Failures that may pass: a failed connection, a timeout, a status of 5xx or 429, and a truncated or garbled reply. The
+limits:
 
 ========================  ==========================================================================================
-bound                     what it says
+limit                     rule
 ========================  ==========================================================================================
-time                      a retry begins within 80 % of `timeout`; the rest is left for its reply
-`retries`                 how many retries there are at most; None, the default, for as many as the time permits
-lasting failures          3 retries at most for what is likely to fail again: a host name that does not exist, a
-                          certificate that is not accepted, a reply that is not HTTP or not of the REST API
-pauses                    between retries, random from 0 to a bound that doubles from 0.1 to 3 seconds
-                          (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/), and at least
-                          what the server asked for with Retry-After
-silence                   an attempt that hears nothing for half of the time left is given up, so that there is time
-                          for another; one that no other can follow may use all of it
+time                      a retry starts within 80 % of `timeout`; the rest is left for its reply
+`retries`                 the maximum number of retries; None, the default, for as many as the time permits
+lasting failures          at most 3 retries for failures that will probably recur: an unknown host name, a rejected
+                          certificate, a reply that is not HTTP or does not follow the REST API
+pauses                    random, from 0 to a bound that doubles from 0.1 to 3 seconds
+                          (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/), and at least as
+                          long as the server asks for with Retry-After
+silence                   an attempt ends when the server is silent for half of the time left, which leaves time for
+                          another; the last possible attempt may use all of it
 ========================  ==========================================================================================
 """
 
@@ -48,30 +46,30 @@ from chatstash.errors import (
 from chatstash.rest.commands import Effect
 
 DEFAULT_TIMEOUT = 30.0
-RETRIES_OF_LASTING = 3
+MAX_LASTING_RETRIES = 3
 DEFAULT_MAX_CONNECTIONS = 256
-MOST_CONNECTIONS = 65_535
+LARGEST_MAX_CONNECTIONS = 65_535
 MAX_TIMEOUT = 10**6
 
 
 def _random() -> float:
-    # random.random itself is pickled with its state: all who unpickle would pause for the same times.
+    # random.random itself pickles its state, and all processes that unpickle it would pause for the same times.
     return random.random()  # noqa: S311 - no secret
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How long one operation may take, and how often its requests are sent again.
+    """The time limit of one operation, and the retries of its requests.
 
     Args:
-        timeout: Seconds for the whole operation, pauses and retries included.
-        retries: How often a request is sent again at most; None for as often as 80 % of the time permits.
-        first_pause: Upper bound of the first pause, in seconds; it doubles with each.
-        longest_pause: Upper bound of any pause, in seconds, but for what the server asks for.
-        jitter: Gives a random number from 0 to 1.
+        timeout: Seconds for the whole operation, including pauses and retries.
+        retries: Maximum number of retries of a request; None for as many as 80 % of the time permits.
+        first_pause: Upper bound of the first pause, in seconds; it doubles with each retry.
+        longest_pause: Upper bound of all pauses, in seconds, unless the server asks for a longer one.
+        jitter: Returns a random number from 0 to 1.
 
     Raises:
-        ValueError: One of them cannot be right.
+        ValueError: An argument is invalid.
     """
 
     timeout: float = DEFAULT_TIMEOUT
@@ -85,25 +83,25 @@ class Budget:
         if self.retries is not None:
             checked_retries(self.retries)
         if not callable(self.jitter):
-            raise ValueError(f"jitter must be a function that gives a number from 0 to 1, not {self.jitter!r}")
+            raise ValueError(f"jitter must be a function that returns a number from 0 to 1, not {self.jitter!r}")
         for name in ("first_pause", "longest_pause"):
             if not is_number(getattr(self, name)) or not 0 <= getattr(self, name) <= MAX_TIMEOUT:
                 raise ValueError(f"{name} must be a number of seconds from 0 to {MAX_TIMEOUT}")
 
     def is_last(self, attempt: int) -> bool:
-        """Tell whether no retry may follow, where it was tried again so many times already."""
+        """Tell whether no retry may follow after `attempt` retries."""
         return self.retries is not None and attempt >= self.retries
 
     def pause_after(self, attempt: int, error: DatabaseError, effect: Effect) -> float | None:
-        """Return how many seconds to wait before trying again, or None where it is not to be tried again.
+        """Return how many seconds to wait before a retry, or None for no retry.
 
         Args:
-            attempt: How often it was tried again already.
-            error: What went wrong.
-            effect: What that which would be sent does, and so whether it may be sent twice.
+            attempt: The number of retries so far.
+            error: The error of the last attempt.
+            effect: The effect of the batch to retry, which says whether it may be sent twice.
         """
         certain = error.applied is Applied.NO or effect is not Effect.WRITE
-        if self.is_last(attempt) or not certain or attempt >= _most_retries(error):
+        if self.is_last(attempt) or not certain or attempt >= _max_retries(error):
             return None
         # The exponent is bounded: 2**1024 does not fit a float.
         bound = min(self.longest_pause, self.first_pause * 2.0 ** min(attempt, 30))
@@ -112,15 +110,15 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """The budget of each class of operation; the table at the head of this module says what is tried again.
+    """The budget of each kind of operation.
 
     Args:
-        read: Of reads.
-        idempotent: Of writes that may be repeated: clearing, settling, repairing.
-        append: Of appends.
+        read: For reads.
+        idempotent: For writes that may be repeated: clear, check_outcome and repairs.
+        append: For appends.
 
     Raises:
-        ValueError: One of them is no Budget.
+        ValueError: An argument is not a Budget.
     """
 
     read: Budget = field(default_factory=Budget)
@@ -133,35 +131,35 @@ class RetryPolicy:
                 raise ValueError(f"{name} must be a Budget, not {getattr(self, name)!r}")
 
 
-def _most_retries(error: DatabaseError) -> float:
-    is_mangled = isinstance(error, ProtocolError) and error.applied is Applied.UNKNOWN
-    if not is_mangled and not isinstance(error, (ConnectionFailed, RequestTimeout, ServerError, RateLimited)):
+def _max_retries(error: DatabaseError) -> float:
+    is_garbled = isinstance(error, ProtocolError) and error.applied is Applied.UNKNOWN
+    if not is_garbled and not isinstance(error, (ConnectionFailed, RequestTimeout, ServerError, RateLimited)):
         return 0
-    lasts = error.lasting or (is_mangled and not isinstance(error, ServerError))
-    return RETRIES_OF_LASTING if lasts else math.inf
+    lasts = error.lasting or (is_garbled and not isinstance(error, ServerError))
+    return MAX_LASTING_RETRIES if lasts else math.inf
 
 
 def is_number(value: object) -> bool:
-    """Tell whether a value is a number, which True is not."""
+    """Tell whether a value is an int or a float; True and False are not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def checked_timeout(timeout: float) -> float:
-    """Return `timeout`, in seconds, or raise ValueError where it is not a positive number up to 10^6."""
+    """Return `timeout` in seconds as a float; raises ValueError unless it is a positive number up to 10^6."""
     if not is_number(timeout) or not 0 < timeout <= MAX_TIMEOUT:
         raise ValueError(f"timeout must be a positive number of seconds, at most {MAX_TIMEOUT}")
     return float(timeout)
 
 
 def checked_max_connections(count: int) -> int:
-    """Return how many connections an event loop may have open, or raise ValueError where it is no such number."""
-    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MOST_CONNECTIONS:
-        raise ValueError(f"max_connections must be a whole number from 1 to {MOST_CONNECTIONS}, not {count!r}")
+    """Return `max_connections`; raises ValueError unless it is a whole number from 1 to 65535."""
+    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= LARGEST_MAX_CONNECTIONS:
+        raise ValueError(f"max_connections must be a whole number from 1 to {LARGEST_MAX_CONNECTIONS}, not {count!r}")
     return count
 
 
 def checked_retries(retries: int) -> int:
-    """Return `retries`, or raise ValueError where it is not a whole number from 0 on."""
+    """Return `retries`; raises ValueError unless it is a whole number, 0 or more."""
     if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
         raise ValueError(f"retries must be a whole number, 0 or more, not {retries!r}")
     return retries

@@ -1,4 +1,4 @@
-"""What an operation, and all operations of a store, came to. Pure."""
+"""Metrics of one operation, and of all operations of a store. Pure."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import NamedTuple, TypeAlias
 
 
 class Operation(NamedTuple):
-    """One operation that is over: what it was, what it cost and how it ended.
+    """Metrics of one finished operation.
 
     Attributes:
         name: `read`, `count`, `append`, `guarded_append`, `stored_for`, `clear` or `check_outcome`; or one of the
             doctor's: `list`, `examine`, `expiries`, `repair`, `expire`.
-        key: The conversation's key; empty where it is of several.
-        requests: HTTP requests sent or tried, those that failed included.
-        commands: Commands of the requests that were answered, and what ran within scripts, as Upstash bills them in one
-            region. What a request ran whose reply was lost, and what a script ran that failed, is not known.
-        bytes_sent: Bytes of the HTTP bodies of the requests that were answered, refused ones included.
+        key: The conversation's key; empty for an operation on several conversations.
+        requests: HTTP requests, including failed ones and retries.
+        commands: Commands billed by Upstash in one region, including those that scripts run. Excludes requests whose
+            reply was lost and scripts that failed: what they ran is unknown.
+        bytes_sent: Bytes of the HTTP bodies of answered requests, including refused ones.
         bytes_received: Bytes of the HTTP bodies of their replies.
-        retries: How often a request was sent again because one before it had failed.
-        seconds: How long it took, pauses and retries included.
-        error: What it raised, or None.
+        retries: Retries of requests that failed.
+        seconds: Duration in seconds, including pauses and retries.
+        error: The error it raised, or None.
     """
 
     name: str
@@ -36,22 +36,22 @@ class Operation(NamedTuple):
 
 
 OnOperation: TypeAlias = Callable[[Operation], None]
-"""What is called after each operation."""
+"""A function that is called after each operation."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreStats:
-    """What all operations of a store, in this process, came to so far.
+    """Totals of all operations of a store in this process. The units are those of `Operation`.
 
     Attributes:
-        operations: How many were made, by name; those that failed included.
-        errors: How many failed, by the name of the error's class.
-        requests: HTTP requests sent or tried, those that failed included.
-        commands: Commands as Upstash bills them in one region, as of `Operation`.
-        bytes_sent: Bytes of the HTTP bodies of the requests that were answered.
+        operations: Number of operations, including failed ones, by name.
+        errors: Number of failed operations, by the name of the error's class.
+        requests: HTTP requests.
+        commands: Commands billed by Upstash.
+        bytes_sent: Bytes of the HTTP bodies of answered requests.
         bytes_received: Bytes of the HTTP bodies of their replies.
-        retries: How often a request was sent again because one before it had failed.
-        seconds: How long all took together; those at the same time count each.
+        retries: Retries of requests that failed.
+        seconds: Sum of the durations in seconds; concurrent operations count individually.
     """
 
     operations: Mapping[str, int] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class StoreStats:
     seconds: float = 0.0
 
     def plus(self, operation: Operation) -> StoreStats:
-        """Return these totals with one operation more."""
+        """Return these totals plus one operation."""
         error = operation.error
         return StoreStats(
             operations=_one_more(self.operations, operation.name),

@@ -1,8 +1,8 @@
-"""Operations as generators, and the retries around them. Pure: nothing here opens a socket, sleeps or reads a clock.
+"""Operations as generators, and their retries. Pure: nothing here opens a socket, sleeps or reads a clock.
 
-An operation yields a `Batch` and is sent its `Replies`, or has the `DatabaseError` thrown into it. Each workflow is
-so written once for sync and async, and tested without any I/O. `retrying` stands between an operation and the
-driver that runs it: it decides which failures are tried again, and yields a `Pause` before that.
+An operation yields a `Batch` and receives its `Replies`, or a `DatabaseError` is thrown into it. So each workflow is
+written once for sync and async, and tested without I/O. `retrying` wraps an operation for the driver that runs it: it
+decides which failures are retried, and yields a `Pause` before each retry.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from chatstash.errors import (
     Applied,
     ConnectionFailed,
     DatabaseError,
-    FormRefused,
     GatewayError,
     OutcomeUnknown,
     OutcomeUnknownAfterBadReply,
@@ -31,6 +30,7 @@ from chatstash.errors import (
 )
 from chatstash.rest.commands import Batch, Cost, Effect, Replies
 from chatstash.rest.limits import Budget
+from chatstash.rest.protocol.forms import FormRefused
 
 T = TypeVar("T")
 YieldT = TypeVar("YieldT")
@@ -38,13 +38,13 @@ SendT = TypeVar("SendT")
 
 
 class Pause(NamedTuple):
-    """Wait `seconds`; the driver answers whether it did, or could not within the operation's deadline."""
+    """Asks the driver to wait `seconds`. It answers True, or False if the deadline does not allow a retry."""
 
     seconds: float
 
 
 class Attempt(NamedTuple):
-    """Send `batch`, and give up early enough for another attempt unless this one `is_last`."""
+    """Asks the driver to send `batch`, and to leave time for another attempt unless this one `is_last`."""
 
     batch: Batch
     is_last: bool
@@ -55,27 +55,40 @@ DrivenOp: TypeAlias = Generator[Attempt | Pause, Any, T]
 
 
 def send(batch: Batch) -> Op[Replies]:
-    """Send one batch from within an operation: `replies = yield from send(batch)`."""
+    """Send one batch in one request: `replies = yield from send(batch)` in an operation.
+
+    Raises:
+        DatabaseError: The request failed, after the retries that the driver allows.
+    """
     return (yield batch)
 
 
-def answering(op: Op[T], answer: Callable[[Batch], Generator[YieldT, SendT, Replies]]) -> Generator[YieldT, SendT, T]:
-    """Run `op`; `answer` gives the replies to each of its batches, or raises what is thrown into `op`."""
-    resume: Callable[[], Batch] = partial(next, op)
-    while True:
-        try:
-            batch = resume()
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
-        try:
-            resume = partial(op.send, (yield from answer(batch)))
-        except (DatabaseError, StoreClosed) as error:
-            resume = partial(op.throw, error)
+def intercept(op: Op[T], handle: Callable[[Batch], Generator[YieldT, SendT, Replies]]) -> Generator[YieldT, SendT, T]:
+    """Run `op` and pass each of its batches to `handle`, whose replies or error it receives.
+
+    Args:
+        op: The operation.
+        handle: A generator function that returns the replies to a batch, or raises a `DatabaseError` or `StoreClosed`.
+
+    Returns:
+        What `op` returns.
+    """
+    try:
+        batch = next(op)
+        while True:
+            try:
+                replies = yield from handle(batch)
+            except (DatabaseError, StoreClosed) as error:
+                batch = op.throw(error)
+            else:
+                batch = op.send(replies)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
 
 
 def retrying(op: Op[T], budget: Budget) -> DrivenOp[T]:
-    """Run `op`, sending its batches again within `budget`, and throwing into it what could not be mended."""
-    return answering(op, partial(_attempts, budget=budget))
+    """Run `op`, retrying its batches within `budget`. The error of the last attempt is thrown into it."""
+    return intercept(op, partial(_attempts, budget=budget))
 
 
 def _attempts(batch: Batch, budget: Budget) -> DrivenOp[Replies]:
@@ -89,43 +102,43 @@ def _attempts(batch: Batch, budget: Budget) -> DrivenOp[Replies]:
             replies: Replies = yield Attempt(sent, is_last=budget.is_last(attempt))
         except FormRefused as error:
             spent += cost_of(error)
-            # The driver has taken note, and uses another form from now on.
+            # The driver now sends requests without this form.
             if type(error) in refused:
-                raise _costing(spent, _as_known(error, lost, batch.effect)) from None
+                raise _with_cost(spent, _final_error(error, lost, batch.effect)) from None
             refused.add(type(error))
         except StoreClosed:
             if lost is None:
                 raise
-            raise _costing(spent, _closed_meanwhile(lost)) from lost.__cause__
+            raise _with_cost(spent, _closed_meanwhile(lost)) from lost.__cause__
         except DatabaseError as error:
             spent += cost_of(error)
             if sent.settlement is not None and error.applied is Applied.UNKNOWN:
                 sent, lost = sent.settlement(), error
             pause = budget.pause_after(attempt, error, sent.effect)
             if pause is None or not (yield Pause(pause)):
-                raise _costing(spent, _as_known(error, lost, batch.effect)) from error.__cause__
+                raise _with_cost(spent, _final_error(error, lost, batch.effect)) from error.__cause__
             attempt += 1
         else:
             return replies._replace(settled=sent is not batch, cost=replies.cost + spent)
 
 
 def cost_of(error: DatabaseError) -> Cost:
-    """Return what the requests cost that ended in an error; where that is not known, one request."""
+    """Return the cost of the requests that led to an error; one request if it is unknown."""
     return error.cost if isinstance(error.cost, Cost) else Cost(requests=1)
 
 
-def _costing(spent: Cost, error: DatabaseError) -> DatabaseError:
+def _with_cost(spent: Cost, error: DatabaseError) -> DatabaseError:
     error.cost = spent
     return error
 
 
-def _as_known(error: DatabaseError, lost: DatabaseError | None, effect: Effect) -> DatabaseError:
-    """Return the error to raise, by what the batch does: the one place where a lost reply is judged.
+def _final_error(error: DatabaseError, lost: DatabaseError | None, effect: Effect) -> DatabaseError:
+    """Return the error to raise. The only place that decides what a lost reply means.
 
     Args:
         error: The error of the last attempt.
-        lost: That of the attempt which may have been applied, where the last one was to settle it.
-        effect: What the batch does.
+        lost: The error of the attempt that may have been applied, if the last attempt sent its settlement.
+        effect: The effect of the batch.
     """
     if lost is not None:
         return _unsettled(error, lost)
@@ -139,22 +152,22 @@ def _as_known(error: DatabaseError, lost: DatabaseError | None, effect: Effect) 
 
 
 def _unsettled(error: DatabaseError, lost: DatabaseError) -> DatabaseError:
-    """Return the error for a write whose settlement failed too."""
+    """Return the error of a write whose settlement failed too."""
     if isinstance(error, WrongType):
-        # What it says of the key holds for the write before it, too; but that may have had other commands beside it.
+        # The list commands of the write failed too, but other commands of its request may have been applied.
         error.applied = Applied.UNKNOWN
         return error
     unknown = _unknown_outcome(lost)
     if error is not lost:
-        unknown.problem += f"; asking again failed as well: {error.problem}"
+        unknown.problem += f"; completing the write failed too: {error.problem}"
         unknown.server_text = error.server_text or lost.server_text
     return unknown
 
 
 def _closed_meanwhile(lost: DatabaseError) -> OutcomeUnknown:
-    """Return the error for a write that could not be settled because the store was closed after it was sent."""
+    """Return the error of a write whose settlement was not sent because the store was closed."""
     unknown = _unknown_outcome(lost)
-    unknown.problem += "; the store was closed before it could be asked again"
+    unknown.problem += "; the store was closed before the write could be completed"
     return unknown
 
 

@@ -1,8 +1,8 @@
-"""The sync token of one conversation: what makes a read see the writes before it.
+"""The read-your-writes token of each conversation.
 
-Upstash answers each request with an opaque token; sent back with the next request it makes the replica that answers
-catch up first (https://upstash.com/docs/redis/howto/readyourwrites). Tokens cannot be compared, so which of two to
-keep is decided by when their requests were sent and answered.
+Upstash answers each request with an opaque token. Sent with the next request, it makes the answering replica catch up
+first (https://upstash.com/docs/redis/howto/readyourwrites). Tokens cannot be compared, so which of two to keep depends
+on when their requests were sent and answered.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ import threading
 from collections import OrderedDict
 from typing import NamedTuple
 
-from chatstash.rest.fork import begins_anew_after_fork
+from chatstash.rest.fork import register_fork_reset
 
 _SYNC_TOKEN = re.compile(r"[\x21-\x7e]{1,4096}", re.ASCII)
 
 
 class _Lock:
-    """One lock for all tokens, held for microseconds; a child process begins with a fresh one.
+    """One lock for all tokens, held for microseconds; a child process starts with a fresh one.
 
-    A signal handler may use a conversation while its own thread holds the lock, so it is re-entrant.
+    It is re-entrant, because a signal handler may use a conversation while its thread holds the lock.
     """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        begins_anew_after_fork(self)
+        register_fork_reset(self)
 
-    def forget_parent(self) -> None:
-        """Take a fresh lock: the old one may have been held by a thread that does not exist here."""
+    def reset_after_fork(self) -> None:
+        """Replace the lock: a thread that does not exist here may hold it."""
         self.lock = threading.RLock()
 
 
@@ -36,7 +36,7 @@ _shared = _Lock()
 
 
 class Ticket(NamedTuple):
-    """A request under way: its place in the order of sending and what had been written before it."""
+    """A request in flight: its place in the order of sending, and how many writes were answered before it."""
 
     token: str | None
     sent: int
@@ -45,11 +45,11 @@ class Ticket(NamedTuple):
 
 
 class SyncToken:
-    """The newest sync token of a conversation. Safe to share between threads and event loops.
+    """The newest read-your-writes token of a conversation. Safe to share between threads and event loops.
 
-    - A write's reply replaces the token, unless that came from a write sent later.
-    - A read's reply replaces it only where no write was answered since the read was sent: a read that was under way
-      must not replace the token of the write that overtook it.
+    - A write's reply replaces the token, unless a later write set it.
+    - A read's reply replaces it only if no write was answered since the read was sent: the read may have run before
+      that write.
     """
 
     __slots__ = ("_sent", "_token", "_write_sent", "_writes_answered")
@@ -61,20 +61,20 @@ class SyncToken:
         self._writes_answered = 0
 
     def start(self, *, writes: bool) -> Ticket:
-        """Open a ticket for a request that is about to be sent; its `token` goes with the request."""
+        """Return a ticket for a request that is about to be sent; the request carries the ticket's `token`."""
         with _shared.lock:
             self._sent += 1
             return Ticket(self._token, self._sent, writes, self._writes_answered)
 
     @property
     def value(self) -> str | None:
-        """The token that goes with the next request; None where there is none yet.
+        """The token that the next request carries; None before the first reply.
 
-        What is set came from elsewhere, and is taken to be newer than all that was answered here; the reply to a write
-        that is under way replaces it, that to a read does not.
+        A token that is set came from elsewhere, and counts as newer than all tokens received here. The reply to a write
+        in flight replaces it; the reply to a read in flight does not.
 
         Raises:
-            ValueError: It cannot be a token: not text, empty, over 4096 characters, or not printable ASCII.
+            ValueError: The token is not a string of 1 to 4096 printable ASCII characters.
         """
         return self._token
 
@@ -86,7 +86,7 @@ class SyncToken:
             self._writes_answered += 1
 
     def finish(self, ticket: Ticket, token: str | None) -> None:
-        """Take the token of a reply, where it is newer than the one held."""
+        """Keep the token of a reply if it is newer than the current one."""
         with _shared.lock:
             if ticket.writes:
                 self._finish_write(ticket, token)
@@ -100,19 +100,19 @@ class SyncToken:
 
 
 def is_sync_token(token: object) -> bool:
-    """Tell whether a value could be a sync token: what can be sent in a header, and is not enormous."""
+    """Tell whether a value can be a sync token: a header can carry it, and it is not huge."""
     return isinstance(token, str) and _SYNC_TOKEN.fullmatch(token) is not None
 
 
 def checked_sync_token(token: str) -> str:
-    """Return a sync token that came from elsewhere, or raise ValueError where it can be none."""
+    """Return a sync token from elsewhere; raises ValueError if it is invalid."""
     if not is_sync_token(token):
         raise ValueError("a sync token is 1 to 4096 printable ASCII characters without spaces, or None")
     return token
 
 
 class SyncTokens:
-    """The sync tokens of a database's conversations; the least recently used are forgotten beyond `limit`."""
+    """The sync tokens of a database's conversations: the `limit` most recently used ones."""
 
     def __init__(self, limit: int = 10_000) -> None:
         self._limit = limit

@@ -1,9 +1,8 @@
-"""Spans and a metric of OpenTelemetry, following its conventions for database clients.
+"""OpenTelemetry spans and a metric, following its conventions for database clients.
 
-https://opentelemetry.io/docs/specs/semconv/database/database-spans/ and …/database-metrics/. A span is of a whole
-operation, with all its requests and retries, as the conventions want it. Nothing of OpenTelemetry is imported here
-before the application has done so: where it has not, there is nobody who listens. No token, no key and nothing of a
-message or of what the server said is recorded.
+https://opentelemetry.io/docs/specs/semconv/database/database-spans/ and …/database-metrics/. A span covers a whole
+operation with all its requests and retries, as the conventions require. OpenTelemetry is imported only after the
+application has imported it: otherwise nobody listens. Spans and metrics hold no token, key, message or server text.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ if TYPE_CHECKING:
 _TRACE, _METRICS, _CONTEXT = "opentelemetry.trace", "opentelemetry.metrics", "opentelemetry.context"
 _DURATION = "db.client.operation.duration"
 _BOUNDARIES = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
-"""Seconds; those that the conventions advise."""
+"""Histogram boundaries in seconds, as the conventions recommend."""
 
-# The first word of what Redis says of an error, and no other word: a proxy's page may hold anything.
+# The first word of a Redis error, and no other text: a proxy's page may hold anything.
 _STATUS_CODE = (
     r"(ERR|WRONGTYPE|WRONGPASS|NOAUTH|NOPERM|NOSCRIPT|OOM|READONLY|MISCONF|LOADING|BUSY|EXECABORT|MASTERDOWN|"
     r"CLUSTERDOWN)\b"
@@ -41,11 +40,11 @@ _STATUS_CODE = (
 
 
 class Telemetry:
-    """Where spans and measurements go.
+    """Creates spans and records the duration of operations.
 
     Args:
-        tracers: Gives the tracer; None for the application's.
-        meters: Gives the meter; None for the application's.
+        tracers: Provides the tracer; None for the application's provider.
+        meters: Provides the meter; None for the application's provider.
 
     Raises:
         ImportError: `opentelemetry-api` is not installed.
@@ -59,36 +58,36 @@ class Telemetry:
         meter = metrics.get_meter("chatstash", __version__, meter_provider=meters)
         self._duration = _duration_of(meter)
 
-    def begin(self, name: str, endpoint: Endpoint) -> Tracing:
-        """Begin the span of an operation, and make it the current one."""
+    def start(self, name: str, endpoint: Endpoint) -> OperationSpan:
+        """Start the span of an operation, and make it the current one."""
         common = _common_attributes(name, endpoint)
         server = f"{common['server.address']}:{common['server.port']}"
         span = self._tracer.start_span(f"{name} {server}", kind=self._trace.SpanKind.CLIENT, attributes=common)
-        return Tracing(self, span, self._context.attach(self._trace.set_span_in_context(span)), common)
+        return OperationSpan(self, span, self._context.attach(self._trace.set_span_in_context(span)), common)
 
-    def end(self, tracing: Tracing, operation: Operation, batch_size: int) -> None:
-        """End the span of an operation, and measure how long it took.
+    def end(self, started: OperationSpan, operation: Operation, batch_size: int) -> None:
+        """End the span of an operation, and record its duration.
 
         Args:
-            tracing: What `begin` returned.
-            operation: What it came to.
-            batch_size: How many commands its one request held; 0 where there were several requests.
+            started: The result of `start`.
+            operation: The operation's metrics.
+            batch_size: Commands in its only request; 0 if there were several requests.
         """
         if not isinstance(operation.error, GeneratorExit):
-            # A coroutine that nobody waits for any more is closed wherever that is noticed, in another context.
-            self._context.detach(tracing.token)
+            # An abandoned coroutine is closed by the garbage collector, in another context.
+            self._context.detach(started.token)
         failure = _failure_attributes(operation.error)
-        span = tracing.span
-        span.set_attributes(_own_attributes(operation, batch_size) | failure)
+        span = started.span
+        span.set_attributes(_operation_attributes(operation, batch_size) | failure)
         if failure:
             span.set_status(self._trace.StatusCode.ERROR)
         span.end()
         context = self._trace.set_span_in_context(span)
-        self._duration.record(operation.seconds, tracing.common | failure, context=context)
+        self._duration.record(operation.seconds, started.common | failure, context=context)
 
 
-class Tracing:
-    """A span under way."""
+class OperationSpan:
+    """A started span."""
 
     __slots__ = ("common", "span", "telemetry", "token")
 
@@ -100,12 +99,12 @@ class Tracing:
 
 
 def telemetry() -> Telemetry | None:
-    """Return what spans go to; None where the application has not imported OpenTelemetry."""
-    return _applications() if sys.modules.get(_TRACE) is not None else None
+    """Return the application's telemetry; None if it has not imported OpenTelemetry."""
+    return _application_telemetry() if sys.modules.get(_TRACE) is not None else None
 
 
 @lru_cache(maxsize=1)
-def _applications() -> Telemetry:
+def _application_telemetry() -> Telemetry:
     return Telemetry()
 
 
@@ -127,16 +126,16 @@ def _common_attributes(name: str, endpoint: Endpoint) -> dict[str, str | int]:
     }
 
 
-def _own_attributes(operation: Operation, batch_size: int) -> dict[str, str | int]:
-    own: dict[str, str | int] = {
+def _operation_attributes(operation: Operation, batch_size: int) -> dict[str, str | int]:
+    attributes: dict[str, str | int] = {
         "chatstash.requests": operation.requests,
         "chatstash.commands": operation.commands,
         "chatstash.bytes_sent": operation.bytes_sent,
         "chatstash.bytes_received": operation.bytes_received,
         "chatstash.retries": operation.retries,
     }
-    # The conventions: never 1.
-    return own | ({"db.operation.batch.size": batch_size} if batch_size > 1 else {})
+    # The conventions forbid a batch size of 1.
+    return attributes | ({"db.operation.batch.size": batch_size} if batch_size > 1 else {})
 
 
 def _failure_attributes(error: BaseException | None) -> dict[str, str | int]:

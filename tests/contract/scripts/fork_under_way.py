@@ -14,7 +14,7 @@ CHILDREN = 12
 
 # It says that a fork among threads may deadlock: this is about that.
 warnings.simplefilter("ignore", DeprecationWarning)
-history = UpstashRedisChatMessageHistory("fork-under-way", ttl=60, timeout=20)
+history = UpstashRedisChatMessageHistory("fork-under-way", ttl=60, timeout=60)
 history.clear()
 done = threading.Event()
 written: list[str] = []

@@ -15,8 +15,9 @@ import pytest
 
 from chatstash.history.cache import cache as module
 from chatstash.history.cache.cache import ReadCache
-from chatstash.history.cache.snapshot import Known
-from chatstash.history.records.record import Record, encode, record_ids
+from chatstash.history.cache.snapshot import Snapshot
+from chatstash.history.records.encoding import encode
+from chatstash.history.records.record import Record, new_record_ids
 
 LIMIT = 20_000
 
@@ -25,17 +26,17 @@ class Interrupted(BaseException):
     """What comes from elsewhere."""
 
 
-def known(size: int) -> Known:
-    (rid,) = record_ids(1, time_ms=1, randomness=b"abcdef")
-    return Known([encode(Record("human", {"content": "x" * size}, rid)).encode()], 1)
+def of_size(size: int) -> Snapshot:
+    (rid,) = new_record_ids(1, time_ms=1, randomness=b"abcdef")
+    return Snapshot([encode(Record("human", {"content": "x" * size}, rid)).encode()], 1)
 
 
 STEPS: dict[str, Callable[[ReadCache], object]] = {
-    "keep": lambda cache: cache.keep("new", known(5000), hit=True),
-    "keep and evict": lambda cache: cache.keep("new", known(15_000), hit=False),
-    "replace": lambda cache: cache.keep("a", known(100), hit=False),
-    "forget": lambda cache: cache.keep("a", None, hit=False),
-    "find": lambda cache: cache.find("a"),
+    "put": lambda cache: cache.put("new", of_size(5000), hit=True),
+    "put and evict": lambda cache: cache.put("new", of_size(15_000), hit=False),
+    "replace": lambda cache: cache.put("a", of_size(100), hit=False),
+    "forget": lambda cache: cache.put("a", None, hit=False),
+    "get": lambda cache: cache.get("a"),
     "note": lambda cache: cache.note_append("a", 2),
     "stats": lambda cache: cache.stats(),
     "clear": lambda cache: cache.clear(),
@@ -45,7 +46,7 @@ STEPS: dict[str, Callable[[ReadCache], object]] = {
 def _filled() -> ReadCache:
     cache = ReadCache(LIMIT)
     for key in "abc":
-        cache.keep(key, known(5000), hit=False)
+        cache.put(key, of_size(5000), hit=False)
     return cache
 
 
@@ -73,8 +74,8 @@ def _at_line(number: int, act: Callable[[], object]) -> Iterator[list[int]]:
 
 def _check(cache: ReadCache) -> None:
     """What is counted is what is held, and the next read brings it below the limit."""
-    cache.keep("next", known(10), hit=False)
-    held = {key: cache.find(key) for key in ("a", "b", "c", "new", "next", "handler")}
+    cache.put("next", of_size(10), hit=False)
+    held = {key: cache.get(key) for key in ("a", "b", "c", "new", "next", "handler")}
     sizes = [module._size(key, value) for key, value in held.items() if value is not None]
     assert (cache.stats().conversations, cache.stats().bytes) == (len(sizes), sum(sizes))
     assert sum(sizes) <= LIMIT
@@ -110,7 +111,7 @@ def test_a_handler_at_any_line_may_use_the_cache(name: str, within: str) -> None
         def handle(cache: ReadCache = cache) -> None:
             sys.settrace(None)
             STEPS[within](cache)
-            cache.keep("handler", known(3000), hit=False)
+            cache.put("handler", of_size(3000), hit=False)
 
         with _at_line(number, handle):
             STEPS[name](cache)

@@ -1,4 +1,4 @@
-"""Reading what is known: whatever others did meanwhile, the result is what is stored, in at most one request more."""
+"""Reading with a snapshot: whatever others did meanwhile, the result is what is stored, in at most one request more."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from chatstash.errors import DatabaseError, ReadOnlyToken, RequestTooLarge
 from chatstash.history.cache.cache import ReadCache
-from chatstash.history.cache.snapshot import Known, known_of
+from chatstash.history.cache.snapshot import Snapshot, take_snapshot
 from chatstash.history.options import Options
+from chatstash.history.records.encoding import encode
 from chatstash.history.records.generation import can_carry_generation, has_generation, without_generation
-from chatstash.history.records.record import Record, encode, record_ids
+from chatstash.history.records.record import Record, new_record_ids
 from chatstash.history.selection import Window
 from chatstash.history.steps.fetch import Fetched, fetch
 from chatstash.rest.commands import Batch, Command, Cost, Replies
@@ -26,7 +27,7 @@ KEY = "k"
 
 
 def ours(number: int, count: int = 1, text: str = "x") -> list[bytes]:
-    ids = record_ids(count, time_ms=number, randomness=number.to_bytes(6))
+    ids = new_record_ids(count, time_ms=number, randomness=number.to_bytes(6))
     return [encode(Record("human", {"content": f"{text}{rid.position}"}, rid)).encode() for rid in ids]
 
 
@@ -125,21 +126,21 @@ def run(op: Op[Fetched], stored: Stored) -> tuple[Fetched, list[Batch]]:
         return stop.value, batches
 
 
-def read(stored: Stored, known: Known | None, last: int | None = None, *, keep_system: bool = False) -> Fetched:
+def read(stored: Stored, snapshot: Snapshot | None, last: int | None = None, *, keep_system: bool = False) -> Fetched:
     """Read, and check all that must hold of any reading."""
     window = None if last is None else Window(last, keep_system)
-    found, batches = run(fetch(KEY, window, Options(), known), stored)
+    found, batches = run(fetch(KEY, window, Options(), snapshot), stored)
     expected = stored.records[::-1] if last is None else stored.records[: last + 4][::-1]
     assert list(found.stored) == expected
     assert found.length == len(stored.records)
     if window is not None and keep_system:
         assert found.first == (stored.records[-1] if stored.records else None)
-    assert len(batches) <= (1 if found.joined or known is None else 2)
+    assert len(batches) <= (1 if found.revalidated or snapshot is None else 2)
     return found
 
 
-def known_from(stored: Stored, last: int | None = None, before: Known | None = None) -> Known | None:
-    return read(stored, before, last).known
+def snapshot_of(stored: Stored, last: int | None = None, before: Snapshot | None = None) -> Snapshot | None:
+    return read(stored, before, last).snapshot
 
 
 places = st.integers(0, 60)
@@ -166,13 +167,13 @@ def test_whatever_others_do_what_is_stored_is_read(
     stored = Stored()
     for count in first:
         stored.append(count) if count else stored.append_foreign("ok")
-    known: Known | None = None
+    snapshot: Snapshot | None = None
     for steps, (last, keep_system) in rounds:
         for name, arguments in steps:
             getattr(stored, name)(*arguments)
-        found = read(stored, known, last, keep_system=keep_system)
-        event("joined" if found.joined else "fetched")
-        known = found.known
+        found = read(stored, snapshot, last, keep_system=keep_system)
+        event("revalidated" if found.revalidated else "fetched")
+        snapshot = found.snapshot
         stored.changes.clear()
 
 
@@ -185,174 +186,174 @@ def conversation(turns: int = 50) -> Stored:
 
 def test_the_next_turn_asks_for_four_records() -> None:
     stored = conversation()
-    known = known_from(stored)
-    assert known is not None
+    snapshot = snapshot_of(stored)
+    assert snapshot is not None
     stored.append(2)
-    found, (batch,) = run(fetch(KEY, None, Options(), known.after_append(2)), stored)
+    found, (batch,) = run(fetch(KEY, None, Options(), snapshot.after_append(2)), stored)
     assert batch.commands == (("LRANGE", KEY, 0, 3), ("LLEN", KEY), ("LINDEX", KEY, -1))
-    assert (batch.atomic, found.joined, len(found.stored)) == (True, True, 102)
+    assert (batch.atomic, found.revalidated, len(found.stored)) == (True, True, 102)
 
 
 def test_what_others_append_is_reckoned_with_after_the_first_time() -> None:
     stored = conversation()
-    known = known_from(stored)
-    joined = []
+    snapshot = snapshot_of(stored)
+    revalidated = []
     for _ in range(4):
         stored.append(7)
-        found = read(stored, known)
-        joined.append(found.joined)
-        known = found.known
-    assert joined == [False, True, True, True]
+        found = read(stored, snapshot)
+        revalidated.append(found.revalidated)
+        snapshot = found.snapshot
+    assert revalidated == [False, True, True, True]
 
 
 @pytest.mark.parametrize("last", [None, 40, 60, 100])
-def test_at_the_storage_cap_every_turn_is_joined(last: int | None) -> None:
+def test_at_the_storage_cap_every_turn_is_revalidated(last: int | None) -> None:
     stored = conversation(30)
-    known = known_from(stored, last)
+    snapshot = snapshot_of(stored, last)
     for _ in range(10):
         stored.append(2)
         stored.trim(60)
-        assert known is not None
-        found = read(stored, known.after_append(2), last)
-        assert found.joined
-        known = found.known
+        assert snapshot is not None
+        found = read(stored, snapshot.after_append(2), last)
+        assert found.revalidated
+        snapshot = found.snapshot
 
 
 @pytest.mark.parametrize("last", [30, 99, 100, 101, 5000])
 @pytest.mark.parametrize("keep_system", [True, False])
-def test_windows_are_joined(last: int, keep_system: bool) -> None:
+def test_windows_are_revalidated(last: int, keep_system: bool) -> None:
     stored = conversation()
-    known = known_from(stored, last)
+    snapshot = snapshot_of(stored, last)
     for _ in range(10):
         stored.append(2)
-        assert known is not None
-        found = read(stored, known.after_append(2), last, keep_system=keep_system)
-        assert found.joined
-        known = found.known
+        assert snapshot is not None
+        found = read(stored, snapshot.after_append(2), last, keep_system=keep_system)
+        assert found.revalidated
+        snapshot = found.snapshot
 
 
 def test_a_window_after_the_whole_does_not_forget_the_rest() -> None:
     stored = conversation()
-    known = known_from(stored, 30, known_from(stored))
-    assert read(stored, known).joined
+    snapshot = snapshot_of(stored, 30, snapshot_of(stored))
+    assert read(stored, snapshot).revalidated
 
 
 def test_the_whole_after_a_window_is_fetched_at_once() -> None:
     stored = conversation()
-    found, batches = run(fetch(KEY, None, Options(), known_from(stored, 30)), stored)
-    assert (len(batches), found.joined, len(found.stored)) == (1, False, 100)
+    found, batches = run(fetch(KEY, None, Options(), snapshot_of(stored, 30)), stored)
+    assert (len(batches), found.revalidated, len(found.stored)) == (1, False, 100)
 
 
-def test_a_conversation_of_old_libraries_is_not_known() -> None:
+def test_a_conversation_of_old_libraries_has_no_snapshot() -> None:
     stored = Stored([foreign(str(number)) for number in range(50)])
-    assert known_from(stored) is None
+    assert snapshot_of(stored) is None
 
 
-def test_records_of_old_libraries_after_ours_are_joined() -> None:
+def test_records_of_old_libraries_after_ours_are_revalidated() -> None:
     stored = conversation()
     stored.append_foreign("ok")
-    known = known_from(stored)
+    snapshot = snapshot_of(stored)
     stored.append_foreign("ok")
-    assert read(stored, known).joined
+    assert read(stored, snapshot).revalidated
 
 
 @pytest.mark.parametrize("place", [0, 1, 50, 99])
 def test_an_edit_in_place_is_seen_when_it_counts_up(place: int) -> None:
     stored = conversation()
-    known = known_from(stored)
+    snapshot = snapshot_of(stored)
     stored.edit(place, spaced=False)
-    found = read(stored, known)
-    assert not found.joined
+    found = read(stored, snapshot)
+    assert not found.revalidated
     stored.append(2)
-    assert read(stored, found.known).joined
+    assert read(stored, found.snapshot).revalidated
 
 
 def test_an_edit_and_then_an_append_are_seen() -> None:
     stored = conversation()
-    known = known_from(stored)
+    snapshot = snapshot_of(stored)
     stored.append(1)
     stored.edit(50, spaced=True)
     stored.append(1)
-    assert not read(stored, known).joined
+    assert not read(stored, snapshot).revalidated
 
 
 def test_a_replaced_system_message_is_seen_without_counting_up() -> None:
     stored = conversation()
-    known = known_from(stored)
+    snapshot = snapshot_of(stored)
     stored.records[-1] = foreign("another")
-    assert not read(stored, known).joined
+    assert not read(stored, snapshot).revalidated
 
 
 def test_an_edit_of_the_record_before_the_newest_is_seen_without_counting_up() -> None:
     stored = conversation()
-    known = known_from(stored)
+    snapshot = snapshot_of(stored)
     stored.records[1] = foreign("another")
-    assert not read(stored, known).joined
+    assert not read(stored, snapshot).revalidated
 
 
 def test_what_a_foreign_client_puts_into_the_middle_is_seen() -> None:
     stored = Stored([foreign("ok")] * 30)
     stored.append(2)
-    known = known_from(stored, 20)
+    snapshot = snapshot_of(stored, 20)
     stored.records.insert(10, foreign("another"))
-    assert not read(stored, known, 20).joined
+    assert not read(stored, snapshot, 20).revalidated
 
 
 def test_a_copy_of_the_newest_at_the_oldest_end_is_seen() -> None:
     stored = conversation()
-    known = known_from(stored)
+    snapshot = snapshot_of(stored)
     stored.records.append(stored.records[0])
-    assert not read(stored, known).joined
+    assert not read(stored, snapshot).revalidated
 
 
 def test_among_equal_records_the_far_one_proves_nothing() -> None:
     stored = Stored([foreign("ok")] * 2)
     for _ in range(20):
         stored.append(2)
-    known = known_from(stored)
+    snapshot = snapshot_of(stored)
     stored.remove(20)
-    assert not read(stored, known).joined
+    assert not read(stored, snapshot).revalidated
 
 
 def test_before_a_window_there_may_be_equal_records() -> None:
     stored = Stored([foreign("ok")] * 5)
     for _ in range(13):
         stored.append(2)
-    known = known_from(stored, 26)
+    snapshot = snapshot_of(stored, 26)
     stored.remove(10)
-    assert not read(stored, known, 26).joined
+    assert not read(stored, snapshot, 26).revalidated
 
 
 def test_a_late_copy_is_not_taken_for_the_anchor() -> None:
     stored = conversation()
     stored.append(1)
-    known = known_from(stored)
+    snapshot = snapshot_of(stored)
     stored.remove(20)
     stored.push(stored.appends[-1])
     stored.append(3)
-    assert not read(stored, known).joined
+    assert not read(stored, snapshot).revalidated
 
 
 def test_an_empty_conversation_needs_no_second_request() -> None:
     stored = conversation()
-    known = known_from(stored)
+    snapshot = snapshot_of(stored)
     stored.records.clear()
-    assert read(stored, known).joined
+    assert read(stored, snapshot).revalidated
     stored.append(1)
-    assert read(stored, known).joined
+    assert read(stored, snapshot).revalidated
 
 
 @pytest.mark.parametrize("refusal", [ReadOnlyToken, RequestTooLarge])
 def test_a_transaction_that_is_refused_is_done_without(refusal: type[DatabaseError]) -> None:
     stored = conversation()
-    op = fetch(KEY, None, Options(), known_from(stored))
+    op = fetch(KEY, None, Options(), snapshot_of(stored))
     assert next(op).atomic
     batch = op.throw(refusal("no"))
     assert batch.commands == (("LRANGE", KEY, 0, -1),)
     with pytest.raises(StopIteration) as stop:
         op.send(Replies((stored.records,), Cost(1, 1, 0, 0)))
     found = stop.value.value
-    assert (found.joined, len(found.stored)) == (False, 100)
+    assert (found.revalidated, len(found.stored)) == (False, 100)
 
 
 def test_generations() -> None:
@@ -368,8 +369,8 @@ def test_generations() -> None:
         assert not has_generation(other)
 
 
-def known(size: int, count: int = 1) -> Known:
-    found = known_of([b"x" * (size - 100)] * (count - 1) + ours(1, text="x" * (size - 100)), count)
+def of_size(size: int, count: int = 1) -> Snapshot:
+    found = take_snapshot([b"x" * (size - 100)] * (count - 1) + ours(1, text="x" * (size - 100)), count)
     assert found is not None
     return found
 
@@ -377,25 +378,25 @@ def known(size: int, count: int = 1) -> Known:
 def test_the_least_recently_used_go_first() -> None:
     cache = ReadCache(35_000)
     for key in "abc":
-        cache.keep(key, known(10_000), hit=False)
-    assert cache.find("a") is not None
-    cache.keep("d", known(10_000), hit=False)
-    assert [key for key in "abcd" if cache.find(key)] == ["a", "c", "d"]
+        cache.put(key, of_size(10_000), hit=False)
+    assert cache.get("a") is not None
+    cache.put("d", of_size(10_000), hit=False)
+    assert [key for key in "abcd" if cache.get(key)] == ["a", "c", "d"]
     assert 30_000 < cache.stats().bytes <= 35_000
 
 
 def test_what_is_larger_than_the_cache_leaves_the_rest_in_it() -> None:
     cache = ReadCache(35_000)
-    cache.keep("a", known(10_000), hit=False)
-    cache.keep("b", known(40_000), hit=False)
-    assert (cache.find("a") is not None, cache.find("b")) == (True, None)
+    cache.put("a", of_size(10_000), hit=False)
+    cache.put("b", of_size(40_000), hit=False)
+    assert (cache.get("a") is not None, cache.get("b")) == (True, None)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.none() | st.integers(200, 3000), st.booleans()), max_size=30))
 def test_the_count_of_bytes_is_right(steps: list[tuple[str, int | None, bool]]) -> None:
     cache = ReadCache(9000)
     for key, size, hit in steps:
-        cache.keep(key, None if size is None else known(size, 3), hit=hit)
+        cache.put(key, None if size is None else of_size(size, 3), hit=hit)
         assert cache.stats().bytes <= 9000
     assert cache.stats().hits == sum(hit for _, _, hit in steps)
     assert cache.stats().misses == sum(not hit for _, _, hit in steps)

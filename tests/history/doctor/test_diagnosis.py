@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import messages_from_dict
 
-from chatstash.history.doctor.diagnosis import Damage, Finding, Repair, diagnose, expiry_findings
-from chatstash.history.doctor.repair import Step, steps
+from chatstash.history.doctor.diagnosis import Damage, Finding, Repair, diagnose
+from chatstash.history.doctor.repair import RepairStep, plan_repairs
+from chatstash.history.records.decoding import decode
 from chatstash.history.records.message_types import KNOWN_TYPES
-from chatstash.history.records.record import RecordId, decode, record_ids
+from chatstash.history.records.record import RecordId, new_record_ids
 from chatstash.history.tool_calls.formats import NO_RESULT
 from chatstash.langchain.messages import _CLASSES, why_unreadable
 
@@ -27,7 +28,7 @@ randomness = random.Random(1).randbytes
 
 
 def rid(number: int, *, time_ms: int = OLD) -> RecordId:
-    return record_ids(1, time_ms=time_ms, randomness=number.to_bytes(6))[0]
+    return new_record_ids(1, time_ms=time_ms, randomness=number.to_bytes(6))[0]
 
 
 def raw(kind: str, data: dict[str, Any], rid: RecordId | None = None, **other: Any) -> bytes:
@@ -47,22 +48,22 @@ def tool(call_id: Any, text: str = "result", rid: RecordId | None = None) -> byt
     return raw("tool", {"content": text, "tool_call_id": call_id}, rid)
 
 
-def find(*stored: bytes, older_than: float = 3600) -> list[Finding]:
-    return diagnose(stored, why_unreadable, now_ms=NOW, older_than=older_than)
+def find(*stored: bytes, abandoned_after: float = 3600) -> list[Finding]:
+    return diagnose(stored, why_unreadable, now_ms=NOW, abandoned_after=abandoned_after)
 
 
 def damages(*stored: bytes) -> list[tuple[Damage, int | None]]:
     return [(finding.damage, finding.position) for finding in find(*stored)]
 
 
-def apply(stored: Sequence[bytes], done: Sequence[Step]) -> tuple[list[bytes], list[bytes]]:
+def apply(stored: Sequence[bytes], done: Sequence[RepairStep]) -> tuple[list[bytes], list[bytes]]:
     """Do on a list what the scripts do in the database, their conditions included; return it and the quarantine."""
     records, quarantine = list(stored), []
     for step in done:
         _, _, count, *words = step.command
         index, _, what = words[int(count) : int(count) + 3]
         position = -1 - int(index)
-        if step.finding.repair is Repair.TAKE_OUT:
+        if step.finding.repair is Repair.REMOVE_BLOCKS:
             quarantine.append(records[position])
             records[position] = str(words[int(count) + 1]).encode()
         elif int(count) == 2:
@@ -73,7 +74,7 @@ def apply(stored: Sequence[bytes], done: Sequence[Step]) -> tuple[list[bytes], l
 
 
 def repaired(*stored: bytes) -> tuple[list[bytes], list[bytes]]:
-    plan = steps("k", stored, find(*stored), now_ms=NOW, randomness=randomness)
+    plan = plan_repairs("k", stored, find(*stored), now_ms=NOW, randomness=randomness)
     return apply(stored, plan)
 
 
@@ -107,7 +108,7 @@ def test_what_cannot_be_decoded_is_moved(bad: bytes) -> None:
 def test_what_no_library_can_read_is_moved() -> None:
     alien, no_content = raw("alien", {"content": "x"}, rid(1)), raw("human", {"content": None}, rid(2))
     assert damages(alien, human(), no_content) == [(Damage.UNKNOWN_TYPE, 0), (Damage.UNREADABLE, 2)]
-    assert find(alien)[0].id == rid(1)
+    assert find(alien)[0].record_id == rid(1)
     assert repaired(alien, human(), no_content) == ([human()], [no_content, alien])
 
 
@@ -129,7 +130,7 @@ def test_reasons_say_nothing_of_what_messages_say() -> None:
         raw("ai", {"content": "", "usage_metadata": {secret: secret}}),
         raw("tool", {"content": secret}),
         tool(secret),
-        ai(secret, id=rid(1)),
+        ai(secret, rid=rid(1)),
         human(),
     ]
     findings = find(*bad)
@@ -150,7 +151,7 @@ def test_records_without_an_id_are_no_copies() -> None:
 
 
 def test_records_of_one_append_are_no_copies() -> None:
-    first, second = record_ids(2, time_ms=OLD, randomness=b"123456")
+    first, second = new_record_ids(2, time_ms=OLD, randomness=b"123456")
     assert find(human("a", first), human("a", second)) == []
 
 
@@ -161,7 +162,7 @@ def test_a_copy_of_what_cannot_be_read_is_no_copy() -> None:
 
 def test_a_newer_form_is_reported_and_left_alone() -> None:
     newer = [raw(kind, {}, rid(1), v=2) for kind in ("human", "alien", "tool", "human")]
-    assert damages(*newer) == [(Damage.NEWER_FORM, position) for position in range(4)]
+    assert damages(*newer) == [(Damage.NEWER_FORMAT, position) for position in range(4)]
     assert repaired(*newer) == (newer, [])
     assert {finding.repair for finding in find(*newer)} == {Repair.NONE}
 
@@ -246,41 +247,41 @@ def test_what_is_only_like_a_call_may_have_a_result_and_need_not() -> None:
 
 def test_a_turn_in_progress_is_left_alone() -> None:
     def open_turn(age_ms: int, *after: bytes) -> list[Finding]:
-        return find(human(), ai("a", "b", id=rid(1, time_ms=NOW - age_ms)), *after)
+        return find(human(), ai("a", "b", rid=rid(1, time_ms=NOW - age_ms)), *after)
 
     assert open_turn(HOUR - 1) == []
     assert open_turn(-HOUR) == []
     assert len(open_turn(HOUR + 1)) == 2
-    assert len(open_turn(2 * HOUR, tool("a", id=rid(2, time_ms=NOW - HOUR - 1)))) == 1
-    assert open_turn(2 * HOUR, tool("a", id=rid(2, time_ms=NOW - HOUR + 1))) == []
+    assert len(open_turn(2 * HOUR, tool("a", rid=rid(2, time_ms=NOW - HOUR - 1)))) == 1
+    assert open_turn(2 * HOUR, tool("a", rid=rid(2, time_ms=NOW - HOUR + 1))) == []
     assert open_turn(2 * HOUR, tool("a")) == []
     assert find(ai("a")) == []
     assert len(open_turn(0, human())) == 2
-    assert len(find(ai("a", id=rid(1, time_ms=NOW - 5001)), older_than=5)) == 1
-    assert find(ai("a", id=rid(1, time_ms=NOW - 4999)), older_than=5) == []
+    assert len(find(ai("a", rid=rid(1, time_ms=NOW - 5001)), abandoned_after=5)) == 1
+    assert find(ai("a", rid=rid(1, time_ms=NOW - 4999)), abandoned_after=5) == []
 
 
 def test_a_result_that_arrives_late_takes_the_place_of_its_stand_in() -> None:
-    after, _ = repaired(human(), ai("a", id=rid(1)))
+    after, _ = repaired(human(), ai("a", rid=rid(1)))
     assert after[2:] == [stand_in("a")]
     late = [*after, tool("a")]
-    assert repaired(*late) == ([human(), ai("a", id=rid(1)), tool("a")], [after[2]])
+    assert repaired(*late) == ([human(), ai("a", rid=rid(1)), tool("a")], [after[2]])
     too_late = [*after, human(), tool("a")]
     assert repaired(*too_late) == ([*after, human()], [tool("a")])
 
 
 def test_beside_a_newer_form_nothing_is_certain() -> None:
     for unknown in (raw("ai", {}, v=2), raw("tool", {}, v=2), raw("call", {}, v=2)):
-        assert damages(unknown, tool("a"), human()) == [(Damage.NEWER_FORM, 0)]
-        assert damages(ai("a"), unknown, human()) == [(Damage.NEWER_FORM, 1)]
-    assert damages(raw("system", {}, v=2), tool("a")) == [(Damage.NEWER_FORM, 0), (Damage.RESULT_WITHOUT_CALL, 1)]
+        assert damages(unknown, tool("a"), human()) == [(Damage.NEWER_FORMAT, 0)]
+        assert damages(ai("a"), unknown, human()) == [(Damage.NEWER_FORMAT, 1)]
+    assert damages(raw("system", {}, v=2), tool("a")) == [(Damage.NEWER_FORMAT, 0), (Damage.RESULT_WITHOUT_CALL, 1)]
     assert (Damage.CALL_WITHOUT_RESULT, 0) in damages(ai("a"), raw("system", {}, v=2), human())
     # A human record of a newer form may hold the result.
-    assert damages(ai("a"), raw("human", {}, v=2), human()) == [(Damage.NEWER_FORM, 1)]
+    assert damages(ai("a"), raw("human", {}, v=2), human()) == [(Damage.NEWER_FORMAT, 1)]
 
 
 def test_an_inserted_result_does_not_turn_back_the_clock() -> None:
-    stored = [ai("a", id=rid(1, time_ms=OLD)), human("x", rid(2, time_ms=OLD + 5))]
+    stored = [ai("a", rid=rid(1, time_ms=OLD)), human("x", rid(2, time_ms=OLD + 5))]
     after, _ = repaired(*stored)
     times = [decode(record).time_ms for record in after]
     assert times == [OLD, OLD, OLD + 5]
@@ -290,7 +291,7 @@ def test_an_inserted_result_does_not_turn_back_the_clock() -> None:
 def test_every_repair_rests_on_what_was_seen() -> None:
     """The scripts get index and SHA-1 of each record concerned: of the copy that stays, and of both neighbours."""
     stored = [human("x", rid(1)), ai("a"), human("x", rid(1)), human()]
-    move, insert = steps("k", stored, find(*stored), now_ms=NOW, randomness=randomness)
+    move, insert = plan_repairs("k", stored, find(*stored), now_ms=NOW, randomness=randomness)
     assert [word for word in move.command[8:] if isinstance(word, int)] == [-3, -1]
     assert [word for word in insert.command[7:] if isinstance(word, int)] == [-2, -3, -2]
 
@@ -299,7 +300,7 @@ RECORDS = st.one_of(
     st.sampled_from([b"bad", b"\xff", b"{}", raw("alien", {}), raw("human", {}), human(), raw("human", {}, v=2),
                      raw("ai", {}, v=2)]),
     st.builds(human, st.just("x"), st.none() | st.integers(0, 3).map(rid)),
-    st.builds(lambda ids, rid: ai(*ids, id=rid), st.lists(st.sampled_from("abc"), max_size=3),
+    st.builds(lambda ids, rid: ai(*ids, rid=rid), st.lists(st.sampled_from("abc"), max_size=3),
               st.none() | st.integers(4, 7).map(rid)),
     st.builds(tool, st.sampled_from("abc"), st.just("r"), st.none() | st.integers(8, 11).map(rid)),
 )  # fmt: skip
@@ -318,13 +319,8 @@ def test_after_a_repair_nothing_is_found_and_nothing_is_gone(stored: list[bytes]
 
 @given(st.lists(RECORDS, max_size=14), st.data())
 def test_after_a_repair_that_broke_off_another_ends_it(stored: list[bytes], data: st.DataObject) -> None:
-    plan = steps("k", stored, find(*stored), now_ms=NOW, randomness=randomness)
+    plan = plan_repairs("k", stored, find(*stored), now_ms=NOW, randomness=randomness)
     half, quarantine = apply(stored, plan[: data.draw(st.integers(0, len(plan)))])
     after, rest = repaired(*half)
     assert [finding for finding in find(*after) if finding.repair is not Repair.NONE] == []
     assert Counter(stored) - Counter(after) - Counter(quarantine + rest) == Counter()
-
-
-def test_an_expiry_is_given_only_where_there_is_none() -> None:
-    found = expiry_findings({"a": None, "b": 50, "c": None}, 9)
-    assert {key: finding.expiry for key, finding in found.items()} == {"a": 9, "c": 9}

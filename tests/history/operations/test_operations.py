@@ -23,7 +23,7 @@ from chatstash.errors import (
     RequestTooLarge,
     WrongType,
 )
-from chatstash.history import unreadable
+from chatstash.history.codec import RecordCodec, read_result
 from chatstash.history.operations import append as appends
 from chatstash.history.operations import clear as clears
 from chatstash.history.operations import outcome as outcomes
@@ -32,7 +32,7 @@ from chatstash.history.options import Options
 from chatstash.history.records import sizes
 from chatstash.history.records.keys import IN_FLIGHT_TTL, companion_key
 from chatstash.history.records.places import places_key
-from chatstash.history.records.record import record_ids
+from chatstash.history.records.record import new_record_ids
 from chatstash.history.steps.costs import with_cost
 from chatstash.rest.commands import Batch, Cost, Effect, Replies
 from chatstash.rest.limits import Budget
@@ -52,7 +52,7 @@ def _replies(*values: object) -> Replies:
 
 
 def _append(texts: list[str], ttl: int | None = None, **more: Any) -> appends.Append:
-    ids = record_ids(len(texts), time_ms=1, randomness=b"x" * 6)
+    ids = new_record_ids(len(texts), time_ms=1, randomness=b"x" * 6)
     return appends.Append("k", texts, ids, Options(ttl=ttl), **more)
 
 
@@ -79,7 +79,7 @@ def test_an_append_whose_reply_was_lost_is_settled(status: int, commands: int) -
     result, asked = play(driven, [_lost(), _replies([status, 9, commands - 1, 1])])
     settlement = asked[2].commands[0]
     assert [asked[1], asked[2].effect] == [Pause(0.0), Effect.IDEMPOTENT]
-    batch = record_ids(1, time_ms=1, randomness=b"x" * 6)[0].batch
+    batch = new_record_ids(1, time_ms=1, randomness=b"x" * 6)[0].batch
     assert (settlement[0], settlement[2:]) == ("EVAL", (2, "k", places_key("k"), 60, batch, "old", "new"))
     assert (result.length, result.cost.commands, result.cost.requests) == (9, commands, 2)
 
@@ -158,12 +158,12 @@ def test_read_with_refresh_is_not_a_write_that_must_not_be_repeated() -> None:
 def test_a_corrupt_record_is_counted_from_the_oldest() -> None:
     contents, _ = play(reads.read("k", Options()), [_replies([OTHER, b"bad", RECORD, RECORD])])
     with pytest.raises(CorruptRecord) as caught:
-        unreadable.kept_of(contents.entries, "raise", unreadable.placeholder_record)
+        read_result(contents, RecordCodec(), "k", "raise")
     assert (caught.value.key, caught.value.position, caught.value.raw) == ("k", 2, b"bad")
 
 
 def _of_batch(number: int, text: str = "x") -> bytes:
-    rid = record_ids(1, time_ms=number, randomness=b"x" * 6)[0]
+    rid = new_record_ids(1, time_ms=number, randomness=b"x" * 6)[0]
     return f'{{"type":"human","data":{{"content":"{text}"}},"rid":"{rid}"}}'.encode()
 
 
@@ -200,10 +200,10 @@ def test_clear_tells_whether_there_was_something() -> None:
     [(1, True, Outcome.STORED), (0, True, Outcome.STILL_POSSIBLE), (0, False, Outcome.NOT_STORED)],
 )
 def test_settling(found: int, in_flight_seconds: bool, outcome: Outcome) -> None:
-    ids = record_ids(2, time_ms=1, randomness=b"x" * 6)
+    ids = new_record_ids(2, time_ms=1, randomness=b"x" * 6)
     batch = ids[0].batch
     for marker, asked_for in ((None, ("k", batch, "")), ("m", ("k", "m", batch, ""))):
-        op = outcomes.check_outcome("k", outcomes.UnresolvedWrite(batch, marker), in_flight_seconds=in_flight_seconds)
+        op = outcomes.check_outcome("k", outcomes.UnresolvedWrite(batch, marker), may_still_arrive=in_flight_seconds)
         result, asked = play(op, [_replies([found, 1])])
         assert (result, asked[0].commands[0][3:]) == (outcome, asked_for)
 
@@ -276,7 +276,7 @@ LIMIT = 100_000
 
 def _large(count: int, size: int = 30_000) -> appends.Append:
     texts = [f"{number:06}".ljust(size, "x") for number in range(count)]
-    ids = record_ids(count, time_ms=1, randomness=b"x" * 6)
+    ids = new_record_ids(count, time_ms=1, randomness=b"x" * 6)
     return appends.Append("k", texts, ids, Options(ttl=60, max_request_bytes=LIMIT))
 
 
@@ -384,6 +384,6 @@ def test_where_no_scripts_can_be_run_clearing_is_a_command(refusal: Exception) -
         play(retrying(clears.clear("k", "name"), Budget(retries=3)), [refusal, _lost()])
     assert (caught.value.key, caught.value.marker) == ("k", None)
     assert (
-        play(outcomes.check_outcome("k", outcomes.UnresolvedWrite(), in_flight_seconds=False), [])[0]
+        play(outcomes.check_outcome("k", outcomes.UnresolvedWrite(), may_still_arrive=False), [])[0]
         is Outcome.STILL_POSSIBLE
     )

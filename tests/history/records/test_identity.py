@@ -9,13 +9,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chatstash.history.records.decoding import decode
+from chatstash.history.records.encoding import encode
 from chatstash.history.records.identity import has_id, identity
-from chatstash.history.records.record import Record, RecordId, decode, encode
+from chatstash.history.records.record import Record, RecordId
 from chatstash.history.scripts.loading import composed
 from chatstash.local import LocalUpstash
 from chatstash.rest.commands import Batch, Command, Effect
 from chatstash.rest.database import Database
-from chatstash.rest.endpoint import endpoint_from
+from chatstash.rest.endpoint import resolve_endpoint
 from chatstash.rest.limits import Budget
 from chatstash.rest.ops import Op, send
 
@@ -31,7 +33,7 @@ return found
 
 @pytest.fixture
 def engine(upstash: LocalUpstash) -> Iterator[Database]:
-    database = Database(endpoint_from(upstash.url, upstash.token))
+    database = Database(resolve_endpoint(upstash.url, upstash.token))
     yield database
     database.close()
 

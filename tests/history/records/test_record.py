@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatstash.errors import CorruptRecord, UnsupportedRecord
-from chatstash.history.records.record import Record, RecordId, decode, encode, record_ids
+from chatstash.history.records.decoding import decode
+from chatstash.history.records.encoding import encode
+from chatstash.history.records.record import Record, RecordId, new_record_ids
 from tests.strategies import JSON_VALUES, equal
 
 _OBJECTS = st.dictionaries(st.text(max_size=8), JSON_VALUES, max_size=4)
 _RIDS = st.builds(
-    lambda time_ms, randomness, size: record_ids(size, time_ms=time_ms, randomness=randomness)[-1],
+    lambda time_ms, randomness, size: new_record_ids(size, time_ms=time_ms, randomness=randomness)[-1],
     st.integers(0, 2**48 - 1),
     st.binary(min_size=6, max_size=6),
     st.integers(1, 1000),
@@ -51,7 +53,7 @@ def test_what_json_writes_is_read_as_json_reads_it(data: dict[str, Any]) -> None
 
 @given(st.dictionaries(st.text(max_size=8), st.text(alphabet=st.characters(), max_size=20), max_size=3))
 def test_text_alone_is_written_as_json_writes_it(data: dict[str, str]) -> None:
-    (rid,) = record_ids(1, time_ms=1_790_000_000_000, randomness=b"abcdef")
+    (rid,) = new_record_ids(1, time_ms=1_790_000_000_000, randomness=b"abcdef")
     fields = {"type": "human", "data": data, "rid": str(rid)}
     text = encode(Record("human", data, rid))
     assert text == json.dumps(fields, ensure_ascii=not _is_utf8(data), separators=(",", ":"))
@@ -73,7 +75,7 @@ def _is_utf8(data: dict[str, str]) -> bool:
 
 
 def test_it_is_compact_and_in_utf8() -> None:
-    (rid,) = record_ids(1, time_ms=1_790_000_000_000, randomness=b"abcdef")
+    (rid,) = new_record_ids(1, time_ms=1_790_000_000_000, randomness=b"abcdef")
     text = encode(Record("human", {"content": "naïve 😀"}, rid))
     assert text == '{"type":"human","data":{"content":"naïve 😀"},"rid":"AaDEUGwAYWJjZGVm.0/1"}'
 
@@ -101,7 +103,7 @@ def test_a_long_number_is_noticed_wherever_it_stands(before: int, digits: int, s
 
 
 def test_the_id_tells_time_place_and_size() -> None:
-    ids = record_ids(3, time_ms=1_790_000_000_123, randomness=b"\xff" * 6)
+    ids = new_record_ids(3, time_ms=1_790_000_000_123, randomness=b"\xff" * 6)
     assert [str(rid).split(".")[1] for rid in ids] == ["0/3", "1/3", "2/3"]
     assert {rid.time_ms for rid in ids} == {1_790_000_000_123}
     assert [RecordId.parse(str(rid)) for rid in ids] == ids
@@ -119,10 +121,10 @@ def test_an_id_of_another_kind_is_kept_as_it_is(rid: str) -> None:
 
 
 def test_a_time_beyond_the_calendar_is_no_time() -> None:
-    (rid,) = record_ids(1, time_ms=2**48 - 1, randomness=b"x" * 6)
+    (rid,) = new_record_ids(1, time_ms=2**48 - 1, randomness=b"x" * 6)
     assert Record("t", {}, rid).time is None
     assert Record("t", {}, rid).time_ms == 2**48 - 1
-    (last,) = record_ids(1, time_ms=253_402_300_799_999, randomness=b"x" * 6)
+    (last,) = new_record_ids(1, time_ms=253_402_300_799_999, randomness=b"x" * 6)
     assert str(Record("t", {}, last).time) == "9999-12-31 23:59:59.999000+00:00"
 
 

@@ -12,11 +12,11 @@ from chatstash.history.operations.read import Contents
 from chatstash.history.options import Options
 from chatstash.history.records import sizes
 from chatstash.history.records.keys import MAX_KEY_BYTES
-from chatstash.history.records.record import record_ids
+from chatstash.history.records.record import new_record_ids
 from chatstash.rest.commands import Batch
 from chatstash.rest.ops import Op
 
-RIDS = record_ids(1, time_ms=0, randomness=bytes(6))
+RIDS = new_record_ids(1, time_ms=0, randomness=bytes(6))
 STRICT = [{}, {"delivery": "strict"}, {"max_stored_messages": 10**6}]
 
 

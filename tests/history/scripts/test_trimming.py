@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, FunctionMessage, HumanMessage, ToolMessage
 
+from chatstash.history.records.encoding import encode
 from chatstash.history.records.message_types import KNOWN_TYPES
-from chatstash.history.records.record import Record, encode
+from chatstash.history.records.record import Record
 from chatstash.history.scripts.loading import composed
 from chatstash.history.tool_calls.formats import CallKey, calls_of, is_only_results, results_of
 from chatstash.local import LocalUpstash

@@ -11,15 +11,16 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from chatstash.errors import ConversationChanged, RequestTooLarge
+from chatstash.history.records.encoding import encode
 from chatstash.history.records.generation import can_carry_generation, without_generation
-from chatstash.history.records.record import Record, encode, record_ids
+from chatstash.history.records.record import Record, new_record_ids
 from chatstash.history.steps import chunks
 from chatstash.rest.commands import Batch, Command, Cost, Replies
 from chatstash.rest.ops import Op
 
 
 def ours(number: int, size: int = 60, **other: Any) -> bytes:
-    (rid,) = record_ids(1, time_ms=number, randomness=number.to_bytes(6))
+    (rid,) = new_record_ids(1, time_ms=number, randomness=number.to_bytes(6))
     return encode(Record("human", {"content": "x" * size}, rid, other)).encode()
 
 

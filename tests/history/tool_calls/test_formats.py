@@ -17,7 +17,7 @@ from chatstash.history.tool_calls.formats import (
     may_hold_calls_or_results,
     results_of,
 )
-from chatstash.history.tool_calls.normalization import paired
+from chatstash.history.tool_calls.normalization import normalize
 from chatstash.langchain.messages import to_message, to_records
 
 CALL = {"name": "f", "args": {}, "id": "a"}
@@ -91,26 +91,26 @@ def record(message: Any) -> Record:
     return made
 
 
-def given(*messages: Any, last_waits: bool = False) -> list[Any]:
-    return [to_message(entry) for entry in paired(to_records(messages), last_waits=last_waits).entries]  # type: ignore[arg-type]
+def given(*messages: Any, allow_pending: bool = False) -> list[Any]:
+    return [to_message(entry) for entry in normalize(to_records(messages), allow_pending=allow_pending).entries]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("message", ANSWERED, ids=repr)
-def test_a_call_that_wants_a_result(message: Any) -> None:
+def test_a_call_that_requires_a_result(message: Any) -> None:
     (call,) = calls_of(record(message))
-    assert (call.key, call.name, call.wants_result) == (CallKey("a"), "f", True)
+    assert (call.key, call.name, call.requires_result) == (CallKey("a"), "f", True)
     asked, stand_in, after = given(message, HumanMessage("q"))
     assert (asked.content, stand_in.tool_call_id, after.content) == (message.content, "a", "q")
     assert NO_RESULT in str(stand_in.content)
     for result in RESULTS:
         assert len(given(message, result, HumanMessage("q"))) == 3
-    assert given(message, last_waits=True) == [to_message(record(message))]
+    assert given(message, allow_pending=True) == [to_message(record(message))]
 
 
 @pytest.mark.parametrize("message", ALLOWED, ids=repr)
 def test_a_call_that_may_have_a_result_and_otherwise_is_left_out(message: Any) -> None:
     (call,) = calls_of(record(message))
-    assert (call.key, call.wants_result) == (CallKey("a"), False)
+    assert (call.key, call.requires_result) == (CallKey("a"), False)
     asked, _ = given(message, HumanMessage("q"))
     assert asked.content == [{"type": "text", "text": "t"}]
     assert len(given(message, ToolMessage("r", tool_call_id="a"), HumanMessage("q"))) == 3
@@ -179,5 +179,5 @@ def test_what_has_nothing_to_do_with_tools_is_seen_at_a_glance() -> None:
 def test_what_is_hostile_is_no_call_and_no_result(data: dict[str, Any]) -> None:
     for kind in KNOWN_TYPES:
         records = [Record(kind, data), Record("human", {"content": "q"}), Record(kind, data)]
-        assert paired(records, last_waits=False).entries
+        assert normalize(records, allow_pending=False).entries
         assert calls_of(records[0]) == []

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from types import SimpleNamespace
 
-from chatstash.history import conversation
+from chatstash.history.operations import prepare
 
 _DAY = 86_400_000_000_000
 _ahead: ContextVar[int] = ContextVar("ahead", default=0)
@@ -19,13 +19,13 @@ _ahead: ContextVar[int] = ContextVar("ahead", default=0)
 @contextlib.contextmanager
 def differing() -> Iterator[None]:
     """Let each thread and task have a clock of its own, right until `set_wrong` is called in it."""
-    before = conversation.time
+    before = prepare.time
     clock = SimpleNamespace(**{**vars(time), "time_ns": lambda: time.time_ns() + _ahead.get()})
-    conversation.time = clock  # type: ignore[assignment]
+    prepare.time = clock  # type: ignore[assignment]
     try:
         yield
     finally:
-        conversation.time = before
+        prepare.time = before
 
 
 def set_wrong(seed: int, writer: int) -> None:

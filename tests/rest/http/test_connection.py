@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from chatstash.rest.endpoint import Endpoint, Secret
+from chatstash.rest.endpoint import Endpoint
 from chatstash.rest.http.connection import Connection, Exchange
-from chatstash.rest.http.faults import BadReply, Broken, HttpFault
+from chatstash.rest.http.environment import Proxy, TlsContext
+from chatstash.rest.http.exceptions import BadReply, Broken, HttpFault
 from chatstash.rest.http.messages import HttpRequest
-from chatstash.rest.http.network import Proxy, TlsContext
 from chatstash.rest.http.route import Route
+from chatstash.rest.secret import Secret
 from chatstash.version import __version__
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
@@ -28,8 +29,9 @@ def _exchange(size: int = 10) -> Exchange:
 def _send(connection: Connection, pieces: int = 10**6) -> bytes:
     sent = b""
     while connection.has_output and pieces:
-        sent += bytes(connection.output())
-        connection.taken_all()
+        piece = bytes(connection.output())
+        connection.note_sent(len(piece))
+        sent += piece
         pieces -= 1
     return sent
 
@@ -124,10 +126,10 @@ def test_what_the_socket_takes_in_part_is_not_sent_yet() -> None:
     connection.begin(exchange)
     whole = len(connection.output())
     assert exchange.sent, "from here on it may have gone out"
-    connection.taken(whole - 1)
+    connection.note_sent(whole - 1)
     assert not exchange.sent
     assert len(connection.output()) == 1
-    connection.taken(1)
+    connection.note_sent(1)
     assert exchange.sent
     assert not connection.has_output
 

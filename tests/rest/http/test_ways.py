@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from chatstash import ConnectionFailed, OutcomeUnknown, Record, Store
-from chatstash.rest.http.sockets import in_turn, literal
+from chatstash.rest.http.sockets import interleaved, ip_literal
 from tests.conftest import Call
 from tests.faulty import Exchange, FaultyServer, full_listener
 from tests.security.certificates import serving_tls, write_certificate
@@ -73,14 +73,14 @@ def test_a_burst_looks_a_name_up_once(faulty: Start, monkeypatch: pytest.MonkeyP
 
 def test_families_take_turns() -> None:
     six, four = [(socket.AF_INET6, number) for number in range(3)], [(socket.AF_INET, number) for number in range(2)]
-    assert in_turn([*six, *four]) == [six[0], four[0], six[1], four[1], six[2]]
-    assert in_turn([]) == []
+    assert interleaved([*six, *four]) == [six[0], four[0], six[1], four[1], six[2]]
+    assert interleaved([]) == []
 
 
 def test_an_address_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert literal("127.0.0.1", 5) == [(socket.AF_INET, ("127.0.0.1", 5))]
-    assert literal("::1", 5) == [(socket.AF_INET6, ("::1", 5))]
-    assert literal("localhost", 5) == literal("1.2.3", 5) == []
+    assert ip_literal("127.0.0.1", 5) == [(socket.AF_INET, ("127.0.0.1", 5))]
+    assert ip_literal("::1", 5) == [(socket.AF_INET6, ("::1", 5))]
+    assert ip_literal("localhost", 5) == ip_literal("1.2.3", 5) == []
 
 
 @contextmanager

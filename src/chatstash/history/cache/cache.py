@@ -1,38 +1,38 @@
 """Snapshots of conversations in the memory of this process, up to a number of bytes; the least recently used go first.
 
-Kept as stored bytes: their size is known to the byte, and every reader gets objects of its own.
+Snapshots hold stored bytes: their size is exact, and every reader gets objects of its own.
 
-A signal's handler or an exception from another thread may come between any two steps here, and the handler may read
-conversations itself. So there is one state, a dict, each step is one operation of it, and how many bytes it holds is
-summed up anew each time: nothing can be half done, and nothing can drift.
+A signal handler, or an exception from another thread, may interrupt any step here, and a handler may read conversations
+itself. So the only state is one dict, each step is one operation on it, and the number of bytes is summed each time:
+no step can be half done, and no count can drift.
 """
 
 from __future__ import annotations
 
 import threading
-from operator import itemgetter
+from operator import attrgetter
 from typing import NamedTuple
 
-from chatstash.history.cache.snapshot import Known
+from chatstash.history.cache.snapshot import Snapshot
 from chatstash.history.options import check_whole
-from chatstash.rest.fork import begins_anew_after_fork
+from chatstash.rest.fork import register_fork_reset
 
 MOST_CACHE_BYTES = 2**50
 
-_BESIDES_RECORD = 41
-"""What a record takes besides its bytes: the object's head, 33 bytes, and its place in a list, 8."""
+_RECORD_OVERHEAD = 41
+"""Bytes of memory that a record takes besides its content: the object's head, 33 bytes, and its place in a list, 8."""
 
-_BESIDES_CONVERSATION = 500
+_CONVERSATION_OVERHEAD = 500
 
 
 class CacheStats(NamedTuple):
-    """What a store's cache holds and what it was good for, in this process.
+    """The contents and hits of a store's cache in this process.
 
     Attributes:
-        conversations: How many conversations it holds.
-        bytes: What they take, in bytes of memory.
-        hits: How many reads needed only what was new.
-        misses: How many reads had to fetch all they gave.
+        conversations: The number of cached conversations.
+        bytes: The memory they take, in bytes.
+        hits: The number of reads that fetched only new records.
+        misses: The number of reads that fetched all records they returned.
     """
 
     conversations: int = 0
@@ -42,96 +42,93 @@ class CacheStats(NamedTuple):
 
 
 class ReadCache:
-    """What is known of conversations. Safe to share between threads and event loops; empty in a forked child.
+    """A cache of snapshots. Safe to share between threads and event loops; empty in a forked child.
 
-    A copy, pickled or not, is an empty one of the same size.
+    A copy, pickled or not, is an empty cache of the same size.
 
     Args:
-        limit: How many bytes of memory it may take.
+        limit: The most bytes of memory it may take.
 
     Raises:
-        ValueError: The limit is no whole number from 1 on.
+        ValueError: The limit is not a whole number from 1 on.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = check_whole("cache_bytes", limit, 1, MOST_CACHE_BYTES)
-        self.forget_parent()
-        begins_anew_after_fork(self)
+        self.reset_after_fork()
+        register_fork_reset(self)
 
     def __reduce__(self) -> tuple[type[ReadCache], tuple[int]]:
         return ReadCache, (self.limit,)
 
-    def forget_parent(self) -> None:
-        """Begin anew in a child process: another thread of the parent may have held the lock."""
-        # Re-entrant, for a signal's handler may read a conversation, too.
+    def reset_after_fork(self) -> None:
+        """Start empty in a child process: another thread of the parent may have held the lock."""
+        # Re-entrant: a signal handler may read a conversation too.
         self._lock = threading.RLock()
-        self._held: dict[str, _Held] = {}  # least recently used first
+        self._cached: dict[str, _Cached] = {}  # least recently used first
         self._hits = self._misses = 0
 
-    def find(self, key: str) -> Known | None:
-        """Return what is known of a conversation, or None; it is now the one most recently used."""
+    def get(self, key: str) -> Snapshot | None:
+        """Return the snapshot of a conversation, or None; it becomes the most recently used."""
         with self._lock:
-            held = self._held.pop(key, None)
-            if held is None:
+            cached = self._cached.pop(key, None)
+            if cached is None:
                 return None
-            self._held[key] = held
-            return held.known
+            self._cached[key] = cached
+            return cached.snapshot
 
-    def keep(self, key: str, known: Known | None, *, hit: bool) -> None:
-        """Keep what is known of a conversation from now on; None to forget it.
+    def put(self, key: str, snapshot: Snapshot | None, *, hit: bool) -> None:
+        """Cache a snapshot in place of the one before.
 
         Args:
-            key: Its key.
-            known: What is known of it.
-            hit: Whether it was known before, and only what is new was fetched.
+            key: The conversation's key.
+            snapshot: The snapshot; None to forget the conversation.
+            hit: Whether the one before was valid.
         """
         with self._lock:
             self._hits += hit
             self._misses += not hit
-            self._held.pop(key, None)
-            if known is not None and (size := _size(key, known)) <= self.limit:
-                self._held[key] = _Held(known, size)
-            while (over := self._size() - self.limit) > 0:
-                self._forget_oldest(over)
+            self._cached.pop(key, None)
+            if snapshot is not None and (size := _size(key, snapshot)) <= self.limit:
+                self._cached[key] = _Cached(snapshot, size)
+            while (excess := self._size() - self.limit) > 0:
+                self._evict(excess)
 
     def note_append(self, key: str, count: int) -> None:
-        """Take note of an append of so many records: the next read asks for as many more."""
+        """Note that this process appended `count` records: the next read asks for as many more."""
         with self._lock:
-            if (held := self._held.get(key)) is not None:
-                self._held[key] = held._replace(known=held.known.after_append(count))
+            if (cached := self._cached.get(key)) is not None:
+                self._cached[key] = cached._replace(snapshot=cached.snapshot.after_append(count))
 
     def clear(self) -> None:
         """Forget all conversations."""
         with self._lock:
-            self._held.clear()
+            self._cached.clear()
 
     def stats(self) -> CacheStats:
-        """Return what it holds and what it was good for."""
+        """Return the contents and hits."""
         with self._lock:
-            return CacheStats(len(self._held), self._size(), self._hits, self._misses)
+            return CacheStats(len(self._cached), self._size(), self._hits, self._misses)
 
-    def _forget_oldest(self, size: int) -> None:
-        """Forget conversations that take so many bytes, or a few more."""
-        for key in list(self._held):
+    def _evict(self, size: int) -> None:
+        """Forget the least recently used conversations that take `size` bytes, or a few more."""
+        for key in list(self._cached):
             if size <= 0:
                 break
-            if (held := self._held.pop(key, None)) is not None:
-                size -= held.size
+            if (cached := self._cached.pop(key, None)) is not None:
+                size -= cached.size
 
     def _size(self) -> int:
-        return sum(map(_size_of, self._held.values()))
+        return sum(map(attrgetter("size"), self._cached.values()))
 
 
-class _Held(NamedTuple):
-    """What is known of a conversation, and how many bytes that takes."""
+class _Cached(NamedTuple):
+    """A snapshot, and how many bytes of memory it takes."""
 
-    known: Known
+    snapshot: Snapshot
     size: int
 
 
-_size_of = itemgetter(1)
-
-
-def _size(key: str, known: Known) -> int:
-    records = known.stored
-    return sum(map(len, records)) + _BESIDES_RECORD * len(records) + len(key) + _BESIDES_CONVERSATION
+def _size(key: str, snapshot: Snapshot) -> int:
+    records = snapshot.stored
+    return sum(map(len, records)) + _RECORD_OVERHEAD * len(records) + len(key) + _CONVERSATION_OVERHEAD

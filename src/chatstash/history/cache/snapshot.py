@@ -1,10 +1,12 @@
 """A snapshot of a conversation, and the smallest request that revalidates it. Pure.
 
-A conversation grows at its newest end and is trimmed at its oldest. So what was read once still holds where the newest
-record of it that carries an id, the anchor, still stands where it should: byte for byte, and as deep as the newer
-records and the length of the conversation say. What is missing was then trimmed from the oldest end, or removed from
-the middle; another record, at the far end of what is wanted, tells which. An edit in place changes neither; whoever
-makes one counts up the generation, `g`, of the newest record with an id, which is the anchor or newer than it.
+A conversation grows at its newest end and is trimmed at its oldest. So a snapshot is still valid if its newest record,
+the anchor, stands where it should: byte for byte, and as deep as the newer records and the length of the conversation
+say. If records are missing, they were trimmed from the oldest end or removed from the middle. The record at the far end
+of what is wanted tells which.
+
+An edit in place changes neither. Whoever edits must increase the generation, `g`, of the newest record with an id: the
+anchor, or a newer record.
 """
 
 from __future__ import annotations
@@ -18,110 +20,110 @@ from chatstash.history.records.generation import can_carry_generation, has_gener
 _DEEPEST = 100
 """How many records without an id may be newer than the anchor."""
 
-_TURN, _MOST_USUAL = 2, 20
-"""How many newer records to reckon with at least, a question and its answer, and at most."""
+_TURN, _MOST_EXPECTED = 2, 20
+"""The least and the most newer records to expect; a question and its answer are two."""
 
 _OVERLAP = 2
-"""How many records are asked for that are known: the anchor, and one before it."""
+"""How many cached records are asked for again: the anchor, and the one before it."""
 
 
-class Known(NamedTuple):
+class Snapshot(NamedTuple):
     """The newest records of a conversation as they were stored at one moment, up to the anchor.
 
     Attributes:
         stored: The records, oldest first; the last of them is the anchor.
-        length: How many records there were, the anchor included, and those older than `stored`.
-        usual: How many newer ones to reckon with.
-        appended: How many newer ones there are at least, as far as this process knows.
+        length: The number of records in the conversation, up to and including the anchor.
+        expected: How many newer records to expect.
+        appended: How many newer records this process has appended since.
     """
 
     stored: Sequence[bytes]
     length: int
-    usual: int = 0
+    expected: int = 0
     appended: int = 0
 
     def __repr__(self) -> str:
-        return f"Known({len(self.stored)} of {self.length} records)"
+        return f"Snapshot({len(self.stored)} of {self.length} records)"
 
-    def after_append(self, count: int) -> Known:
-        """Return what is known after an append of so many records: the same, and that there are newer ones."""
+    def after_append(self, count: int) -> Snapshot:
+        """Return the snapshot after this process has appended `count` records."""
         return self._replace(appended=self.appended + count)
 
-    def probe(self, reach: int | None) -> Probe | None:
-        """Return what to ask for the newest `reach` records, None for all; None where to read them costs as little."""
+    def revalidation(self, reach: int | None) -> Revalidation | None:
+        """Return what to ask for the newest `reach` records, None for all; None where reading them costs as little."""
         if len(self.stored) < (self.length if reach is None else min(self.length, reach)):
             return None
-        count = max(self.usual, self.appended) + _OVERLAP
+        count = max(self.expected, self.appended) + _OVERLAP
         if 2 * count > min(len(self.stored), reach or len(self.stored)):
             return None
-        return Probe(self, count, -1 if reach is None or self.length < reach else reach - 1)
+        return Revalidation(self, count, -1 if reach is None or self.length < reach else reach - 1)
 
 
-def known_of(stored: Sequence[bytes], length: int, before: Known | None = None) -> Known | None:
-    """Return what is known once the newest records were read; None where none of them can be the anchor.
+def take_snapshot(stored: Sequence[bytes], length: int, previous: Snapshot | None = None) -> Snapshot | None:
+    """Return a snapshot of the newest records; None where none of them can be the anchor.
 
     Args:
         stored: The newest records, oldest first.
-        length: How many there are in all.
-        before: What was known until then.
+        length: The number of records in the conversation.
+        previous: The snapshot before this one; tells how many newer records to expect the next time.
     """
     for newer, raw in enumerate(stored[: -_DEEPEST - 1 : -1]):
         if can_carry_generation(raw):
-            lately = 0 if before is None else _newer_than(before.stored[-1], stored)
-            usual = max(_TURN, min(_MOST_USUAL, lately))
-            return Known(stored[: len(stored) - newer], length - newer, newer + usual, newer)
+            grown = 0 if previous is None else _newer_than(previous.stored[-1], stored)
+            expected = newer + max(_TURN, min(_MOST_EXPECTED, grown))
+            return Snapshot(stored[: len(stored) - newer], length - newer, expected, newer)
     return None
 
 
 def _newer_than(anchor: bytes, stored: Sequence[bytes]) -> int:
-    """Return how many records are newer than a record; 0 where it is not there."""
+    """Return how many records are newer than `anchor`; 0 where it is not among them."""
     return next((newer for newer, raw in enumerate(reversed(stored)) if raw == anchor), 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Probe:
-    """What to ask, all at one moment, to join what is new to what is known.
+class Revalidation:
+    """What to ask for, all in one transaction, to bring a snapshot up to date.
 
     Attributes:
-        known: What is known.
-        count: Of how many of the newest records.
-        far: The place of one record more, 0 for the newest, -1 for the oldest.
+        snapshot: The snapshot.
+        count: How many of the newest records to ask for.
+        far: The index of one more record, 0 for the newest, -1 for the oldest.
     """
 
-    known: Known = field(repr=False)
+    snapshot: Snapshot = field(repr=False)
     count: int
     far: int
 
-    def joined(self, newest: Sequence[bytes], length: int, far: object) -> Sequence[bytes] | None:
-        """Return the newest records, oldest first, as far back as they are known to be right; None where none are.
+    def merge(self, newest: Sequence[bytes], length: int, far: object) -> Sequence[bytes] | None:
+        """Return the newest records, oldest first, as far back as they are certain; None if the snapshot is stale.
 
         Args:
             newest: The newest records, oldest first.
-            length: How many records there are.
-            far: The record at the far place; anything else where there is none.
+            length: The number of records in the conversation.
+            far: The record at the index `far`; anything else where there is none.
         """
         if len(newest) >= length:
             return newest
-        new = self._new_of(newest)
+        new = self._newer_than_anchor(newest)
         if new is None or any(map(has_generation, new)):
             return None
-        missing = self.known.length + len(new) - length
-        records = [*self.known.stored, *new]
+        missing = self.snapshot.length + len(new) - length
+        records = [*self.snapshot.stored, *new]
         place = len(records) - 1 - (length - 1 if self.far < 0 else self.far)
         if missing < 0 or records[place] != far:
             return None
         if missing == 0:
             return records
-        return records[place:] if self._is_only_one(records[place], records) else None
+        return records[place:] if self._is_unique(records[place], records) else None
 
-    def _is_only_one(self, far: bytes, records: Sequence[bytes]) -> bool:
-        """Tell whether there is no other like it: only then does its place tell that none after it was removed."""
-        all_known = len(self.known.stored) == self.known.length
-        return (all_known or can_carry_generation(far)) and records.count(far) == 1
+    def _is_unique(self, far: bytes, records: Sequence[bytes]) -> bool:
+        """Tell whether no other record equals `far`: only then its place proves that none after it was removed."""
+        is_whole = len(self.snapshot.stored) == self.snapshot.length
+        return (is_whole or can_carry_generation(far)) and records.count(far) == 1
 
-    def _new_of(self, newest: Sequence[bytes]) -> Sequence[bytes] | None:
-        """Return those after the anchor; None where that, and what is older, is not as it was."""
-        stored = self.known.stored
+    def _newer_than_anchor(self, newest: Sequence[bytes]) -> Sequence[bytes] | None:
+        """Return the records after the anchor; None where the anchor or a record before it has changed."""
+        stored = self.snapshot.stored
         # The oldest may be a duplicate of the anchor: it would have another record before it.
         for place, raw in enumerate(newest[1:], 1):
             if raw == stored[-1]:

@@ -24,10 +24,11 @@ from chatstash.errors import ConcurrentTurn, IdempotencyConflict, OutcomeUnknown
 from chatstash.history.operations.outcome import UnresolvedWrite
 from chatstash.history.operations.read import Contents, entries_of
 from chatstash.history.options import Options
+from chatstash.history.records.encoding import canonical_json
 from chatstash.history.records.identity import digest_of, identity
-from chatstash.history.records.keys import IN_FLIGHT_TTL, companion_key
+from chatstash.history.records.keys import IN_FLIGHT_TTL, checked_idempotency_key, companion_key
 from chatstash.history.records.markers import Marker, held_by
-from chatstash.history.records.record import Record, RecordId, encode_sorted, record_ids_of
+from chatstash.history.records.record import Record, RecordId, record_ids_in_batch
 from chatstash.history.records.sizes import fits
 from chatstash.history.results import AppendResult
 from chatstash.history.scripts.appending import ScriptedAppend, TurnSnapshot
@@ -96,7 +97,7 @@ def marker_key(key: str, idempotency_key: str) -> str:
 
 def digest_of_records(records: Iterable[Record]) -> str:
     """Return the digest that appends of equal records share, in whatever order the fields of the records are."""
-    return sha256("\n".join(encode_sorted(replace(record, id=None)) for record in records).encode()).hexdigest()
+    return sha256("\n".join(canonical_json(replace(record, id=None)) for record in records).encode()).hexdigest()
 
 
 class Refusal(NamedTuple):
@@ -172,8 +173,25 @@ def _identifying(wanted: Append) -> Iterator[None]:
         raise
 
 
-def unresolved_write(error: OutcomeUnknown, options: Options) -> UnresolvedWrite:
-    """Return the write of an error, for `check_outcome`."""
+def unresolved_write(key: str, lost: OutcomeUnknown | str, options: Options) -> UnresolvedWrite:
+    """Return the write that an error or an idempotency key stands for.
+
+    Raises:
+        ValueError: It is neither, or the error belongs to another conversation.
+    """
+    if isinstance(lost, str):
+        return UnresolvedWrite(marker=marker_key(key, checked_idempotency_key(lost)))
+    if not isinstance(lost, OutcomeUnknown):
+        raise ValueError(f"check_outcome takes an idempotency key or an OutcomeUnknown, not {lost!r}")
+    if lost.key != key:
+        raise ValueError(
+            f"this error belongs to the conversation {lost.key!r}, not to {key!r}: "
+            "ask the history or session that raised it"
+        )
+    return _lost_append(lost, options)
+
+
+def _lost_append(error: OutcomeUnknown, options: Options) -> UnresolvedWrite:
     batch = str(error.record_ids[0]).partition(".")[0] if error.record_ids else ""
     is_called_off = options.is_strict and bool(batch) and error.marker is not None
     return UnresolvedWrite(batch, error.marker, error.digest, is_called_off)
@@ -243,5 +261,5 @@ def _applied_before(wanted: Append, refusal: Refusal) -> AppendResult:
         raise unexpected_reply("This append was declared not stored before it was applied")
     if held.digest != wanted.digest:
         raise IdempotencyConflict(wanted.key, wanted.idempotency_key or "")
-    ids = record_ids_of(held.batch, len(wanted.texts))
+    ids = record_ids_in_batch(held.batch, len(wanted.texts))
     return AppendResult(refusal.length, ids, repeated=ids != list(wanted.record_ids))

@@ -30,7 +30,7 @@ class UnresolvedWrite(NamedTuple):
     is_called_off: bool = False
 
 
-def check_outcome(key: str, write: UnresolvedWrite, *, in_flight_seconds: bool) -> Op[Outcome]:
+def check_outcome(key: str, write: UnresolvedWrite, *, may_still_arrive: bool) -> Op[Outcome]:
     """Tell the outcome of a write; one request, at least two commands.
 
     A record that others trimmed or cleared since counts as not stored, unless the write has a marker.
@@ -38,7 +38,7 @@ def check_outcome(key: str, write: UnresolvedWrite, *, in_flight_seconds: bool) 
     Args:
         key: The conversation's key.
         write: The write.
-        in_flight_seconds: Whether its request may still arrive.
+        may_still_arrive: Whether its request may still arrive.
     """
     if write.marker is None and not write.batch:
         # A clear without a marker leaves nothing to look for.
@@ -52,7 +52,7 @@ def check_outcome(key: str, write: UnresolvedWrite, *, in_flight_seconds: bool) 
         return Outcome.NOT_STORED
     if found:
         return Outcome.STORED
-    return Outcome.STILL_POSSIBLE if in_flight_seconds and not write.is_called_off else Outcome.NOT_STORED
+    return Outcome.STILL_POSSIBLE if may_still_arrive and not write.is_called_off else Outcome.NOT_STORED
 
 
 def _is_of(write: UnresolvedWrite, held: Held) -> bool:

@@ -1,4 +1,4 @@
-"""The result of a read in a shape, with the matching `omitted` and `cursor`. Pure."""
+"""The result of a read in a view, with the matching `omitted` and `cursor`. Pure."""
 
 from __future__ import annotations
 
@@ -6,48 +6,48 @@ from chatstash.history.operations.read import Contents
 from chatstash.history.operations.window import kept_system
 from chatstash.history.results import END
 from chatstash.history.steps.cursors import cursor_before, cursor_within
-from chatstash.history.tool_calls.shape import AS_STORED, Shape, shaped
+from chatstash.history.tool_calls.view import AS_STORED, View, apply_view
 
 
-def presented(contents: Contents, shape: Shape, *, keep_system: bool) -> Contents:
-    """Return the newest records, or all, in a shape.
+def presented(contents: Contents, view: View, *, keep_system: bool) -> Contents:
+    """Return the newest records, or all, in a view.
 
     Records left out at the beginning count as omitted, and the cursor leads to them. Records left out between others
     are on no page.
 
     Args:
         contents: What was read, as stored.
-        shape: The shape.
+        view: The view.
         keep_system: Whether to keep the conversation's first record if it is a system message.
     """
-    if shape == AS_STORED:
+    if view == AS_STORED:
         return contents
     system = kept_system(contents, keep_system=keep_system)
     kept = [] if system is None else [system]
     read = list(contents.entries)[len(kept) :]
-    given = shaped(read, shape)
-    omitted = contents.omitted + given.left_out
+    given = apply_view(read, view)
+    omitted = contents.omitted + given.omitted
     cursor = contents.cursor
-    if given.left_out:
-        cursor = cursor_before(read, given.left_out, contents.length) or END
+    if given.omitted:
+        cursor = cursor_before(read, given.omitted, contents.length) or END
     return contents._replace(
-        entries=[*kept, *given.entries], omitted=omitted, cursor=cursor, system_kept=bool(kept), shape=shape
+        entries=[*kept, *given.entries], omitted=omitted, cursor=cursor, system_kept=bool(kept), view=view
     )
 
 
-def presented_page(contents: Contents, shape: Shape) -> Contents:
-    """Return a page of older records in a shape.
+def presented_page(contents: Contents, view: View) -> Contents:
+    """Return a page of older records in a view.
 
     Args:
         contents: What was read, as stored.
-        shape: The shape.
+        view: The view.
     """
-    if shape == AS_STORED:
+    if view == AS_STORED:
         return contents
     entries = list(contents.entries)
-    given = shaped(entries, shape)
-    if not given.left_out or given.left_out == len(entries):
-        return contents._replace(entries=given.entries, shape=shape)
-    cursor = cursor_within(entries, given.left_out, contents.omitted, contents.length)
-    omitted = contents.omitted + given.left_out
-    return contents._replace(entries=given.entries, omitted=omitted, cursor=cursor, shape=shape)
+    given = apply_view(entries, view)
+    if not given.omitted or given.omitted == len(entries):
+        return contents._replace(entries=given.entries, view=view)
+    cursor = cursor_within(entries, given.omitted, contents.omitted, contents.length)
+    omitted = contents.omitted + given.omitted
+    return contents._replace(entries=given.entries, omitted=omitted, cursor=cursor, view=view)

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from chatstash.errors import UnreadableRecord
-from chatstash.history.cache.snapshot import Known
+from chatstash.history.cache.snapshot import Snapshot
 from chatstash.history.options import Options
-from chatstash.history.records.record import Entry, Record, decode, have_distinct_ids, parsed, record_of
+from chatstash.history.records.decoding import decode, have_distinct_ids, parse_all, record_from_json
+from chatstash.history.records.record import Entry, Record
 from chatstash.history.results import Cursor
 from chatstash.history.steps.duplicates import distinct, remove_duplicates, suspects
 from chatstash.history.steps.fetch import Fetched, fetch
-from chatstash.history.tool_calls.shape import AS_STORED, Shape
+from chatstash.history.tool_calls.view import AS_STORED, View
 from chatstash.rest.commands import Cost
 from chatstash.rest.ops import Op
 
@@ -33,7 +34,7 @@ class Contents(NamedTuple):
         fetched: What it was made of; None for a page, or where that is not what is stored.
         system_kept: Whether the first of the entries is the conversation's first record, between which and the next
             others were left out.
-        shape: What became of the records.
+        view: How the records are returned.
     """
 
     entries: Sequence[Entry]
@@ -44,7 +45,7 @@ class Contents(NamedTuple):
     cursor: Cursor | None = None
     fetched: Fetched | None = None
     system_kept: bool = False
-    shape: Shape = AS_STORED
+    view: View = AS_STORED
 
 
 class Entries(Sequence[Entry]):
@@ -83,15 +84,15 @@ class Entries(Sequence[Entry]):
                 if parsed is None:
                     yield decode(raw, key=self._key, position=position)
                 else:
-                    yield record_of(parsed[position], raw, key=self._key, position=position)
+                    yield record_from_json(parsed[position], raw, key=self._key, position=position)
             except UnreadableRecord as error:
                 yield error
 
 
-def read(key: str, options: Options, known: Known | None = None) -> Op[Contents]:
+def read(key: str, options: Options, snapshot: Snapshot | None = None) -> Op[Contents]:
     """Read a whole conversation; one request, one command, or two where the ttl is refreshed.
 
-    Where it is known, three commands, four where the ttl is refreshed, or a request more where that holds no longer.
+    With a snapshot, three commands, four where the ttl is refreshed; one request more if the snapshot is stale.
 
     More requests only where the reply would be over the server's limit, or where a record is stored twice: then the
     duplicate is removed and the conversation is read again.
@@ -101,7 +102,7 @@ def read(key: str, options: Options, known: Known | None = None) -> Op[Contents]
         RequestTooLarge: One record alone is over the server's limit.
         ConversationChanged: It was read in pages, and others trimmed or cleared it again and again meanwhile.
     """
-    fetched = yield from fetch(key, None, options, known)
+    fetched = yield from fetch(key, None, options, snapshot)
     if contents := _without_duplicates(fetched, key):
         return contents
     removal = yield from remove_duplicates(key, suspects(entries_of(fetched.stored, key), 0, {}))
@@ -114,7 +115,7 @@ def read(key: str, options: Options, known: Known | None = None) -> Op[Contents]
 def _without_duplicates(fetched: Fetched, key: str) -> Contents | None:
     """Return what was fetched if no record is there twice."""
     stored = fetched.stored
-    fields = parsed(stored)
+    fields = parse_all(stored)
     if fields is not None and have_distinct_ids(fields):
         return Contents(Entries(stored, key, fields), len(stored), newest_of(stored), fetched=fetched)
     entries = entries_of(stored, key)

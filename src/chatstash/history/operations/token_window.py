@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from chatstash.history.cache.snapshot import Known
+from chatstash.history.cache.snapshot import Snapshot
 from chatstash.history.operations.page import read_before
 from chatstash.history.operations.presenting import presented
 from chatstash.history.operations.read import Contents
@@ -13,7 +13,7 @@ from chatstash.history.operations.window import kept_system, read_window
 from chatstash.history.options import Options
 from chatstash.history.records.record import Entry
 from chatstash.history.results import END
-from chatstash.history.selection import Fitting, Page, Window
+from chatstash.history.selection import Page, TokenWindow, Window
 from chatstash.history.steps.cursors import cursor_before
 from chatstash.rest.ops import Op
 
@@ -26,7 +26,7 @@ class _Found(NamedTuple):
     contents: Contents
 
 
-def read_fitting(key: str, wanted: Fitting, options: Options, known: Known | None = None) -> Op[Contents]:
+def read_fitting(key: str, wanted: TokenWindow, options: Options, snapshot: Snapshot | None = None) -> Op[Contents]:
     """Read as many of the newest records as fit; costs what a window does, where the first guess was enough.
 
     Where all of that fits and there is more, as many again are read, in a request of three commands, until something
@@ -36,26 +36,26 @@ def read_fitting(key: str, wanted: Fitting, options: Options, known: Known | Non
         WrongType: The key holds something else, which was left as it was.
         RequestTooLarge: One record alone is over the server's limit.
     """
-    found = yield from _newest(key, wanted, options, known)
+    found = yield from _newest(key, wanted, options, snapshot)
     most = wanted.within.last
     while found.contents.cursor is not None and len(found.entries) < most and _all_fit(found, wanted):
         found = yield from _further_back(key, found, most)
     return _cut(found, wanted)
 
 
-def _newest(key: str, wanted: Fitting, options: Options, known: Known | None) -> Op[_Found]:
+def _newest(key: str, wanted: TokenWindow, options: Options, snapshot: Snapshot | None) -> Op[_Found]:
     most = wanted.within.last
     window = Window(min(wanted.first, most), wanted.within.keep_system)
-    contents = yield from read_window(key, window, options, known)
+    contents = yield from read_window(key, window, options, snapshot)
     return _found(contents, wanted)
 
 
-def _found(contents: Contents, wanted: Fitting) -> _Found:
+def _found(contents: Contents, wanted: TokenWindow) -> _Found:
     system = kept_system(contents, keep_system=wanted.within.keep_system)
     return _Found(system, contents.entries if system is None else contents.entries[1:], contents)
 
 
-def _all_fit(found: _Found, wanted: Fitting) -> bool:
+def _all_fit(found: _Found, wanted: TokenWindow) -> bool:
     return wanted.count(found.system, found.entries) == len(found.entries)
 
 
@@ -74,7 +74,7 @@ def _further_back(key: str, found: _Found, most: int) -> Op[_Found]:
     return found._replace(entries=[*older, *found.entries], contents=gone_on)
 
 
-def _cut(found: _Found, wanted: Fitting) -> Contents:
+def _cut(found: _Found, wanted: TokenWindow) -> Contents:
     count = wanted.count(found.system, found.entries)
     kept = found.entries[len(found.entries) - count :]
     cut = len(found.entries) - len(kept)
@@ -84,4 +84,4 @@ def _cut(found: _Found, wanted: Fitting) -> Contents:
     contents = found.contents._replace(
         entries=entries, omitted=omitted, cursor=cursor, system_kept=found.system is not None
     )
-    return presented(contents, wanted.within.shape, keep_system=found.system is not None)
+    return presented(contents, wanted.within.view, keep_system=found.system is not None)

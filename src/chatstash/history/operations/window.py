@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chatstash.history.cache.snapshot import Known
+from chatstash.history.cache.snapshot import Snapshot
 from chatstash.history.operations.read import Contents, entries_of, newest_of
 from chatstash.history.options import Options
 from chatstash.history.records.message_types import SYSTEM_TYPES
@@ -25,17 +25,17 @@ from chatstash.rest.commands import Effect
 from chatstash.rest.ops import Op
 
 
-def read_window(key: str, window: Window, options: Options, known: Known | None = None) -> Op[Contents]:
+def read_window(key: str, window: Window, options: Options, snapshot: Snapshot | None = None) -> Op[Contents]:
     """Read the newest records; one request, three commands, one more to keep the system message, to refresh the ttl.
 
-    Where enough is known, another command more. More requests where that holds no longer, where the reply would be over
+    With a snapshot, one command more. More requests where the snapshot is stale, where the reply would be over
     the server's limit, or where a record may be a duplicate of one outside the window.
 
     Raises:
         WrongType: The key holds something else, which was left as it was.
         RequestTooLarge: One record alone is over the server's limit.
     """
-    found = yield from fetch(key, window, options, known)
+    found = yield from fetch(key, window, options, snapshot)
     search, reach = DuplicateSearch(key), window.last
     while True:
         entries, first_place = _entries_of(found, key), _first_place(found)

@@ -1,7 +1,7 @@
-"""The generation of a conversation: a number that an edit in place counts up, so that readers notice. Pure.
+"""The generation of a conversation: a number that an edit in place increments, so that readers notice. Pure.
 
-It is `g`, the last field of the newest record that has an id (`identity`). It is no part of what the record says:
-records that differ by it alone are equal.
+It is `g`, the last field of the newest record that has an id (`identity`). It is not part of the message: records that
+differ only in it are equal.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from dataclasses import replace
 
 from chatstash.errors import UnreadableRecord
 from chatstash.history.records import identity
-from chatstash.history.records.record import Record, RecordId, decode
+from chatstash.history.records.decoding import decode
+from chatstash.history.records.record import Record, RecordId
 
 _GENERATION = re.compile(rb',"g":[0-9]{1,9}\}\Z')
 _LONGEST_GENERATION = 16
 
 
 def can_carry_generation(raw: bytes) -> bool:
-    """Tell whether an edit may write the generation into a stored record: it has an id."""
+    """Tell whether a stored record may carry the generation: it has an id."""
     return identity.has_id(raw)
 
 
@@ -30,10 +31,10 @@ def has_generation(raw: bytes) -> bool:
         return False
 
 
-def appended_anew(record: Record, rid: RecordId) -> Record:
-    """Return a record as it is appended: with its new id, and without the generation of where it was read."""
+def with_new_id(record: Record, record_id: RecordId) -> Record:
+    """Return a record with a new id and without the generation that it may have where it was read."""
     other = {name: value for name, value in record.other.items() if name != "g"} if record.other else {}
-    return replace(record, id=rid, other=other)
+    return replace(record, id=record_id, other=other)
 
 
 def without_generation(raw: bytes) -> bytes:

@@ -6,7 +6,7 @@ from typing import Protocol, Self, TypeVar
 
 from chatstash.errors import DatabaseError
 from chatstash.rest.commands import Batch, Cost, Replies
-from chatstash.rest.ops import Op, answering, cost_of, send
+from chatstash.rest.ops import Op, cost_of, intercept, send
 
 
 class Costing(Protocol):
@@ -33,7 +33,7 @@ def with_cost(op: Op[ResultT]) -> Op[ResultT]:
         return replies
 
     try:
-        done = yield from answering(op, measured)
+        done = yield from intercept(op, measured)
     except DatabaseError as error:
         error.cost = spent
         raise

@@ -17,7 +17,7 @@ from chatstash.errors import Applied, CommandRejected, DatabaseError, ReadOnlyTo
 from chatstash.history.scripts.loading import call
 from chatstash.history.steps.replies import checked_reply, refused_within
 from chatstash.rest.commands import Batch, Command, Replies, Reply
-from chatstash.rest.ops import Op, answering, send
+from chatstash.rest.ops import Op, intercept, send
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ def expiring_lists_only(op: Op[T], key: str, seen: SeenLists) -> Op[T]:
         key: The conversation's key.
         seen: The keys of the database that lately held a list.
     """
-    return answering(op, partial(_answered_and_noted, key=key, seen=seen))
+    return intercept(op, partial(_answered_and_noted, key=key, seen=seen))
 
 
 def _answered_and_noted(batch: Batch, key: str, seen: SeenLists) -> Op[Replies]:
@@ -114,8 +114,10 @@ def _answered(batch: Batch, key: str, seen: SeenLists) -> Op[Replies]:
 def _by_script(batch: Batch, key: str) -> Op[Replies]:
     keys = list(dict.fromkeys([key, *(str(command[1]) for command in batch.commands)]))
     words = [word for name, on, *rest in batch.commands for word in (name, keys.index(str(on)) + 1, len(rest), *rest)]
-    command = call("with_expiry", keys, *words)
-    script = Batch((command,), False, batch.effect, batch.settlement, ran_at=_RAN_AT, within=len(batch.commands))
+    script = Batch(
+        (call("with_expiry", keys, *words),), effect=batch.effect, settlement=batch.settlement,
+        command_count_index=_RAN_AT, script_commands=len(batch.commands),
+    )  # fmt: skip
     try:
         replies = yield from send(script)
     except WrongType as error:

@@ -1,4 +1,4 @@
-"""Fetches the newest stored records of a conversation, or all; a snapshot saves fetching what it has. Pure."""
+"""Fetches the newest stored records of a conversation, or all; with a snapshot, only the new ones are sent. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from chatstash.errors import ReadOnlyToken, RequestTooLarge
-from chatstash.history.cache.snapshot import Known, Probe, known_of
+from chatstash.history.cache.snapshot import Revalidation, Snapshot, take_snapshot
 from chatstash.history.options import Options
 from chatstash.history.records.places import Place, places_key, places_of
 from chatstash.history.selection import Window
@@ -25,46 +25,46 @@ class Fetched(NamedTuple):
         stored: The newest records, or all, oldest first.
         length: How many records the conversation has.
         first: The oldest record of the conversation, if it was asked for and there is one.
-        known: The snapshot of the conversation; None where it cannot be joined to later records.
-        joined: Whether only new records were fetched, and joined to a snapshot.
+        snapshot: The snapshot of these records; None where none can be revalidated.
+        revalidated: Whether a snapshot was valid and only newer records were fetched.
         places: The noted places of batches; empty unless a window was asked for.
     """
 
     stored: Sequence[bytes]
     length: int
     first: bytes | None
-    known: Known | None
-    joined: bool
+    snapshot: Snapshot | None
+    revalidated: bool
     places: Mapping[str, Place] = MappingProxyType({})
 
     def __repr__(self) -> str:
         return f"Fetched({len(self.stored)} of {self.length} records)"
 
 
-def fetch(key: str, window: Window | None, options: Options, known: Known | None = None) -> Op[Fetched]:
+def fetch(key: str, window: Window | None, options: Options, snapshot: Snapshot | None = None) -> Op[Fetched]:
     """Fetch the newest records, a few more than the window has, or all.
 
-    One request: one command for all, three for a window. With a snapshot, three for all, four for a window. One command
-    more to keep the system message, and to refresh the ttl. One request more where the snapshot is outdated, and a few
-    where the reply would be over the server's limit.
+    One request: one command for all, three for a window. With a snapshot that is worth revalidating, three for
+    all, four for a window. One command more to keep the system message, and to refresh the ttl. One request more where
+    the snapshot is stale, and a few where the reply would be over the server's limit.
 
     Args:
         key: The conversation's key.
         window: How many records to fetch; None for all.
         options: The conversation's options.
-        known: A snapshot of the conversation, or None.
+        snapshot: A snapshot of the conversation, or None.
 
     Raises:
         WrongType: The key holds another type, which was left unchanged.
         RequestTooLarge: One record alone is over the server's limit.
         ConversationChanged: Others kept trimming, clearing or editing the conversation during the read.
     """
-    if known is not None and (probe := known.probe(None if window is None else window.reach)):
-        joined = yield from _join(key, probe, window, options)
-        if joined is not None:
-            return joined
+    if snapshot is not None and (revalidation := snapshot.revalidation(None if window is None else window.reach)):
+        merged = yield from _revalidate(key, revalidation, window, options)
+        if merged is not None:
+            return merged
     found = yield from _fetch_all(key, options) if window is None else _fetch_newest(key, window, options)
-    return found._replace(known=known_of(found.stored, found.length, known))
+    return found._replace(snapshot=take_snapshot(found.stored, found.length, snapshot))
 
 
 def _fetch_all(key: str, options: Options) -> Op[Fetched]:
@@ -92,27 +92,27 @@ def _fetch_newest(key: str, window: Window, options: Options) -> Op[Fetched]:
     return Fetched(stored, length, first, None, False, places)
 
 
-def _join(key: str, probe: Probe, window: Window | None, options: Options) -> Op[Fetched | None]:
-    """Fetch the new records and join them to a snapshot; None where the snapshot is outdated."""
+def _revalidate(key: str, revalidation: Revalidation, window: Window | None, options: Options) -> Op[Fetched | None]:
+    """Fetch the newer records and merge them into the snapshot; None where it is stale."""
     noting = _noted_places(key, window, options)
-    more: tuple[Command, ...] = (("LLEN", key), ("LINDEX", key, probe.far), *_oldest(key, window), *noting)
+    more: tuple[Command, ...] = (("LLEN", key), ("LINDEX", key, revalidation.far), *_oldest(key, window), *noting)
     effect = _effect(options)
-    asked: Command = ("LRANGE", key, 0, probe.count - 1)
+    asked: Command = ("LRANGE", key, 0, revalidation.count - 1)
     try:
         replies = yield from list_command(key, asked, options.ttl_on_read, effect, more=more, atomic=True)
     except (RequestTooLarge, ReadOnlyToken):
         # Upstash does not say whether a read-only token may send a transaction of reads; reading all needs none.
         return None
     newest, length = oldest_first(replies.values[0]), checked_reply(int, replies.values[1], effect)
-    joined = probe.joined(newest, length, replies.values[2])
-    if joined is None:
+    merged = revalidation.merge(newest, length, replies.values[2])
+    if merged is None:
         return None
-    now_known = known_of(joined, length, probe.known)
+    snapshot = take_snapshot(merged, length, revalidation.snapshot)
     if window is None:
-        return Fetched(joined, length, None, now_known, True)
+        return Fetched(merged, length, None, snapshot, True)
     first = _first_of(replies.values[3], effect) if window.keep_system else None
     places = places_of(replies.values[len(more)]) if noting else {}
-    return Fetched(joined[-window.reach :], length, first, now_known, True, places)
+    return Fetched(merged[-window.reach :], length, first, snapshot, True, places)
 
 
 def _first_of(reply: Reply, effect: Effect) -> bytes | None:

@@ -71,7 +71,7 @@ def run_script(
         ran_at: The place in the list at which the script says how many commands it ran.
     """
     settling = None if settlement is None else partial(_settling, settlement, ran_at)
-    batch = Batch((script,), effect=effect, settlement=settling, ran_at=ran_at)
+    batch = Batch((script,), effect=effect, settlement=settling, command_count_index=ran_at)
     try:
         replies = yield from send(batch)
     except WrongType as error:
@@ -80,7 +80,7 @@ def run_script(
 
 
 def _settling(settlement: Callable[[], Command], ran_at: int) -> Batch:
-    return Batch((settlement(),), effect=Effect.IDEMPOTENT, ran_at=ran_at)
+    return Batch((settlement(),), effect=Effect.IDEMPOTENT, command_count_index=ran_at)
 
 
 def _list_command_failed(key: str, error: DatabaseError, *, expiry_set: bool) -> Op[DatabaseError]:

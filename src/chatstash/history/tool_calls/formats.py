@@ -1,6 +1,6 @@
 """The tool calls and results that a record holds, in every form that LangChain and its provider packages use. Pure.
 
-This is the only place that knows these forms; the doctor and windows both go by it, and `retention` takes its tables.
+This is the only place that knows these forms. The doctor, windows and the script that trims all use it.
 
 | a call | its result |
 |---|---|
@@ -9,15 +9,16 @@ This is the only place that knows these forms; the doctor and windows both go by
 | a content block of an AI record (`CALL_BLOCKS`) | the same, or a content block of a human record (`RESULT_BLOCKS`) |
 | `additional_kwargs.function_call`, OpenAI's oldest form, which has no id | a function record of that name |
 
-What a provider's own server calls and answers (`server_tool_call` and `server_tool_result`, `server_tool_use`,
-`web_search_tool_result`, `mcp_tool_use`, `code_interpreter_call`, …) is complete within the AI record, and is neither.
+Calls and results of a provider's own server tools (`server_tool_call` and `server_tool_result`, `server_tool_use`,
+`web_search_tool_result`, `mcp_tool_use`, `code_interpreter_call`, …) are complete within the AI record and count as
+neither.
 
 https://docs.langchain.com/oss/python/langchain/messages
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -25,10 +26,10 @@ from chatstash.history.records.message_types import AI_TYPES, FUNCTION_TYPES, HU
 from chatstash.history.records.record import Record
 
 STAND_IN = "stand_in"
-"""The top-level field that marks a result which chatstash wrote because none was recorded."""
+"""The top-level field that marks a result chatstash inserted because none was recorded."""
 
 NO_RESULT = "No result of this tool call was recorded."
-"""What such a result says."""
+"""The text of such a result."""
 
 Fields: TypeAlias = Mapping[str, Any]
 
@@ -40,9 +41,9 @@ CALL_BLOCKS: Mapping[str, tuple[str, ...]] = {
     "functionCall": ("id",),
     "custom_tool_call": ("call_id",),
 }
-"""The types of content blocks that ask for a result, and where their id is."""
+"""The types of content blocks that require a result, and the fields that may hold their id."""
 
-MENTIONING_BLOCKS: Mapping[str, tuple[str, ...]] = {
+OPTIONAL_CALL_BLOCKS: Mapping[str, tuple[str, ...]] = {
     "tool_call_chunk": ("id",),
     "mcp_approval_request": ("id",),
     "computer_call": ("call_id",),
@@ -50,7 +51,7 @@ MENTIONING_BLOCKS: Mapping[str, tuple[str, ...]] = {
     "shell_call": ("call_id",),
     "apply_patch_call": ("call_id",),
 }
-"""Those that may have a result, where nobody but the provider knows what could stand in for one."""
+"""Those that may have a result, where only the provider knows what could stand in for one."""
 
 _CUSTOM_CALL = "custom_tool_call"
 
@@ -64,14 +65,14 @@ RESULT_BLOCKS: Mapping[str, tuple[str, ...]] = {
     "apply_patch_call_output": ("call_id",),
     "mcp_approval_response": ("approval_request_id",),
 }
-"""The types of content blocks that are results, and where the id of their call is."""
+"""The types of content blocks that are results, and the fields that may hold the id of their call."""
 
 BEDROCK_CALL, BEDROCK_RESULT = "toolUse", "toolResult"
 """Bedrock's blocks have no type: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ContentBlock.html"""
 
 
 class CallKey(NamedTuple):
-    """What a result names: the id of a call, or the name of the function in the oldest form."""
+    """How a result refers to its call: by the call's id, or in the oldest form by the function's name."""
 
     id: str
     is_function: bool = False
@@ -82,16 +83,16 @@ class Call:
     """One tool call of an AI record.
 
     Attributes:
-        key: What its result names; unique within the record.
-        name: The tool's name, or None where it is not known.
-        wants_result: Whether a model's provider would miss the result, and a text can stand in for it. Where False, a
-            result is only allowed.
-        is_custom: Whether it is one of OpenAI's custom tools, whose results have a form of their own.
+        key: How its result refers to it; unique within the record.
+        name: The tool's name; None if unknown.
+        requires_result: Whether providers reject the call without a result, and a text can stand in for it. If False, a
+            result is optional.
+        is_custom: Whether it calls one of OpenAI's custom tools, whose results have another form.
     """
 
     key: CallKey
     name: str | None
-    wants_result: bool
+    requires_result: bool
     is_custom: bool = False
 
 
@@ -100,8 +101,8 @@ class Result:
     """One result of a tool call.
 
     Attributes:
-        key: What it names; None where it names nothing.
-        block: The index of the content block that it is; None where it is the whole record.
+        key: Its call; None where it names none.
+        block: The index of its content block; None where the whole record is the result.
     """
 
     key: CallKey | None
@@ -109,7 +110,7 @@ class Result:
 
 
 def may_hold_calls_or_results(record: Record) -> bool:
-    """Tell at a glance whether a record has anything to do with tools; True where it is not sure."""
+    """Tell quickly whether a record may hold calls or results; True when in doubt."""
     if record.type in AI_TYPES:
         data = record.data
         return bool(
@@ -127,11 +128,11 @@ def calls_of(record: Record) -> list[Call]:
     if record.type not in AI_TYPES:
         return []
     calls: dict[CallKey, Call] = {}
-    for call in [*_calls(record.data), *_block_calls(record.data), *_mentions(record.data)]:
+    for call in [*_calls(record.data), *_block_calls(record.data), *_optional_calls(record.data)]:
         calls.setdefault(call.key, call)
         if call.is_custom:
             calls[call.key] = replace(calls[call.key], is_custom=True)
-    # A provider may have answered its own call within the record.
+    # A provider may have answered its own call in the same record.
     for result in _block_results(record.data):
         if result.key is not None:
             calls.pop(result.key, None)
@@ -139,7 +140,7 @@ def calls_of(record: Record) -> list[Call]:
 
 
 def results_of(record: Record) -> list[Result]:
-    """Return the results that a record is or holds."""
+    """Return the results in a record."""
     if record.type in TOOL_TYPES:
         return _tool_results(record.data)
     if record.type in FUNCTION_TYPES:
@@ -149,7 +150,7 @@ def results_of(record: Record) -> list[Result]:
 
 
 def is_only_results(record: Record) -> bool:
-    """Tell whether a record is nothing but results: no text of a person beside them."""
+    """Tell whether a record holds only results, and no text of a person."""
     if record.type not in HUMAN_TYPES:
         return bool(results_of(record))
     found = _block_results(record.data)
@@ -157,16 +158,16 @@ def is_only_results(record: Record) -> bool:
 
 
 def _calls(data: Fields) -> Iterable[Call]:
-    """Return the calls that LangChain itself makes of a record; old libraries kept them in `additional_kwargs` alone.
+    """Return the calls that LangChain sends to providers, those with invalid arguments included.
 
-    Calls whose arguments could not be parsed are sent to providers as well.
+    Old libraries stored calls in `additional_kwargs` only.
     """
-    present = [*_dicts(data.get("tool_calls")), *_dicts(data.get("invalid_tool_calls"))]
+    present = [*dicts_in(data.get("tool_calls")), *dicts_in(data.get("invalid_tool_calls"))]
     if present:
-        return map(_call, present)
-    if chunks := _dicts(data.get("tool_call_chunks")):
-        return map(_call, chunks)
-    return [_call({**call["function"], "id": call.get("id")}) for call in _old_calls(data) if _is_function(call)]
+        return map(call_of, present)
+    if chunks := dicts_in(data.get("tool_call_chunks")):
+        return map(call_of, chunks)
+    return [call_of({**call["function"], "id": call.get("id")}) for call in _old_calls(data) if _is_function(call)]
 
 
 def _is_function(call: Fields) -> bool:
@@ -174,48 +175,51 @@ def _is_function(call: Fields) -> bool:
     return isinstance(function, dict) and "name" in function and isinstance(function.get("arguments"), str)
 
 
-def _call(fields: Fields) -> Call:
-    # A call without an id cannot be named by a result; libraries then write an empty id there.
-    call_id = _id(fields.get("id")) or ""
-    return Call(CallKey(call_id), _name(fields.get("name")), wants_result=bool(call_id))
+def call_of(fields: Fields) -> Call:
+    """Return the call that a call's fields in LangChain's form stand for."""
+    # No result can refer to a call without an id; libraries then write an empty id.
+    call_id = id_of(fields.get("id")) or ""
+    return Call(CallKey(call_id), _name(fields.get("name")), requires_result=bool(call_id))
 
 
 def _block_calls(data: Fields) -> Iterator[Call]:
-    for block in map(_unwrapped, _dicts(data.get("content"))):
+    for block in map(_unwrapped, dicts_in(data.get("content"))):
         if (call_id := _call_id(block)) is not None:
             is_custom = block.get("type") == _CUSTOM_CALL
-            yield Call(CallKey(call_id), _name(_named(block)), wants_result=bool(call_id), is_custom=is_custom)
+            yield Call(CallKey(call_id), _name(_named(block)), requires_result=bool(call_id), is_custom=is_custom)
 
 
 def _call_id(block: Fields) -> str | None:
     return _first_id(block, CALL_BLOCKS, BEDROCK_CALL)
 
 
-def _any_call_id(block: Fields) -> str | None:
-    found = _call_id(block)
-    return _first_id(block, MENTIONING_BLOCKS) if found is None else found
+def block_call_key(block: Fields) -> CallKey | None:
+    """Return the key of the call in a content block, whether or not it requires a result; None where it is no call."""
+    block = _unwrapped(block)
+    call_id = _call_id(block)
+    return _key(_first_id(block, OPTIONAL_CALL_BLOCKS) if call_id is None else call_id)
 
 
 def _named(block: Fields) -> Any:
     return _inner(block, BEDROCK_CALL).get("name") if BEDROCK_CALL in block else block.get("name")
 
 
-def _mentions(data: Fields) -> Iterator[Call]:
-    """Yield what may have a result and wants none."""
+def _optional_calls(data: Fields) -> Iterator[Call]:
+    """Yield the calls that may have a result and do not require one."""
     for call in _old_calls(data):
-        if (call_id := _id(call.get("id"))) is not None:
-            yield Call(CallKey(call_id), None, wants_result=False)
-    for block in map(_unwrapped, _dicts(data.get("content"))):
-        if (call_id := _first_id(block, MENTIONING_BLOCKS)) is not None:
-            yield Call(CallKey(call_id), None, wants_result=False)
-    function = _extra(data).get("function_call")
+        if (call_id := id_of(call.get("id"))) is not None:
+            yield Call(CallKey(call_id), None, requires_result=False)
+    for block in map(_unwrapped, dicts_in(data.get("content"))):
+        if (call_id := _first_id(block, OPTIONAL_CALL_BLOCKS)) is not None:
+            yield Call(CallKey(call_id), None, requires_result=False)
+    function = extra_of(data).get("function_call")
     if isinstance(function, dict) and isinstance(name := function.get("name"), str):
-        yield Call(CallKey(name, is_function=True), name, wants_result=False)
+        yield Call(CallKey(name, is_function=True), name, requires_result=False)
 
 
 def _tool_results(data: Fields) -> list[Result]:
-    """Return the result that a tool record is, and those among its content blocks that name another call."""
-    own = Result(_key(_id(data.get("tool_call_id"))))
+    """Return the result of a tool record, and those among its content blocks that name another call."""
+    own = Result(_key(id_of(data.get("tool_call_id"))))
     return [own, *(result for result in _block_results(data) if result.key != own.key)]
 
 
@@ -237,9 +241,9 @@ def _result_id(block: Fields) -> str | None:
 def _first_id(block: Fields, table: Mapping[str, tuple[str, ...]], bedrock: str | None = None) -> str | None:
     kind = block.get("type")
     if kind is None and bedrock is not None and bedrock in block:
-        return _id(_inner(block, bedrock).get("toolUseId"))
+        return id_of(_inner(block, bedrock).get("toolUseId"))
     names = table.get(kind, ()) if isinstance(kind, str) else ()
-    return next((found for name in names if (found := _id(block.get(name))) is not None), None)
+    return next((found for name in names if (found := id_of(block.get(name))) is not None), None)
 
 
 def _inner(block: Fields, name: str) -> Fields:
@@ -248,28 +252,30 @@ def _inner(block: Fields, name: str) -> Fields:
 
 
 def _unwrapped(block: Fields) -> Fields:
-    """Return what a block of LangChain's v1 form wraps where it knows no better name for it."""
+    """Return the block inside a `non_standard` block of LangChain's v1 format."""
     value = block.get("value")
     return value if block.get("type") == "non_standard" and isinstance(value, dict) else block
 
 
 def _old_calls(data: Fields) -> list[Fields]:
-    return _dicts(_extra(data).get("tool_calls"))
+    return dicts_in(extra_of(data).get("tool_calls"))
 
 
-def _extra(data: Fields) -> Fields:
+def extra_of(data: Fields) -> Fields:
+    """Return a message's `additional_kwargs`."""
     extra = data.get("additional_kwargs")
     return extra if isinstance(extra, dict) else {}
 
 
-def _dicts(value: Any) -> list[Fields]:
+def dicts_in(value: Any) -> list[Fields]:
+    """Return the dicts in a value, if it is a list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def _id(value: Any) -> str | None:
-    # LangChain reads numbers as text.
-    known = isinstance(value, (str, int, float)) and not isinstance(value, bool)
-    return str(value) if known else None
+def id_of(value: Any) -> str | None:
+    """Return a call's id as LangChain reads it, numbers as text; None where it is no id."""
+    is_id = isinstance(value, (str, int, float)) and not isinstance(value, bool)
+    return str(value) if is_id else None
 
 
 def _key(call_id: str | None) -> CallKey | None:
@@ -278,60 +284,3 @@ def _key(call_id: str | None) -> CallKey | None:
 
 def _name(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
-
-
-def stand_in(call: Call) -> Record:
-    """Return the result that says that there is none, in the form in which a call is answered."""
-    if call.key.is_function:
-        return Record("function", {"content": NO_RESULT, "name": call.key.id}, other={STAND_IN: True})
-    content = [{"type": "custom_tool_call_output", "output": NO_RESULT}] if call.is_custom else NO_RESULT
-    data = {"content": content, "tool_call_id": call.key.id, "status": "error"}
-    if call.name is not None:
-        data["name"] = call.name
-    return Record("tool", data, other={STAND_IN: True})
-
-
-def without_blocks(record: Record, gone: Iterable[int]) -> Record:
-    """Return a record without some of its content blocks."""
-    places = set(gone)
-    return with_content(record, [block for place, block in enumerate(record.data["content"]) if place not in places])
-
-
-def with_content(record: Record, content: list[Any]) -> Record:
-    """Return a record with other content blocks."""
-    return replace(record, data={**record.data, "content": content})
-
-
-def is_empty(record: Record) -> bool:
-    """Tell whether a record says nothing: neither content nor a call."""
-    return not record.data.get("content") and not calls_of(record)
-
-
-def without_calls(record: Record, keys: Iterable[CallKey]) -> Record:
-    """Return an AI record without some of its calls; what it says beside them stays."""
-    gone = set(keys)
-    data = {**record.data}
-    for name in ("tool_calls", "invalid_tool_calls", "tool_call_chunks"):
-        if data.get(name):
-            data[name] = _kept(data[name], lambda call: _call(call).key in gone)
-    if type(data.get("content")) is list:
-        data["content"] = _kept(data["content"], lambda block: _key(_any_call_id(_unwrapped(block))) in gone)
-    if extra := _extra(data):
-        data["additional_kwargs"] = _without_old_calls(extra, gone)
-    return replace(record, data=data)
-
-
-def _without_old_calls(extra: Fields, gone: set[CallKey]) -> Fields:
-    kept = {**extra}
-    if _dicts(extra.get("tool_calls")):
-        kept["tool_calls"] = _kept(extra["tool_calls"], lambda call: CallKey(_id(call.get("id")) or "") in gone)
-        if not kept["tool_calls"]:
-            del kept["tool_calls"]
-    function = extra.get("function_call")
-    if isinstance(function, dict) and CallKey(str(function.get("name")), is_function=True) in gone:
-        del kept["function_call"]
-    return kept
-
-
-def _kept(items: list[Any], is_gone: Callable[[Fields], bool]) -> list[Any]:
-    return [item for item in items if not (isinstance(item, dict) and is_gone(item))]

@@ -1,8 +1,8 @@
 """Records as every provider accepts them: each tool call directly followed by its result, no result alone. Pure.
 
-Nothing of this is stored. A result further on moves to its call, and a result without a call is left out. A call
-without a result gets the stand-in that the doctor inserts; if none is possible, the call is left out and the rest of
-its message stays.
+Nothing of this is stored. A misplaced result moves to its call, and a result without a call is left out. A call without
+a result gets the stand-in that the doctor inserts. If none is possible, the call is left out and the rest of its
+message stays.
 """
 
 from __future__ import annotations
@@ -13,112 +13,104 @@ from typing import NamedTuple
 
 from chatstash.history.records.message_types import HUMAN_TYPES
 from chatstash.history.records.record import Entry, Record
-from chatstash.history.tool_calls.formats import (
-    CallKey,
-    is_empty,
-    may_hold_calls_or_results,
-    results_of,
-    stand_in,
-    with_content,
-    without_blocks,
-    without_calls,
-)
-from chatstash.history.tool_calls.pairing import Pairing, Slot, pair, waiting
+from chatstash.history.tool_calls.editing import is_empty, stand_in, with_content, without_blocks, without_calls
+from chatstash.history.tool_calls.formats import CallKey, may_hold_calls_or_results, results_of
+from chatstash.history.tool_calls.pairing import Pairing, Slot, pair, pending_index
 
 _UNREADABLE = Record("", {})
-"""Stands for a record that cannot be read, which a model is not given."""
+"""Takes the place of a record that cannot be read: it holds no call and no result."""
 
 
-class Paired(NamedTuple):
-    """The records to return, and for each the index of the one that it stands at.
+class Normalized(NamedTuple):
+    """The records to return.
 
     Attributes:
         entries: The records.
-        places: The indices, which never run backwards.
+        indices: For each, the index of the given record whose place it takes; in ascending order.
     """
 
     entries: list[Entry]
-    places: Sequence[int]
+    indices: Sequence[int]
 
-    def left_out_of(self, count: int) -> int:
-        """Return how many of the oldest of so many records were left out."""
-        return self.places[0] if self.places else count
+    def omitted_from(self, count: int) -> int:
+        """Return how many of the oldest of `count` given records were left out."""
+        return self.indices[0] if self.indices else count
 
 
-def paired(entries: Sequence[Entry], *, last_waits: bool) -> Paired:
+def normalize(entries: Sequence[Entry], *, allow_pending: bool) -> Normalized:
     """Return records with calls and results in pairs; those that need no change are the same objects.
 
     Args:
         entries: The newest records of a conversation, or some of them, oldest first.
-        last_waits: Whether the calls of the last AI record may go unanswered, for their tools may be at work.
+        allow_pending: Whether the calls of the last AI record may lack results: their tools may still be running.
     """
     records = [entry if isinstance(entry, Record) else _UNREADABLE for entry in entries]
     if not any(map(may_hold_calls_or_results, records)):
-        return Paired(list(entries), range(len(entries)))
-    changes = _Changes(records, waiting(records) if last_waits else None)
-    given: list[Entry] = []
-    places: list[int] = []
+        return Normalized(list(entries), range(len(entries)))
+    changes = _Changes(records, pending_index(records) if allow_pending else None)
+    kept: list[Entry] = []
+    indices: list[int] = []
     for index, entry in enumerate(entries):
-        kept = changes.kept(index, entry) if isinstance(entry, Record) else entry
-        here = [*([] if kept is None else [kept]), *changes.inserted.get(index, ())]
-        given += here
-        places += [index] * len(here)
-    return Paired(given, places)
+        changed = changes.apply(index, entry) if isinstance(entry, Record) else entry
+        here = [*([] if changed is None else [changed]), *changes.inserted.get(index, ())]
+        kept += here
+        indices += [index] * len(here)
+    return Normalized(kept, indices)
 
 
 class _Changes:
-    """What is to be changed, by the index of the record."""
+    """The changes to make, by the index of the record."""
 
-    def __init__(self, records: Sequence[Record], waits: int | None) -> None:
+    def __init__(self, records: Sequence[Record], pending: int | None) -> None:
         self.inserted: defaultdict[int, list[Record]] = defaultdict(list)
         self._records = records
-        self._gone: set[int] = set()
-        self._gone_blocks: defaultdict[int, set[int]] = defaultdict(set)
-        self._gone_calls: defaultdict[int, list[CallKey]] = defaultdict(list)
+        self._removed: set[int] = set()
+        self._removed_blocks: defaultdict[int, set[int]] = defaultdict(set)
+        self._removed_calls: defaultdict[int, list[CallKey]] = defaultdict(list)
         found = pair(records)
         self._leave_out(found)
         for slot in found.slots:
-            if slot.answer is None and slot.asked != waits:
-                self._answer(slot)
-            elif slot.apart:
+            if slot.result is None and slot.call_index != pending:
+                self._add_result(slot)
+            elif slot.is_misplaced:
                 self._move(slot)
 
     def _leave_out(self, found: Pairing) -> None:
-        self._gone.update(found.replaced)
-        answers = {slot.answer.record for slot in found.slots if slot.answer is not None}
-        for place in found.without_call:
+        self._removed.update(found.replaced)
+        results = {slot.result.record for slot in found.slots if slot.result is not None}
+        for place in found.orphans:
             if place.block is not None:
-                self._gone_blocks[place.record].add(place.block)
-            elif place.record not in answers:
-                self._gone.add(place.record)
+                self._removed_blocks[place.record].add(place.block)
+            elif place.record not in results:
+                self._removed.add(place.record)
 
-    def _answer(self, slot: Slot) -> None:
-        if slot.call.wants_result:
-            self.inserted[slot.after].append(stand_in(slot.call))
+    def _add_result(self, slot: Slot) -> None:
+        if slot.call.requires_result:
+            self.inserted[slot.insert_after].append(stand_in(slot.call))
         else:
-            self._gone_calls[slot.asked].append(slot.call.key)
+            self._removed_calls[slot.call_index].append(slot.call.key)
 
     def _move(self, slot: Slot) -> None:
-        assert slot.answer is not None
-        index, block = slot.answer
-        if index in self._gone:
+        assert slot.result is not None
+        index, block = slot.result
+        if index in self._removed:
             return
         record = self._records[index]
         if block is None or record.type not in HUMAN_TYPES:
-            self._gone.add(index)
-            self.inserted[slot.after].append(record)
+            self._removed.add(index)
+            self.inserted[slot.insert_after].append(record)
         else:
-            self._gone_blocks[index].add(block)
-            self.inserted[slot.after].append(with_content(record, [record.data["content"][block]]))
+            self._removed_blocks[index].add(block)
+            self.inserted[slot.insert_after].append(with_content(record, [record.data["content"][block]]))
 
-    def kept(self, index: int, record: Record) -> Record | None:
-        """Return what is given of a record, None for nothing."""
-        if index in self._gone:
+    def apply(self, index: int, record: Record) -> Record | None:
+        """Return a record with its changes; None where it is left out."""
+        if index in self._removed:
             return None
-        if calls := self._gone_calls.get(index):
+        if calls := self._removed_calls.get(index):
             record = without_calls(record, calls)
             return None if is_empty(record) else record
-        if blocks := self._gone_blocks.get(index):
+        if blocks := self._removed_blocks.get(index):
             record = without_blocks(record, blocks)
             if not record.data["content"]:
                 return None
@@ -126,7 +118,7 @@ class _Changes:
 
 
 def _results_first(record: Record) -> Record:
-    """Return a human record with its results before what it says beside them, as Anthropic demands.
+    """Return a human record with its results before its other content, as Anthropic requires.
 
     https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/implement-tool-use#handling-tool-use-and-tool-result-content-blocks
     """

@@ -1,21 +1,18 @@
 """Which result belongs to which tool call. Pure.
 
-Every provider wants each result directly after its call, once, and none without a call; in parallel calls the order of
-the results is free. Ids are unique only within an AI record: some models number their calls anew in each turn, so a
-result belongs to the nearest call before it that has its id and no result yet.
+Every provider requires each result directly after its call, once, and none without a call. The results of parallel
+calls may come in any order. Ids are unique only within an AI record: some models restart their numbering in each turn.
+So a result belongs to the nearest earlier call that has its id and no result yet.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from chatstash.history.records.record import Record
 from chatstash.history.tool_calls.formats import STAND_IN, Call, CallKey, Result, calls_of, is_only_results, results_of
-
-Known: TypeAlias = Record | None
-"""A record, or None for one that cannot be looked into: it may be a call as well as a result."""
 
 
 class Place(NamedTuple):
@@ -26,150 +23,151 @@ class Place(NamedTuple):
 
 
 @dataclass(slots=True, eq=False)
-class Group:
+class CallGroup:
     """The calls of one AI record.
 
     Attributes:
-        asked: The index of the record.
-        after: The index of the record after which a result belongs: the call, or the last tool record directly after
-            it.
-        slots: The places of their results.
+        call_index: The index of the record.
+        insert_after: The index of the record after which a result belongs: the call, or the last tool record directly
+            after it.
+        slots: The slots of their results.
     """
 
-    asked: int
-    after: int
+    call_index: int
+    insert_after: int
     slots: dict[CallKey, Slot] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """The place of one call's result.
+    """The slot of one call's result.
 
     Attributes:
         group: The calls of the same record.
         call: The call.
-        answer: Where its result is, or None.
-        apart: Whether the result is not directly after the call.
+        result: Where its result is, or None.
+        is_misplaced: Whether the result is not directly after the call.
     """
 
-    group: Group
+    group: CallGroup
     call: Call
-    answer: Place | None = None
-    apart: bool = False
+    result: Place | None = None
+    is_misplaced: bool = False
 
     @property
-    def asked(self) -> int:
+    def call_index(self) -> int:
         """The index of the AI record."""
-        return self.group.asked
+        return self.group.call_index
 
     @property
-    def after(self) -> int:
+    def insert_after(self) -> int:
         """The index of the record after which a result belongs."""
-        return self.group.after
+        return self.group.insert_after
 
 
 @dataclass(slots=True)
 class Pairing:
-    """What was found.
+    """Which results belong to which calls.
 
     Attributes:
-        without_call: Results that have no call.
-        replaced: Stand-ins whose result arrived after all.
-        slots: The places of all results, in the order of their calls.
-        unjudged: The indices of AI records whose results may be in a record that cannot be looked into.
+        orphans: Results without a call.
+        replaced: The indices of stand-ins whose result arrived later.
+        slots: The slots of all results, in the order of their calls.
+        undecided: The indices of AI records whose results may be in a record that cannot be read.
     """
 
-    without_call: list[Place] = field(default_factory=list)
+    orphans: list[Place] = field(default_factory=list)
     replaced: list[int] = field(default_factory=list)
     slots: list[Slot] = field(default_factory=list)
-    unjudged: set[int] = field(default_factory=set)
+    undecided: set[int] = field(default_factory=set)
 
     @property
     def missing(self) -> list[Slot]:
-        """The calls that want a result and have none, in their order."""
+        """The slots of calls that require a result and have none, in their order."""
         return [
             slot
             for slot in self.slots
-            if slot.answer is None and slot.call.wants_result and slot.asked not in self.unjudged
+            if slot.result is None and slot.call.requires_result and slot.call_index not in self.undecided
         ]
 
 
-def pair(entries: Sequence[Known]) -> Pairing:
+def pair(entries: Sequence[Record | None]) -> Pairing:
     """Pair calls with results.
 
     Args:
-        entries: The conversation, oldest first.
+        entries: The conversation, oldest first. None stands for a record that cannot be read: it may hold calls or
+            results.
     """
-    pairs = _Pairs()
+    pairer = _Pairer()
     for index, record in enumerate(entries):
         if record is None:
-            pairs.take_unknown()
+            pairer.skip_unreadable()
         elif results := results_of(record):
-            pairs.take_results(index, record, results)
+            pairer.add_results(index, record, results)
         else:
-            pairs.take_other(index, record)
-    return pairs.found
+            pairer.add_calls(index, record)
+    return pairer.found
 
 
-def waiting(entries: Sequence[Known]) -> int | None:
-    """Return the index of the record at the end whose tools may still be at work: all after it are results."""
+def pending_index(entries: Sequence[Record | None]) -> int | None:
+    """Return the index of the last record that is not only results: its tools may still be running."""
     index = len(entries) - 1
     while index >= 0 and (record := entries[index]) is not None and is_only_results(record):
         index -= 1
     return index if index >= 0 else None
 
 
-class _Pairs:
-    """Takes records one by one; each step takes the same time, however many calls there are."""
+class _Pairer:
+    """Pairs records one by one; a step takes the same time however many calls there are."""
 
     def __init__(self) -> None:
         self.found = Pairing()
         self._open: dict[CallKey, list[Slot]] = {}
-        self._group: Group | None = None
-        """The calls directly after which results are being read."""
+        self._group: CallGroup | None = None
+        """The calls whose results may follow directly."""
         self._stand_ins: set[int] = set()
-        self._after_unknown = False
+        self._after_unreadable = False
 
-    def take_unknown(self) -> None:
+    def skip_unreadable(self) -> None:
         if self._group is not None:
-            self.found.unjudged.add(self._group.asked)
-        self._group, self._after_unknown = None, True
+            self.found.undecided.add(self._group.call_index)
+        self._group, self._after_unreadable = None, True
 
-    def take_other(self, index: int, record: Record) -> None:
-        self._group, self._after_unknown = Group(index, index), False
+    def add_calls(self, index: int, record: Record) -> None:
+        self._group, self._after_unreadable = CallGroup(index, index), False
         for call in calls_of(record):
             slot = self._group.slots[call.key] = Slot(self._group, call)
             self._open.setdefault(call.key, []).append(slot)
             self.found.slots.append(slot)
 
-    def take_results(self, index: int, record: Record, results: Sequence[Result]) -> None:
+    def add_results(self, index: int, record: Record, results: Sequence[Result]) -> None:
         """Pair the results of a record with the calls that are open."""
         if STAND_IN in record.other:
             self._stand_ins.add(index)
-        in_place = [self._take(result.key, Place(index, result.block)) for result in results]
+        in_place = [self._fill(result.key, Place(index, result.block)) for result in results]
         if self._group is not None and results[0].block is None and any(in_place):
-            self._group.after = index
+            self._group.insert_after = index
         if not is_only_results(record):
-            # What a person says beside results ends them.
-            self._group, self._after_unknown = None, False
+            # Text of a person ends the results.
+            self._group, self._after_unreadable = None, False
 
-    def _take(self, key: CallKey | None, place: Place) -> bool:
-        """Find the call of a result; tells whether it is directly after its call."""
+    def _fill(self, key: CallKey | None, place: Place) -> bool:
+        """Fill the slot of a result; tells whether the result is directly after its call."""
         unanswered = None if key is None else self._open.get(key)
-        slot = unanswered.pop() if unanswered else self._held_by_stand_in(key, place)
+        slot = unanswered.pop() if unanswered else self._filled_by_stand_in(key, place)
         if slot is None:
-            if not self._after_unknown:
-                self.found.without_call.append(place)
+            if not self._after_unreadable:
+                self.found.orphans.append(place)
             return False
-        if slot.answer is not None:
-            self.found.replaced.append(slot.answer.record)
-        slot.answer, slot.apart = place, slot.group is not self._group
-        return not slot.apart
+        if slot.result is not None:
+            self.found.replaced.append(slot.result.record)
+        slot.result, slot.is_misplaced = place, slot.group is not self._group
+        return not slot.is_misplaced
 
-    def _held_by_stand_in(self, key: CallKey | None, place: Place) -> Slot | None:
-        """Return the place that a stand-in holds and this result, directly after it, should have."""
+    def _filled_by_stand_in(self, key: CallKey | None, place: Place) -> Slot | None:
+        """Return the slot that a stand-in fills and that this result, which follows it directly, should fill."""
         if key is None or self._group is None or place.record in self._stand_ins:
             return None
         slot = self._group.slots.get(key)
-        holds = slot is not None and slot.answer is not None and slot.answer.record in self._stand_ins
-        return slot if holds else None
+        is_filled = slot is not None and slot.result is not None and slot.result.record in self._stand_ins
+        return slot if is_filled else None

@@ -1,5 +1,5 @@
-"""An HTTP/1.1 client for one database: one core without I/O, and two shells that move its bytes.
+"""An HTTP/1.1 client for one database: a core without I/O, and two shells that move its bytes.
 
-`pool` is the door. `connection` says what to send next and what received bytes mean; `replies` reads one reply, with
-llhttp as its parser; `blocking` and `asyncio_io` are the only modules that touch a socket.
+`pool` and `asyncio_pool` are the entry points. `connection` decides what to send next and what received bytes mean;
+`replies` reads one reply with llhttp; only `blocking` and `asyncio_io` touch a socket.
 """

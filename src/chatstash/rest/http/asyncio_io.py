@@ -1,7 +1,7 @@
 """Moves the bytes of a connection for asyncio. Opens sockets.
 
-The loop's own `sock_` methods register a socket for one wait at a time, and no transport keeps it: so a socket holds no
-loop, and a loop that goes away, closed or not, takes its connections along.
+A socket is registered with the loop for one wait at a time, and no transport keeps it. So a socket holds no loop, and
+the connections of a loop end with it, whether it is closed or not.
 """
 
 from __future__ import annotations
@@ -18,17 +18,20 @@ from types import TracebackType
 from typing import Self
 
 from chatstash.rest.deadline import Deadline
-from chatstash.rest.http.blocking import look_up, wait
+from chatstash.rest.http.blocking import resolve, wait
 from chatstash.rest.http.connection import Connection
-from chatstash.rest.http.idle import Idle
-from chatstash.rest.http.sockets import RECEIVED_AT_ONCE, STAGGER, Address, Addresses, in_turn, new_socket
-from chatstash.rest.interruptions import is_a_handlers
+from chatstash.rest.http.idle import IdleConnections
+from chatstash.rest.http.sockets import RECEIVE_SIZE, STAGGER, Address, AddressCache, interleaved, new_socket
+from chatstash.rest.interrupts import is_from_signal_handler
+
+_POLL_SECONDS = 0.005
+"""How often a loop that cannot watch sockets (Windows' ProactorEventLoop) tries again to send."""
 
 
-class Turns:
-    """Lets at most `most` requests of one event loop be under way, first come first served.
+class RequestSlots:
+    """Limits the requests of one event loop in flight to `most`, first come first served.
 
-    It holds the loop, and who waits, by weak references only.
+    It holds the loop and the waiting tasks by weak references only.
     """
 
     def __init__(self, most: int) -> None:
@@ -37,118 +40,118 @@ class Turns:
 
     @property
     def all_taken(self) -> bool:
-        """Whether the next one has to wait."""
+        """Whether the next request has to wait."""
         return self._free <= 0
 
     async def take(self) -> None:
-        """Wait for a turn."""
+        """Wait for a free slot, and take it."""
         if not self.all_taken:
             self._free -= 1
             return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(weakref.ref(turn))
+        slot: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(weakref.ref(slot))
         try:
-            await turn
+            await slot
         except BaseException:
-            if turn.done() and not turn.cancelled():
-                self.give_back()
+            if slot.done() and not slot.cancelled():
+                self.release()
             raise
 
-    def give_back(self) -> None:
-        """Let the next one have the turn."""
+    def release(self) -> None:
+        """Free a slot, or pass it to the next waiting request."""
         while self._waiting:
-            turn = self._waiting.popleft()()
-            if turn is not None and not turn.done():
-                turn.set_result(None)
+            slot = self._waiting.popleft()()
+            if slot is not None and not slot.done():
+                slot.set_result(None)
                 return
         self._free += 1
 
 
-class Flight:
-    """One request under way in a loop: ended by its deadline, or when the pool is closed."""
+class RequestScope:
+    """The scope of one request in a loop. It ends at the deadline, after a long silence, or if the pool is closed."""
 
-    def __init__(self, state: LoopState, deadline: Deadline, *, waits: bool) -> None:
+    def __init__(self, state: LoopState, deadline: Deadline, *, must_wait: bool) -> None:
         self._state = state
         self._deadline = deadline
-        self._scope = asyncio.timeout(deadline.remaining() if waits else deadline.patience())
-        self.closed = False
+        self._scope = asyncio.timeout(deadline.remaining() if must_wait else deadline.silence_limit())
+        self.aborted = False
         """Whether the pool was closed meanwhile."""
 
     async def __aenter__(self) -> Self:
         await self._scope.__aenter__()
-        self._state.flights.add(self)
+        self._state.scopes.add(self)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._state.flights.discard(self)
+        self._state.scopes.discard(self)
         await self._scope.__aexit__(kind, error, traceback)
 
-    def goes_on(self) -> None:
-        """Count the silence that is allowed anew."""
-        with suppress(RuntimeError):  # it is being ended
-            self._scope.reschedule(asyncio.get_running_loop().time() + self._deadline.patience())
+    def extend(self) -> None:
+        """Restart the time limit of a silence."""
+        with suppress(RuntimeError):  # the scope is ending
+            self._scope.reschedule(asyncio.get_running_loop().time() + self._deadline.silence_limit())
 
-    def end(self) -> None:
-        """End the request at once; it raises a TimeoutError."""
-        with suppress(RuntimeError):  # it is being ended, or over
+    def abort(self) -> None:
+        """End the request at once, with a TimeoutError."""
+        with suppress(RuntimeError):  # the scope is ending, or has ended
             self._scope.reschedule(asyncio.get_running_loop().time())
-            self.closed = True
+            self.aborted = True
 
 
 class LoopState:
-    """What a pool keeps of the running event loop: its connections too. Holds no reference to the loop.
+    """The connections and requests of the running event loop. Holds no reference to the loop.
 
-    Made within the loop. The connections are closed when the loop's async generators are, as at the end of
-    `asyncio.run`, or else when the loop is gone.
+    Created within the loop. The connections are closed with the loop's async generators, as `asyncio.run` does at its
+    end, or else when the loop is garbage collected.
     """
 
     def __init__(self, most: int) -> None:
-        self.turns = Turns(most)
-        self.idle = Idle(most)
-        self._owner = _begun(_closing(self.idle))
-        self.flights: weakref.WeakSet[Flight] = weakref.WeakSet()
+        self.slots = RequestSlots(most)
+        self.idle = IdleConnections(most)
+        self._closing = _started(_close_finally(self.idle))
+        self.scopes: weakref.WeakSet[RequestScope] = weakref.WeakSet()
         self._lookup: weakref.ref[asyncio.Future[list[Address]]] | None = None
 
-    async def addresses(self, host: str, port: int, kept: Addresses) -> list[Address]:
-        """Return the addresses of a host; all who ask at once share one look-up, in a thread."""
+    async def resolve(self, host: str, port: int, cache: AddressCache) -> list[Address]:
+        """Return the addresses of a host. Concurrent callers share one look-up, in a thread."""
         lookup = self._lookup() if self._lookup else None
         if lookup is None or lookup.done():
             try:
-                lookup = asyncio.get_running_loop().run_in_executor(None, look_up, host, port)
+                lookup = asyncio.get_running_loop().run_in_executor(None, resolve, host, port)
             except RuntimeError:
-                return look_up(host, port)  # the interpreter is ending, and takes no more work for threads
-            lookup.add_done_callback(_looked_at)
+                return resolve(host, port)  # the interpreter is shutting down, and starts no more threads
+            lookup.add_done_callback(_retrieve_exception)
             self._lookup = weakref.ref(lookup)
-        return kept.keep(await asyncio.shield(lookup))
+        return cache.put(await asyncio.shield(lookup))
 
 
-async def _closing(idle: Idle) -> AsyncGenerator[None]:
+async def _close_finally(idle: IdleConnections) -> AsyncGenerator[None]:
     try:
         yield
     finally:
         idle.close()
 
 
-def _begun(owner: AsyncGenerator[None]) -> AsyncGenerator[None]:
-    """Begin an async generator of the running loop, which is to be finalised at the loop's end and at no other time.
+def _started(generator: AsyncGenerator[None]) -> AsyncGenerator[None]:
+    """Start an async generator that the running loop finalises at its end only.
 
-    The loop's hook for generators that nobody holds any more would hold the loop.
+    The loop's hook for generators that are garbage collected would hold the loop.
     """
     hooks = sys.get_asyncgen_hooks()
     sys.set_asyncgen_hooks(finalizer=None)
     try:
-        first = anext(owner)
+        first = anext(generator)
     finally:
         sys.set_asyncgen_hooks(*hooks)
     with suppress(StopIteration):
         first.__await__().__next__()
-    return owner
+    return generator
 
 
-def _looked_at(lookup: asyncio.Future[list[Address]]) -> None:
-    # What nobody waits for any more is not to be logged.
+def _retrieve_exception(lookup: asyncio.Future[list[Address]]) -> None:
+    # Without this, asyncio logs the failure of a look-up whose callers were cancelled.
     if not lookup.cancelled():
         lookup.exception()
 
@@ -157,18 +160,18 @@ async def connect(addresses: list[Address]) -> socket.socket:
     """Return a connection to the first of the addresses that answers (https://www.rfc-editor.org/rfc/rfc8305).
 
     Raises:
-        OSError: None does; that of the last one.
+        OSError: No address answers; the error of the last one.
     """
     if len(addresses) == 1:
         return await _connected(addresses[0])
-    waiting, under_way = in_turn(addresses), set[asyncio.Task[socket.socket]]()
+    waiting, connecting = interleaved(addresses), set[asyncio.Task[socket.socket]]()
     failure: OSError = OSError("the host has no address")
     try:
-        while waiting or under_way:
+        while waiting or connecting:
             if waiting:
-                under_way.add(asyncio.ensure_future(_connected(waiting.pop(0))))
-            done, under_way = await asyncio.wait(
-                under_way, timeout=STAGGER if waiting else None, return_when=asyncio.FIRST_COMPLETED
+                connecting.add(asyncio.ensure_future(_connected(waiting.pop(0))))
+            done, connecting = await asyncio.wait(
+                connecting, timeout=STAGGER if waiting else None, return_when=asyncio.FIRST_COMPLETED
             )
             found = [task.result() for task in done if task.exception() is None]
             for sock in found[1:]:
@@ -178,9 +181,9 @@ async def connect(addresses: list[Address]) -> socket.socket:
             failure = next((error for task in done if isinstance(error := task.exception(), OSError)), failure)
         raise failure
     finally:
-        for task in under_way:
+        for task in connecting:
             task.cancel()
-            task.add_done_callback(_close_late)
+            task.add_done_callback(_close_socket)
 
 
 async def _connected(address: Address) -> socket.socket:
@@ -194,16 +197,16 @@ async def _connected(address: Address) -> socket.socket:
     return sock
 
 
-def _close_late(task: asyncio.Task[socket.socket]) -> None:
+def _close_socket(task: asyncio.Task[socket.socket]) -> None:
     if not task.cancelled() and task.exception() is None:
         task.result().close()
 
 
-async def move(connection: Connection, sock: socket.socket, flight: Flight, is_done: Callable[[], bool]) -> None:
-    """Send and receive what a connection wants to, until it is done.
+async def move(connection: Connection, sock: socket.socket, scope: RequestScope, is_done: Callable[[], bool]) -> None:
+    """Send and receive the bytes of a connection, until `is_done()`.
 
     Raises:
-        HttpFault: What was received ends the connection.
+        HttpFault: The received bytes end the connection.
         OSError: The connection failed.
     """
     loop = asyncio.get_running_loop()
@@ -212,15 +215,15 @@ async def move(connection: Connection, sock: socket.socket, flight: Flight, is_d
         while not is_done():
             while connection.has_output:
                 if connection.is_open() and wait(sock, 0):
-                    connection.receive(sock.recv(RECEIVED_AT_ONCE))
+                    connection.receive(sock.recv(RECEIVE_SIZE))
                 else:
                     await _send(connection, sock, loop)
-                    # What the server takes in is a sign of it.
-                    flight.goes_on()
+                    # A server that accepts bytes is not silent.
+                    scope.extend()
             if not is_done():
-                connection.receive(await loop.sock_recv(sock, RECEIVED_AT_ONCE))
+                connection.receive(await loop.sock_recv(sock, RECEIVE_SIZE))
                 if not is_done():
-                    flight.goes_on()
+                    scope.extend()
     except GeneratorExit:
         # The coroutine was closed, and the loop goes on; but a child process must not touch its parent's selector.
         if os.getpid() == process and not loop.is_closed():
@@ -232,10 +235,32 @@ async def move(connection: Connection, sock: socket.socket, flight: Flight, is_d
 
 async def _send(connection: Connection, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
     try:
-        await loop.sock_sendall(sock, connection.output())
+        count = sock.send(connection.output())
+    except BlockingIOError:
+        count = 0
     except (BrokenPipeError, ConnectionResetError) as error:
-        # It may have said why before it closed the connection.
-        if is_a_handlers(error) or not connection.refused():
+        # The server may have sent the reason before it closed the connection.
+        if is_from_signal_handler(error) or not connection.send_failed():
             raise
+        return
+    connection.note_sent(count)
+    if not count:
+        await _wait_to_send(sock, loop)
+
+
+async def _wait_to_send(sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+    """Wait until the socket accepts bytes, or the server has sent some."""
+    ready = loop.create_future()
+    ready.add_done_callback(lambda _: (loop.remove_reader(sock), loop.remove_writer(sock)))
+    try:
+        loop.add_reader(sock, _set, ready)
+        loop.add_writer(sock, _set, ready)
+    except NotImplementedError:
+        await asyncio.sleep(_POLL_SECONDS)
     else:
-        connection.taken_all()
+        await ready
+
+
+def _set(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)

@@ -1,4 +1,4 @@
-"""Exchanges for asyncio, with the connections of a `Pool`."""
+"""Exchanges for asyncio, with the route of a `Pool` and connections of each event loop."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ import asyncio
 from weakref import WeakKeyDictionary
 
 from chatstash.rest.deadline import CONNECT_TIMEOUT, Deadline
-from chatstash.rest.fork import begins_anew_after_fork
-from chatstash.rest.http.asyncio_io import Flight, LoopState, connect, move
+from chatstash.rest.fork import register_fork_reset
+from chatstash.rest.http.asyncio_io import LoopState, RequestScope, connect, move
 from chatstash.rest.http.connection import Exchange
-from chatstash.rest.http.failures import closed_meanwhile
+from chatstash.rest.http.error_mapping import store_closed
+from chatstash.rest.http.exceptions import FAILURES
 from chatstash.rest.http.idle import Link
 from chatstash.rest.http.messages import HttpReply, HttpRequest
-from chatstash.rest.http.pool import FAILURES, Pool
-from chatstash.rest.interruptions import drop_frames, is_a_handlers
+from chatstash.rest.http.pool import Pool
+from chatstash.rest.interrupts import is_from_signal_handler, strip_tracebacks
 
 
 class AsyncPool:
-    """A pool as event loops use it: any number of loops, one after another or in several threads.
+    """A pool for event loops: any number of loops, one after another or in several threads.
 
     Args:
-        pool: The connections.
-        max_connections: How many requests a loop may have under way at the same time; those beyond that wait.
+        pool: The pool of the database.
+        max_connections: How many requests a loop may have in flight; others wait.
     """
 
     def __init__(self, pool: Pool, max_connections: int) -> None:
@@ -29,41 +30,41 @@ class AsyncPool:
         self._max_connections = max_connections
         self._inherited: list[object] = []
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopState] = WeakKeyDictionary()
-        begins_anew_after_fork(self)
+        register_fork_reset(self)
 
     async def exchange(self, request: HttpRequest, deadline: Deadline) -> HttpReply:
         """Do as `Pool.exchange` does, without blocking the event loop."""
         state = self._state()
         exchange = Exchange(request)
-        flight = Flight(state, deadline, waits=state.turns.all_taken)
+        scope = RequestScope(state, deadline, must_wait=state.slots.all_taken)
         try:
-            async with flight:
-                return await self._in_turn(exchange, flight, state, deadline)
+            async with scope:
+                return await self._in_slot(exchange, scope, state, deadline)
         except FAILURES as error:
-            if is_a_handlers(error):
-                drop_frames(error)
+            if is_from_signal_handler(error):
+                strip_tracebacks(error)
                 raise
             failure, cause = self._pool.failed(error, exchange)
-            if flight.closed:
-                failure = closed_meanwhile(sent=exchange.sent)
+            if scope.aborted:
+                failure = store_closed(sent=exchange.sent)
         except BaseException as error:
-            drop_frames(error)
+            strip_tracebacks(error)
             raise
         finally:
             exchange.reader.close()
-        # Not raised where the cause is handled, for it would come along as the context.
+        # Raised outside of the handler, so that the failure does not become its context.
         raise failure from cause
 
     async def aclose(self) -> None:
-        """Close the running loop's connections, and end the requests that are under way on them."""
+        """Close the running loop's connections, and abort its requests in flight."""
         state = self._loops.pop(asyncio.get_running_loop(), None)
         if state is not None:
             state.idle.close()
-            for flight in list(state.flights):
-                flight.end()
+            for scope in list(state.scopes):
+                scope.abort()
 
-    def forget_parent(self) -> None:
-        """Begin anew in a child process."""
+    def reset_after_fork(self) -> None:
+        """Start with no connections in a child process."""
         self._inherited.append(self._loops)
         self._loops = WeakKeyDictionary()
 
@@ -76,7 +77,7 @@ class AsyncPool:
         return state
 
     def _tidy(self) -> None:
-        """Close what other loops have left: a loop may be closed without a word, or never be used again."""
+        """Close stale connections of other loops: a loop may be closed without notice, or never run again."""
         # keyrefs is one step; other threads may add their loops meanwhile.
         for loop in [found() for found in self._loops.keyrefs()]:
             state = self._loops.get(loop) if loop is not None else None
@@ -87,49 +88,40 @@ class AsyncPool:
                 state.idle.close()
                 self._loops.pop(loop, None)
 
-    async def _in_turn(self, exchange: Exchange, flight: Flight, state: LoopState, deadline: Deadline) -> HttpReply:
-        if state.turns.all_taken:
-            await state.turns.take()
-            flight.goes_on()
+    async def _in_slot(
+        self, exchange: Exchange, scope: RequestScope, state: LoopState, deadline: Deadline
+    ) -> HttpReply:
+        if state.slots.all_taken:
+            await state.slots.take()
+            scope.extend()
         else:
-            await state.turns.take()
+            await state.slots.take()
         try:
-            return await self._exchange(exchange, flight, state, deadline)
+            return await self._exchange(exchange, scope, state, deadline)
         finally:
-            state.turns.give_back()
+            state.slots.release()
 
-    async def _exchange(self, exchange: Exchange, flight: Flight, state: LoopState, deadline: Deadline) -> HttpReply:
-        while True:
-            link = state.idle.take() or await self._open(flight, state, deadline)
-            try:
-                link.connection.begin(exchange)
-                await move(link.connection, link.sock, flight, exchange.is_done)
-                is_reusable = link.connection.finish()
-            except FAILURES as error:
-                link.close()
-                if exchange.sent or not link.connection.used or is_a_handlers(error):
-                    raise
-                # The server had closed it meanwhile, or said something: nothing went out whole.
-                exchange.begin_anew()
-            except BaseException:
-                link.close()
-                raise
-            else:
-                state.idle.give_back(link) if is_reusable else link.close()
-                return exchange.reader.reply
+    async def _exchange(
+        self, exchange: Exchange, scope: RequestScope, state: LoopState, deadline: Deadline
+    ) -> HttpReply:
+        while not exchange.is_done():
+            link = state.idle.take() or await self._open(scope, state, deadline)
+            with state.idle.carrying(exchange, link):
+                await move(link.connection, link.sock, scope, exchange.is_done)
+        return exchange.reader.reply
 
-    async def _open(self, flight: Flight, state: LoopState, deadline: Deadline) -> Link:
+    async def _open(self, scope: RequestScope, state: LoopState, deadline: Deadline) -> Link:
         pool = self._pool
         route = pool.ready_route()
-        async with asyncio.timeout(min(CONNECT_TIMEOUT, deadline.patience())):
+        async with asyncio.timeout(min(CONNECT_TIMEOUT, deadline.silence_limit())):
             try:
-                found = pool.known_addresses() or await state.addresses(route.host, route.port, pool.addresses)
+                found = pool.cached_addresses() or await state.resolve(route.host, route.port, pool.addresses)
                 link = pool.new_link(await connect(found))
             except OSError:
-                pool.addresses.forget()
+                pool.addresses.clear()
                 raise
             try:
-                await move(link.connection, link.sock, flight, link.connection.is_open)
+                await move(link.connection, link.sock, scope, link.connection.is_open)
             except BaseException:
                 link.close()
                 raise

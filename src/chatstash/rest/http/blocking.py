@@ -1,6 +1,6 @@
-"""Moves the bytes of a connection for callers that block. Opens sockets; takes no lock.
+"""Moves the bytes of a connection for blocking callers. Opens sockets; takes no lock.
 
-Sockets do not block: each wait is a poll of its own, for as long as the deadline allows.
+Sockets are non-blocking: each wait is a poll, for as long as the deadline allows.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from contextlib import suppress
 
 from chatstash.rest.deadline import Deadline
 from chatstash.rest.http.connection import Connection
-from chatstash.rest.http.sockets import RECEIVED_AT_ONCE, STAGGER, Address, in_turn, new_socket
-from chatstash.rest.interruptions import is_a_handlers
+from chatstash.rest.http.sockets import RECEIVE_SIZE, STAGGER, Address, interleaved, new_socket
+from chatstash.rest.interrupts import is_from_signal_handler
 
 
-def look_up(host: str, port: int) -> list[Address]:
-    """Return the addresses of a host; how long that takes is the system's business."""
+def resolve(host: str, port: int) -> list[Address]:
+    """Return the addresses of a host. The system decides how long that takes."""
     return [(family, place) for family, _, _, _, place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
@@ -27,38 +27,38 @@ def connect(addresses: list[Address], deadline: Deadline) -> socket.socket:
     """Return a connection to the first of the addresses that answers (https://www.rfc-editor.org/rfc/rfc8305).
 
     Raises:
-        OSError: None does; that of the last one.
-        TimeoutError: None did in time.
+        OSError: No address answers; the error of the last one.
+        TimeoutError: No address answers in time.
     """
-    waiting = in_turn(addresses)
-    under_way: list[socket.socket] = []
+    waiting = interleaved(addresses)
+    connecting: list[socket.socket] = []
     failure: OSError = OSError("the host has no address")
     try:
-        while waiting or under_way:
+        while waiting or connecting:
             if waiting:
                 try:
-                    under_way.append(_begin(waiting.pop(0)))
+                    connecting.append(_begin(waiting.pop(0)))
                 except OSError as error:
                     failure = error
                     continue
-            for sock in _writable(under_way, min(STAGGER, deadline.remaining()) if waiting else deadline.remaining()):
-                under_way.remove(sock)
+            for sock in _writable(connecting, min(STAGGER, deadline.remaining()) if waiting else deadline.remaining()):
+                connecting.remove(sock)
                 if not (number := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
                     return sock
                 sock.close()
                 failure = _as_error(number)
         raise failure
     finally:
-        for sock in under_way:
+        for sock in connecting:
             sock.close()
 
 
 def move(connection: Connection, sock: socket.socket, deadline: Deadline, is_done: Callable[[], bool]) -> None:
-    """Send and receive what a connection wants to, until it is done.
+    """Send and receive the bytes of a connection, until `is_done()`.
 
     Raises:
-        HttpFault: What was received ends the connection.
-        OSError: The connection failed; a TimeoutError where the server was silent for too long.
+        HttpFault: The received bytes end the connection.
+        OSError: The connection failed; TimeoutError if the server was silent for too long.
     """
     while not is_done():
         while connection.has_output:
@@ -72,22 +72,22 @@ def move(connection: Connection, sock: socket.socket, deadline: Deadline, is_don
 
 def _send(connection: Connection, sock: socket.socket, deadline: Deadline) -> None:
     try:
-        connection.taken(sock.send(connection.output()))
+        connection.note_sent(sock.send(connection.output()))
     except BlockingIOError:
-        connection.taken(0)
-        if not wait(sock, deadline.patience(), writing=True):
-            raise TimeoutError("the server takes nothing in") from None
+        connection.note_sent(0)
+        if not wait(sock, deadline.silence_limit(), writing=True):
+            raise TimeoutError("the server accepts no more bytes") from None
     except (BrokenPipeError, ConnectionResetError) as error:
-        # It may have said why before it closed the connection.
-        if is_a_handlers(error) or not connection.refused():
+        # The server may have sent the reason before it closed the connection.
+        if is_from_signal_handler(error) or not connection.send_failed():
             raise
 
 
 def _receive(connection: Connection, sock: socket.socket, deadline: Deadline) -> None:
-    if not wait(sock, deadline.patience()):
+    if not wait(sock, deadline.silence_limit()):
         raise TimeoutError("the server is silent")
     with suppress(BlockingIOError):
-        connection.receive(sock.recv(RECEIVED_AT_ONCE))
+        connection.receive(sock.recv(RECEIVE_SIZE))
 
 
 def _begin(address: Address) -> socket.socket:
@@ -110,7 +110,7 @@ def _as_error(number: int) -> OSError:
 if hasattr(select, "poll"):
 
     def wait(sock: socket.socket, seconds: float, *, writing: bool = False) -> bool:
-        """Tell whether there is something to read (or, if `writing`, room to write), at most so many seconds later."""
+        """Wait until there are bytes to read or, if `writing`, room to write; return False after `seconds`."""
         poll = select.poll()
         poll.register(sock, select.POLLIN | select.POLLOUT if writing else select.POLLIN)
         return bool(poll.poll(math.ceil(seconds * 1000)))
@@ -125,7 +125,7 @@ if hasattr(select, "poll"):
 else:
 
     def wait(sock: socket.socket, seconds: float, *, writing: bool = False) -> bool:
-        """Tell whether there is something to read (or, if `writing`, room to write), at most so many seconds later."""
+        """Wait until there are bytes to read or, if `writing`, room to write; return False after `seconds`."""
         return any(select.select([sock], [sock] if writing else [], [], seconds))
 
     def _writable(socks: list[socket.socket], seconds: float) -> list[socket.socket]:

@@ -1,17 +1,21 @@
-"""Connections between two exchanges."""
+"""Idle connections, kept between two exchanges."""
 
 from __future__ import annotations
 
 import socket
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from chatstash.rest.deadline import MAX_IDLE
-from chatstash.rest.http.connection import Connection
+from chatstash.rest.http.connection import Connection, Exchange
+from chatstash.rest.http.exceptions import FAILURES
+from chatstash.rest.interrupts import is_from_signal_handler
 
 
 class Link:
-    """A connection and its socket."""
+    """An HTTP connection and its socket."""
 
     __slots__ = ("_idle_since", "connection", "sock")
 
@@ -20,23 +24,23 @@ class Link:
         self.sock = sock
         self._idle_since = 0.0
 
-    def rest(self) -> None:
+    def start_idling(self) -> None:
         """Note that it is idle from now on."""
         self._idle_since = time.time()
 
     @property
     def is_fresh(self) -> bool:
-        """Whether it was not idle for long; by the wall clock, which must not have been set back either."""
+        """Whether it was idle for at most `MAX_IDLE` seconds, and the wall clock was not set back meanwhile."""
         return 0 <= time.time() - self._idle_since <= MAX_IDLE
 
     def close(self) -> None:
-        """Close the socket, and drop what was still to be sent."""
+        """Close the socket, and drop unsent bytes."""
         self.connection.stop_sending()
         self.sock.close()
 
 
-class Idle:
-    """Idle connections; the one used last is the first to be used again. Takes no lock: each step is one of a deque.
+class IdleConnections:
+    """Idle connections, most recently used first. Takes no lock: each step is one operation of a deque.
 
     Args:
         most: How many are kept.
@@ -48,7 +52,7 @@ class Idle:
         self._is_closed = False
 
     def take(self) -> Link | None:
-        """Take a connection that was used just now."""
+        """Remove and return a fresh connection, or None."""
         while True:
             try:
                 link = self._links.pop()
@@ -58,23 +62,45 @@ class Idle:
                 return link
             link.close()
 
-    def give_back(self, link: Link) -> None:
-        """Take back a connection that may carry another request; from then on it is no longer the caller's."""
+    def put(self, link: Link) -> None:
+        """Keep a connection that can carry another request. The caller must not use it any more."""
         if self._is_closed or len(self._links) >= self._most:
             link.close()
             return
-        link.rest()
+        link.start_idling()
         self._links.append(link)
         self.close_stale()
 
+    @contextmanager
+    def carrying(self, exchange: Exchange, link: Link) -> Iterator[None]:
+        """Begin an exchange on a connection, whose bytes the caller moves; then keep the connection, or close it.
+
+        If a reused connection fails before the whole request was sent, the failure is dropped and the exchange starts
+        over: the caller tries another connection.
+        """
+        try:
+            link.connection.begin(exchange)
+            yield
+            is_reusable = link.connection.finish()
+        except FAILURES as error:
+            link.close()
+            if exchange.sent or not link.connection.used or is_from_signal_handler(error):
+                raise
+            exchange.restart()
+        except BaseException:
+            link.close()
+            raise
+        else:
+            self.put(link) if is_reusable else link.close()
+
     def close(self) -> None:
-        """Close all; what is in use is closed as it comes back."""
+        """Close all; a connection in use is closed when it is put back."""
         self._is_closed = True
         while (link := self.take()) is not None:
             link.close()
 
     def close_stale(self) -> None:
-        """Close those that were idle for too long."""
+        """Close connections that were idle for too long."""
         try:
             while not self._links[0].is_fresh:
                 self._links.popleft().close()

@@ -1,7 +1,7 @@
-"""An HTTP request and its reply, as values that show neither headers nor bodies. Pure.
+"""An HTTP request and its reply, as values whose repr shows neither headers nor bodies. Pure.
 
-They are no tuples and no dataclasses: tools that print local variables look into those, and a server may repeat the
-token in anything it says.
+They are neither tuples nor dataclasses: tools that print local variables look into those, and a server may repeat the
+token in its reply.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class HttpRequest:
 
 
 class HttpReply:
-    """A reply as it came; header names in lower case."""
+    """An HTTP reply; header names are in lower case."""
 
     __slots__ = ("body", "headers", "status")
 

@@ -1,7 +1,7 @@
-"""Reads one HTTP/1.1 reply from bytes. llhttp parses (https://llhttp.org); the rules of this client are here. Pure.
+"""Reads one HTTP/1.1 reply from bytes. llhttp parses (https://llhttp.org); this module adds the client's rules. Pure.
 
-A reply counts only where its framing (https://www.rfc-editor.org/rfc/rfc9112#section-6) leaves no doubt of its end and
-nothing follows it. What is in memory is bounded at each moment, whatever a server claims.
+A reply is accepted only if its framing (https://www.rfc-editor.org/rfc/rfc9112#section-6) is unambiguous and nothing
+follows it. Memory is bounded at each moment, whatever a server claims.
 """
 
 from __future__ import annotations
@@ -10,27 +10,27 @@ from typing import Any
 
 import httptools
 
-from chatstash.rest.http.faults import BadReply, Broken, HttpFault, UnwantedReply
+from chatstash.rest.http.exceptions import BadReply, Broken, HttpFault, UnwantedReply
 from chatstash.rest.http.messages import HttpReply
 
 MAX_HEAD = 2**16
-"""Bytes of heads, trailers and chunk headers without a byte of body between them; most servers send under 2^10."""
+"""Maximum bytes of heads, trailers and chunk headers without body between them; most servers send under 2^10."""
 
 MAX_BODY = 2**28
-"""Bytes of a body. No Upstash plan permits a request or reply of more than 100 MB, 134 in base64
+"""Maximum bytes of a body. No Upstash plan permits a request or reply over 100 MB, 134 MB in base64
 (https://upstash.com/docs/redis/troubleshooting/max_request_size_exceeded)."""
 
 MAX_INTERIM = 100
-"""Interim (1xx) replies before the final one."""
+"""Maximum number of interim (1xx) replies before the final one."""
 
 _FRAMING = ("content-length", "transfer-encoding")
 
 
 class ReplyReader:
-    """Reads the reply to one request; a fresh one reads each reply.
+    """Reads the reply to one request. Used once.
 
     Args:
-        tunnel: The request was a CONNECT: a status of 2xx has no body, whatever its head says
+        tunnel: The request was a CONNECT: a reply of status 2xx has no body, whatever its head says
             (https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6).
     """
 
@@ -52,24 +52,24 @@ class ReplyReader:
 
     def __init__(self, *, tunnel: bool = False) -> None:
         self.done = False
-        """Whether the whole reply is there."""
+        """Whether the reply is complete."""
         self._tunnel = tunnel
         self._parser: Any = httptools.HttpResponseParser(self)
         self._headers: dict[str, str] = {}
         self._body = bytearray()
         self.status = 0
-        """That of the newest head that is whole; 0 before."""
+        """The status of the newest complete head; 0 before."""
         self._interim = 0
         self._in_head = True
         self._head_size = 0
-        self._pending = 0  # bytes since the last of the body
+        self._pending = 0  # bytes since the last byte of the body
         self._unframed = False
         self._reusable = False
         self._wrong: HttpFault | None = None
 
     @property
     def is_final(self) -> bool:
-        """Whether the head of the final reply is there."""
+        """Whether the head of the final reply is complete."""
         return not self._in_head
 
     @property
@@ -79,28 +79,27 @@ class ReplyReader:
 
     @property
     def reusable(self) -> bool:
-        """Whether the connection may carry another request: one reply, whole by its framing, and both ends stay."""
+        """Whether the connection can carry another request: the reply has an explicit end, and is not the last."""
         return self.done and self._reusable and not self._interim
 
     def close(self) -> None:
-        """Let go of the parser, which refers to this object, and of what was read."""
+        """Release the parser, which refers to this object, and the body."""
         self._parser = None
         self._body = bytearray()
 
     def feed(self, data: bytes) -> None:
-        """Take bytes from the connection; empty where it has ended.
+        """Read bytes from the connection; empty bytes mean its end.
 
         Raises:
-            Broken: It ended too early.
-            BadReply: This is no HTTP reply, or more than one.
+            Broken: The connection ended too early.
+            BadReply: The bytes are no HTTP reply, or more than one.
         """
         if not data:
             return self._end()
         if self.status == 0 and self._pending == 0 and not data.startswith(b"H"):
-            raise BadReply("the reply is no HTTP")
+            raise BadReply("the reply is not HTTP")
         self._pending += len(data)
-        # llhttp does not say where a message ended. All but the last byte must not complete it, and the last byte must:
-        # then nothing was left over.
+        # llhttp does not say where a message ended. If only the last byte completes it, nothing follows it.
         view = memoryview(data)
         self._parse(view[:-1])
         if self.done:
@@ -112,7 +111,7 @@ class ReplyReader:
 
     def _end(self) -> None:
         if not self._unframed:
-            raise Broken("the server closed it")
+            raise Broken("the server closed the connection")
         self.done = True
 
     def _parse(self, data: memoryview) -> None:
@@ -122,15 +121,15 @@ class ReplyReader:
             if not self.done:
                 raise self._wrong or BadReply("the reply is malformed HTTP") from None
 
-    # What httptools calls. An exception ends its parsing, but reaches `_parse` only as one of its own.
+    # Callbacks of httptools. An exception ends the parsing, but httptools replaces it by one of its own types.
 
     def on_message_begin(self) -> None:
-        """Note that another message begins: the next after an interim one, or one too many."""
+        """Refuse a second final reply; an interim reply may come first."""
         if self.done:
             self._refuse(BadReply("there is a second reply"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header line; those after the body (trailers) are left aside."""
+        """Read a header line; lines after the body (trailers) are ignored."""
         self._head_size += len(name) + len(value)
         if self._head_size > MAX_HEAD:
             self._refuse(BadReply(f"the reply has over {MAX_HEAD} bytes of headers"))
@@ -142,10 +141,10 @@ class ReplyReader:
         self._headers[key] = value.decode("latin-1").strip()
 
     def on_headers_complete(self) -> None:
-        """Judge the head of an interim or the final reply."""
+        """Check the head of an interim or final reply."""
         self.status = self._parser.get_status_code()
         if self._parser.get_http_version() not in ("1.0", "1.1") or not 100 <= self.status < 600:
-            self._refuse(BadReply("the reply is of another HTTP version or has no valid status"))
+            self._refuse(BadReply("the reply has another HTTP version or an invalid status"))
         if self.status < 200:
             return self._skip_interim()
         self._in_head = False
@@ -157,21 +156,21 @@ class ReplyReader:
         return None
 
     def on_body(self, data: bytes) -> None:
-        """Take a part of the body."""
+        """Read a part of the body."""
         self._body += data
         self._pending = 0
         if len(self._body) > MAX_BODY:
             self._refuse(UnwantedReply(f"the reply is over {MAX_BODY} bytes"))
 
     def on_message_complete(self) -> None:
-        """Note the end of the final reply."""
+        """Mark the final reply as complete."""
         if self.status >= 200:
             self.done = True
 
     def _skip_interim(self) -> None:
         self._interim += 1
         if self.status == 101:
-            self._refuse(BadReply("the server switches protocols, which was not asked for"))
+            self._refuse(BadReply("the server switches protocols without being asked to"))
         if self._interim > MAX_INTERIM or any(name in self._headers for name in _FRAMING):
             self._refuse(BadReply("there are too many interim replies, or one has a body"))
         self._headers = {}
@@ -181,9 +180,9 @@ class ReplyReader:
         if coding is not None and (
             length is not None or coding.lower() != "chunked" or self._parser.get_http_version() == "1.0"
         ):
-            self._refuse(BadReply("the reply has an unclear length"))
+            self._refuse(BadReply("the length of the reply is ambiguous"))
         if length is not None and not (length.isascii() and length.isdigit()):
-            self._refuse(BadReply("the reply has an unclear length"))
+            self._refuse(BadReply("the length of the reply is ambiguous"))
         if length is not None and int(length) > MAX_BODY:
             self._refuse(UnwantedReply(f"the reply is over {MAX_BODY} bytes"))
         bodiless = self.status in (204, 205, 304)
@@ -192,7 +191,7 @@ class ReplyReader:
 
     def _check_encoding(self) -> None:
         if self._headers.get("content-encoding", "identity").lower() not in ("", "identity"):
-            self._refuse(UnwantedReply("the reply is compressed, which was not asked for"))
+            self._refuse(UnwantedReply("the reply is compressed, though compression was not requested"))
 
     def _refuse(self, fault: HttpFault) -> None:
         self._wrong = fault

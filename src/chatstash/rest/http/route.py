@@ -1,12 +1,13 @@
-"""Where a database's connections go: to its host, or through a proxy. Pure."""
+"""The route to a database: directly to its host, or through a proxy. Pure."""
 
 from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from chatstash.rest.endpoint import Endpoint, Secret
+from chatstash.rest.endpoint import Endpoint
+from chatstash.rest.http.environment import Proxy
 from chatstash.rest.http.messages import HttpRequest
-from chatstash.rest.http.network import Proxy
+from chatstash.rest.secret import Secret
 from chatstash.version import __version__
 
 _PORTS = {"http": 80, "https": 443}
@@ -17,17 +18,19 @@ class Route:
 
     Args:
         endpoint: The database.
-        proxy: The proxy to go through, or None.
+        proxy: The proxy to use, or None.
 
     Attributes:
-        host: The name or address to connect to, the proxy's where there is one.
+        host: The host to connect to: the proxy's, or the database's.
         port: Its port.
-        proxy_host: The name to verify of a proxy that is spoken to over TLS; None for any other.
-        tls_host: The name to verify of the database; None where it is plain http.
+        proxy_host: The host name to verify for a proxy over TLS; None for other proxies.
+        tls_host: The host name to verify for the database; None for plain http.
         target: Host and port of the database, for messages.
+        via: The proxy, for messages; empty without one.
+        tunnel: The head of the CONNECT request, or None if no tunnel is needed.
     """
 
-    __slots__ = ("_fixed", "_prefix", "_tunnel", "host", "port", "proxy_host", "target", "tls_host", "via")
+    __slots__ = ("_fixed", "_prefix", "host", "port", "proxy_host", "target", "tls_host", "tunnel", "via")
 
     def __init__(self, endpoint: Endpoint, proxy: Proxy | None) -> None:
         parts = urlsplit(endpoint.url)
@@ -39,23 +42,18 @@ class Route:
         self.proxy_host = proxy.host if proxy and proxy.is_https else None
         self.tls_host = endpoint.host if endpoint.scheme == "https" else None
         tunnelled = proxy is not None and self.tls_host is not None
-        self._tunnel = _tunnel_head(self.target, proxy) if proxy and tunnelled else None
-        # Without a tunnel a proxy is given the whole URL.
+        self.tunnel = _tunnel_head(self.target, proxy) if proxy and tunnelled else None
+        # Without a tunnel, the request line names the whole URL for the proxy.
         self._prefix = f"{parts.scheme}://{parts.netloc}{parts.path}" if proxy and not tunnelled else parts.path
         self._fixed = _fixed_lines(parts.netloc, endpoint, None if tunnelled else proxy)
 
     @property
     def uses_tls(self) -> bool:
-        """Whether certificates are to be verified."""
+        """Whether a certificate must be verified."""
         return self.proxy_host is not None or self.tls_host is not None
 
-    @property
-    def tunnel(self) -> Secret | None:
-        """The head of the CONNECT request, where there is one to make."""
-        return self._tunnel
-
     def head(self, request: HttpRequest) -> bytes:
-        """Return the head of a request. It holds the token: it goes from here to the connection, into no variable."""
+        """Return the head of a request. It holds the token: keep it in no variable."""
         own = "".join([f"{name}: {value}\r\n" for name, value in request.headers.items()])
         return (
             f"POST {self._prefix}{request.path} HTTP/1.1\r\n{self._fixed.get_secret_value()}"
@@ -72,7 +70,7 @@ def _tunnel_head(target: str, proxy: Proxy) -> Secret:
 
 
 def _fixed_lines(netloc: str, endpoint: Endpoint, proxy: Proxy | None) -> Secret:
-    # No compression: records are small, and what unfolds is not bounded by what was received.
+    # No compression: records are small, and the size of decompressed data is unbounded.
     return Secret(
         f"host: {netloc}\r\nuser-agent: chatstash/{__version__}\r\naccept-encoding: identity\r\n"
         f"authorization: Bearer {endpoint.token.get_secret_value()}\r\n"

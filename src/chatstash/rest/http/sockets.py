@@ -1,4 +1,4 @@
-"""What both shells do with sockets and addresses."""
+"""Sockets and addresses, for both shells."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from itertools import chain, zip_longest
 from typing import Any, TypeAlias
 
 Address: TypeAlias = tuple[int, Any]
-"""A family and what a socket of it connects to."""
+"""An address family, and the address that its sockets connect to."""
 
 STAGGER = 0.25
-"""Seconds after which the next address of a host is tried as well (https://www.rfc-editor.org/rfc/rfc8305#section-8)."""
+"""Seconds before the next address of a host is tried too (https://www.rfc-editor.org/rfc/rfc8305#section-8)."""
 
-RECEIVED_AT_ONCE = 2**16
+RECEIVE_SIZE = 2**16
+"""Bytes to receive at once."""
 
-_LOOKED_UP_FOR = 10.0
-"""Seconds for which the addresses of a host are kept, so that a burst of connections looks it up once."""
+_CACHE_SECONDS = 10.0
+"""How long the addresses of a host are cached, so that a burst of connections resolves it once."""
 
 
 class _QuietSocket(socket.socket):
-    """A socket that is closed, and not complained of, when nobody holds it any more.
+    """A socket that closes without a ResourceWarning when it is garbage collected.
 
-    A store need not be closed, and a loop may go away with what is under way in it.
+    A store need not be closed, and an event loop may end with requests in flight.
     """
 
     def __del__(self, close: Callable[[int], None] = socket.close) -> None:
@@ -33,23 +34,23 @@ class _QuietSocket(socket.socket):
 
 
 def new_socket(family: int) -> socket.socket:
-    """Return a TCP socket that does not block and sends what it is given at once."""
+    """Return a non-blocking TCP socket without Nagle's delay."""
     sock = _QuietSocket(family, socket.SOCK_STREAM)
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
 
-def in_turn(addresses: list[Address]) -> list[Address]:
-    """Return addresses with their families by turns, beginning with that of the first."""
+def interleaved(addresses: list[Address]) -> list[Address]:
+    """Return addresses with alternating families, beginning with the family of the first."""
     first = addresses[0][0] if addresses else 0
-    own = [address for address in addresses if address[0] == first]
+    same = [address for address in addresses if address[0] == first]
     others = [address for address in addresses if address[0] != first]
-    return [address for address in chain.from_iterable(zip_longest(own, others)) if address is not None]
+    return [address for address in chain.from_iterable(zip_longest(same, others)) if address is not None]
 
 
-def literal(host: str, port: int) -> list[Address]:
-    """Return the address that an IP literal is, else nothing."""
+def ip_literal(host: str, port: int) -> list[Address]:
+    """Return the address of an IP literal; empty for a host name."""
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
             socket.inet_pton(family, host)
@@ -59,22 +60,22 @@ def literal(host: str, port: int) -> list[Address]:
     return []
 
 
-class Addresses:
-    """The addresses of one host, kept for some seconds."""
+class AddressCache:
+    """The addresses of one host, cached for some seconds."""
 
     def __init__(self) -> None:
         self._found: tuple[float, list[Address]] = (0.0, [])
 
-    def known(self) -> list[Address]:
-        """Return them, where they were looked up just now."""
+    def get(self) -> list[Address]:
+        """Return the cached addresses; empty if there are none."""
         until, found = self._found
         return found if time.monotonic() < until else []
 
-    def keep(self, found: list[Address]) -> list[Address]:
-        """Keep and return what was found."""
-        self._found = (time.monotonic() + _LOOKED_UP_FOR, found)
+    def put(self, found: list[Address]) -> list[Address]:
+        """Cache addresses, and return them."""
+        self._found = (time.monotonic() + _CACHE_SECONDS, found)
         return found
 
-    def forget(self) -> None:
-        """Look them up anew next time: the last attempt reached none."""
+    def clear(self) -> None:
+        """Drop the addresses: none of them could be reached."""
         self._found = (0.0, [])

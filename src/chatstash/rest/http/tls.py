@@ -1,31 +1,31 @@
-"""TLS between bytes and bytes: OpenSSL on memory, no socket. Pure."""
+"""TLS from bytes to bytes: OpenSSL on memory buffers, without a socket. Pure."""
 
 from __future__ import annotations
 
 import ssl
 
-_AT_ONCE = 2**18
+_READ_SIZE = 2**18
 
 
 class Tls:
-    """The client's end of one TLS session.
+    """The client side of one TLS session.
 
     Args:
         context: Verifies the server.
-        host: Whose certificate is wanted; sent as SNI where it is a name.
+        host: The host name or address to verify; a name is also sent as SNI.
     """
 
     __slots__ = ("_incoming", "_outgoing", "_session", "ended")
 
     def __init__(self, context: ssl.SSLContext, host: str) -> None:
         self.ended = False
-        """Whether the server ended the session, so that what came before is whole."""
+        """Whether the server ended the session properly, so that nothing was cut off."""
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._session = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host.rstrip("."))
 
-    def shake_hands(self, received: bytes) -> bool:
-        """Go on with the handshake, and tell whether it is done; raises ssl.SSLError where it fails."""
+    def handshake(self, received: bytes) -> bool:
+        """Continue the handshake, and tell whether it is done; raises ssl.SSLError if it fails."""
         self._incoming.write(received)
         try:
             self._session.do_handshake()
@@ -34,22 +34,22 @@ class Tls:
         return True
 
     def output(self) -> bytes:
-        """Return what is to be sent."""
+        """Return the bytes to send."""
         return self._outgoing.read()
 
     def encrypt(self, data: bytes | memoryview) -> bytes:
-        """Return records that hold `data`."""
+        """Return TLS records that hold `data`."""
         rest = memoryview(data)
         while rest:
             rest = rest[self._session.write(rest) :]
         return self._outgoing.read()
 
     def decrypt(self, received: bytes) -> bytes:
-        """Return what records hold; empty where none is whole yet. Raises ssl.SSLError where they are damaged."""
+        """Return the contents of complete records; raises ssl.SSLError if one is damaged."""
         self._incoming.write(received)
         found = []
         try:
-            while data := self._session.read(_AT_ONCE):
+            while data := self._session.read(_READ_SIZE):
                 found.append(data)
             self.ended = True
         except ssl.SSLWantReadError:

@@ -1,0 +1,114 @@
+"""Every exception and warning of chatstash, as one tree.
+
+::
+
+    ChatstashError
+    ├── DatabaseError                 a request to the database failed
+    │   ├── BadCredentials            the token is missing, wrong or revoked
+    │   ├── ReadOnlyToken             the token may not run this command
+    │   ├── RequestTooLarge           over the plan's request, record or key size
+    │   ├── QuotaExceeded             the plan's monthly commands or storage are used up
+    │   ├── RateLimited               too many requests; `retry_after` holds seconds if the server says
+    │   ├── WrongType                 the key holds a value that is not a list
+    │   ├── CommandRejected           any other refusal by the database
+    │   ├── ServerError               status 5xx, or the database is loading or busy
+    │   │   └── GatewayError          408, or 5xx from a proxy in front of the database (also a ProtocolError)
+    │   ├── ConnectionFailed          no connection, or it broke (also a builtin ConnectionError)
+    │   ├── RequestTimeout            no complete reply in time (also a builtin TimeoutError)
+    │   ├── ProtocolError             the reply does not follow Upstash's REST API
+    │   ├── ConversationChanged       the conversation changed between two pages, or since its cursor was made
+    │   └── OutcomeUnknown            a write whose reply was lost: it may or may not have been applied.
+    │                                 Raised as a subclass that is also of the type of the cause:
+    │                                 OutcomeUnknownAfterTimeout is also a RequestTimeout, and so on.
+    ├── UnreadableRecord              a stored record cannot be read; carries the readable ones
+    │   ├── CorruptRecord             it is damaged, or not a record (also a ValueError)
+    │   └── UnsupportedRecord         a newer version of chatstash wrote it
+    ├── UnstorableMessage             not a message, or it holds a value that JSON cannot (also a TypeError)
+    ├── RecordTooLarge                one message exceeds the size of a request (also a ValueError)
+    ├── IdempotencyConflict           the idempotency key was used for other messages (also a ValueError)
+    ├── ConcurrentTurn                others changed the conversation during a guarded turn; carries the new records
+    ├── ReplyNotStored                `with_history` cannot store the reply; carries it (also a ValueError)
+    ├── ReplyGone                     the event was answered before, and the answer is no longer stored
+    └── StoreClosed                   the store was used after close() (also a RuntimeError)
+
+    ChatstashWarning (UserWarning)
+    └── InsecureConnectionWarning     the token travels unencrypted
+
+An invalid argument (an empty session id, a ttl of zero) raises a plain ValueError before anything is sent.
+"""
+
+from chatstash.errors.base import Applied, ChatstashError, ChatstashWarning, InsecureConnectionWarning, Outcome
+from chatstash.errors.database import (
+    BadCredentials,
+    CommandRejected,
+    ConnectionFailed,
+    ConversationChanged,
+    DatabaseError,
+    GatewayError,
+    ProtocolError,
+    QuotaExceeded,
+    RateLimited,
+    ReadOnlyToken,
+    RequestTimeout,
+    RequestTooLarge,
+    ServerError,
+    WrongType,
+)
+from chatstash.errors.outcomes import (
+    OutcomeUnknown,
+    OutcomeUnknownAfterBadReply,
+    OutcomeUnknownAfterConnectionLoss,
+    OutcomeUnknownAfterGatewayError,
+    OutcomeUnknownAfterServerError,
+    OutcomeUnknownAfterTimeout,
+)
+from chatstash.errors.records import (
+    CorruptRecord,
+    RecordTooLarge,
+    UnreadableRecord,
+    UnstorableMessage,
+    UnsupportedRecord,
+)
+from chatstash.errors.turns import ConcurrentTurn, IdempotencyConflict, ReplyGone, ReplyNotStored, StoreClosed
+
+__all__ = [
+    "Applied",
+    "BadCredentials",
+    "ChatstashError",
+    "ChatstashWarning",
+    "CommandRejected",
+    "ConcurrentTurn",
+    "ConnectionFailed",
+    "ConversationChanged",
+    "CorruptRecord",
+    "DatabaseError",
+    "GatewayError",
+    "IdempotencyConflict",
+    "InsecureConnectionWarning",
+    "Outcome",
+    "OutcomeUnknown",
+    "OutcomeUnknownAfterBadReply",
+    "OutcomeUnknownAfterConnectionLoss",
+    "OutcomeUnknownAfterGatewayError",
+    "OutcomeUnknownAfterServerError",
+    "OutcomeUnknownAfterTimeout",
+    "ProtocolError",
+    "QuotaExceeded",
+    "RateLimited",
+    "ReadOnlyToken",
+    "RecordTooLarge",
+    "ReplyGone",
+    "ReplyNotStored",
+    "RequestTimeout",
+    "RequestTooLarge",
+    "ServerError",
+    "StoreClosed",
+    "UnreadableRecord",
+    "UnstorableMessage",
+    "UnsupportedRecord",
+    "WrongType",
+]
+
+# Tracebacks and pickles name the public place.
+for _name in __all__:
+    globals()[_name].__module__ = __name__

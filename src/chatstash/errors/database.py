@@ -1,0 +1,133 @@
+"""Errors of requests to the database. Their messages say what is wrong, what happened to the data, and what to do."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from chatstash.errors.base import Applied, ChatstashError, one_line
+
+
+class DatabaseError(ChatstashError):
+    """A request to the database failed.
+
+    Attributes:
+        problem: What is wrong, in words.
+        status: The HTTP status; None without a reply.
+        server_text: The server's own message, or None.
+        applied: Whether the request changed anything.
+        retry_after: Seconds the server asks to wait before a retry, or None.
+        cost: The `chatstash.Cost` of its requests, or None if unknown.
+        lasting: Whether a retry will probably fail too, as for an unknown host name or a rejected certificate.
+    """
+
+    advice: ClassVar[str] = ""
+    cost: Any = None
+    lasting: bool = False
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        status: int | None = None,
+        server_text: str | None = None,
+        applied: Applied = Applied.NO,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.status = status
+        self.server_text = server_text
+        self.applied = applied
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        said = f" (the server said: {self.server_text})" if self.server_text else ""
+        return one_line(" ".join(filter(None, (f"{self.problem}{said}.", self.applied.value, self.advice))))
+
+
+class BadCredentials(DatabaseError):
+    """The token is missing, wrong or revoked (status 401)."""
+
+    advice = "Check that UPSTASH_REDIS_REST_TOKEN belongs to the database at UPSTASH_REDIS_REST_URL."
+
+
+class ReadOnlyToken(DatabaseError):
+    """The token may not run this command: it is the read-only token, or an ACL forbids the command."""
+
+    advice = "Use the database's standard token for writing."
+
+
+class RequestTooLarge(DatabaseError):
+    """The request, its reply, a record or a key exceeds the plan's size limit."""
+
+    advice = (
+        "Shorten or clear the conversation, store large contents elsewhere, or choose a plan with larger limits: "
+        "https://upstash.com/docs/redis/troubleshooting/max_request_size_exceeded"
+    )
+
+
+class QuotaExceeded(DatabaseError):
+    """The plan's monthly commands or its storage are used up. Retrying does not help."""
+
+    advice = "Raise the plan or the budget in the Upstash console, or delete old conversations."
+
+
+class RateLimited(DatabaseError):
+    """The server refused the request because there were too many (status 429)."""
+
+    advice = "Retry later, or send fewer requests per second."
+
+
+class WrongType(DatabaseError):
+    """The key holds a value that is not a list, so it is not a conversation. The value was not changed.
+
+    An append may have set an expiry on the value and removed it again, if the key held a list, or nothing, a few
+    minutes before. The message then says so.
+
+    Attributes:
+        key: The key, or None if it is unknown.
+    """
+
+    key: str | None = None
+    advice = "Use another key_prefix or session_id: the key belongs to other data."
+
+
+class CommandRejected(DatabaseError):
+    """The database refused the command for a reason that has no class."""
+
+
+class ConnectionFailed(DatabaseError, ConnectionError):
+    """No connection could be made, or it broke before the reply was complete."""
+
+    advice = "Check the url, the network and the proxy settings, and that the server is running."
+
+
+class RequestTimeout(DatabaseError, TimeoutError):
+    """No complete reply arrived in time."""
+
+    advice = "Retry, or allow more time with timeout= (seconds)."
+
+
+class ProtocolError(DatabaseError):
+    """The reply does not follow Upstash's REST API."""
+
+    advice = "Check that the url is the database's REST URL, and that no proxy or login page answers in its place."
+
+
+class ServerError(DatabaseError):
+    """The server answered with a status of 5xx, or the database is loading or busy."""
+
+    advice = "Retry later. Outages are announced at https://status.upstash.com."
+
+
+class GatewayError(ServerError, ProtocolError):
+    """A proxy or load balancer answered: status 408, or 5xx with a body that is not Upstash's."""
+
+
+class ConversationChanged(DatabaseError):
+    """Others changed a conversation between two pages, or since a cursor was made, so the pages do not join.
+
+    A read of a large conversation restarts a few times before it raises this.
+    """
+
+    advice = "Read it again, beginning with the newest messages."

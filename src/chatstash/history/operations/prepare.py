@@ -1,0 +1,35 @@
+"""Records made ready to be appended: numbered, encoded and checked, before anything is sent."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+
+from chatstash.history.operations.append import Append, digest_of_records
+from chatstash.history.options import Options
+from chatstash.history.records.encoding import encode
+from chatstash.history.records.generation import with_new_id
+from chatstash.history.records.keys import checked_idempotency_key
+from chatstash.history.records.record import RANDOM_BYTES, Record, new_record_ids
+
+
+def prepared(key: str, records: Sequence[Record], options: Options, idempotency_key: str | None = None) -> Append:
+    """Return the append of records, each with a new record id.
+
+    Raises:
+        ValueError: The idempotency key is not a string, or there are more records than are kept.
+        UnstorableMessage: A record is not one that could be read back.
+    """
+    most = options.max_stored_messages
+    if most is not None and len(records) > most:
+        raise ValueError(f"an append of {len(records)} messages is over max_stored_messages, {most}; nothing was sent")
+    now, randomness = time.time_ns() // 1_000_000, secrets.token_bytes(RANDOM_BYTES)
+    ids = new_record_ids(len(records), time_ms=now, randomness=randomness)
+    texts = [
+        encode(with_new_id(record, record_id) if isinstance(record, Record) else record, index=index)
+        for index, (record, record_id) in enumerate(zip(records, ids, strict=True))
+    ]
+    if idempotency_key is None:
+        return Append(key, texts, ids, options)
+    return Append(key, texts, ids, options, checked_idempotency_key(idempotency_key), digest_of_records(records))

@@ -1,0 +1,52 @@
+"""Reading a selection of a conversation, through the cache if there is one, as an operation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from chatstash.history.cache.cache import ReadCache
+from chatstash.history.cache.snapshot import Snapshot
+from chatstash.history.operations.page import read_before
+from chatstash.history.operations.presenting import presented, presented_page
+from chatstash.history.operations.read import Contents, read
+from chatstash.history.operations.token_window import read_fitting
+from chatstash.history.operations.window import read_window
+from chatstash.history.options import Options
+from chatstash.history.results import END
+from chatstash.history.selection import Page, Selection, TokenWindow, Whole, Window
+from chatstash.rest.ops import Op
+
+
+def read_selection(key: str, selection: Selection, options: Options, cache: ReadCache | None) -> Op[Contents]:
+    """Read the selected records. Costs and raises what the operation of that selection does.
+
+    Args:
+        key: The conversation's key.
+        selection: The records to read.
+        options: The conversation's options.
+        cache: Holds snapshots of conversations; None for no cache.
+    """
+    match selection:
+        case Page(before=before, limit=limit, view=view) if before == END:
+            return (yield from read_selection(key, Window(limit, view=view), options, cache))
+        case Page() as page:
+            return presented_page((yield from read_before(key, page)), page.view)
+        case TokenWindow() as window:
+            return (yield from _cached(key, partial(read_fitting, key, window, options), cache))
+        case Window() as window:
+            contents = yield from _cached(key, partial(read_window, key, window, options), cache)
+        case Whole():
+            contents = yield from _cached(key, partial(read, key, options), cache)
+    return presented(contents, selection.view, keep_system=selection.keep_system)
+
+
+def _cached(key: str, reading: Callable[[Snapshot | None], Op[Contents]], cache: ReadCache | None) -> Op[Contents]:
+    """Read with the cached snapshot, and cache the new one."""
+    if cache is None:
+        return (yield from reading(None))
+    contents = yield from reading(cache.get(key))
+    fetched = contents.fetched
+    snapshot, hit = (None, False) if fetched is None else (fetched.snapshot, fetched.revalidated)
+    cache.put(key, snapshot, hit=hit)
+    return contents

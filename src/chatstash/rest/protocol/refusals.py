@@ -1,0 +1,122 @@
+"""Turns refusals into errors: the database's own, and those of whatever answers in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from chatstash.errors import (
+    Applied,
+    BadCredentials,
+    CommandRejected,
+    DatabaseError,
+    GatewayError,
+    ProtocolError,
+    QuotaExceeded,
+    RateLimited,
+    ReadOnlyToken,
+    RequestTooLarge,
+    ServerError,
+    WrongType,
+)
+from chatstash.rest.http.messages import HttpReply
+from chatstash.rest.protocol.forms import ReplyFormatRefused, ScriptFlagsRefused
+from chatstash.rest.secret import Secret, redact
+
+_MAX_SHOWN = 200
+_MAX_CLEANED = 4000
+_MAX_DECODED = 2**16
+_MAX_RETRY_AFTER = 10.0**9
+
+# How error texts begin, as Upstash and Redis document them:
+# https://upstash.com/docs/redis/troubleshooting and https://redis.io/docs/latest/develop/reference/protocol-spec/
+_BY_TEXT: tuple[tuple[str, type[DatabaseError], str], ...] = (
+    ("WRONGPASS", BadCredentials, "The database does not accept the token"),
+    ("NOAUTH", BadCredentials, "The database requires a token"),
+    ("NOPERM", ReadOnlyToken, "The token may not run this command"),
+    ("WRONGTYPE", WrongType, "The key holds a value of another type"),
+    ("ERR max request size", RequestTooLarge, "The request or its reply exceeds the plan's size limit"),
+    ("ERR max single record size", RequestTooLarge, "The conversation exceeds the plan's size limit for one record"),
+    ("ERR max key size", RequestTooLarge, "The key exceeds the size limit"),
+    ("ERR DB capacity quota", QuotaExceeded, "The database's storage is full"),
+    ("ERR max daily request limit", QuotaExceeded, "The plan's commands are used up"),
+    ("ERR max requests limit", QuotaExceeded, "The plan's commands are used up"),
+    ("LOADING", ServerError, "The database is still loading"),
+    ("BUSY", ServerError, "The database is busy"),
+    ("TRYAGAIN", ServerError, "The database asks for a retry"),
+    ("CLUSTERDOWN", ServerError, "The database is down"),
+    ("MASTERDOWN", ServerError, "The database is down"),
+)
+
+# Redis and Valkey from version 7 on, and before, refuse the first line of a script in these words.
+_REFUSED_FLAGS = ("script shebang", "unexpected symbol near '#'")
+
+_BY_STATUS: Mapping[int, tuple[type[DatabaseError], str]] = {
+    401: (BadCredentials, "The database does not accept the token"),
+    408: (GatewayError, "A proxy in front of the database timed out"),
+    413: (RequestTooLarge, "The request exceeds the size limit"),
+    429: (RateLimited, "There are too many requests"),
+}
+
+
+def refusal(text: str, reply: HttpReply, token: Secret) -> DatabaseError:
+    """Return the error for a refusal by the database, in its own words."""
+    kind, problem = _kind_of(text, reply.status)
+    return kind(
+        problem,
+        status=reply.status,
+        server_text=_shown(text, token),
+        applied=Applied.UNKNOWN if reply.status >= 500 else Applied.NO,
+        retry_after=_retry_after(reply),
+    )
+
+
+def _kind_of(text: str, status: int) -> tuple[type[DatabaseError], str]:
+    if status >= 500:
+        return ServerError, f"The server failed (status {status})"
+    for beginning, kind, problem in _BY_TEXT:
+        if text.startswith(beginning):
+            return kind, problem
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if "resp2" in text.lower() or "response-format" in text.lower():
+        return ReplyFormatRefused, "The server does not know the requested reply format"
+    if any(sign in text for sign in _REFUSED_FLAGS):
+        return ScriptFlagsRefused, "The server does not know the flags of the script"
+    return CommandRejected, "The database refused the command"
+
+
+def redirect_refused(reply: HttpReply) -> DatabaseError:
+    """Return the error for a redirect."""
+    return ProtocolError(f"The server redirects (status {reply.status}), which is not followed", status=reply.status)
+
+
+def not_the_api(reply: HttpReply, reason: str, token: Secret) -> DatabaseError:
+    """Return the error for a body that does not follow the API: a proxy's page, a login form, half a reply."""
+    if reply.status in _BY_STATUS:
+        kind, problem = _BY_STATUS[reply.status]
+    elif reply.status >= 500:
+        kind, problem = GatewayError, f"A proxy in front of the database failed (status {reply.status})"
+    else:
+        kind, problem = ProtocolError, f"The reply (status {reply.status}) does not follow Upstash's REST API: {reason}"
+    # A status of 3xx or 4xx says that the request was not carried out.
+    refused = 300 <= reply.status < 500
+    return kind(
+        problem,
+        status=reply.status,
+        server_text=_shown(reply.body[:_MAX_DECODED].decode("utf-8", "replace"), token),
+        applied=Applied.NO if refused else Applied.UNKNOWN,
+        retry_after=_retry_after(reply),
+    )
+
+
+def _retry_after(reply: HttpReply) -> float | None:
+    """Return the seconds of a Retry-After header, at most 10^9; a date, its other form, is ignored."""
+    value = reply.headers.get("retry-after", "")
+    return min(float(value), _MAX_RETRY_AFTER) if value.isascii() and value.isdigit() else None
+
+
+def _shown(text: str, token: Secret) -> str:
+    """Return a server's text fit for an error message: short, on one line, without the token."""
+    clean = redact(text, token)
+    clean = " ".join("".join(char if char.isprintable() else " " for char in clean[:_MAX_CLEANED]).split())
+    return clean if len(clean) <= _MAX_SHOWN else clean[:_MAX_SHOWN] + "…"

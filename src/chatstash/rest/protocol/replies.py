@@ -1,0 +1,67 @@
+"""Reads the replies to a batch from an HTTP reply.
+
+The content type of the reply decides how it is read, not the format requested: proxies that speak the same API may
+ignore a header.
+"""
+
+from __future__ import annotations
+
+from chatstash.errors import DatabaseError
+from chatstash.rest.commands import Batch, Reply
+from chatstash.rest.http.messages import HttpReply, HttpRequest
+from chatstash.rest.protocol.decoded import Decoded, Failure
+from chatstash.rest.protocol.json_body import decode_json
+from chatstash.rest.protocol.refusals import not_the_api, redirect_refused, refusal
+from chatstash.rest.protocol.requests import SYNC_TOKEN_HEADER
+from chatstash.rest.protocol.resp2 import decode_resp2
+from chatstash.rest.secret import Secret
+from chatstash.rest.sync_token import is_sync_token
+
+_NO_TOKEN = Secret("")
+
+
+def sync_token_of(reply: HttpReply) -> str | None:
+    """Return the read-your-writes token of a reply; None without one that can be sent back."""
+    token = reply.headers.get(SYNC_TOKEN_HEADER, "")
+    return token if is_sync_token(token) else None
+
+
+def replies_from(
+    batch: Batch, request: HttpRequest, reply: HttpReply, *, token: Secret = _NO_TOKEN
+) -> tuple[Reply, ...]:
+    """Return the replies to a batch, one for each command. If one of several commands fails, its reply is the error.
+
+    Args:
+        batch: The batch.
+        request: The HTTP request it was sent as.
+        reply: The HTTP reply.
+        token: The database's token, which is redacted from server messages.
+
+    Raises:
+        DatabaseError: The whole batch was refused, or the reply does not follow the REST API.
+    """
+    outcome = _outcome(batch, request, reply, token)
+    # Raised here, where no local variable holds the server's text: it may repeat the token.
+    if isinstance(outcome, DatabaseError):
+        raise outcome
+    return outcome
+
+
+def _outcome(batch: Batch, request: HttpRequest, reply: HttpReply, token: Secret) -> tuple[Reply, ...] | DatabaseError:
+    if 300 <= reply.status < 400:
+        return redirect_refused(reply)
+    try:
+        values = _decoded(len(batch.commands), request, reply)
+    except (ValueError, RecursionError) as error:
+        return not_the_api(reply, str(error), token)
+    if isinstance(values, Failure):
+        return refusal(values.text, reply, token)
+    if reply.status != 200:
+        return not_the_api(reply, "the status does not match the body", token)
+    return tuple(refusal(value.text, reply, token) if isinstance(value, Failure) else value for value in values)
+
+
+def _decoded(count: int, request: HttpRequest, reply: HttpReply) -> Decoded:
+    if reply.content_type == "application/octet-stream":
+        return decode_resp2(reply.body, count)
+    return decode_json(reply.body, count, asked_base64="upstash-encoding" in request.headers)

@@ -1,0 +1,44 @@
+"""Builds the HTTP request of a batch."""
+
+from __future__ import annotations
+
+import orjson
+
+from chatstash.rest.commands import KEY_LOCKING, READING, Batch, Command
+from chatstash.rest.http.messages import HttpRequest
+from chatstash.rest.protocol.forms import Forms
+
+SYNC_TOKEN_HEADER = "upstash-sync-token"  # noqa: S105 - a header's name
+
+_RESP2 = {"upstash-response-format": "resp2"}
+_BASE64 = {"upstash-encoding": "base64"}
+_ALL_FORMS = Forms()
+
+
+def request_for(batch: Batch, *, sync_token: str | None = None, forms: Forms = _ALL_FORMS) -> HttpRequest:
+    """Return the HTTP request of a batch.
+
+    Args:
+        batch: One command goes to `/`, several to `/pipeline` or, if atomic, to `/multi-exec`.
+        sync_token: The conversation's read-your-writes token, if there is one.
+        forms: The forms the server knows. `/multi-exec` never answers in RESP2.
+    """
+    path = _path_of(batch)
+    headers = {"content-type": "application/json"}
+    headers |= _RESP2 if forms.resp2 and path != "/multi-exec" else _BASE64
+    if sync_token:
+        headers[SYNC_TOKEN_HEADER] = sync_token
+    commands = batch.commands if forms.script_flags else tuple(map(_without_flags, batch.commands))
+    return HttpRequest(path, headers, orjson.dumps(commands if len(commands) > 1 else commands[0]))
+
+
+def _without_flags(command: Command) -> Command:
+    if command[0] not in ("EVAL", "EVAL_RO"):
+        return command
+    return (command[0], str(command[1]).removeprefix(KEY_LOCKING).removeprefix(READING), *command[2:])
+
+
+def _path_of(batch: Batch) -> str:
+    if len(batch.commands) == 1:
+        return "/"
+    return "/multi-exec" if batch.atomic else "/pipeline"
