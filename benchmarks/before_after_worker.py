@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 
 class Work(NamedTuple):
-    """What is timed, what comes before it untimed, and how often it is repeated in a round."""
+    """The timed method, the untimed one before it, and how often they run in a round."""
 
     run: str
     count: int
