@@ -58,15 +58,15 @@ def _texts(messages: list[BaseMessage]) -> list[str]:
 
 
 @pytest.mark.parametrize("options", [{}, {"max_stored_messages": 1000}, {"read_last": 500}])
-def test_the_next_turn_costs_what_is_new(upstash: LocalUpstash, call: Call, options: dict[str, Any]) -> None:
+def test_the_next_turn_costs_what_is_new(upstash: LocalUpstash, either: Call, options: dict[str, Any]) -> None:
     with _store(upstash, ttl=60, **options) as store:
         history = _history(store)
         history.add_messages([HumanMessage("x" * 200)] * 1000)
-        kept = len(call(history, "messages"))
+        kept = len(either(history, "messages"))
         for number in range(5):
-            call(history, "add_messages", [HumanMessage(f"{number}" * 200), AIMessage(f"{number}" * 200)])
+            either(history, "add_messages", [HumanMessage(f"{number}" * 200), AIMessage(f"{number}" * 200)])
             before = upstash.stats
-            found = call(history, "read")
+            found = either(history, "read")
             spent = upstash.stats - before
             commands = 4 if "read_last" in options else 3
             assert (spent.requests, spent.commands) == (found.cost.requests, found.cost.commands) == (1, commands)
@@ -76,7 +76,7 @@ def test_the_next_turn_costs_what_is_new(upstash: LocalUpstash, call: Call, opti
         assert store.cache_stats().hits == 5
 
 
-def test_the_expiry_is_set_anew_in_the_same_request(upstash: LocalUpstash, run: Run) -> None:
+def test_the_expiry_is_refreshed_in_the_same_request(upstash: LocalUpstash, run: Run) -> None:
     with _store(upstash, ttl=1000, refresh_ttl_on_read=True) as store:
         history = _history(store)
         history.add_messages(_turns(0, 10))
@@ -171,7 +171,7 @@ def test_a_record_that_cannot_be_read_is_left_out_each_time(upstash: LocalUpstas
         assert store.cache_stats().hits == 2
 
 
-def test_a_late_copy_is_passed_over_and_taken_out(upstash: LocalUpstash, run: Run) -> None:
+def test_a_duplicate_is_hidden_and_removed(upstash: LocalUpstash, run: Run) -> None:
     with _store(upstash) as store:
         history = _history(store)
         history.add_messages(_turns(0, 10))
@@ -268,7 +268,7 @@ def test_a_read_only_token_has_it_too(call: Call) -> None:
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, "1", 2**51])
-def test_a_size_that_cannot_be_one(upstash: LocalUpstash, value: Any) -> None:
+def test_an_invalid_cache_size_is_refused(upstash: LocalUpstash, value: Any) -> None:
     with pytest.raises(ValueError, match="cache_bytes must be a whole number from 1"):
         _store(upstash, value)
 
@@ -362,7 +362,7 @@ _STEPS = st.one_of(
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(_STEPS, max_size=25), cap=st.none() | st.integers(8, 40), colour=st.booleans())
-def test_whatever_is_done_what_is_stored_is_read(
+def test_what_is_read_is_what_is_stored_whatever_is_done(
     upstash: LocalUpstash, old: CommunityHistory, steps: list[tuple[str, int | None]], cap: int | None, colour: bool
 ) -> None:
     call = call_async if colour else call_sync

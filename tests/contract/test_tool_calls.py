@@ -67,18 +67,18 @@ def taken_by_all(messages: list[BaseMessage], *, from_human: bool = False) -> No
     ],
 )
 def test_windows_hold_calls_with_their_results(
-    upstash: LocalUpstash, call: Call, stored: list[BaseMessage], last: int, expected: list[str], omitted: int
+    upstash: LocalUpstash, either: Call, stored: list[BaseMessage], last: int, expected: list[str], omitted: int
 ) -> None:
     history = _history(upstash)
     history.add_messages(stored)
-    for result in (call(history, "read", last=last), call(history, "read", last=last, max_tokens=10**6)):
+    for result in (either(history, "read", last=last), either(history, "read", last=last, max_tokens=10**6)):
         assert (_texts(result.messages), result.omitted) == (expected, omitted)
         assert result.cost.requests == 1
         assert [record.data["content"] for record in result.records] == expected
         taken_by_all(result.messages)
-    assert call(_history(upstash, read_last=last), "messages") == result.messages
-    assert call(history, "messages") == stored
-    assert call(history, "read", last=last, tool_calls="stored").messages == stored[-last:]
+    assert either(_history(upstash, read_last=last), "messages") == result.messages
+    assert either(history, "messages") == stored
+    assert either(history, "read", last=last, tool_calls="stored").messages == stored[-last:]
 
 
 def test_bounded_storage_gives_calls_with_their_results(upstash: LocalUpstash) -> None:
@@ -162,20 +162,20 @@ START_ON: list[Any] = ["human", ["human"], HumanMessage, (HumanMessage, "system"
 
 
 @pytest.mark.parametrize("start_on", START_ON, ids=repr)
-def test_what_is_read_begins_as_wanted(upstash: LocalUpstash, start_on: Any) -> None:
+def test_what_is_read_begins_as_wanted(upstash: LocalUpstash, either: Call, start_on: Any) -> None:
     stored = [SYSTEM, AIMessage("a0"), HumanMessage("q1"), AIMessage("a1"), HumanMessage("q2"), asks("b"), answer("b")]
     _history(upstash).add_messages([*stored, AIMessage("a2")])
     history = _history(upstash, start_on=start_on, keep_system=True)
-    assert _texts(history.read(last=3).messages) == ["be kind"]
-    assert _texts(history.read(last=5).messages) == ["be kind", "q2", "", "r-b", "a2"]
-    result = history.read(last=5)
+    assert _texts(either(history, "read", last=3).messages) == ["be kind"]
+    assert _texts(either(history, "read", last=5).messages) == ["be kind", "q2", "", "r-b", "a2"]
+    result = either(history, "read", last=5)
     assert (_texts(result.messages), result.omitted) == (["be kind", "q2", "", "r-b", "a2"], 3)
-    whole = history.read()
+    whole = either(history, "read")
     assert (_texts(whole.messages)[:2], whole.omitted) == (["be kind", "q1"], 1)
-    assert history.messages == whole.messages
-    assert _texts(_history(upstash).read(last=5, start_on=start_on).messages)[0] == "q2"
-    assert _texts(history.read(last=3, start_on=()).messages) == ["be kind", "", "r-b", "a2"]
-    assert _texts(history.read(last=3, start_on=AIMessage).messages) == ["be kind", "", "r-b", "a2"]
+    assert either(history, "messages") == whole.messages
+    assert _texts(either(_history(upstash), "read", last=5, start_on=start_on).messages)[0] == "q2"
+    assert _texts(either(history, "read", last=3, start_on=()).messages) == ["be kind", "", "r-b", "a2"]
+    assert _texts(either(history, "read", last=3, start_on=AIMessage).messages) == ["be kind", "", "r-b", "a2"]
 
 
 def test_start_on_and_tool_calls_of_a_store_and_a_session(upstash: LocalUpstash) -> None:
@@ -203,16 +203,16 @@ def test_start_on_and_tool_calls_of_a_store_and_a_session(upstash: LocalUpstash)
         ({"tool_calls": "dropped"}, "tool_calls must be one of stored, paired, answered"),
     ],
 )
-def test_arguments_that_cannot_be_right(
-    upstash: LocalUpstash, call: Call, arguments: dict[str, Any], words: str
+def test_invalid_arguments_are_refused(
+    upstash: LocalUpstash, either: Call, arguments: dict[str, Any], words: str
 ) -> None:
     before = upstash.stats
     with pytest.raises(ValueError, match=words):
         _history(upstash, **arguments)
     with pytest.raises(ValueError, match=words):
-        call(_history(upstash), "read", last=5, **arguments)
+        either(_history(upstash), "read", last=5, **arguments)
     with pytest.raises(ValueError, match="either start_on= or before="):
-        call(_history(upstash), "read", before=f"0-{'0' * 40}", start_on="human")
+        either(_history(upstash), "read", before=f"0-{'0' * 40}", start_on="human")
     assert upstash.stats == before
 
 
@@ -266,24 +266,17 @@ UNREADABLE: list[list[Any]] = [
 
 @pytest.mark.parametrize("stored", UNREADABLE)
 @pytest.mark.parametrize("on_corrupt", ["skip", "placeholder"])
-@pytest.mark.parametrize(
-    "wanted", [{}, {"last": 9}, {"last": 4}, {"max_tokens": 10**6}, {"last": 9, "start_on": "human"}]
-)
 def test_what_cannot_be_read_leaves_what_providers_take(
-    upstash: LocalUpstash, run: Run, stored: list[Any], on_corrupt: Any, wanted: dict[str, Any]
+    upstash: LocalUpstash, either: Call, run: Run, stored: list[Any], on_corrupt: Any
 ) -> None:
     history = _history(upstash, on_corrupt=on_corrupt)
     for message in stored:
         run("LPUSH", history.key, message) if isinstance(message, str) else history.add_messages([message])
-    result = history.read(**wanted)
-    assert len(result.messages) == len(result.records) > 0
-    taken_by_all(result.messages, from_human="start_on" in wanted)
-    assert [record.type for record in _session(upstash, on_corrupt).read(**_of_records(wanted)).records]
-
-
-def _session(upstash: LocalUpstash, on_corrupt: Any) -> Any:
-    return Store(upstash.url, upstash.token).session("s", on_corrupt=on_corrupt)
-
-
-def _of_records(wanted: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in wanted.items() if name != "max_tokens"}
+    wanted: list[dict[str, Any]] = [{}, {"last": 9}, {"last": 4}, {"last": 9, "start_on": "human"}]
+    for window in (*wanted, {"max_tokens": 10**6}):
+        result = either(history, "read", **window)
+        assert len(result.messages) == len(result.records) > 0
+        taken_by_all(result.messages, from_human="start_on" in window)
+    session = Store(upstash.url, upstash.token).session("s", on_corrupt=on_corrupt)
+    for window in wanted:
+        assert either(session, "read", **window).records
