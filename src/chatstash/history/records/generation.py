@@ -46,11 +46,6 @@ Among the newest 200 records: no reader looks for its newest record further back
 """
 
 
-def can_carry_generation(raw: bytes) -> bool:
-    """Tell whether a stored record may carry the generation: it has an id."""
-    return identity.has_id(raw)
-
-
 def has_generation(raw: bytes) -> bool:
     """Tell whether a stored record has a generation, in whatever form it is written."""
     try:
