@@ -1,4 +1,4 @@
-"""Windows by tokens, through the real server, for both colours: exact, valid for providers, and little fetched."""
+"""Token budgets, through the local server: exact, valid for model providers, and little is fetched."""
 
 from __future__ import annotations
 
@@ -275,7 +275,7 @@ def test_a_bound_that_cannot_be_one(upstash: LocalUpstash, call: Call, most: Any
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"token_counter": _characters}, "goes with max_tokens"),
+        ({"token_counter": _characters}, "requires max_tokens="),
         ({"max_tokens": 5, "token_counter": 7}, "token_counter must be"),
         ({"max_tokens": 5, "token_counter": "exact"}, "token_counter must be"),
         ({"max_tokens": 5, "before": f"1.2.0-{'0' * 40}-{'0' * 40}"}, "either max_tokens= or before="),
