@@ -264,7 +264,7 @@ def test_the_error_of_a_counter_is_raised(upstash: LocalUpstash) -> None:
 
 
 @pytest.mark.parametrize("most", [0, 1.5, True, 10**9 + 1])
-def test_an_invalid_budget(upstash: LocalUpstash, most: Any) -> None:
+def test_an_invalid_token_budget_is_refused(upstash: LocalUpstash, most: Any) -> None:
     with pytest.raises(ValueError, match="max_tokens must be a whole number from 1"):
         _history(upstash, max_tokens=most)
     before = upstash.stats
@@ -282,7 +282,7 @@ def test_an_invalid_budget(upstash: LocalUpstash, most: Any) -> None:
         ({"max_tokens": 5, "before": f"1.2.0-{'0' * 40}-{'0' * 40}"}, "either max_tokens= or before="),
     ],
 )
-def test_invalid_arguments(upstash: LocalUpstash, arguments: dict[str, Any], words: str) -> None:
+def test_invalid_arguments_are_refused(upstash: LocalUpstash, arguments: dict[str, Any], words: str) -> None:
     before = upstash.stats
     with pytest.raises(ValueError, match=words):
         _history(upstash).read(**arguments)

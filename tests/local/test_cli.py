@@ -53,7 +53,7 @@ def test_serve_ends_cleanly_and_keeps_its_data(tmp_path: Path, number: signal.Si
             history.add_user_message("x")
             assert processes_of(tmp_path)
             process.send_signal(number)
-            assert process.wait(10) == 0
+            assert process.wait(60) == 0
         assert gone(tmp_path)
 
 
@@ -68,22 +68,14 @@ def test_serve_says_that_a_port_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = chatstash("serve", "--port", str(taken.getsockname()[1]))
     assert done.returncode == 1
-    assert "taken" in done.stderr
+    assert "another server uses it" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_serve_says_that_a_token_cannot_be_one() -> None:
-    done = chatstash("serve", "--port", "0", "--token", "hun ter")
-    assert done.returncode == 1
-    assert "visible ASCII" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "hun" not in done.stderr
 
 
 def test_serve_says_that_a_redis_is_not_there() -> None:
     done = chatstash("serve", "--port", "0", "--redis", "redis://127.0.0.1:1")
     assert done.returncode == 1
-    assert "cannot be reached" in done.stderr
+    assert "cannot reach the Redis" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -107,7 +99,7 @@ def test_dev_keeps_its_server_out_of_a_proxys_way() -> None:
 def test_dev_says_that_a_command_is_not_there() -> None:
     done = chatstash("dev", "--", "/no/such/command")
     assert done.returncode == 127
-    assert "could not be started" in done.stderr
+    assert "cannot start /no/such/command" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -119,30 +111,13 @@ def test_dev_ends_its_command_and_leaves_nothing(tmp_path: Path, number: signal.
         assert process.stdout is not None
         assert process.stdout.readline() == "started\n"
         process.send_signal(number)
-        assert process.wait(20) == 5
+        assert process.wait(60) == 5
         assert process.stdout.read() == "ended\n"
     assert gone(tmp_path)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["dev", "--help"], []])
-def test_help_is_given(arguments: list[str]) -> None:
-    done = chatstash(*arguments)
-    assert "chatstash" in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-
-
 def test_the_version() -> None:
     assert chatstash("--version").stdout.startswith("chatstash 0.")
-
-
-@pytest.mark.parametrize("command", [["serve", "--port", "0"], ["dev", "--plan", "free", "--", "true"]])
-def test_without_the_local_servers_packages_only_its_commands_are_missing(command: list[str]) -> None:
-    code = "import sys; sys.modules['httptools'] = None; from chatstash.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.strip() == "chatstash: the package httptools is missing: pip install 'chatstash[local]'"
-    done = subprocess.run([sys.executable, "-c", code, "doctor", "--help"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0
 
 
 def test_an_option_dev_does_not_know_is_a_usage_error() -> None:
@@ -157,7 +132,7 @@ def test_serve_can_be_ended_while_it_still_waits_for_a_redis() -> None:
         with subprocess.Popen([*CHATSTASH, "serve", "--port", "0", "--redis", url], env=ENVIRONMENT) as process:
             connection, _ = silent.accept()
             process.send_signal(signal.SIGTERM)
-            assert process.wait(5) == 128 + signal.SIGTERM
+            assert process.wait(60) == 128 + signal.SIGTERM
             connection.close()
 
 
@@ -175,7 +150,7 @@ def test_a_first_ctrl_c_at_the_terminal_is_the_commands_own_affair() -> None:
         assert process.stdout.readline() == "caught\n"
         os.write(terminal, b"more\n")
         assert process.stdout.readline() == "got more\n"
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     os.close(terminal)
 
 

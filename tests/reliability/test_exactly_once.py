@@ -60,15 +60,15 @@ def fault(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 
 @pytest.fixture(autouse=True)
 def _an_answer_that_never_comes_is_given_up_soon(upstash: LocalUpstash, monkeypatch: pytest.MonkeyPatch) -> None:
-    begin = Deadline.begin_attempt
+    start = Deadline.start_attempt
 
-    def begin_attempt(deadline: Deadline, *, is_last: bool) -> None:
-        begin(deadline, is_last=is_last)
+    def start_attempt(deadline: Deadline, *, is_last: bool) -> None:
+        start(deadline, is_last=is_last)
         planned = upstash.faults.to_json()["next"]
         if planned and planned[0] and planned[0]["kind"] == "no_answer":
             deadline._longest_silence = 0.1
 
-    monkeypatch.setattr(Deadline, "begin_attempt", begin_attempt)
+    monkeypatch.setattr(Deadline, "start_attempt", start_attempt)
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -149,9 +149,7 @@ def _arrive(upstash: LocalUpstash) -> None:
     assert upstash.release() == 1
 
 
-def test_a_late_append_is_read_once_at_its_first_place_and_taken_out(
-    upstash: LocalUpstash, call: Call, run: Run
-) -> None:
+def test_a_late_append_is_read_once_and_its_duplicate_removed(upstash: LocalUpstash, call: Call, run: Run) -> None:
     history = _history(upstash)
     _late(upstash)
     call(history, "add_messages", TURN)
@@ -209,7 +207,7 @@ def test_an_idempotency_key_outlives_what_it_stored(upstash: LocalUpstash, call:
     assert run("LLEN", history.key) == left
 
 
-def test_an_idempotency_key_lasts_as_long_as_was_said(upstash: LocalUpstash, run: Run) -> None:
+def test_an_idempotency_key_lasts_for_its_ttl(upstash: LocalUpstash, run: Run) -> None:
     _history(upstash).add_messages(TURN, idempotency_key="a")
     _history(upstash, idempotency_ttl=700).add_messages(TURN, idempotency_key="b")
     markers = run("KEYS", "chatstash:idempotency:*")
@@ -239,7 +237,7 @@ def test_an_idempotency_key_used_for_something_else_is_a_conflict(
 
 
 @pytest.mark.parametrize("key", ["", 7, b"x", "\ud800"])
-def test_an_idempotency_key_that_is_none_is_refused_before_anything_is_sent(
+def test_an_invalid_idempotency_key_is_refused_before_anything_is_sent(
     upstash: LocalUpstash, either: Call, key: Any
 ) -> None:
     before = upstash.stats
@@ -276,7 +274,9 @@ def test_what_an_append_with_a_key_costs(upstash: LocalUpstash, ttl: int | None,
 
 
 @pytest.mark.parametrize("lost_for_good", [True, False])
-def test_settling_tells_what_became_of_an_append(upstash: LocalUpstash, call: Call, lost_for_good: bool) -> None:
+def test_check_outcome_tells_whether_an_append_was_stored(
+    upstash: LocalUpstash, call: Call, lost_for_good: bool
+) -> None:
     history = _history(upstash, retries=1)
     upstash.faults.add("request_lost" if lost_for_good else "reply_lost")
     with pytest.raises(OutcomeUnknown) as caught:
@@ -288,7 +288,7 @@ def test_settling_tells_what_became_of_an_append(upstash: LocalUpstash, call: Ca
         assert call(history, "check_outcome", caught.value, in_flight_seconds=0) is Outcome.NOT_STORED
 
 
-def test_settling_sees_what_comes_late(upstash: LocalUpstash) -> None:
+def test_check_outcome_sees_a_late_append(upstash: LocalUpstash) -> None:
     history = _history(upstash, retries=0)
     _late(upstash)
     with pytest.raises(OutcomeUnknown) as caught:
@@ -299,7 +299,7 @@ def test_settling_sees_what_comes_late(upstash: LocalUpstash) -> None:
 
 
 @pytest.mark.parametrize("applied", [True, False])
-def test_settling_by_key(upstash: LocalUpstash, call: Call, applied: bool) -> None:
+def test_check_outcome_by_key(upstash: LocalUpstash, call: Call, applied: bool) -> None:
     history = _history(upstash, retries=0)
     upstash.faults.add("reply_lost" if applied else "request_lost")
     with pytest.raises(OutcomeUnknown) as caught:
@@ -315,7 +315,7 @@ def test_settling_by_key(upstash: LocalUpstash, call: Call, applied: bool) -> No
 
 
 @pytest.mark.parametrize("applied", [True, False])
-def test_settling_a_clear(upstash: LocalUpstash, applied: bool) -> None:
+def test_check_outcome_of_a_clear(upstash: LocalUpstash, applied: bool) -> None:
     history = _history(upstash, retries=0)
     history.add_messages(TURN)
     upstash.faults.add("reply_lost" if applied else "request_lost")
@@ -342,7 +342,7 @@ def test_a_write_whose_store_is_closed_before_it_is_settled_is_unknown(
     assert _history(upstash).check_outcome(caught.value) is Outcome.STORED
 
 
-def test_settling_asks_the_leader_and_not_a_replica_that_lags() -> None:
+def test_check_outcome_asks_the_leader_and_not_a_lagging_replica() -> None:
     with LocalUpstash(replica_lag=60.0) as upstash:
         history = _history(upstash, retries=0)
         upstash.faults.next("reply_lost")
@@ -351,7 +351,7 @@ def test_settling_asks_the_leader_and_not_a_replica_that_lags() -> None:
         assert history.check_outcome(caught.value) is Outcome.STORED
 
 
-def test_settling_what_belongs_elsewhere_is_refused(upstash: LocalUpstash) -> None:
+def test_check_outcome_refuses_what_belongs_elsewhere(upstash: LocalUpstash) -> None:
     history = _history(upstash, retries=0)
     upstash.faults.next("reply_lost")
     with pytest.raises(OutcomeUnknown) as caught:
@@ -415,7 +415,7 @@ def test_a_turn_is_for_with_and_used_once(upstash: LocalUpstash) -> None:
         pass
 
 
-def test_a_turn_that_takes_out_a_late_copy_is_not_disturbed_by_that(upstash: LocalUpstash, run: Run) -> None:
+def test_a_turn_that_removes_a_duplicate_is_not_disturbed_by_that(upstash: LocalUpstash, run: Run) -> None:
     history = _history(upstash)
     _late(upstash)
     history.add_messages(TURN)
@@ -427,7 +427,7 @@ def test_a_turn_that_takes_out_a_late_copy_is_not_disturbed_by_that(upstash: Loc
     assert _texts(history) == ["question", "answer", "after", "more"]
 
 
-def test_a_late_copy_that_could_not_be_taken_out_is_no_disturbance_either(upstash: LocalUpstash, run: Run) -> None:
+def test_a_duplicate_that_could_not_be_removed_disturbs_no_turn_either(upstash: LocalUpstash, run: Run) -> None:
     history = _history(upstash, retries=0)
     history.add_messages(TURN)
     copies = run("LRANGE", history.key, 0, -1)[::-1]

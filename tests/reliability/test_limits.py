@@ -117,7 +117,7 @@ def test_what_gave_up_and_comes_late_stands_behind_what_was_written_since(upstas
     assert history.check_outcome(caught.value) is Outcome.STORED
 
 
-def test_a_turn_that_a_late_copy_disturbs_is_refused_though_nobody_wrote(upstash: LocalUpstash) -> None:
+def test_a_duplicate_that_arrives_during_a_turn_refuses_it(upstash: LocalUpstash) -> None:
     history = _history(upstash)
     upstash.faults.next("applied_late", held=True)
     history.add_user_message("late")

@@ -99,7 +99,7 @@ def test_histories_of_one_conversation_share_it(lagging: LocalUpstash, session_i
 @pytest.mark.parametrize(
     "wrong", ["", " ", "a b", "a\r\nx-evil: 1", "a\n", "\x00", "é", "x" * 5000, b"bytes", 7, ["a"]], ids=repr
 )
-def test_what_cannot_be_a_header_is_refused(upstash: LocalUpstash, wrong: Any) -> None:
+def test_an_invalid_sync_token_is_refused(upstash: LocalUpstash, wrong: Any) -> None:
     history = _history(upstash, "s")
     history.sync_token = "good"
     with pytest.raises(ValueError, match="sync token"):
