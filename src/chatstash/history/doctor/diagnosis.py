@@ -240,4 +240,4 @@ def _open_turn(kept: Sequence[_Kept], pairing: Pairing, before_ms: float) -> int
 
 def no_expiry(ttl: int) -> Finding:
     """Return the finding for a conversation that never expires and should expire in `ttl` seconds."""
-    return Finding(Damage.NO_EXPIRY, Repair.SET_EXPIRY, "no expiry", ttl=ttl)
+    return Finding(Damage.NO_EXPIRY, Repair.SET_EXPIRY, "never expires", ttl=ttl)
