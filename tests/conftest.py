@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import itertools
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import urllib3
 from hypothesis import HealthCheck, settings
 
-from chatstash.history import session
+from chatstash.history import runner
 from chatstash.local import LocalUpstash
 from tests.faulty import FaultyServer, serve_faulty
 
@@ -43,7 +44,7 @@ def command(server: LocalUpstash, *words: str | int) -> Any:
 @pytest.fixture(autouse=True)
 def _no_list_was_seen() -> None:
     """A test does not begin with what another has seen of a conversation of the same name."""
-    session._seen_lists.clear()
+    runner._seen_lists.clear()
 
 
 @pytest.fixture
@@ -59,6 +60,12 @@ Call = Callable[..., Any]
 def call(request: pytest.FixtureRequest) -> Call:
     """Call a method of either colour: `call(history, "read")` runs `read()` or, in a loop of its own, `aread()`."""
     return call_sync if request.param == "sync" else call_async
+
+
+@pytest.fixture
+def either(request: pytest.FixtureRequest) -> Call:
+    """Call a method of one colour, chosen by the test's name: for many inputs that take the same path in both."""
+    return (call_sync, call_async)[zlib.crc32(request.node.name.encode()) % 2]
 
 
 _ASYNC_NAMES = {"messages": "aget_messages"}

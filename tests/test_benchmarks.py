@@ -38,11 +38,10 @@ def _costs(**changes: Any) -> Costs:
 
 
 @pytest.mark.parametrize("changes", [{}, {"most_read": 20}, {"missed_share": 0.5}])
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_formula_and_simulation_agree_within_the_error(changes: dict[str, Any], seed: int) -> None:
+def test_formula_and_simulation_agree_within_the_error(changes: dict[str, Any]) -> None:
     assumptions = Assumptions(users=10_000)
     day = by_formula(assumptions, _costs(**changes))
-    simulated = by_chance(assumptions, _costs(**changes), seed, sampled=10_000)
+    simulated = by_chance(assumptions, _costs(**changes), seed=1, sampled=10_000)
     assert abs(simulated.day.moved_bytes / day.moved_bytes - 1) < 4 * simulated.error < 0.5
     assert simulated.day.turns == pytest.approx(day.turns, rel=0.05)
 

@@ -41,10 +41,13 @@ from chatstash.version import __version__
 
 if TYPE_CHECKING:
     from chatstash.langchain import (
+        HistoryFactory,
+        MessageHistory,
         MessageReadOptions,
         MessagesResult,
         MessagesTurn,
         OnWriteError,
+        OnWriteFailure,
         TokenCounter,
         UpstashRedisChatMessageHistory,
         with_history,
@@ -61,12 +64,15 @@ __all__ = [  # noqa: PLE0604 - _errors is a list of strings
     "Cursor",
     "Delivery",
     "GuardedTurn",
+    "HistoryFactory",
+    "MessageHistory",
     "MessageReadOptions",
     "MessagesResult",
     "MessagesTurn",
     "OnCorrupt",
     "OnOperation",
     "OnWriteError",
+    "OnWriteFailure",
     "Operation",
     "Options",
     "ReadOptions",
@@ -87,10 +93,13 @@ __all__ = [  # noqa: PLE0604 - _errors is a list of strings
 ]
 
 _LANGCHAIN = (
+    "HistoryFactory",
+    "MessageHistory",
     "MessageReadOptions",
     "MessagesResult",
     "MessagesTurn",
     "OnWriteError",
+    "OnWriteFailure",
     "TokenCounter",
     "UpstashRedisChatMessageHistory",
     "with_history",

@@ -35,7 +35,7 @@ def _history(upstash: LocalUpstash, **options: Any) -> UpstashRedisChatMessageHi
 
 
 @pytest.mark.parametrize("session_id", ["", None, 7, b"s", ["s"], "\ud800", "x" * 32_768])
-def test_a_session_id_that_cannot_be_one(session_id: Any) -> None:
+def test_an_invalid_session_id_is_refused(session_id: Any) -> None:
     with pytest.raises(ValueError, match=r"session_id|key"):
         UpstashRedisChatMessageHistory(session_id, URL, "t")
     with pytest.raises(ValueError, match=r"session_id|key"):
@@ -45,7 +45,7 @@ def test_a_session_id_that_cannot_be_one(session_id: Any) -> None:
 @pytest.mark.parametrize(
     ("session_id", "words"),
     [
-        (42, "session_id must be a string, not 42; convert it, with str(), if it names one conversation"),
+        (42, "session_id must be a string, not 42; convert it with str()"),
         (None, "session_id must be a string, not None"),
         ("", "session_id must not be empty: users would share one conversation"),
     ],
@@ -69,7 +69,7 @@ def test_an_option_that_does_not_exist_is_named_with_those_that_do() -> None:
 
 
 @pytest.mark.parametrize("key_prefix", [None, 7, "chatstash:", "\ud800"])
-def test_a_key_prefix_that_cannot_be_one(key_prefix: Any) -> None:
+def test_an_invalid_key_prefix_is_refused(key_prefix: Any) -> None:
     with pytest.raises(ValueError, match=r"key"):
         UpstashRedisChatMessageHistory("s", URL, "t", key_prefix)
 
@@ -104,7 +104,7 @@ def test_a_key_of_just_32_kb_is_taken(upstash: LocalUpstash, call: Call) -> None
         7,
     ],
 )
-def test_a_url_that_cannot_be_one(url: Any) -> None:
+def test_an_invalid_url_is_refused(url: Any) -> None:
     with pytest.raises(ValueError, match="url") as caught:
         UpstashRedisChatMessageHistory("s", url, "t")
     assert "hunter2" not in str(caught.value)
@@ -117,7 +117,7 @@ def test_another_kind_of_url_is_told_of_the_rest_url(url: str) -> None:
 
 
 @pytest.mark.parametrize("token", ["hun ter", "hunter\r\nx: y", "hüntér", "\x00hunter", 7])
-def test_a_token_that_cannot_be_one(token: Any) -> None:
+def test_an_invalid_token_is_refused(token: Any) -> None:
     with pytest.raises(ValueError, match="token") as caught:
         UpstashRedisChatMessageHistory("s", URL, token)
     assert "hunter" not in str(caught.value)
@@ -139,7 +139,7 @@ def test_a_missing_database_is_an_error_that_helps(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("ttl", [0, -1, 10**9 + 1, 1.0, 60.5, True, False, "60", float("nan")])
-def test_a_ttl_that_cannot_be_one(ttl: Any) -> None:
+def test_an_invalid_ttl_is_refused(ttl: Any) -> None:
     with pytest.raises(ValueError, match="ttl"):
         UpstashRedisChatMessageHistory("s", URL, "t", ttl=ttl)
     with pytest.raises(ValueError, match="ttl"):
@@ -147,7 +147,7 @@ def test_a_ttl_that_cannot_be_one(ttl: Any) -> None:
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan"), True, "3", 1e10, 10**400])
-def test_a_timeout_that_cannot_be_one(timeout: Any) -> None:
+def test_an_invalid_timeout_is_refused(timeout: Any) -> None:
     with pytest.raises(ValueError, match="timeout"):
         UpstashRedisChatMessageHistory("s", URL, "t", timeout=timeout)
     with pytest.raises(ValueError, match="timeout"):
@@ -155,7 +155,7 @@ def test_a_timeout_that_cannot_be_one(timeout: Any) -> None:
 
 
 @pytest.mark.parametrize("retries", [-1, 1.5, True, "3"])
-def test_retries_that_cannot_be(retries: Any) -> None:
+def test_invalid_retries_are_refused(retries: Any) -> None:
     with pytest.raises(ValueError, match="retries"):
         UpstashRedisChatMessageHistory("s", URL, "t", retries=retries)
 
@@ -188,20 +188,20 @@ def test_plain_http_to_this_machine_is_no_warning(host: str) -> None:
 
 
 @pytest.mark.parametrize("bad", ["text", {"role": "user", "content": "x"}, ("human", "x"), None, 7, HumanMessage])
-def test_a_non_message_is_named_by_its_index(upstash: LocalUpstash, call: Call, bad: Any) -> None:
+def test_a_non_message_is_named_by_its_index(upstash: LocalUpstash, either: Call, bad: Any) -> None:
     history = _history(upstash)
     with pytest.raises(TypeError, match="Message 1") as caught:
-        call(history, "add_messages", [HumanMessage("a"), bad])
+        either(history, "add_messages", [HumanMessage("a"), bad])
     assert isinstance(caught.value, UnstorableMessage)
     assert caught.value.index == 1
     assert history.messages == []
 
 
 @pytest.mark.parametrize("bad", ["text", b"text", {"content": "x"}, HumanMessage("x"), 7])
-def test_a_single_thing_in_place_of_a_list_is_no_message_0(upstash: LocalUpstash, call: Call, bad: Any) -> None:
+def test_a_single_thing_in_place_of_a_list_is_no_message_0(upstash: LocalUpstash, either: Call, bad: Any) -> None:
     history = _history(upstash)
     with pytest.raises(UnstorableMessage) as caught:
-        call(history, "add_messages", bad)
+        either(history, "add_messages", bad)
     assert str(caught.value).startswith(f"add_messages takes a list of messages, not a {type(bad).__name__}; ")
     assert caught.value.index is None
     assert history.messages == []
@@ -235,12 +235,12 @@ UNSTORABLE = {
 
 
 @pytest.mark.parametrize("value", UNSTORABLE.values(), ids=UNSTORABLE)
-def test_what_json_cannot_hold_is_named_by_index_and_path(upstash: LocalUpstash, call: Call, value: Any) -> None:
+def test_what_json_cannot_hold_is_named_by_index_and_path(upstash: LocalUpstash, either: Call, value: Any) -> None:
     history = _history(upstash)
     before = upstash.stats
     message = AIMessage("x", additional_kwargs={"fine": [1, "a"], "list": [0, {"deep": value}]})
     with pytest.raises(TypeError) as caught:
-        call(history, "add_messages", [HumanMessage("a"), message])
+        either(history, "add_messages", [HumanMessage("a"), message])
     assert isinstance(caught.value, UnstorableMessage)
     assert caught.value.index == 1
     assert caught.value.path.startswith("additional_kwargs['list'][1]['deep']")
@@ -275,12 +275,12 @@ def test_a_message_of_a_type_nobody_reads_back(upstash: LocalUpstash, call: Call
 
 @pytest.mark.parametrize("field", [("content", None), ("tool_calls", None), ("usage_metadata", {})])
 def test_a_message_that_could_not_be_read_back_is_not_stored(
-    upstash: LocalUpstash, call: Call, field: tuple[str, Any]
+    upstash: LocalUpstash, either: Call, field: tuple[str, Any]
 ) -> None:
     message = AIMessage("x")
     setattr(message, *field)
     with pytest.raises(UnstorableMessage, match="Message 1") as caught:
-        call(_history(upstash), "add_messages", [HumanMessage("a"), message])
+        either(_history(upstash), "add_messages", [HumanMessage("a"), message])
     assert "read back" in str(caught.value)
     assert _history(upstash).messages == []
 
@@ -301,14 +301,14 @@ def test_a_wrong_token(upstash: LocalUpstash, call: Call) -> None:
 @pytest.mark.parametrize("expiry", [None, 5000])
 @pytest.mark.parametrize("name", ["add_messages", "messages"])
 def test_a_key_of_another_type(
-    upstash: LocalUpstash, call: Call, run: Call, ttl: int | None, expiry: int | None, name: str
+    upstash: LocalUpstash, either: Call, run: Call, ttl: int | None, expiry: int | None, name: str
 ) -> None:
     run("SET", "message_store:s", "theirs")
     if expiry:
         run("EXPIRE", "message_store:s", expiry)
     history = _history(upstash, ttl=ttl, refresh_ttl_on_read=ttl is not None)
     with pytest.raises(WrongType, match="message_store:s") as caught:
-        call(history, name, *([[HumanMessage("x")]] if name == "add_messages" else []))
+        either(history, name, *([[HumanMessage("x")]] if name == "add_messages" else []))
     assert caught.value.key == "message_store:s"
     assert run("GET", "message_store:s") == "theirs"
     left = run("TTL", "message_store:s")
@@ -351,10 +351,12 @@ CORRUPT = {
 
 
 @pytest.mark.parametrize("bad", CORRUPT.values(), ids=CORRUPT)
-def test_a_corrupt_record_is_named_by_key_and_position(upstash: LocalUpstash, call: Call, run: Call, bad: str) -> None:
+def test_a_corrupt_record_is_named_by_key_and_position(
+    upstash: LocalUpstash, either: Call, run: Call, bad: str
+) -> None:
     run("RPUSH", "message_store:s", GOOD, bad, GOOD, GOOD)
     with pytest.raises(CorruptRecord, match="message_store:s") as caught:
-        call(_history(upstash), "messages")
+        either(_history(upstash), "messages")
     assert (caught.value.key, caught.value.position) == ("message_store:s", 2)
     assert run("LINDEX", "message_store:s", -1 - caught.value.position) == bad
     assert run("LLEN", "message_store:s") == 4

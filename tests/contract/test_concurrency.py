@@ -60,8 +60,6 @@ def test_in_a_process_of_its_own(upstash: LocalUpstash, script: str) -> None:
 
 def test_cancelled_at_each_await() -> None:
     with LocalUpstash(plan=limits_of("payg", max_request_bytes=130_000)) as upstash:
-        # A reply that is there at once is not awaited.
-        upstash.faults.add("delay", seconds=0.003)
         _check(upstash, "cancelled_everywhere.py")
 
 

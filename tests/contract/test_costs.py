@@ -113,9 +113,12 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("refresh", [False, True])
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("stored", STORED, ids=lambda stored: stored.__name__.strip("_"))
+@pytest.mark.parametrize(
+    ("stored", "refresh"),
+    [*((stored, False) for stored in STORED), (_nothing, True), (_large, True), (_known, True)],
+    ids=lambda value: value.__name__.strip("_") if callable(value) else str(value),
+)
 def test_a_read_costs_what_the_server_counted(
     small: LocalUpstash, stored: Callable[[_Case], None], way: str, refresh: bool
 ) -> None:
@@ -135,13 +138,13 @@ def test_a_read_costs_what_the_server_counted(
 
 
 @pytest.mark.parametrize("fault", ["server_error", "throttled", "request_lost", "truncated"])
-def test_requests_that_failed_are_in_the_cost(small: LocalUpstash, call: Call, fault: str) -> None:
+def test_requests_that_failed_are_in_the_cost(small: LocalUpstash, either: Call, fault: str) -> None:
     case = _Case(small)
     _large(case)
     told: list[Any] = []
     with Store(small.url, small.token, max_request_bytes=LIMIT, on_operation=told.append) as store:
         small.faults.add(fault, times=2)
-        result = call(UpstashRedisChatMessageHistory("s", store=store), "read")
+        result = either(UpstashRedisChatMessageHistory("s", store=store), "read")
     (operation,) = told
     cost = Cost(operation.requests, operation.commands, operation.bytes_sent, operation.bytes_received)
     assert result.cost == cost
@@ -180,7 +183,7 @@ def _interposed(op: Op[Any], act: Callable[[int], None]) -> Op[Any]:
 @pytest.mark.parametrize("last", [None, 28])
 @pytest.mark.parametrize("at", range(2, 9))
 def test_a_repair_between_two_pages_makes_no_mixture_and_none_is_kept(
-    small: LocalUpstash, call: Call, monkeypatch: pytest.MonkeyPatch, last: int | None, at: int
+    small: LocalUpstash, either: Call, monkeypatch: pytest.MonkeyPatch, last: int | None, at: int
 ) -> None:
     case = _Case(small, on_corrupt="skip")
     calling = AIMessage("", tool_calls=[{"name": "f", "args": {}, "id": "1"}])
@@ -195,14 +198,14 @@ def test_a_repair_between_two_pages_makes_no_mixture_and_none_is_kept(
             repaired.append(True)
             with (
                 Store(small.url, small.token, max_request_bytes=LIMIT) as store,
-                contextlib.closing(Doctor(store, why_unreadable, older_than=0)) as doctor,
+                contextlib.closing(Doctor(store, why_unreadable, abandoned_after=0)) as doctor,
             ):
-                assert doctor.treat(doctor.examine(case.history.key), lambda finding: None) == []
+                assert doctor.repair(doctor.examine(case.history.key), lambda finding: None) == []
 
-    name = "run" if call is call_sync else "arun"
+    name = "run" if either is call_sync else "arun"
     run = getattr(Database, name)
     monkeypatch.setattr(Database, name, lambda self, name, op, *more: run(self, name, _interposed(op, repair), *more))
-    ids = [[record.id for record in call(case.history, "read", last=last).records] for _ in range(2)]
+    ids = [[record.id for record in either(case.history, "read", last=last).records] for _ in range(2)]
     monkeypatch.undo()
     with Store(small.url, small.token, max_request_bytes=LIMIT) as plain:
         now = UpstashRedisChatMessageHistory("s", store=plain).read(last=last)

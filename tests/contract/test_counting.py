@@ -222,9 +222,12 @@ def test_a_cancelled_operation_counts(upstash: LocalUpstash, told: list[Operatio
         async with Store(upstash.url, upstash.token, on_operation=told.append) as store:
             session = store.session("s")
             await session.aread()
-            upstash.faults.add("delay", seconds=60)
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(session.aread(), 0.5)
+            upstash.faults.next("delay", held=True)
+            reading = asyncio.create_task(session.aread())
+            await asyncio.to_thread(upstash.wait_until_held)
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
             return store.stats()
 
     counted = asyncio.run(cancel())
@@ -238,7 +241,7 @@ def test_an_operation_nobody_waits_for_any_more_counts(upstash: LocalUpstash, to
     async def abandon() -> None:
         async with Store(upstash.url, upstash.token, on_operation=told.append) as store:
             await store.session("s").aread()
-            upstash.faults.add("delay", seconds=60)
+            upstash.faults.next("delay", held=True)
             waiting = store.session("s").aread()
             waiting.send(None)
             waiting.close()

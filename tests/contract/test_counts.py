@@ -48,9 +48,9 @@ def test_500_messages_are_one_request(upstash: LocalUpstash, call: Call) -> None
 
 
 @pytest.mark.parametrize("nothing", [[], (), iter(())])
-def test_an_empty_sequence_is_no_request(upstash: LocalUpstash, call: Call, nothing: object) -> None:
+def test_an_empty_sequence_is_no_request(upstash: LocalUpstash, either: Call, nothing: object) -> None:
     before = upstash.stats
-    call(_history(upstash), "add_messages", nothing)
+    either(_history(upstash), "add_messages", nothing)
     assert upstash.stats == before
 
 
@@ -129,6 +129,6 @@ def test_turns_at_the_same_time_share_as_many_connections_as_are_permitted(
 
 
 @pytest.mark.parametrize("most", [0, -1, True, 1.5, "7", None, 65_536])
-def test_a_number_of_connections_that_cannot_be_one(most: Any) -> None:
+def test_an_invalid_number_of_connections_is_refused(most: Any) -> None:
     with pytest.raises(ValueError, match="max_connections must be a whole number from 1 to 65535"):
         Store("https://example.upstash.io", "t", max_connections=most)

@@ -40,18 +40,18 @@ def _texts(result: Any) -> list[str]:
 
 @pytest.mark.parametrize("as_text", [False, True])
 def test_what_others_append_costs_no_request_and_moves_nothing(
-    upstash: LocalUpstash, call: Call, run: Run, as_text: bool
+    upstash: LocalUpstash, either: Call, run: Run, as_text: bool
 ) -> None:
     history = _history(upstash)
     texts = ["a", "ok", "b", "ok", "c", "ok", "d", "ok", "e", "ok"]
     run("LPUSH", history.key, *map(_foreign, texts))
-    result = call(history, "read", last=1)
+    result = either(history, "read", last=1)
     shown = _texts(result)
     while result.cursor is not None:
         run("LPUSH", history.key, *map(_foreign, ["ok", "f", "ok"]))
         history.add_user_message("ok")
         cursor = str(result.cursor) if as_text else result.cursor
-        result = call(history, "read", before=cursor, limit=2)
+        result = either(history, "read", before=cursor, limit=2)
         assert (result.cost.requests, result.cost.commands) == (1, 3)
         shown = [*_texts(result), *shown]
     assert shown == texts
@@ -59,7 +59,7 @@ def test_what_others_append_costs_no_request_and_moves_nothing(
 
 @pytest.mark.parametrize("trimmed", [1, 2, 3])
 def test_after_a_trim_records_without_ids_give_an_error_and_no_guess(
-    upstash: LocalUpstash, call: Call, run: Run, trimmed: int
+    upstash: LocalUpstash, either: Call, run: Run, trimmed: int
 ) -> None:
     history = _history(upstash)
     run("LPUSH", history.key, *map(_foreign, [*["ok"] * 12, "b", "c", "d", "e", "f"]))
@@ -67,7 +67,7 @@ def test_after_a_trim_records_without_ids_give_an_error_and_no_guess(
         cursor = history.read(last=last).cursor
         run("LTRIM", history.key, 0, run("LLEN", history.key) - trimmed - 1)
         with pytest.raises(ConversationChanged, match=r"no id.* newest"):
-            call(history, "read", before=cursor, limit=50)
+            either(history, "read", before=cursor, limit=50)
 
 
 def test_an_edit_of_the_cursors_record_loses_nothing(upstash: LocalUpstash, call: Call, run: Run) -> None:
@@ -111,7 +111,7 @@ def test_a_repair_of_the_cursors_record_loses_nothing(upstash: LocalUpstash, cal
     history.add_messages(_numbered(10, 13))
     cursor = history.read(last=4).cursor
     with Store(upstash.url, upstash.token) as store, contextlib.closing(Doctor(store, why_unreadable)) as doctor:
-        assert doctor.treat(doctor.examine(history.key), lambda finding: None) == []
+        assert doctor.repair(doctor.examine(history.key), lambda finding: None) == []
     assert _texts(call(history, "read", before=cursor, limit=3)) == ["7", "8", "9"]
 
 
@@ -126,7 +126,7 @@ def test_a_duplicate_of_the_cursors_record_is_not_taken_for_it(upstash: LocalUps
 
 @pytest.mark.parametrize("ours", [True, False])
 @pytest.mark.parametrize("size", [10_000, 45_000, 90_000])
-def test_a_page_over_the_servers_limit_is_shorter(call: Call, size: int, ours: bool) -> None:
+def test_a_page_over_the_servers_limit_is_shorter(either: Call, size: int, ours: bool) -> None:
     with LocalUpstash(plan=Limits(max_request_bytes=100_000)) as upstash:
         history = _history(upstash, max_request_bytes=100_000)
         for number in range(12):
@@ -136,7 +136,7 @@ def test_a_page_over_the_servers_limit_is_shorter(call: Call, size: int, ours: b
         texts = _texts(result)
         while result.cursor is not None:
             before = upstash.stats
-            result = call(history, "read", before=result.cursor, limit=11)
+            result = either(history, "read", before=result.cursor, limit=11)
             assert result.messages
             spent = upstash.stats - before
             assert (result.cost.requests, result.cost.commands) == (spent.requests, spent.billed_commands)

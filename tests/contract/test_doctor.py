@@ -145,7 +145,7 @@ def a_doctor(upstash: LocalUpstash, kind: Callable[..., Doctor] = Doctor, **opti
 def fix(upstash: LocalUpstash, kind: Callable[..., Doctor] = Doctor, **options: Any) -> list[Finding]:
     done: list[Finding] = []
     with a_doctor(upstash, kind, **options) as doctor:
-        doctor.treat(doctor.examine(KEY), done.append)
+        doctor.repair(doctor.examine(KEY), done.append)
     return done
 
 
@@ -250,7 +250,7 @@ def test_two_doctors_at_once(upstash: LocalUpstash) -> None:
 
         def treat(doctor: Doctor, examination: Any) -> None:
             mine: list[Finding] = []
-            results.append(doctor.treat(examination, mine.append))
+            results.append(doctor.repair(examination, mine.append))
             done.append(mine)
 
         threads = [threading.Thread(target=treat, args=pair) for pair in seen]
@@ -283,7 +283,7 @@ def test_what_changed_since_it_was_seen_is_left_alone(upstash: LocalUpstash, run
         push(upstash, [tool("a")])
         run("LSET", KEY, -2, human("mended").decode())
         done: list[Finding] = []
-        assert doctor.treat(examination, done.append) == []
+        assert doctor.repair(examination, done.append) == []
     assert done == []
     assert stored(upstash) == [human("1"), human("mended"), ai("a", rid=rid(1, time_ms=HOUR_AGO)), tool("a")]
     assert run("EXISTS", QUARANTINE) == 0
@@ -295,7 +295,7 @@ def test_a_copy_is_not_moved_once_the_older_one_is_gone(upstash: LocalUpstash, r
         examination = doctor.examine(KEY)
         run("RPOP", KEY)
         push(upstash, [human("x", rid(2))])
-        assert doctor.treat(examination, pytest.fail) == []
+        assert doctor.repair(examination, pytest.fail) == []
     assert run("LLEN", KEY) == 3
 
 
@@ -336,7 +336,7 @@ def test_scripts_lock_only_their_keys_and_cost_few_commands(upstash: LocalUpstas
     with a_doctor(upstash) as doctor:
         examination = doctor.examine(KEY)
         before = upstash.stats
-        doctor.treat(examination, lambda _: None)
+        doctor.repair(examination, lambda _: None)
     spent = upstash.stats - before
     assert spent.requests == 1
     assert spent.billed_commands <= 9
@@ -461,7 +461,7 @@ def test_an_expiry_where_none_has_one_only_if_asked(upstash_environment: LocalUp
     assert 590 <= run("TTL", KEY) <= 600
 
 
-def test_older_than(upstash_environment: LocalUpstash) -> None:
+def test_abandoned_after(upstash_environment: LocalUpstash) -> None:
     push(upstash_environment, [ai("a", rid=rid(1, time_ms=int(time.time() * 1000) - 60_000))])
     assert chatstash().exit_code == 0
     assert chatstash("--older-than", "30").exit_code == 1
@@ -626,7 +626,7 @@ def test_a_key_that_is_listed_twice_is_visited_once(upstash: LocalUpstash, monke
 
     monkeypatch.setattr(listing, "scan", scan)
     with a_doctor(upstash) as doctor:
-        assert list(doctor.listed()) == [b"a", b"b", b"c"]
+        assert list(doctor.list_keys()) == [b"a", b"b", b"c"]
 
 
 def test_more_keys_than_one_page(upstash: LocalUpstash, run: Call) -> None:
@@ -634,14 +634,14 @@ def test_more_keys_than_one_page(upstash: LocalUpstash, run: Call) -> None:
     assert len(request(upstash, ["EVAL", "for _, key in ipairs(KEYS) do redis.call('LPUSH', key, 'x') end return 'ok'",
                                  len(names), *names])) == 2  # fmt: skip
     with a_doctor(upstash) as doctor:
-        assert {key.decode() for key in doctor.listed()} == names
+        assert {key.decode() for key in doctor.list_keys()} == names
         assert set(doctor.without_expiry(names, ttl=5)) == names
 
 
 def test_errors_of_the_doctor_itself(upstash: LocalUpstash) -> None:
-    for older_than in (-1, "1", True, float("nan")):
-        with pytest.raises(ValueError, match="older_than"):
-            Doctor(Store(upstash.url, upstash.token), why_unreadable, older_than=older_than)  # type: ignore[arg-type]
+    for abandoned_after in (-1, "1", True, float("nan")):
+        with pytest.raises(ValueError, match="abandoned_after"):
+            Doctor(Store(upstash.url, upstash.token), why_unreadable, abandoned_after=abandoned_after)  # type: ignore[arg-type]
     with a_doctor(upstash) as doctor, pytest.raises(ValueError, match="chatstash:"):
         doctor.examine("chatstash:x")
     assert issubclass(ReadOnlyToken, DatabaseError)

@@ -62,15 +62,15 @@ def _total(counter: Any, messages: list[BaseMessage]) -> int:
 
 
 @pytest.mark.parametrize("counter", COUNTERS)
-@pytest.mark.parametrize("most", [1, 30, 100, 333, 10_000])
-def test_the_newest_that_fit_by_any_counter(upstash: LocalUpstash, call: Call, counter: Any, most: int) -> None:
+@pytest.mark.parametrize("most", [1, 100, 333, 10_000])
+def test_the_newest_that_fit_by_any_counter(upstash: LocalUpstash, either: Call, counter: Any, most: int) -> None:
     stored = [HumanMessage("x" * (1 + number % 17)) for number in range(60)]
     history = _history(upstash, max_tokens=most, token_counter=counter)
     history.add_messages(stored)
-    result = call(history, "read")
+    result = either(history, "read")
     kept = len(result.messages)
     assert result.messages == stored[60 - kept :]
-    assert call(history, "messages") == result.messages
+    assert either(history, "messages") == result.messages
     assert result.omitted == 60 - kept
     assert not kept or _total(counter, result.messages) <= most
     assert kept == 60 or _total(counter, stored[60 - kept - 1 :]) > most
@@ -98,27 +98,27 @@ def test_together_with_a_number_of_messages(upstash: LocalUpstash, call: Call) -
 
 
 @pytest.mark.parametrize("counter", [_characters, _with_overhead])
-@pytest.mark.parametrize("most", [1, 7, 8, 20, 50, 300, 500])
-def test_the_system_message_is_kept_and_counted(upstash: LocalUpstash, call: Call, counter: Any, most: int) -> None:
+@pytest.mark.parametrize("most", [1, 7, 8, 50, 300])
+def test_the_system_message_is_kept_and_counted(upstash: LocalUpstash, either: Call, counter: Any, most: int) -> None:
     stored = [SYSTEM, *(HumanMessage("12345") for _ in range(50))]
     history = _history(upstash, max_tokens=most, token_counter=counter, keep_system=True)
     history.add_messages(stored)
-    result = call(history, "read")
+    result = either(history, "read")
     kept = result.messages[1:]
     assert result.messages == [SYSTEM, *stored[51 - len(kept) :]]
     assert result.omitted == 50 - len(kept)
     assert not kept or counter(result.messages) <= most
     assert len(kept) == 50 or counter([SYSTEM, *stored[50 - len(kept) :]]) > most
-    without = call(history, "read", keep_system=False, max_tokens=most)
+    without = either(history, "read", keep_system=False, max_tokens=most)
     assert SYSTEM not in without.messages or len(without.messages) == 51
 
 
 @pytest.mark.parametrize("most", range(12))
-def test_it_never_begins_with_a_result_whose_call_is_left_out(upstash: LocalUpstash, call: Call, most: int) -> None:
+def test_it_never_begins_with_a_result_whose_call_is_left_out(upstash: LocalUpstash, either: Call, most: int) -> None:
     stored = [HumanMessage("ab"), CALL, *RESULTS, AIMessage("end")]
     history = _history(upstash)
     history.add_messages(stored)
-    result = call(history, "read", max_tokens=most + 1, token_counter=_characters)
+    result = either(history, "read", max_tokens=most + 1, token_counter=_characters)
     expected = [] if most < 2 else [stored[-1]] if most < 4 else stored[1:] if most < 6 else stored
     assert (result.messages, result.omitted) == (expected, 5 - len(expected))
 
@@ -156,13 +156,13 @@ def test_it_gives_what_trim_messages_gives(
     assert (SYSTEM in found) == system
 
 
-@pytest.mark.parametrize("needed", [1, 5, 30, 100, 700, 3000])
-def test_little_more_is_fetched_than_needed(upstash: LocalUpstash, call: Call, needed: int) -> None:
+@pytest.mark.parametrize("needed", [1, 30, 100, 700, 3000])
+def test_little_more_is_fetched_than_needed(upstash: LocalUpstash, either: Call, needed: int) -> None:
     history = _history(upstash)
     for _ in range(4):
         history.add_messages([HumanMessage("x" * 40)] * 1000)
     before = upstash.stats
-    result = call(history, "read", max_tokens=40 * needed, token_counter=_characters)
+    result = either(history, "read", max_tokens=40 * needed, token_counter=_characters)
     spent = upstash.stats - before
     assert len(result.messages) == needed
     assert (spent.requests, spent.commands) == (result.cost.requests, result.cost.commands)
@@ -263,12 +263,12 @@ def test_a_counter_that_raises_is_heard(upstash: LocalUpstash, call: Call) -> No
 
 
 @pytest.mark.parametrize("most", [0, -1, 1.5, True, "7", 10**9 + 1])
-def test_a_bound_that_cannot_be_one(upstash: LocalUpstash, call: Call, most: Any) -> None:
+def test_an_invalid_token_budget_is_refused(upstash: LocalUpstash, either: Call, most: Any) -> None:
     with pytest.raises(ValueError, match="max_tokens must be a whole number from 1"):
         _history(upstash, max_tokens=most)
     before = upstash.stats
     with pytest.raises(ValueError, match="max_tokens must be a whole number from 1"):
-        call(_history(upstash), "read", max_tokens=most)
+        either(_history(upstash), "read", max_tokens=most)
     assert (upstash.stats - before).requests == 0
 
 
@@ -281,12 +281,12 @@ def test_a_bound_that_cannot_be_one(upstash: LocalUpstash, call: Call, most: Any
         ({"max_tokens": 5, "before": f"1.2.0-{'0' * 40}-{'0' * 40}"}, "either max_tokens= or before="),
     ],
 )
-def test_arguments_that_cannot_be_right(
-    upstash: LocalUpstash, call: Call, arguments: dict[str, Any], words: str
+def test_invalid_arguments_are_refused(
+    upstash: LocalUpstash, either: Call, arguments: dict[str, Any], words: str
 ) -> None:
     before = upstash.stats
     with pytest.raises(ValueError, match=words):
-        call(_history(upstash), "read", **arguments)
+        either(_history(upstash), "read", **arguments)
     assert (upstash.stats - before).requests == 0
 
 

@@ -1,4 +1,4 @@
-"""Reading for a model, through the real server, for both colours: calls with their results, and the right beginning."""
+"""Reading for a model, through the real server: calls with their results, and the right beginning."""
 
 from __future__ import annotations
 
@@ -67,26 +67,26 @@ def taken_by_all(messages: list[BaseMessage], *, from_human: bool = False) -> No
     ],
 )
 def test_windows_hold_calls_with_their_results(
-    upstash: LocalUpstash, call: Call, stored: list[BaseMessage], last: int, expected: list[str], omitted: int
+    upstash: LocalUpstash, either: Call, stored: list[BaseMessage], last: int, expected: list[str], omitted: int
 ) -> None:
     history = _history(upstash)
     history.add_messages(stored)
-    for result in (call(history, "read", last=last), call(history, "read", last=last, max_tokens=10**6)):
+    for result in (either(history, "read", last=last), either(history, "read", last=last, max_tokens=10**6)):
         assert (_texts(result.messages), result.omitted) == (expected, omitted)
         assert result.cost.requests == 1
         assert [record.data["content"] for record in result.records] == expected
         taken_by_all(result.messages)
-    assert call(_history(upstash, read_last=last), "messages") == result.messages
-    assert call(history, "messages") == stored
-    assert call(history, "read", last=last, tool_calls="stored").messages == stored[-last:]
+    assert either(_history(upstash, read_last=last), "messages") == result.messages
+    assert either(history, "messages") == stored
+    assert either(history, "read", last=last, tool_calls="stored").messages == stored[-last:]
 
 
-def test_bounded_storage_gives_calls_with_their_results(upstash: LocalUpstash, call: Call) -> None:
+def test_bounded_storage_gives_calls_with_their_results(upstash: LocalUpstash) -> None:
     history = _history(upstash, max_stored_messages=3)
     history.add_messages([HumanMessage("q"), asks("a"), answer("a")])
     history.add_messages([HumanMessage("more")])
     history.add_messages([HumanMessage("and more")])
-    assert _texts(call(history, "messages")) == ["more", "and more"]
+    assert _texts(history.messages) == ["more", "and more"]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_bounded_storage_takes_no_call_for_a_result(upstash: LocalUpstash, run: 
     assert run("LLEN", history.key) == 2
 
 
-def test_paging_on_from_a_window_loses_and_repeats_nothing(upstash: LocalUpstash, call: Call) -> None:
+def test_paging_on_from_a_window_loses_and_repeats_nothing(upstash: LocalUpstash) -> None:
     turns = [[HumanMessage(f"q{n}"), asks(f"{n}a", f"{n}b"), answer(f"{n}a"), answer(f"{n}b"), AIMessage(f"e{n}")]
              for n in range(4)]  # fmt: skip
     stored = [message for turn in turns for message in turn]
@@ -118,13 +118,13 @@ def test_paging_on_from_a_window_loses_and_repeats_nothing(upstash: LocalUpstash
     history.add_messages(stored)
     for last in range(1, 21):
         for start_on in (None, "human", "ai"):
-            result = call_sync(history, "read", last=last, start_on=start_on)
+            result = history.read(last=last, start_on=start_on)
             found = result.messages
             assert result.omitted == len(stored) - len(found)
             assert not found or start_on is None or found[0].type == start_on
             while result.cursor is not None:
                 cursor = Cursor.parse(str(result.cursor))
-                result = call(history, "read", before=cursor, limit=7)
+                result = history.read(before=cursor, limit=7)
                 found = [*result.messages, *found]
             assert found == stored
 
@@ -140,18 +140,18 @@ def test_pages_for_a_model(upstash: LocalUpstash, call: Call) -> None:
     assert (_texts(older.messages), older.omitted, older.cursor) == (["", "r-a", "r-b"], 0, None)
 
 
-def test_a_structured_output_is_answered_for_the_next_turn(upstash: LocalUpstash, call: Call) -> None:
+def test_a_structured_output_is_answered_for_the_next_turn(upstash: LocalUpstash) -> None:
     stored = [HumanMessage("q"), asks("a")]
     _history(upstash).add_messages(stored)
     history = _history(upstash, tool_calls="answered")
     before = upstash.stats
-    messages = call(history, "messages")
+    messages = history.messages
     spent = upstash.stats - before
     assert (spent.requests, spent.commands) == (1, 1)
     assert _texts(messages) == ["q", "", NO_RESULT]
     taken_by_all([*messages, HumanMessage("next")], from_human=True)
-    assert call(history, "read", tool_calls="paired").messages == stored
-    assert call(_history(upstash), "messages") == stored
+    assert history.read(tool_calls="paired").messages == stored
+    assert _history(upstash).messages == stored
     with history.guarded_turn() as turn:
         assert turn.messages == messages
         turn.add_user_message("next")
@@ -162,35 +162,35 @@ START_ON: list[Any] = ["human", ["human"], HumanMessage, (HumanMessage, "system"
 
 
 @pytest.mark.parametrize("start_on", START_ON, ids=repr)
-def test_what_is_read_begins_as_wanted(upstash: LocalUpstash, call: Call, start_on: Any) -> None:
+def test_what_is_read_begins_as_wanted(upstash: LocalUpstash, either: Call, start_on: Any) -> None:
     stored = [SYSTEM, AIMessage("a0"), HumanMessage("q1"), AIMessage("a1"), HumanMessage("q2"), asks("b"), answer("b")]
     _history(upstash).add_messages([*stored, AIMessage("a2")])
     history = _history(upstash, start_on=start_on, keep_system=True)
-    assert _texts(call(history, "read", last=3).messages) == ["be kind"]
-    assert _texts(call(history, "read", last=5).messages) == ["be kind", "q2", "", "r-b", "a2"]
-    result = call(history, "read", last=5)
+    assert _texts(either(history, "read", last=3).messages) == ["be kind"]
+    assert _texts(either(history, "read", last=5).messages) == ["be kind", "q2", "", "r-b", "a2"]
+    result = either(history, "read", last=5)
     assert (_texts(result.messages), result.omitted) == (["be kind", "q2", "", "r-b", "a2"], 3)
-    whole = call(history, "read")
+    whole = either(history, "read")
     assert (_texts(whole.messages)[:2], whole.omitted) == (["be kind", "q1"], 1)
-    assert call(history, "messages") == whole.messages
-    assert _texts(call(_history(upstash), "read", last=5, start_on=start_on).messages)[0] == "q2"
-    assert _texts(call(history, "read", last=3, start_on=()).messages) == ["be kind", "", "r-b", "a2"]
-    assert _texts(call(history, "read", last=3, start_on=AIMessage).messages) == ["be kind", "", "r-b", "a2"]
+    assert either(history, "messages") == whole.messages
+    assert _texts(either(_history(upstash), "read", last=5, start_on=start_on).messages)[0] == "q2"
+    assert _texts(either(history, "read", last=3, start_on=()).messages) == ["be kind", "", "r-b", "a2"]
+    assert _texts(either(history, "read", last=3, start_on=AIMessage).messages) == ["be kind", "", "r-b", "a2"]
 
 
-def test_start_on_and_tool_calls_of_a_store_and_a_session(upstash: LocalUpstash, call: Call) -> None:
+def test_start_on_and_tool_calls_of_a_store_and_a_session(upstash: LocalUpstash) -> None:
     records = [Record("ai", {"content": "a"}), Record("human", {"content": "q"}), Record("ai", {"content": "b"})]
     with Store(upstash.url, upstash.token, start_on="human", tool_calls="answered") as store:
         session = store.session("s")
         session.append(records)
-        assert [record.type for record in call(session, "records")] == ["human", "ai"]
+        assert [record.type for record in session.records()] == ["human", "ai"]
         assert UpstashRedisChatMessageHistory("s", store=store).messages[0].type == "human"
-        assert len(call(store.session("s", start_on=()), "records")) == 3
-        assert [record.type for record in call(session, "read", last=1).records] == []
-        assert len(call(session, "read", last=1, start_on=["ai", "tool"]).records) == 1
+        assert len(store.session("s", start_on=()).records()) == 3
+        assert [record.type for record in session.read(last=1).records] == []
+        assert len(session.read(last=1, start_on=["ai", "tool"]).records) == 1
         session.append([Record("ai", {"content": "", "tool_calls": [{"name": "f", "args": {}, "id": "a"}]})])
-        assert call(session, "records")[-1].data["content"] == NO_RESULT
-        assert call(session, "read", tool_calls="stored").records[-1].type == "ai"
+        assert session.records()[-1].data["content"] == NO_RESULT
+        assert session.read(tool_calls="stored").records[-1].type == "ai"
 
 
 @pytest.mark.parametrize(
@@ -203,16 +203,16 @@ def test_start_on_and_tool_calls_of_a_store_and_a_session(upstash: LocalUpstash,
         ({"tool_calls": "dropped"}, "tool_calls must be one of stored, paired, answered"),
     ],
 )
-def test_arguments_that_cannot_be_right(
-    upstash: LocalUpstash, call: Call, arguments: dict[str, Any], words: str
+def test_invalid_arguments_are_refused(
+    upstash: LocalUpstash, either: Call, arguments: dict[str, Any], words: str
 ) -> None:
     before = upstash.stats
     with pytest.raises(ValueError, match=words):
         _history(upstash, **arguments)
     with pytest.raises(ValueError, match=words):
-        call(_history(upstash), "read", last=5, **arguments)
+        either(_history(upstash), "read", last=5, **arguments)
     with pytest.raises(ValueError, match="either start_on= or before="):
-        call(_history(upstash), "read", before=f"0-{'0' * 40}", start_on="human")
+        either(_history(upstash), "read", before=f"0-{'0' * 40}", start_on="human")
     assert upstash.stats == before
 
 
@@ -266,24 +266,17 @@ UNREADABLE: list[list[Any]] = [
 
 @pytest.mark.parametrize("stored", UNREADABLE)
 @pytest.mark.parametrize("on_corrupt", ["skip", "placeholder"])
-@pytest.mark.parametrize(
-    "wanted", [{}, {"last": 9}, {"last": 4}, {"max_tokens": 10**6}, {"last": 9, "start_on": "human"}]
-)
 def test_what_cannot_be_read_leaves_what_providers_take(
-    upstash: LocalUpstash, call: Call, run: Run, stored: list[Any], on_corrupt: Any, wanted: dict[str, Any]
+    upstash: LocalUpstash, either: Call, run: Run, stored: list[Any], on_corrupt: Any
 ) -> None:
     history = _history(upstash, on_corrupt=on_corrupt)
     for message in stored:
         run("LPUSH", history.key, message) if isinstance(message, str) else history.add_messages([message])
-    result = call(history, "read", **wanted)
-    assert len(result.messages) == len(result.records) > 0
-    taken_by_all(result.messages, from_human="start_on" in wanted)
-    assert [record.type for record in call(_session(upstash, on_corrupt), "read", **_of_records(wanted)).records]
-
-
-def _session(upstash: LocalUpstash, on_corrupt: Any) -> Any:
-    return Store(upstash.url, upstash.token).session("s", on_corrupt=on_corrupt)
-
-
-def _of_records(wanted: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in wanted.items() if name != "max_tokens"}
+    wanted: list[dict[str, Any]] = [{}, {"last": 9}, {"last": 4}, {"last": 9, "start_on": "human"}]
+    for window in (*wanted, {"max_tokens": 10**6}):
+        result = either(history, "read", **window)
+        assert len(result.messages) == len(result.records) > 0
+        taken_by_all(result.messages, from_human="start_on" in window)
+    session = Store(upstash.url, upstash.token).session("s", on_corrupt=on_corrupt)
+    for window in wanted:
+        assert either(session, "read", **window).records

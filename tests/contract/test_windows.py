@@ -35,11 +35,13 @@ def _texts(result: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("stored", [100, 10_000])
-def test_what_a_window_costs_does_not_depend_on_what_is_stored(upstash: LocalUpstash, call: Call, stored: int) -> None:
+def test_what_a_window_costs_does_not_depend_on_what_is_stored(
+    upstash: LocalUpstash, either: Call, stored: int
+) -> None:
     history = _history(upstash)
     history.add_messages([*[HumanMessage("x" * 100)] * stored, *_numbered(0, 20)])
     before = upstash.stats
-    result = call(history, "read", last=20)
+    result = either(history, "read", last=20)
     spent = upstash.stats - before
     assert (spent.requests, spent.commands) == (result.cost.requests, result.cost.commands) == (1, 3)
     assert spent.bytes_sent < 5000
@@ -57,11 +59,11 @@ def test_a_window_is_at_most_as_long_as_the_conversation(upstash: LocalUpstash, 
 
 @pytest.mark.parametrize(("last", "expected"), [(1, ["end"]), (2, ["end"]), (3, ["end"]), (4, ["", "1", "2", "end"])])
 def test_a_window_never_begins_with_a_result_whose_call_is_left_out(
-    upstash: LocalUpstash, call: Call, last: int, expected: list[str]
+    upstash: LocalUpstash, either: Call, last: int, expected: list[str]
 ) -> None:
     history = _history(upstash)
     history.add_messages([HumanMessage("question"), CALL, *RESULTS, AIMessage("end")])
-    result = call(history, "read", last=last)
+    result = either(history, "read", last=last)
     assert _texts(result) == expected
     assert result.omitted == 5 - len(expected)
     assert result.cursor is not None
@@ -69,10 +71,10 @@ def test_a_window_never_begins_with_a_result_whose_call_is_left_out(
 
 
 @pytest.mark.parametrize("last", [1, 2, 3, 4, 5])
-def test_the_leading_system_message_can_be_kept(upstash: LocalUpstash, call: Call, last: int) -> None:
+def test_the_leading_system_message_can_be_kept(upstash: LocalUpstash, either: Call, last: int) -> None:
     history = _history(upstash)
     history.add_messages([SYSTEM, *_numbered(0, 3)])
-    result = call(history, "read", last=last, keep_system=True)
+    result = either(history, "read", last=last, keep_system=True)
     newest = ["0", "1", "2"][-last:]
     assert _texts(result) == ["be kind", *newest]
     assert result.omitted == 3 - len(newest)
@@ -165,16 +167,16 @@ def test_a_window_and_its_pages_are_the_whole(
     ],
     ids=repr,
 )
-def test_arguments_that_cannot_be_right(upstash: LocalUpstash, call: Call, arguments: dict[str, Any]) -> None:
+def test_invalid_arguments_are_refused(upstash: LocalUpstash, either: Call, arguments: dict[str, Any]) -> None:
     before = upstash.stats
     with pytest.raises(ValueError, match=r"last|limit|cursor"):
-        call(_history(upstash), "read", **arguments)
+        either(_history(upstash), "read", **arguments)
     assert upstash.stats == before
 
 
 @pytest.mark.parametrize("option", ["read_last", "max_stored_messages"])
 @pytest.mark.parametrize("wrong", [0, -1, True, "5", 1.5])
-def test_options_that_cannot_be_right(upstash: LocalUpstash, option: str, wrong: Any) -> None:
+def test_invalid_options_are_refused(upstash: LocalUpstash, option: str, wrong: Any) -> None:
     with pytest.raises(ValueError, match=option):
         _history(upstash, **{option: wrong})
 
@@ -202,7 +204,7 @@ def _leave_a_late_copy(history: UpstashRedisChatMessageHistory, run: Run, after:
 @pytest.mark.parametrize("after", [0, 8])
 @pytest.mark.parametrize("way", ["window", "page", "count", "whole"])
 def test_a_late_copy_is_given_once_by_every_way_of_reading(
-    upstash: LocalUpstash, call: Call, run: Run, way: str, after: int
+    upstash: LocalUpstash, either: Call, run: Run, way: str, after: int
 ) -> None:
     expected = ["a", "b", *(str(number) for number in range(after)), "last"]
     history = _history(upstash)
@@ -210,19 +212,19 @@ def test_a_late_copy_is_given_once_by_every_way_of_reading(
     history.add_user_message("last")
     assert run("LLEN", history.key) == len(expected) + 2
     if way == "count":
-        assert call(history, "count") == len(expected)
+        assert either(history, "count") == len(expected)
         return
     if way == "window":
-        assert _texts(call(history, "read", last=3)) == expected[-3:]
+        assert _texts(either(history, "read", last=3)) == expected[-3:]
     elif way == "page":
         cursor = history.read(last=1).cursor
-        assert _texts(call(history, "read", before=cursor, limit=2)) == expected[-3:-1]
+        assert _texts(either(history, "read", before=cursor, limit=2)) == expected[-3:-1]
     else:
-        assert _texts(call(history, "read")) == expected
+        assert _texts(either(history, "read")) == expected
     assert run("LLEN", history.key) == len(expected)
 
 
-def test_clocks_that_differ_make_no_message_a_copy(upstash: LocalUpstash, call: Call, run: Run) -> None:
+def test_clocks_that_differ_make_no_message_a_duplicate(upstash: LocalUpstash, call: Call, run: Run) -> None:
     history = _history(upstash)
     for text, milliseconds in (("first", 5000), ("second", 1000)):
         rid = f"{_batch(milliseconds)}.0/1"
@@ -247,11 +249,11 @@ def test_a_window_over_the_servers_limit_comes_in_pages(call: Call) -> None:
 @pytest.mark.parametrize("key", [None, "evt"])
 @pytest.mark.parametrize("ttl", [None, 60])
 def test_bounded_storage_keeps_the_newest(
-    upstash: LocalUpstash, call: Call, run: Run, key: str | None, ttl: int | None
+    upstash: LocalUpstash, either: Call, run: Run, key: str | None, ttl: int | None
 ) -> None:
     history = _history(upstash, max_stored_messages=4, ttl=ttl)
     for turn in range(4):
-        call(history, "add_messages", _numbered(2 * turn, 2 * turn + 2), idempotency_key=key and f"{key}{turn}")
+        either(history, "add_messages", _numbered(2 * turn, 2 * turn + 2), idempotency_key=key and f"{key}{turn}")
         assert run("LLEN", history.key) == min(4, 2 * turn + 2)
     assert [message.content for message in history.messages] == ["4", "5", "6", "7"]
     assert run("TTL", history.key) == -1 if ttl is None else run("TTL", history.key) > 50
@@ -268,11 +270,11 @@ def test_what_bounded_storage_costs(upstash: LocalUpstash, call: Call) -> None:
 
 
 @pytest.mark.parametrize("fault", ["reply_lost", "request_lost"])
-def test_bounded_storage_is_exactly_once_too(upstash: LocalUpstash, call: Call, run: Run, fault: str) -> None:
+def test_bounded_storage_is_exactly_once_too(upstash: LocalUpstash, either: Call, run: Run, fault: str) -> None:
     history = _history(upstash, max_stored_messages=3)
     history.add_messages(_numbered(0, 3))
     upstash.faults.next(fault)
-    call(history, "add_messages", _numbered(3, 5))
+    either(history, "add_messages", _numbered(3, 5))
     assert [message.content for message in history.messages] == ["2", "3", "4"]
     with history.guarded_turn() as turn:
         turn.add_user_message("5")

@@ -17,7 +17,7 @@ from langchain_core.messages import (
 )
 
 from chatstash.history.doctor.diagnosis import diagnose
-from chatstash.history.doctor.repair import steps
+from chatstash.history.doctor.repair import plan_repairs
 from chatstash.history.records.decoding import decode
 from chatstash.history.records.encoding import encode
 from chatstash.history.records.record import Record
@@ -234,7 +234,7 @@ def test_what_the_doctor_leaves_is_taken(case: Any) -> None:
     # Nothing is in progress.
     messages.append(HumanMessage("bye"))
     raws = [record.raw for record in stored(messages)]
-    plan = steps("k", raws, diagnose(raws, why_unreadable, now_ms=NOW), now_ms=NOW, randomness=randomness)
+    plan = plan_repairs("k", raws, diagnose(raws, why_unreadable, now_ms=NOW), now_ms=NOW, randomness=randomness)
     after, _ = apply(raws, plan)
     TAKES[provider](read([decode(raw) for raw in after]))
     assert diagnose(after, why_unreadable, now_ms=NOW) == []

@@ -53,7 +53,7 @@ class Client:
 def connected(upstash: LocalUpstash) -> Iterator[socket.socket]:
     """Connect to a server on loopback."""
     host, port = upstash.url.removeprefix("http://").rsplit(":", 1)
-    with socket.create_connection((host, int(port)), timeout=10) as client:
+    with socket.create_connection((host, int(port)), timeout=60) as client:
         yield client
 
 

@@ -53,7 +53,7 @@ def test_serve_ends_cleanly_and_keeps_its_data(tmp_path: Path, number: signal.Si
             history.add_user_message("x")
             assert processes_of(tmp_path)
             process.send_signal(number)
-            assert process.wait(10) == 0
+            assert process.wait(60) == 0
         assert gone(tmp_path)
 
 
@@ -119,7 +119,7 @@ def test_dev_ends_its_command_and_leaves_nothing(tmp_path: Path, number: signal.
         assert process.stdout is not None
         assert process.stdout.readline() == "started\n"
         process.send_signal(number)
-        assert process.wait(20) == 5
+        assert process.wait(60) == 5
         assert process.stdout.read() == "ended\n"
     assert gone(tmp_path)
 
@@ -157,7 +157,7 @@ def test_serve_can_be_ended_while_it_still_waits_for_a_redis() -> None:
         with subprocess.Popen([*CHATSTASH, "serve", "--port", "0", "--redis", url], env=ENVIRONMENT) as process:
             connection, _ = silent.accept()
             process.send_signal(signal.SIGTERM)
-            assert process.wait(5) == 128 + signal.SIGTERM
+            assert process.wait(60) == 128 + signal.SIGTERM
             connection.close()
 
 
@@ -175,7 +175,7 @@ def test_a_first_ctrl_c_at_the_terminal_is_the_commands_own_affair() -> None:
         assert process.stdout.readline() == "caught\n"
         os.write(terminal, b"more\n")
         assert process.stdout.readline() == "got more\n"
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     os.close(terminal)
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from chatstash.cli.trace import print_request
+from chatstash.cli.request_printer import print_request
 from chatstash.local import LocalUpstash
 from chatstash.local.masking import Masker
 from tests.local.client import Client

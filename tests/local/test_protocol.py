@@ -168,7 +168,7 @@ def _until(client: Any, wanted: bytes) -> bytes:
 
 
 def _comes_true(condition: Any) -> bool:
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while not condition() and time.monotonic() < end:
         time.sleep(0.02)
     return bool(condition())

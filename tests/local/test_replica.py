@@ -119,9 +119,7 @@ def test_the_lag_is_as_long_as_it_is_said_to_be() -> None:
         client = Client(upstash)
         start = time.monotonic()
         client.run("SET", "k", "v")
-        assert client.run("GET", "k") is None
         while client.run("GET", "k") is None:
-            assert time.monotonic() - start < 10
             time.sleep(0.01)
         assert time.monotonic() - start >= 0.5
 

@@ -40,7 +40,7 @@ def processes_of(folder: Path | str) -> list[int]:
     return found
 
 
-def gone(folder: Path | str, seconds: float = 5) -> bool:
+def gone(folder: Path | str, seconds: float = 60) -> bool:
     end = time.monotonic() + seconds
     while processes_of(folder) and time.monotonic() < end:
         time.sleep(0.05)

@@ -89,7 +89,7 @@ def test_two_hundred_thousand_requests() -> None:
         asyncio.run(soak(REQUESTS // 5))
         before = (descriptors(process.pid), resident_bytes(process.pid))
         asyncio.run(soak(REQUESTS * 4 // 5))
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while descriptors(process.pid) > before[0] and time.monotonic() < end:
             time.sleep(0.05)
         after = (descriptors(process.pid), resident_bytes(process.pid))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import pickle
-import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -27,7 +26,7 @@ from chatstash import (
     UnstorableMessage,
     UpstashRedisChatMessageHistory,
 )
-from chatstash.local import Limits, LocalUpstash, LoggedRequest
+from chatstash.local import Fault, Limits, LocalUpstash
 from tests.conftest import Call, command
 
 Run = Callable[..., Any]
@@ -53,24 +52,16 @@ def small() -> Iterator[LocalUpstash]:
 
 
 @pytest.mark.parametrize("change", ["trim", "replace", "shorten"])
-def test_a_list_read_in_pages_of_one_record_is_never_a_mixture(small: LocalUpstash, call: Call, change: str) -> None:
+def test_a_list_read_in_pages_of_one_record_is_never_a_mixture(small: LocalUpstash, either: Call, change: str) -> None:
     small.reset()
     history = _history(small)
     history.add_messages(_large(6, 150_000, "old"))
-    reading = threading.Event()
-    pages = itertools.count(1)
-
-    def seen(request: LoggedRequest) -> None:
-        if "LRANGE" in str(request.commands) and next(pages) == 6:
-            reading.set()
-
-    small.on_request(seen)
-    # Each page of this read waits, so that the change falls between two of them.
-    small.faults.add("delay", seconds=0.1, matching="LRANGE")
     expected = [f"old{number}" for number in range(6)]
-
-    def change_it() -> None:
-        reading.wait(10)
+    # One of the later pages waits until the conversation was changed.
+    small.faults.next(*[None] * 6, Fault("delay", held=True))
+    with ThreadPoolExecutor(1) as threads:
+        reading = threads.submit(either, history, "messages")
+        small.wait_until_held()
         if change == "trim":
             command(small, "LTRIM", history.key, 0, 4)
         elif change == "shorten":
@@ -79,17 +70,13 @@ def test_a_list_read_in_pages_of_one_record_is_never_a_mixture(small: LocalUpsta
             other = _history(small)
             other.clear()
             other.add_messages(_large(6, 150_000, "new"))
-
-    changing = threading.Thread(target=change_it)
-    changing.start()
-    found = [message.content.strip() for message in call(history, "messages")]
-    changing.join()
-    small.on_request(None)
+        small.release()
+        found = [message.content.strip() for message in reading.result()]
     after = {"trim": expected[1:], "shorten": expected[5:], "replace": [f"new{number}" for number in range(6)]}[change]
     assert found in (expected, after)
 
 
-def test_a_turn_is_not_disturbed_by_the_copies_its_own_read_takes_out(
+def test_a_turn_is_not_disturbed_by_the_duplicates_its_own_read_removes(
     upstash: LocalUpstash, call: Call, run: Run
 ) -> None:
     history = _history(upstash)
@@ -102,7 +89,9 @@ def test_a_turn_is_not_disturbed_by_the_copies_its_own_read_takes_out(
     assert run("LLEN", history.key) == 3
 
 
-def test_the_place_of_a_corrupt_record_is_that_after_copies_were_taken_out(upstash: LocalUpstash, run: Run) -> None:
+def test_the_position_of_a_corrupt_record_is_that_after_duplicates_were_removed(
+    upstash: LocalUpstash, run: Run
+) -> None:
     history = _history(upstash)
     history.add_user_message("x")
     run("LPUSH", history.key, run("LINDEX", history.key, 0))
@@ -195,22 +184,22 @@ def _lost(upstash: LocalUpstash, fault: Any, text: str, **options: Any) -> Outco
 
 
 @pytest.mark.parametrize("in_flight_seconds", [0, 60])
-def test_settling_knows_that_a_key_had_been_used_for_other_messages(
-    upstash: LocalUpstash, call: Call, in_flight_seconds: float
+def test_check_outcome_knows_that_a_key_was_used_for_other_messages(
+    upstash: LocalUpstash, either: Call, in_flight_seconds: float
 ) -> None:
     history = _history(upstash)
     history.add_messages([HumanMessage("A")], idempotency_key="evt")
     lost = _lost(upstash, "reply_lost", "B")
-    assert call(history, "check_outcome", lost, in_flight_seconds=in_flight_seconds) is Outcome.NOT_STORED
+    assert either(history, "check_outcome", lost, in_flight_seconds=in_flight_seconds) is Outcome.NOT_STORED
     with pytest.raises(IdempotencyConflict):
         history.add_messages([HumanMessage("B")], idempotency_key="evt")
     again = _lost(upstash, "reply_lost", "A")
-    assert call(history, "check_outcome", again, in_flight_seconds=in_flight_seconds) is Outcome.STORED
+    assert either(history, "check_outcome", again, in_flight_seconds=in_flight_seconds) is Outcome.STORED
     assert _texts(history) == ["A"]
 
 
 @pytest.mark.parametrize(("fault", "outcome"), [("reply_lost", Outcome.STORED), ("request_lost", Outcome.NOT_STORED)])
-def test_settling_when_the_key_is_no_longer_remembered(
+def test_check_outcome_when_the_marker_of_the_key_is_gone(
     upstash: LocalUpstash, call: Call, run: Run, fault: Any, outcome: Outcome
 ) -> None:
     lost = _lost(upstash, fault, "A")
@@ -218,7 +207,7 @@ def test_settling_when_the_key_is_no_longer_remembered(
     assert call(_history(upstash), "check_outcome", lost, in_flight_seconds=0) is outcome
 
 
-def test_settling_is_not_deceived_by_a_message_that_names_the_record(upstash: LocalUpstash, call: Call) -> None:
+def test_check_outcome_is_not_deceived_by_a_message_that_names_the_record(upstash: LocalUpstash, call: Call) -> None:
     history = _history(upstash, retries=0)
     upstash.faults.next("request_lost")
     with pytest.raises(OutcomeUnknown) as caught:
@@ -230,24 +219,24 @@ def test_settling_is_not_deceived_by_a_message_that_names_the_record(upstash: Lo
 
 @pytest.mark.parametrize("wrong", ["60", None, -1, float("nan"), True])
 @pytest.mark.parametrize("by_key", [True, False])
-def test_what_is_no_time_on_the_way(upstash: LocalUpstash, call: Call, wrong: Any, by_key: bool) -> None:
+def test_an_invalid_in_flight_time_is_refused(upstash: LocalUpstash, either: Call, wrong: Any, by_key: bool) -> None:
     lost = "evt" if by_key else _lost(upstash, "reply_lost", "A")
     with pytest.raises(ValueError, match="in_flight_seconds"):
-        call(_history(upstash), "check_outcome", lost, in_flight_seconds=wrong)
+        either(_history(upstash), "check_outcome", lost, in_flight_seconds=wrong)
 
 
 @pytest.mark.parametrize(
     ("first", "second"), [({"a": 1, "b": {"c": 1, "d": 2}}, {"b": {"d": 2, "c": 1}, "a": 1}), ({1: 2, "x": 3},) * 2]
 )
 def test_equal_messages_are_no_conflict(
-    upstash: LocalUpstash, call: Call, first: dict[Any, Any], second: dict[Any, Any]
+    upstash: LocalUpstash, either: Call, first: dict[Any, Any], second: dict[Any, Any]
 ) -> None:
     history = _history(upstash)
     for kwargs in (first, second):
-        call(history, "add_messages", [AIMessage("x", additional_kwargs=kwargs)], idempotency_key="evt")
+        either(history, "add_messages", [AIMessage("x", additional_kwargs=kwargs)], idempotency_key="evt")
     assert _texts(history) == ["x"]
     with pytest.raises(IdempotencyConflict):
-        call(history, "add_messages", [AIMessage("x", additional_kwargs={"a": 1})], idempotency_key="evt")
+        either(history, "add_messages", [AIMessage("x", additional_kwargs={"a": 1})], idempotency_key="evt")
 
 
 def test_copies_in_other_processes_do_not_all_pause_for_the_same_time(upstash_environment: LocalUpstash) -> None:
@@ -257,7 +246,7 @@ def test_copies_in_other_processes_do_not_all_pause_for_the_same_time(upstash_en
 
 
 @pytest.mark.parametrize("wrong", [{"read": 5}, {"append": None}, {"idempotent": "x"}])
-def test_what_is_no_retry_policy(wrong: dict[str, Any]) -> None:
+def test_an_invalid_retry_policy_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be a Budget"):
         RetryPolicy(**wrong)
     with pytest.raises(ValueError, match="jitter"):
@@ -265,26 +254,26 @@ def test_what_is_no_retry_policy(wrong: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["", None, 7, "\ud800"])
-def test_a_session_id_that_is_set_later_is_looked_at_too(
-    upstash: LocalUpstash, call: Call, run: Run, wrong: Any
+def test_a_session_id_that_is_set_later_is_checked_too(
+    upstash: LocalUpstash, either: Call, run: Run, wrong: Any
 ) -> None:
     history = _history(upstash)
     history.session_id = wrong
     for name, arguments in (("add_messages", [[HumanMessage("x")]]), ("messages", []), ("clear", [])):
         with pytest.raises(ValueError, match="session_id"):
-            call(history, name, *arguments)
+            either(history, name, *arguments)
     assert run("DBSIZE") == 0
 
 
 @pytest.mark.parametrize("wrong", [None, 7, Record("human", {"content": "x"})])
-def test_what_is_no_sequence(upstash: LocalUpstash, call: Call, wrong: Any) -> None:
+def test_anything_but_a_list_is_refused(upstash: LocalUpstash, either: Call, wrong: Any) -> None:
     with pytest.raises(UnstorableMessage):
-        call(_history(upstash), "add_messages", wrong)
+        either(_history(upstash), "add_messages", wrong)
     with (
         Store(upstash.url, upstash.token) as store,
         pytest.raises(UnstorableMessage, match="append takes a list of records"),
     ):
-        call(store.session("s"), "append", wrong)
+        either(store.session("s"), "append", wrong)
 
 
 @pytest.mark.parametrize("wrong", [{"store": "https://x.upstash.io"}, {"refresh_ttl_on_read": "false"}])
@@ -305,7 +294,7 @@ def test_a_turn_that_could_not_be_stored_is_told_of_too(
         upstash.faults.next("reply_lost")
     assert seen == [caught.value]
     (line,) = [record.getMessage() for record in caplog.records if record.name == "chatstash"]
-    assert "is not known" in line
+    assert "It is unknown whether" in line
 
 
 def test_a_turn_that_others_disturbed_is_an_answer_and_no_failure(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +21,7 @@ from chatstash import (
     UpstashRedisChatMessageHistory,
 )
 from chatstash.local import LocalUpstash
+from chatstash.rest.deadline import Deadline
 from tests.conftest import Call
 
 Run = Callable[..., Any]
@@ -44,7 +44,7 @@ TURN = [HumanMessage("question"), AIMessage("answer")]
 
 
 def _history(upstash: LocalUpstash, **options: Any) -> UpstashRedisChatMessageHistory:
-    options = {"timeout": 2.0, "max_request_bytes": 100_000, **options}
+    options = {"max_request_bytes": 100_000, **options}
     return UpstashRedisChatMessageHistory("s", upstash.url, upstash.token, **options)
 
 
@@ -52,22 +52,33 @@ def _texts(history: UpstashRedisChatMessageHistory) -> list[str]:
     return [str(message.content) for message in history.messages]
 
 
-@pytest.fixture(params=list(FAULTS))
+# What an operation can learn of a fault: nothing, with and without its being applied; that it was refused; no answer.
+@pytest.fixture(params=["reply lost", "request lost", "429", "never answered, applied"])
 def fault(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     return FAULTS[request.param]
 
 
-# Waiting for an answer that never comes takes its time: twice in a row it is not waited for.
-REPEATED = [*((name, 1) for name in FAULTS), *((name, 2) for name in FAULTS if not name.startswith("never"))]
+@pytest.fixture(autouse=True)
+def _an_answer_that_never_comes_is_given_up_soon(upstash: LocalUpstash, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = Deadline.start_attempt
+
+    def start_attempt(deadline: Deadline, *, is_last: bool) -> None:
+        start(deadline, is_last=is_last)
+        planned = upstash.faults.to_json()["next"]
+        if planned and planned[0] and planned[0]["kind"] == "no_answer":
+            deadline._longest_silence = 0.1
+
+    monkeypatch.setattr(Deadline, "start_attempt", start_attempt)
 
 
-@pytest.mark.parametrize(("name", "times"), REPEATED)
-def test_an_append_is_stored_once(upstash: LocalUpstash, call: Call, run: Run, name: str, times: int) -> None:
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("name", FAULTS)
+def test_an_append_is_stored_once(upstash: LocalUpstash, either: Call, run: Run, name: str, times: int) -> None:
     history = _history(upstash, ttl=60)
     history.add_user_message("before")
     kind, how = FAULTS[name]
-    upstash.faults.add(kind, times=times, **how)
-    call(history, "add_messages", TURN)
+    upstash.faults.next(kind, times=times, **how)
+    either(history, "add_messages", TURN)
     assert run("LLEN", history.key) == 3
     assert _texts(history) == ["before", "question", "answer"]
     assert run("PERSIST", history.key) == 1
@@ -75,7 +86,7 @@ def test_an_append_is_stored_once(upstash: LocalUpstash, call: Call, run: Run, n
 
 def test_an_append_without_a_ttl_is_stored_once(upstash: LocalUpstash, run: Run, fault: tuple[str, Any]) -> None:
     history = _history(upstash)
-    upstash.faults.add(fault[0], times=1, **fault[1])
+    upstash.faults.next(fault[0], **fault[1])
     history.add_messages(TURN)
     assert _texts(history) == ["question", "answer"]
     assert run("LLEN", history.key) == 2
@@ -86,7 +97,7 @@ def test_an_append_with_a_key_is_stored_once(
     upstash: LocalUpstash, call: Call, run: Run, fault: tuple[str, dict[str, Any]]
 ) -> None:
     history = _history(upstash, ttl=60)
-    upstash.faults.add(fault[0], times=1, **fault[1])
+    upstash.faults.next(fault[0], **fault[1])
     call(history, "add_messages", TURN, idempotency_key="evt")
     call(history, "add_messages", TURN, idempotency_key="evt")
     assert run("LLEN", history.key) == 2
@@ -101,8 +112,7 @@ def test_a_large_append_is_stored_once_whichever_request_fails(
     _history(upstash).add_messages(large)
     requests = (upstash.stats - before).requests
     assert requests == 4
-    # Waiting takes its time: there, the first part and the move stand for all.
-    for failing in range(0, requests, 3 if fault[0] == "no_answer" else 1):
+    for failing in range(requests):
         history = _history(upstash)
         history.clear()
         # The requests before the failing one pass, held up for no time at all.
@@ -131,18 +141,20 @@ def test_clearing_is_done_once(upstash: LocalUpstash, call: Call, fault: tuple[s
     assert _texts(history) == []
 
 
-def _late(upstash: LocalUpstash, seconds: float = 0.3) -> None:
-    upstash.faults.next("applied_late", seconds=seconds)
+def _late(upstash: LocalUpstash) -> None:
+    upstash.faults.next("applied_late", held=True)
 
 
-def test_a_late_append_is_read_once_at_its_first_place_and_taken_out(
-    upstash: LocalUpstash, call: Call, run: Run
-) -> None:
+def _arrive(upstash: LocalUpstash) -> None:
+    assert upstash.release() == 1
+
+
+def test_a_late_append_is_read_once_and_its_duplicate_removed(upstash: LocalUpstash, call: Call, run: Run) -> None:
     history = _history(upstash)
     _late(upstash)
     call(history, "add_messages", TURN)
     history.add_user_message("after")
-    time.sleep(0.5)
+    _arrive(upstash)
     assert run("LLEN", history.key) == 5
     assert [str(message.content) for message in call(history, "messages")] == ["question", "answer", "after"]
     assert run("LLEN", history.key) == 3
@@ -159,7 +171,7 @@ def test_a_late_write_that_is_guarded_is_never_stored_twice(upstash: LocalUpstas
         with history.guarded_turn() as turn:
             turn.add_messages(TURN)
             _late(upstash)
-    time.sleep(0.5)
+    _arrive(upstash)
     assert run("LLEN", history.key) == 2
 
 
@@ -169,7 +181,7 @@ def test_a_late_clear_takes_nothing_that_came_after(upstash: LocalUpstash, call:
     _late(upstash)
     call(history, "clear")
     history.add_user_message("after")
-    time.sleep(0.5)
+    _arrive(upstash)
     assert _texts(history) == ["after"]
 
 
@@ -178,7 +190,7 @@ def test_a_late_move_of_a_large_append_is_not_stored_twice(upstash: LocalUpstash
     upstash.faults.next("delay", "delay", seconds=0)
     _late(upstash)
     history.add_messages([HumanMessage("x" * 60_000), HumanMessage("y" * 60_000)])
-    time.sleep(0.5)
+    _arrive(upstash)
     assert run("LLEN", history.key) == 2
 
 
@@ -195,11 +207,13 @@ def test_an_idempotency_key_outlives_what_it_stored(upstash: LocalUpstash, call:
     assert run("LLEN", history.key) == left
 
 
-def test_an_idempotency_key_lasts_as_long_as_was_said(upstash: LocalUpstash, run: Run) -> None:
+def test_an_idempotency_key_lasts_for_its_ttl(upstash: LocalUpstash, run: Run) -> None:
     _history(upstash).add_messages(TURN, idempotency_key="a")
-    _history(upstash, idempotency_ttl=7).add_messages(TURN, idempotency_key="b")
+    _history(upstash, idempotency_ttl=700).add_messages(TURN, idempotency_key="b")
     markers = run("KEYS", "chatstash:idempotency:*")
-    assert sorted(run("TTL", marker) for marker in markers) == [7, 86_400]
+    shorter, longer = sorted(run("TTL", marker) for marker in markers)
+    assert 600 < shorter <= 700
+    assert 86_000 < longer <= 86_400
 
 
 def test_an_idempotency_key_is_of_one_conversation(upstash: LocalUpstash) -> None:
@@ -213,22 +227,22 @@ def test_an_idempotency_key_is_of_one_conversation(upstash: LocalUpstash) -> Non
     "other", [[HumanMessage("something else")], TURN[:1], TURN[::-1], [HumanMessage("question", id="x"), TURN[1]]]
 )
 def test_an_idempotency_key_used_for_something_else_is_a_conflict(
-    upstash: LocalUpstash, call: Call, other: list[Any]
+    upstash: LocalUpstash, either: Call, other: list[Any]
 ) -> None:
     history = _history(upstash)
     history.add_messages(TURN, idempotency_key="evt")
     with pytest.raises(IdempotencyConflict, match="'evt'"):
-        call(history, "add_messages", other, idempotency_key="evt")
+        either(history, "add_messages", other, idempotency_key="evt")
     assert _texts(history) == ["question", "answer"]
 
 
 @pytest.mark.parametrize("key", ["", 7, b"x", "\ud800"])
-def test_an_idempotency_key_that_is_none_is_refused_before_anything_is_sent(
-    upstash: LocalUpstash, call: Call, key: Any
+def test_an_invalid_idempotency_key_is_refused_before_anything_is_sent(
+    upstash: LocalUpstash, either: Call, key: Any
 ) -> None:
     before = upstash.stats
     with pytest.raises(ValueError, match="idempotency"):
-        call(_history(upstash), "add_messages", TURN, idempotency_key=key)
+        either(_history(upstash), "add_messages", TURN, idempotency_key=key)
     assert upstash.stats == before
 
 
@@ -260,7 +274,9 @@ def test_what_an_append_with_a_key_costs(upstash: LocalUpstash, ttl: int | None,
 
 
 @pytest.mark.parametrize("lost_for_good", [True, False])
-def test_settling_tells_what_became_of_an_append(upstash: LocalUpstash, call: Call, lost_for_good: bool) -> None:
+def test_check_outcome_tells_whether_an_append_was_stored(
+    upstash: LocalUpstash, call: Call, lost_for_good: bool
+) -> None:
     history = _history(upstash, retries=1)
     upstash.faults.add("request_lost" if lost_for_good else "reply_lost")
     with pytest.raises(OutcomeUnknown) as caught:
@@ -272,18 +288,18 @@ def test_settling_tells_what_became_of_an_append(upstash: LocalUpstash, call: Ca
         assert call(history, "check_outcome", caught.value, in_flight_seconds=0) is Outcome.NOT_STORED
 
 
-def test_settling_sees_what_comes_late(upstash: LocalUpstash) -> None:
+def test_check_outcome_sees_a_late_append(upstash: LocalUpstash) -> None:
     history = _history(upstash, retries=0)
     _late(upstash)
     with pytest.raises(OutcomeUnknown) as caught:
         history.add_messages(TURN)
     assert history.check_outcome(caught.value) is Outcome.STILL_POSSIBLE
-    time.sleep(0.5)
+    _arrive(upstash)
     assert history.check_outcome(caught.value) is Outcome.STORED
 
 
 @pytest.mark.parametrize("applied", [True, False])
-def test_settling_by_key(upstash: LocalUpstash, call: Call, applied: bool) -> None:
+def test_check_outcome_by_key(upstash: LocalUpstash, call: Call, applied: bool) -> None:
     history = _history(upstash, retries=0)
     upstash.faults.add("reply_lost" if applied else "request_lost")
     with pytest.raises(OutcomeUnknown) as caught:
@@ -299,7 +315,7 @@ def test_settling_by_key(upstash: LocalUpstash, call: Call, applied: bool) -> No
 
 
 @pytest.mark.parametrize("applied", [True, False])
-def test_settling_a_clear(upstash: LocalUpstash, applied: bool) -> None:
+def test_check_outcome_of_a_clear(upstash: LocalUpstash, applied: bool) -> None:
     history = _history(upstash, retries=0)
     history.add_messages(TURN)
     upstash.faults.add("reply_lost" if applied else "request_lost")
@@ -313,20 +329,20 @@ def test_settling_a_clear(upstash: LocalUpstash, applied: bool) -> None:
 def test_a_write_whose_store_is_closed_before_it_is_settled_is_unknown(
     upstash: LocalUpstash, call: Call, name: str
 ) -> None:
-    pausing = Budget(first_pause=0.3, jitter=lambda: 1.0)
-    store = Store(upstash.url, upstash.token, retry_policy=RetryPolicy(pausing, pausing, pausing))
+    def close_before_the_retry() -> float:
+        store.close()
+        return 0.0
+
+    closing = Budget(jitter=close_before_the_retry)
+    store = Store(upstash.url, upstash.token, retry_policy=RetryPolicy(closing, closing, closing))
     history = UpstashRedisChatMessageHistory("s", store=store)
     upstash.faults.next("reply_lost")
-    upstash.on_request(lambda _: store.close())
-    try:
-        with pytest.raises(OutcomeUnknown, match="the store was closed before") as caught:
-            call(history, name, *([TURN] if name == "add_messages" else []))
-    finally:
-        upstash.on_request(None)
+    with pytest.raises(OutcomeUnknown, match="the store was closed before") as caught:
+        call(history, name, *([TURN] if name == "add_messages" else []))
     assert _history(upstash).check_outcome(caught.value) is Outcome.STORED
 
 
-def test_settling_asks_the_leader_and_not_a_replica_that_lags() -> None:
+def test_check_outcome_asks_the_leader_and_not_a_lagging_replica() -> None:
     with LocalUpstash(replica_lag=60.0) as upstash:
         history = _history(upstash, retries=0)
         upstash.faults.next("reply_lost")
@@ -335,14 +351,14 @@ def test_settling_asks_the_leader_and_not_a_replica_that_lags() -> None:
         assert history.check_outcome(caught.value) is Outcome.STORED
 
 
-def test_settling_what_belongs_elsewhere_is_refused(upstash: LocalUpstash) -> None:
+def test_check_outcome_refuses_what_belongs_elsewhere(upstash: LocalUpstash) -> None:
     history = _history(upstash, retries=0)
     upstash.faults.next("reply_lost")
     with pytest.raises(OutcomeUnknown) as caught:
         history.add_messages(TURN)
     other = UpstashRedisChatMessageHistory("other", upstash.url, upstash.token)
     for wrong in (caught.value, "", 7):
-        with pytest.raises(ValueError, match=r"another|belongs|idempotency"):
+        with pytest.raises(ValueError, match=r"conversation|idempotency"):
             other.check_outcome(wrong)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="belongs to the conversation 'message_store:"):
         other.check_outcome(caught.value)
@@ -399,19 +415,19 @@ def test_a_turn_is_for_with_and_used_once(upstash: LocalUpstash) -> None:
         pass
 
 
-def test_a_turn_that_takes_out_a_late_copy_is_not_disturbed_by_that(upstash: LocalUpstash, run: Run) -> None:
+def test_a_turn_that_removes_a_duplicate_is_not_disturbed_by_that(upstash: LocalUpstash, run: Run) -> None:
     history = _history(upstash)
     _late(upstash)
     history.add_messages(TURN)
     history.add_user_message("after")
-    time.sleep(0.5)
+    _arrive(upstash)
     assert run("LLEN", history.key) == 5
     with history.guarded_turn() as turn:
         turn.add_user_message("more")
     assert _texts(history) == ["question", "answer", "after", "more"]
 
 
-def test_a_late_copy_that_could_not_be_taken_out_is_no_disturbance_either(upstash: LocalUpstash, run: Run) -> None:
+def test_a_duplicate_that_could_not_be_removed_disturbs_no_turn_either(upstash: LocalUpstash, run: Run) -> None:
     history = _history(upstash, retries=0)
     history.add_messages(TURN)
     copies = run("LRANGE", history.key, 0, -1)[::-1]

@@ -23,7 +23,6 @@ from chatstash.local import LocalUpstash
 from tests.conftest import Call
 
 Run = Callable[..., Any]
-LATE = 0.3
 
 
 def _history(upstash: LocalUpstash, **options: Any) -> UpstashRedisChatMessageHistory:
@@ -34,64 +33,58 @@ def _texts(history: UpstashRedisChatMessageHistory) -> list[str]:
     return [str(message.content) for message in history.messages]
 
 
-def _until_there_are(run: Run, key: str, length: int) -> None:
-    end = time.monotonic() + 10
-    while run("LLEN", key) != length and time.monotonic() < end:
-        time.sleep(0.01)
-    assert run("LLEN", key) == length
+def _arrive(upstash: LocalUpstash) -> None:
+    assert upstash.release() == 1
 
 
-def test_a_late_plain_append_after_a_clear_brings_its_messages_back(upstash: LocalUpstash, run: Run) -> None:
+def test_a_late_plain_append_after_a_clear_brings_its_messages_back(upstash: LocalUpstash) -> None:
     history = _history(upstash)
-    upstash.faults.next("applied_late", seconds=LATE)
+    upstash.faults.next("applied_late", held=True)
     history.add_user_message("late")
     history.clear()
     assert _texts(history) == []
-    _until_there_are(run, history.key, 1)
+    _arrive(upstash)
     assert _texts(history) == ["late"]
 
 
 def test_with_an_idempotency_key_it_does_not_come_back(upstash: LocalUpstash, call: Call) -> None:
     history = _history(upstash)
-    upstash.faults.next("applied_late", seconds=LATE)
+    upstash.faults.next("applied_late", held=True)
     call(history, "add_messages", _messages("late"), idempotency_key="evt")
     call(history, "clear")
-    time.sleep(2 * LATE)
+    _arrive(upstash)
     assert call(history, "messages") == []
 
 
 def test_a_late_plain_append_after_its_original_was_trimmed_comes_back(upstash: LocalUpstash, run: Run) -> None:
     history = _history(upstash)
-    upstash.faults.next("applied_late", seconds=LATE)
+    upstash.faults.next("applied_late", held=True)
     history.add_user_message("late")
     history.add_user_message("newest")
     run("LTRIM", history.key, 0, 0)
     assert _texts(history) == ["newest"]
-    _until_there_are(run, history.key, 2)
+    _arrive(upstash)
     assert _texts(history) == ["newest", "late"]
 
 
 def test_a_clear_between_an_append_and_its_settlement(upstash: LocalUpstash) -> None:
-    pausing = Budget(first_pause=0.5, jitter=lambda: 1.0)
-    with (
-        Store(upstash.url, upstash.token, retry_policy=RetryPolicy(append=pausing)) as store,
-        ThreadPoolExecutor() as threads,
-    ):
+    def clear_before_the_retry() -> float:
+        _history(upstash).clear()
+        return 0.0
+
+    budget = Budget(jitter=clear_before_the_retry)
+    with Store(upstash.url, upstash.token, retry_policy=RetryPolicy(append=budget)) as store:
         history = UpstashRedisChatMessageHistory("s", store=store)
         upstash.faults.next("reply_lost")
-        appending = threads.submit(history.add_user_message, "x")
-        while not upstash.log:
-            time.sleep(0.001)
-        _history(upstash).clear()
-        appending.result()
+        history.add_user_message("x")
     assert _texts(_history(upstash)) == ["x"]
 
 
 def test_another_library_sees_a_duplicate_until_it_is_removed(upstash: LocalUpstash, run: Run) -> None:
     history = _history(upstash)
-    upstash.faults.next("applied_late", seconds=LATE)
+    upstash.faults.next("applied_late", held=True)
     history.add_user_message("late")
-    _until_there_are(run, history.key, 2)
+    _arrive(upstash)
     first, second = run("LRANGE", history.key, 0, -1)
     assert first == second
     assert _texts(history) == ["late"]
@@ -107,30 +100,30 @@ def test_what_may_still_arrive_is_possible_for_a_minute(
         call(history, "add_messages", _messages("lost"))
     assert call(history, "check_outcome", caught.value) is Outcome.STILL_POSSIBLE
     monotonic = time.monotonic
-    for later, outcome in ((50, Outcome.STILL_POSSIBLE), (61, Outcome.NOT_STORED)):
+    for later, outcome in ((30, Outcome.STILL_POSSIBLE), (61, Outcome.NOT_STORED)):
         with monkeypatch.context() as patched:
             patched.setattr(time, "monotonic", lambda later=later: monotonic() + later)
             assert call(history, "check_outcome", caught.value) is outcome
 
 
-def test_what_gave_up_and_comes_late_stands_behind_what_was_written_since(upstash: LocalUpstash, run: Run) -> None:
+def test_what_gave_up_and_comes_late_stands_behind_what_was_written_since(upstash: LocalUpstash) -> None:
     history = _history(upstash, retries=0)
-    upstash.faults.next("applied_late", seconds=LATE)
+    upstash.faults.next("applied_late", held=True)
     with pytest.raises(OutcomeUnknown) as caught:
         history.add_user_message("first")
     history.add_user_message("second")
-    _until_there_are(run, history.key, 2)
+    _arrive(upstash)
     assert _texts(history) == ["second", "first"]
     assert history.check_outcome(caught.value) is Outcome.STORED
 
 
-def test_a_turn_that_a_late_copy_disturbs_is_refused_though_nobody_wrote(upstash: LocalUpstash, run: Run) -> None:
+def test_a_duplicate_that_arrives_during_a_turn_refuses_it(upstash: LocalUpstash) -> None:
     history = _history(upstash)
-    upstash.faults.next("applied_late", seconds=LATE)
+    upstash.faults.next("applied_late", held=True)
     history.add_user_message("late")
     with pytest.raises(ConcurrentTurn), history.guarded_turn() as turn:
         turn.add_user_message("answer")
-        _until_there_are(run, history.key, 2)
+        _arrive(upstash)
     assert _texts(history) == ["late"]
 
 
@@ -142,11 +135,11 @@ def test_of_two_writes_under_way_at_once_a_lagging_replica_may_show_one(call: Ca
         ThreadPoolExecutor() as threads,
     ):
         history = UpstashRedisChatMessageHistory("s", store=store)
-        upstash.faults.next("delay", seconds=LATE)
+        upstash.faults.next("delay", held=True)
         sent_first = threads.submit(history.add_user_message, "sent first")
-        while upstash.faults.to_json()["next"]:
-            time.sleep(0.001)
+        upstash.wait_until_held()
         history.add_user_message("sent second")
+        _arrive(upstash)
         sent_first.result()
         assert [message.content for message in call(history, "messages")] == ["sent second"]
         call(history, "add_messages", _messages("later"))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 from langchain_core.messages import BaseMessage, HumanMessage
 
 from chatstash import (
@@ -26,12 +25,11 @@ from chatstash import (
 from chatstash.local import LocalUpstash, limits_of
 from tests.conftest import Call, call_async, call_sync, command
 
-LATE = 0.03
 MENDED: dict[str, dict[str, Any]] = {
     "delay": {"seconds": 0.001},
     "reply_lost": {},
     "request_lost": {},
-    "applied_late": {"seconds": LATE},
+    "applied_late": {"held": True},
     "reset": {"applied": True},
     "truncated": {},
     "unavailable": {"applied": True},
@@ -73,7 +71,6 @@ class Conversation(RuleBasedStateMachine):
         self.expected: list[str] = []
         self.used: dict[str, list[str]] = {}
         self.written = 0
-        self.late_until = 0.0
 
     def teardown(self) -> None:
         self.let_late_ones_land()
@@ -86,22 +83,15 @@ class Conversation(RuleBasedStateMachine):
         self.written += size
         return [f"{number}{filler}" for number in range(self.written - size, self.written)]
 
+    @rule()
     def let_late_ones_land(self) -> None:
         self.upstash.faults.clear()
-        self._late_ones_began()
-        while (left := self.late_until - time.monotonic()) > 0:
-            time.sleep(left)
+        self.upstash.release()
 
     def plan(self, kinds: list[str | None]) -> None:
         """Plan faults of the next requests; those that are left over meet whatever comes then."""
         for kind in kinds:
             self.upstash.faults.next(kind, **MENDED.get(kind or "", {}))  # type: ignore[arg-type]
-        if "applied_late" in kinds:
-            self.late_until = time.monotonic() + 3600
-
-    def _late_ones_began(self) -> None:
-        # What is late has begun by now, at the latest.
-        self.late_until = min(self.late_until, time.monotonic() + 2 * LATE + 0.05)
 
     @rule(call=colours, size=sizes, kinds=faults)
     def append(self, call: Call, size: int, kinds: list[str | None]) -> None:
@@ -217,11 +207,6 @@ class Conversation(RuleBasedStateMachine):
     @rule(call=colours)
     def read_elsewhere(self, call: Call) -> None:
         assert _texts(call(self.others, "read").messages) == self.expected
-
-    @invariant()
-    def late_ones_began(self) -> None:
-        if not self.upstash.faults.to_json()["next"]:
-            self._late_ones_began()
 
 
 def _messages(texts: list[str]) -> list[BaseMessage]:

@@ -32,21 +32,21 @@ def lost(upstash: LocalUpstash, history: UpstashRedisChatMessageHistory) -> Outc
 def test_a_wall_clock_that_is_set_decides_nothing(
     history: UpstashRedisChatMessageHistory,
     lost: OutcomeUnknown,
-    call: Call,
+    either: Call,
     monkeypatch: pytest.MonkeyPatch,
     hours: int,
 ) -> None:
     now, now_ns = time.time, time.time_ns
     monkeypatch.setattr(time, "time", lambda: now() + hours * 3600)
     monkeypatch.setattr(time, "time_ns", lambda: now_ns() + hours * 3600 * 10**9)
-    assert call(history, "check_outcome", lost) is Outcome.STILL_POSSIBLE
+    assert either(history, "check_outcome", lost) is Outcome.STILL_POSSIBLE
 
 
 @pytest.mark.parametrize("made", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
 def test_a_copy_is_as_young_as_it_came(
     history: UpstashRedisChatMessageHistory,
     lost: OutcomeUnknown,
-    call: Call,
+    either: Call,
     monkeypatch: pytest.MonkeyPatch,
     made: Call,
 ) -> None:
@@ -58,4 +58,4 @@ def test_a_copy_is_as_young_as_it_came(
             copied = made(lost)
             assert (copied.record_ids, copied.key, str(copied)) == (lost.record_ids, lost.key, str(lost))
             assert 0 <= copied.age < 60
-            assert call(history, "check_outcome", copied) is Outcome.STILL_POSSIBLE
+            assert either(history, "check_outcome", copied) is Outcome.STILL_POSSIBLE

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -98,7 +99,7 @@ def test_histories_of_one_conversation_share_it(lagging: LocalUpstash, session_i
 @pytest.mark.parametrize(
     "wrong", ["", " ", "a b", "a\r\nx-evil: 1", "a\n", "\x00", "é", "x" * 5000, b"bytes", 7, ["a"]], ids=repr
 )
-def test_what_cannot_be_a_header_is_refused(upstash: LocalUpstash, wrong: Any) -> None:
+def test_an_invalid_sync_token_is_refused(upstash: LocalUpstash, wrong: Any) -> None:
     history = _history(upstash, "s")
     history.sync_token = "good"
     with pytest.raises(ValueError, match="sync token"):
@@ -114,15 +115,19 @@ def test_a_token_of_another_database_does_no_harm(upstash: LocalUpstash, call: C
 
 
 def test_a_read_under_way_does_not_replace_a_token_that_was_set(faulty: Callable[..., FaultyServer]) -> None:
+    arrived, go_on = threading.Event(), threading.Event()
+
     def handler(exchange: Exchange) -> None:
-        exchange.wait(0.3)
+        arrived.set()
+        go_on.wait(60)
         exchange.reply(b'{"result": []}', headers="upstash-sync-token: old\r\n")
 
     async def main() -> None:
         history = UpstashRedisChatMessageHistory("s", faulty(handler).url, "t")
         reading = asyncio.create_task(history.aget_messages())
-        await asyncio.sleep(0.1)
+        await asyncio.to_thread(arrived.wait, 60)
         history.sync_token = "new"
+        go_on.set()
         await reading
         assert history.sync_token == "new"
 

@@ -113,7 +113,7 @@ STATUSES = st.sampled_from([200, 200, 200, 204, 302, 400, 401, 404, 413, 429, 50
 )
 
 
-@fuzz(600)
+@fuzz(300)
 @given(st.sampled_from(BATCHES), st.booleans(), STATUSES, HEADERS, BODIES)
 def test_a_reply(batch: Batch, resp2: bool, status: int, headers: dict[str, str], body: bytes) -> None:
     reply = HttpReply(status, headers, body)
@@ -171,7 +171,7 @@ RAW = (
 )
 
 
-@fuzz(300)
+@fuzz(150)
 @given(RAW)
 def test_stored_bytes(raw: bytes) -> None:
     try:
@@ -198,7 +198,7 @@ def _check_message(record: Record) -> None:
     assert type(message).__module__.startswith("langchain_core.messages.")
 
 
-@fuzz(300)
+@fuzz(150)
 @given(st.sampled_from(_KINDS) | st.text(max_size=8), DATA | st.dictionaries(_CALM, DATA, max_size=3))
 def test_a_records_data(kind: str, data: dict[str, Any]) -> None:
     _check_message(Record(kind, data))
@@ -223,7 +223,7 @@ def test_a_record_to_be_stored(kind: str, data: dict[str, Any], index: int) -> N
     decode(text.encode())
 
 
-@fuzz(300)
+@fuzz(150)
 @given(st.text() | st.from_regex(r"[A-Za-z0-9_-]{15,17}\.[0-9]{1,10}/[0-9²٣]{1,10}\n?"))
 def test_an_id(text: str) -> None:
     rid = RecordId.parse(text)
@@ -234,17 +234,12 @@ def test_an_id(text: str) -> None:
         assert Record("human", {}, rid).time is None or rid.time_ms < 253_402_300_800_000
 
 
-@pytest.mark.parametrize("batch", BATCHES)
 @pytest.mark.parametrize("depth", [10, 500, 900, 1000, 1023, 1025, 100_000])
 @pytest.mark.parametrize("shape", [b'{"result":%s}', b'[{"result":1},{"result":%s}]', b'{"error":%s}', b"%s"])
-@pytest.mark.parametrize("resp2", [True, False])
-def test_json_nested_deeply(batch: Batch, depth: int, shape: bytes, resp2: bool) -> None:
-    body = shape % (b"[" * depth + b"]" * depth)
-    try:
-        replies_from(
-            batch,
-            request_for(batch, forms=Forms(resp2=resp2)),
-            HttpReply(200, {"content-type": "application/json"}, body),
-        )
-    except ChatstashError as error:
-        assert len(str(error)) < 1000
+def test_json_nested_deeply(depth: int, shape: bytes) -> None:
+    reply = HttpReply(200, {"content-type": "application/json"}, shape % (b"[" * depth + b"]" * depth))
+    for batch in BATCHES:
+        try:
+            replies_from(batch, request_for(batch), reply)
+        except ChatstashError as error:
+            assert len(str(error)) < 1000

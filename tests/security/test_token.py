@@ -113,10 +113,17 @@ def test_printed_and_dumped(upstash: LocalUpstash) -> None:
     assert endpoint.token.get_secret_value() == _token()
 
 
+@pytest.fixture(scope="module")
+def local() -> Iterator[LocalUpstash]:
+    """A server that takes the token."""
+    with LocalUpstash(token=_token()) as upstash:
+        yield upstash
+
+
 @pytest.mark.parametrize("make", ["history", "shared history", "store", "session", "endpoint", "database", "token"])
 @pytest.mark.parametrize("used", [False, True])
-def test_pickled_and_copied(upstash: LocalUpstash, make: str, used: bool) -> None:
-    with LocalUpstash(token=_token()) as local, Store(local.url, _token()) as store:
+def test_pickled_and_copied(local: LocalUpstash, make: str, used: bool) -> None:
+    with Store(local.url, _token()) as store:
         histories = {"history": _history(local.url), "shared history": UpstashRedisChatMessageHistory("s", store=store)}
         thing: Any = {
             **histories,
@@ -212,14 +219,14 @@ ECHOES = {
 }
 
 
-@pytest.mark.parametrize("status", ["200 OK", "302 Found", "400 Bad Request", "401 Unauthorized", "502 Bad Gateway"])
+@pytest.mark.parametrize("status", ["200 OK", "302 Found", "401 Unauthorized", "502 Bad Gateway"])
 @pytest.mark.parametrize("echo", ECHOES)
-@pytest.mark.parametrize("kind", ["application/json", "application/octet-stream"])
-def test_a_server_that_repeats_it(faulty: Start, call: Call, status: str, echo: str, kind: str) -> None:
+def test_a_server_that_repeats_it(faulty: Start, either: Call, status: str, echo: str) -> None:
+    kind = "application/octet-stream" if "resp2" in echo else "application/json"
     history = _history(faulty(lambda e: _echo(e, status, kind, ECHOES[echo])).url, retries=0)
-    for name, arguments in (("clear", ()), ("messages", ()), ("add_messages", ([HumanMessage("x")],))):
+    for name, arguments in (("messages", ()), ("add_messages", ([HumanMessage("x")],))):
         try:
-            call(history, name, *arguments)
+            either(history, name, *arguments)
         except DatabaseError as error:
             # A result of that text, in a reply that is all right, is data and no echo.
             assert (echo, status) == ("result", "200 OK") or _is_hidden(_everything(error))
@@ -248,7 +255,7 @@ GARBAGE = {
 
 @pytest.mark.parametrize("garbage", GARBAGE)
 def test_a_server_that_does_not_speak_http(
-    faulty: Start, call: Call, garbage: str, caplog: pytest.LogCaptureFixture
+    faulty: Start, either: Call, garbage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
 
@@ -257,10 +264,10 @@ def test_a_server_that_does_not_speak_http(
         if garbage != "silence":
             exchange.hang_up()
 
-    history = _history(faulty(misbehave).url, retries=1, timeout=0.5)
+    history = _history(faulty(misbehave).url, retries=1, timeout=0.5 if garbage == "silence" else 60)
     for name in ("clear", "messages"):
         try:
-            call(history, name)
+            either(history, name)
         except Exception as error:
             assert isinstance(error, (DatabaseError, ValueError))
             assert _is_hidden(_everything(error))
@@ -276,7 +283,7 @@ def _interrupting(wait: threading.Event) -> Iterator[None]:
 
     before = signal.signal(signal.SIGUSR1, interrupt)
     main = threading.get_ident()
-    helper = threading.Thread(target=lambda: wait.wait(10) and signal.pthread_kill(main, signal.SIGUSR1))
+    helper = threading.Thread(target=lambda: wait.wait(60) and signal.pthread_kill(main, signal.SIGUSR1))
     helper.start()
     try:
         yield
@@ -291,7 +298,7 @@ def test_interrupted(faulty: Start, call: Call, body: str) -> None:
 
     def hang(exchange: Exchange) -> None:
         arrived.set()
-        exchange.wait(10)
+        exchange.wait(60)
 
     history = _history(faulty(hang).url)
     with pytest.raises(KeyboardInterrupt) as caught, _interrupting(arrived):
@@ -321,22 +328,31 @@ def test_interrupted_at_any_step(monkeypatch: pytest.MonkeyPatch, faulty: Start)
         assert _is_hidden(_everything(caught.value)), name
 
 
-@pytest.mark.parametrize("how", ["cancel", "timeout", "wait_for"])
+@pytest.mark.parametrize("how", ["cancel", "timeout"])
 @pytest.mark.parametrize("debug", [False, True])
 def test_cancelled(faulty: Start, how: str, debug: bool, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    history = _history(faulty(lambda e: e.wait(10)).url)
+    arrived = threading.Event()
+
+    def hang(exchange: Exchange) -> None:
+        arrived.set()
+        exchange.wait(60)
+
+    history = _history(faulty(hang).url)
+
+    async def read(limit: asyncio.Timeout) -> None:
+        async with limit:
+            await history.aget_messages()
 
     async def use() -> None:
-        asyncio.get_running_loop().slow_callback_duration = 0
+        loop, limit = asyncio.get_running_loop(), asyncio.timeout(None)
+        loop.slow_callback_duration = 0
+        task = asyncio.create_task(read(limit) if how == "timeout" else history.aclear())
+        await asyncio.to_thread(arrived.wait, 60)
         if how == "timeout":
-            async with asyncio.timeout(0.2):
-                await history.aget_messages()
-        if how == "wait_for":
-            await asyncio.wait_for(history.aget_messages(), 0.2)
-        task = asyncio.create_task(history.aclear())
-        await asyncio.sleep(0.2)
-        task.cancel()
+            limit.reschedule(loop.time())
+        else:
+            task.cancel()
         await task
 
     with pytest.raises((asyncio.CancelledError, TimeoutError)) as caught:
@@ -383,19 +399,19 @@ history = UpstashRedisChatMessageHistory("s", timeout=20)
 
 async def leave():
     task = asyncio.create_task(history.aget_messages())
-    await asyncio.sleep(1)
+    await asyncio.sleep(0.3)
     faulthandler.dump_traceback()
     raise RuntimeError("left")
 
 threading.Thread(target=history.clear, daemon=True).start()
-time.sleep(0.5)
+time.sleep(0.3)
 try:
     asyncio.run(leave())
 except RuntimeError:
     sys.excepthook(*sys.exc_info())
 loop = asyncio.new_event_loop()
 pending = loop.create_task(history.aget_messages())
-loop.run_until_complete(asyncio.sleep(0.5))
+loop.run_until_complete(asyncio.sleep(0.3))
 loop.close()
 del pending
 raise SystemExit(history._store.nothing)
@@ -407,7 +423,7 @@ def test_the_interpreters_own_words() -> None:
     with serve_faulty() as start:
         url = start(lambda exchange: exchange.wait(20)).url
         done = subprocess.run(
-            [sys.executable, "-X", "dev", "-X", "tracemalloc", "-c", DEV_MODE],
+            [sys.executable, "-X", "dev", "-c", DEV_MODE],
             env={**os.environ, "UPSTASH_REDIS_REST_URL": url, "UPSTASH_REDIS_REST_TOKEN": _token(), "NO_PROXY": "*"},
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip

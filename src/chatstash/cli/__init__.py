@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import sys
 
-from chatstash.startup import end_silently_on_interrupt
+from chatstash.startup import exit_silently_on_interrupt
 
 
 def main() -> None:
-    """Run the command line, or say what to install where its packages are missing.
+    """Run the command line, or say what to install if its packages are missing.
 
-    Ctrl-C ends it without a word, but for where a command has something to end in order.
+    Ctrl-C ends it silently, except where a command handles it.
     """
-    end_silently_on_interrupt()
+    exit_silently_on_interrupt()
     try:
         from chatstash.cli.app import app  # noqa: PLC0415 - optional packages
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("chatstash"):
             raise
-        from chatstash.cli.bare import run_bare  # noqa: PLC0415 - seldom wanted
+        from chatstash.cli.missing_packages import main_without_packages  # noqa: PLC0415 - rarely needed
 
-        sys.exit(run_bare(sys.argv[1:], error.name))
+        sys.exit(main_without_packages(sys.argv[1:], error.name))
     app(prog_name="chatstash")

@@ -1,4 +1,4 @@
-"""The command line: its options, and the commands that can be run with what is installed."""
+"""The command line application: its commands, or what to install for those whose packages are missing."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from typing import Annotated, ParamSpec
 
 import typer
 
-from chatstash.cli.bare import how_to_install
 from chatstash.cli.cost import cost
-from chatstash.cli.doctor import doctor
+from chatstash.cli.doctor.command import doctor
+from chatstash.cli.missing_packages import how_to_install
+from chatstash.cli.terminal import fail
 from chatstash.version import __version__
 
 _P = ParamSpec("_P")
 
 app = typer.Typer(
-    help="Chat conversations in Upstash Redis: a doctor for them, an estimate of what they cost, "
-    "and a local Upstash to work and test with.",
+    help="Tools for chat conversations in Upstash Redis: find and repair damage, estimate the bill, "
+    "and run a local Upstash for development and tests.",
     no_args_is_help=True,
-    # Plain text, which reads the same at 80 columns, in a pipe and in a log.
+    # Plain text reads the same in a terminal, a pipe and a log.
     rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
 
 
@@ -44,47 +45,48 @@ def _root(
 
 
 def _interruptible(command: Callable[_P, None]) -> Callable[_P, None]:
-    """Return a command that Ctrl-C interrupts by KeyboardInterrupt, so that it can say what it has done."""
+    """Make Ctrl-C raise KeyboardInterrupt in a command, which then reports the work done so far."""
 
     @functools.wraps(command)
     def run(*args: _P.args, **kwargs: _P.kwargs) -> None:
-        before = signal.getsignal(signal.SIGINT)
-        if before is signal.SIG_DFL:
+        silent = signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+        if silent:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             command(*args, **kwargs)
         finally:
-            if before is signal.SIG_DFL:
-                signal.signal(signal.SIGINT, before)
+            if silent:
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     return run
 
 
 def _add_local_commands() -> None:
-    """Add `serve` and `dev`, or what says why they cannot be run: the doctor needs none of their packages."""
+    """Add `serve` and `dev`, or placeholders if their packages are missing: the other commands do not need them."""
     try:
-        from chatstash.cli.serving import dev, serve  # noqa: PLC0415 - optional packages
+        from chatstash.cli.dev import dev  # noqa: PLC0415 - optional packages
+        from chatstash.cli.serve import serve  # noqa: PLC0415 - optional packages
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("chatstash"):
             raise
         for name in ("serve", "dev"):
-            app.command(
-                name,
-                context_settings={"ignore_unknown_options": True},
-                help=f"Run a local Upstash.\n\nNot installed. It needs: {how_to_install(name)}",
-            )(_missing(error.name, how_to_install(name)))
+            _add_placeholder(name, error.name)
         return
     app.command()(serve)
     app.command(context_settings={"allow_interspersed_args": False}, options_metavar="[OPTIONS] --")(dev)
 
 
-def _missing(package: str, advice: str) -> Callable[..., None]:
-    def say(arguments: Annotated[list[str] | None, typer.Argument(hidden=True)] = None) -> None:
-        del arguments
-        typer.echo(f"chatstash: the package {package} is missing: {advice}", err=True)
-        raise typer.Exit(1)
+def _add_placeholder(name: str, package: str) -> None:
+    advice = how_to_install(name)
 
-    return say
+    @app.command(
+        name,
+        context_settings={"ignore_unknown_options": True},
+        help=f"Run a local Upstash.\n\nNot installed. It needs: {advice}",
+    )
+    def placeholder(arguments: Annotated[list[str] | None, typer.Argument(hidden=True)] = None) -> None:
+        del arguments
+        fail(f"the package {package} is missing: {advice}")
 
 
 _add_local_commands()

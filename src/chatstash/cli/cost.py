@@ -6,76 +6,79 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from chatstash.cli.estimate import Month, Usage, month_of, old_month_of
 from chatstash.cli.prices import AS_OF, FREE, NOT_VERIFIED, PAY_AS_YOU_GO, SOURCE
+from chatstash.cli.terminal import out
 
-_out = Console(highlight=False, soft_wrap=True)
+_DEFAULT_TTL_DAYS = 30.0
 
-_MOST = 10**9
+
+def _count(help: str, min: int = 0) -> Any:
+    return typer.Option(min=min, metavar="N", help=help)
 
 
 def cost(
-    daily_users: Annotated[int, typer.Option(min=0, max=_MOST, metavar="N", help="Users a day.")] = 1000,
-    turns_per_user: Annotated[
-        int, typer.Option(min=0, max=_MOST, metavar="N", help="Turns of each user a day, in one conversation.")
-    ] = 10,
-    messages_per_turn: Annotated[
-        int, typer.Option(min=0, max=_MOST, metavar="N", help="Messages that a turn adds.")
-    ] = 2,
-    message_bytes: Annotated[
-        int, typer.Option(min=0, max=_MOST, metavar="N", help="Bytes of a message as it is stored, its JSON included.")
-    ] = 1000,
-    with_ttl: Annotated[
-        bool, typer.Option("--with-ttl/--no-ttl", help="Whether conversations expire; without, storage grows.")
-    ] = True,
+    daily_users: Annotated[int, _count("Users a day.")] = 1000,
+    turns_per_user: Annotated[int, _count("Turns of each user a day, in one conversation.")] = 10,
+    messages_per_turn: Annotated[int, _count("Messages that a turn adds.")] = 2,
+    message_bytes: Annotated[int, _count("Size of a stored message in bytes, with its JSON.")] = 1000,
     ttl_days: Annotated[
         float | None,
-        typer.Option(max=36_500, metavar="DAYS", help="How long a conversation is kept.", show_default="30"),
+        typer.Option(max=36_500, metavar="DAYS", help="Days until a conversation expires; 30 by default."),
     ] = None,
-    regions: Annotated[
-        int, typer.Option(min=1, max=100, metavar="N", help="Regions of the database, the primary one included.")
-    ] = 1,
+    no_ttl: Annotated[bool, typer.Option("--no-ttl", help="Conversations never expire, so storage grows.")] = False,
+    regions: Annotated[int, _count("Regions of the database, with the primary one.", min=1)] = 1,
     idempotency: Annotated[
-        bool, typer.Option("--idempotency", help="Messages are added with an idempotency key, or with strict delivery.")
+        bool, typer.Option("--idempotency", help="Add messages with an idempotency key, or with strict delivery.")
     ] = False,
-    guarded: Annotated[bool, typer.Option("--guarded", help="Turns are guarded, by turn().")] = False,
+    guarded: Annotated[bool, typer.Option("--guarded", help="Run turns in guarded_turn().")] = False,
     refresh_ttl_on_read: Annotated[
-        bool, typer.Option("--refresh-ttl-on-read", help="Reading refreshes the expiry.")
+        bool, typer.Option("--refresh-ttl-on-read", help="Let each read refresh the expiry.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Estimate a monthly bill of Upstash.
+    """Estimate a monthly Upstash bill.
 
-    The bill of langchain-community's class is shown beside it. Makes no request. Each user has one conversation a day,
-    and each turn reads it and adds messages.
+    Compares chatstash with langchain-community's class, and makes no request. Each user has one conversation a day;
+    each turn reads it and adds messages.
     """
+    _refuse_contradictions(ttl_days, no_ttl=no_ttl, refresh=refresh_ttl_on_read)
     if idempotency and guarded:
-        raise typer.BadParameter("a guarded turn takes no idempotency key: give --idempotency or --guarded")
-    if not with_ttl and ttl_days is not None:
-        raise typer.BadParameter("without a ttl nothing expires: give --no-ttl or --ttl-days")
-    if not with_ttl and refresh_ttl_on_read:
-        raise typer.BadParameter("without a ttl there is no expiry to refresh: give --no-ttl or --refresh-ttl-on-read")
-    if ttl_days is not None and not ttl_days > 0:
-        raise typer.BadParameter("conversations would expire at once: give --ttl-days more than 0")
+        raise typer.BadParameter("use either --idempotency or --guarded: a guarded turn takes no idempotency key")
     usage = Usage(
         daily_users,
         turns_per_user,
         messages_per_turn,
         message_bytes,
-        (30 if ttl_days is None else ttl_days) if with_ttl else None,
+        None if no_ttl else ttl_days or _DEFAULT_TTL_DAYS,
         regions=regions,
         idempotency=idempotency,
         guarded=guarded,
         refresh=refresh_ttl_on_read,
     )
-    ours, theirs = month_of(usage), old_month_of(usage)
+    _print(usage, month_of(usage), old_month_of(usage), as_json=as_json)
+
+
+def _refuse_contradictions(ttl_days: float | None, *, no_ttl: bool, refresh: bool) -> None:
+    if no_ttl and ttl_days is not None:
+        raise typer.BadParameter("use either --no-ttl or --ttl-days")
+    if no_ttl and refresh:
+        raise typer.BadParameter("use either --no-ttl or --refresh-ttl-on-read: without a ttl, no read refreshes one")
+    if ttl_days is not None and not ttl_days > 0:
+        raise typer.BadParameter("--ttl-days must be more than 0")
+
+
+def _print(usage: Usage, ours: Month, theirs: Month, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(_document(ours, theirs), indent=2))
-    else:
-        _print(usage, ours, theirs)
+        return
+    out.print(f"{usage.monthly_turns:,} turns a month", style="bold")
+    out.print(_table(ours, theirs))
+    if usage.ttl_days is None:
+        out.print("Conversations never expire: storage grows by this much each month.")
+    out.print(_prices(), style="dim")
 
 
 def _document(ours: Month, theirs: Month) -> dict[str, Any]:
@@ -99,41 +102,43 @@ def _as_json(month: Month) -> dict[str, Any]:
     }
 
 
-def _print(usage: Usage, ours: Month, theirs: Month) -> None:
-    _out.print(f"{usage.monthly_turns:,} turns a month", style="bold")
+def _table(ours: Month, theirs: Month) -> Table:
     table = Table("", "chatstash", "langchain-community", box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
-    mine, old = _lines(ours), _lines(theirs)
-    for name, shown in mine.items():
-        table.add_row(name, shown, old[name], style="bold" if name == "total" else "")
-    _out.print(table)
-    if usage.ttl_days is None:
-        _out.print("Without a ttl nothing expires: storage is that after the first month, and grows by it each month.")
-    _out.print(_of_prices(), style="dim")
+    rows, old_rows = _rows(ours), _rows(theirs)
+    for name, value in rows.items():
+        table.add_row(name, value, old_rows[name], style="bold" if name == "total" else "")
+    return table
 
 
-def _lines(month: Month) -> dict[str, str]:
-    bill = month.bill
+def _rows(month: Month) -> dict[str, str]:
+    bill = {name: f"${dollars:,.2f}" for name, dollars in month.bill.items()}
     return {
         "requests": f"{month.requests:,}",
-        "commands, as billed": f"{month.commands:,}",
+        "billed commands": f"{month.commands:,}",
         "bandwidth": f"{month.moved_gb:,.2f} GB",
         "storage": f"{month.stored_gb:,.2f} GB",
-        "for commands": f"${bill['commands']:,.2f}",
-        "for storage": f"${bill['storage']:,.2f}",
-        "for bandwidth": f"${bill['bandwidth']:,.2f}",
-        "total": f"${bill['total']:,.2f}",
+        "cost of commands": bill["commands"],
+        "cost of bandwidth": bill["bandwidth"],
+        "cost of storage": bill["storage"],
+        "total": bill["total"],
         "within the free plan": "yes" if month.is_free else "no",
     }
 
 
-def _of_prices() -> str:
+def _prices() -> str:
     plan = PAY_AS_YOU_GO
-    return (
-        f"Pay as you go, as of {AS_OF:%Y-%m-%d}: ${plan.command * 100_000:.2f} for 100,000 commands, each write once "
-        f"more for each further region; ${plan.stored_gb:.2f} a GB-month after the first {plan.free_stored_gb:g} GB; "
-        f"${plan.moved_gb:.2f} a GB of bandwidth after the first {plan.free_moved_gb:g} GB a month. "
-        f"Free: {FREE.commands:,} commands, {FREE.stored_gb * 1000:g} MB, {FREE.moved_gb:g} GB of bandwidth. "
-        f"Not verified: {'; '.join(NOT_VERIFIED)}. Look at {SOURCE} before you rely on it."
-    )
+    lines = [
+        "",
+        f"Pay-as-you-go prices as of {AS_OF:%Y-%m-%d}:",
+        f"  ${plan.command * 100_000:.2f} per 100,000 commands; each further region bills a write once more",
+        f"  ${plan.moved_gb:.2f} per GB of bandwidth, after {plan.free_moved_gb:g} GB a month",
+        f"  ${plan.stored_gb:.2f} per GB of storage a month, after {plan.free_stored_gb:g} GB",
+        "Free plan, per month:",
+        f"  {FREE.commands:,} commands, {FREE.moved_gb:g} GB of bandwidth, {FREE.stored_gb * 1000:g} MB of storage",
+        "Not verified:",
+        *(f"  {text}" for text in NOT_VERIFIED),
+        f"Check {SOURCE} before you rely on this.",
+    ]
+    return "\n".join(lines)

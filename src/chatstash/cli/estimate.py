@@ -1,4 +1,4 @@
-"""The cost of a month of chats: requests, billed commands, bandwidth, storage and dollars. Pure."""
+"""Estimates a month of chats: requests, billed commands, bandwidth, storage and dollars. Pure."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from dataclasses import dataclass
 from chatstash.cli.prices import FREE, GB, PAY_AS_YOU_GO
 
 DAYS = 30
-"""Days of a month."""
+"""Days in a month."""
 
 _BASE64 = 4 / 3
-"""By how much the old class's replies are longer: it asks for them in base64."""
+"""How much longer the old class's replies are: it requests base64."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What is chatted. Each user has one conversation a day, which begins empty.
+    """The traffic of an application. Each user starts one conversation a day.
 
     Attributes:
         daily_users: Users a day.
-        turns: Turns of each of them a day; each reads the conversation and adds messages.
+        turns: Turns of each user a day; each reads the conversation and adds messages.
         messages: Messages that a turn adds.
-        message_bytes: Bytes of a message as it is stored.
-        ttl_days: Days for which a conversation is kept after its last message; None for ever.
-        regions: Regions of the database, the primary one included.
+        message_bytes: Size of a stored message, in bytes.
+        ttl_days: Days from the last message until a conversation expires; None if it never does.
+        regions: Regions of the database, with the primary one.
         idempotency: Whether messages are added with an idempotency key.
-        guarded: Whether turns are guarded, by `guarded_turn()`.
-        refresh: Whether reading sets the expiry anew.
+        guarded: Whether turns run in `guarded_turn()`.
+        refresh: Whether each read refreshes the expiry.
     """
 
     daily_users: int
@@ -47,12 +47,12 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one turn takes.
+    """The requests and commands of one turn.
 
     Attributes:
         requests: HTTP requests.
-        commands: Commands, as billed in one region.
-        writes: Those of them that write.
+        commands: Commands billed in one region.
+        writes: How many of these commands write.
     """
 
     requests: int
@@ -60,12 +60,12 @@ class Turn:
     writes: int
 
     def billed(self, regions: int) -> int:
-        """Return the commands that are billed: each, and each write once more for each region but the first."""
+        """Return the billed commands: each further region bills every write once more."""
         return self.commands + self.writes * (regions - 1)
 
 
 def turn_of(usage: Usage) -> Turn:
-    """Return what a turn takes: one request to read, one to add. The first guarded one of a conversation takes less."""
+    """Return a turn with chatstash: one request reads, one adds. A conversation's first guarded turn takes less."""
     expiry = int(usage.ttl_days is not None)
     refresh = expiry * usage.refresh
     added, writes = 1, 1
@@ -77,7 +77,7 @@ def turn_of(usage: Usage) -> Turn:
 
 
 def old_turn_of(usage: Usage) -> Turn:
-    """Return what a turn takes with langchain-community's class: a request for each command, two for each message."""
+    """Return a turn with langchain-community's class: one request per command, one or two commands per message."""
     expiry = int(usage.ttl_days is not None)
     writes = usage.messages * (1 + expiry)
     return Turn(1 + writes, 1 + writes, writes)
@@ -85,13 +85,13 @@ def old_turn_of(usage: Usage) -> Turn:
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """The cost of a month.
+    """The usage of a month, and its cost.
 
     Attributes:
         requests: HTTP requests.
-        commands: Commands as billed.
+        commands: Billed commands.
         moved_gb: Gigabytes of bandwidth.
-        stored_gb: Gigabytes stored: once as many expire as are added, or without a ttl after the first month.
+        stored_gb: Gigabytes stored, once conversations expire as fast as they start; without a ttl, after one month.
     """
 
     requests: int
@@ -101,7 +101,7 @@ class Month:
 
     @property
     def bill(self) -> dict[str, float]:
-        """Dollars for `commands`, `storage` and `bandwidth`, by the pay-as-you-go plan, and in `total`."""
+        """The pay-as-you-go cost in dollars: `commands`, `storage`, `bandwidth` and `total`."""
         lines = {
             "commands": self.commands * PAY_AS_YOU_GO.command,
             "storage": max(0.0, self.stored_gb - PAY_AS_YOU_GO.free_stored_gb) * PAY_AS_YOU_GO.stored_gb,
@@ -111,24 +111,24 @@ class Month:
 
     @property
     def is_free(self) -> bool:
-        """Whether it is within the free plan."""
+        """Whether the free plan covers it."""
         within = self.stored_gb <= FREE.stored_gb and self.moved_gb <= FREE.moved_gb
         return within and self.commands <= FREE.commands
 
 
 def month_of(usage: Usage) -> Month:
-    """Return the cost of a month with chatstash."""
+    """Return a month with chatstash."""
     return _month(usage, turn_of(usage), 1.0)
 
 
 def old_month_of(usage: Usage) -> Month:
-    """Return the cost of a month with langchain-community's class, which has none of the options but the ttl."""
+    """Return a month with langchain-community's class; of the options, it has only the ttl."""
     return _month(usage, old_turn_of(usage), _BASE64)
 
 
 def _month(usage: Usage, turn: Turn, per_read_byte: float) -> Month:
     turns = usage.monthly_turns
-    # Read at the first turn are none, at the second those of one turn, and so on.
+    # The first turn reads no messages, the second reads those of one turn, and so on.
     read = usage.messages * (usage.turns - 1) / 2
     moved = turns * usage.message_bytes * (usage.messages + read * per_read_byte)
     kept_days = DAYS if usage.ttl_days is None else usage.ttl_days

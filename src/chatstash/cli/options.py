@@ -1,10 +1,10 @@
-"""The options that `serve` and `dev` share."""
+"""The options of `serve` and `dev`."""
 
 from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,67 +14,94 @@ Plan = enum.StrEnum("Plan", {name.replace("-", "_"): name for name in PLANS})  #
 
 
 class Fsync(enum.StrEnum):
-    """When a data directory is forced to disk."""
+    """When writes to a data directory are forced to disk."""
 
     everysec = "everysec"
     always = "always"
 
 
-DataOption = Annotated[
-    Path | None,
-    typer.Option("--data", metavar="DIR", help="Keep the data in this directory over restarts."),
+def _port(name: str, help: str) -> Any:
+    return typer.Option(name, min=0, max=65535, metavar="N", help=f"{help}; 0 picks a free one.")
+
+
+def _limit(name: str, help: str) -> Any:
+    return typer.Option(name, min=0, metavar="N", help=f"{help}; overrides the plan, 0 removes the limit.")
+
+
+PortOption = Annotated[int, _port("--port", "Port to listen on")]
+ControlPortOption = Annotated[
+    int, _port("--control-port", "Loopback port of the control endpoint (counters, log, faults)")
 ]
-RedisOption = Annotated[
+HostOption = Annotated[
     str,
-    typer.Option("--redis", metavar="URL", help="Stand in front of this Redis or Valkey instead of the embedded one."),
+    typer.Option(
+        "--host",
+        metavar="ADDRESS",
+        help="Address to listen on. Any address but loopback lets other machines connect.",
+    ),
+]
+TokenOption = Annotated[
+    str | None,
+    typer.Option(
+        "--token", envvar="CHATSTASH_TOKEN", metavar="TOKEN", help="Token that clients must send; random by default."
+    ),
+]
+ReadOnlyTokenOption = Annotated[
+    str | None,
+    typer.Option(
+        "--read-only-token",
+        envvar="CHATSTASH_READ_ONLY_TOKEN",
+        metavar="TOKEN",
+        help="A second token, which can only read.",
+    ),
+]
+DatabaseOption = Annotated[
+    list[str] | None,
+    typer.Option("--database", metavar="TOKEN=URL", help="Serve another Redis under this token. Repeatable."),
+]
+TraceOption = Annotated[bool, typer.Option("--trace", help="Print each request as it is answered.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the environment variables as one line of JSON.")]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", metavar="DIR", help="Keep the data in this directory across restarts.")
 ]
 FsyncOption = Annotated[
     Fsync,
-    typer.Option(
-        "--fsync", help="With --data: force writes to disk each second, or each before it is answered."
-    ),
-]  # fmt: skip
+    typer.Option("--fsync", help="With --data: force writes to disk every second, or before each reply."),
+]
+RedisOption = Annotated[
+    str, typer.Option("--redis", metavar="URL", help="Use this Redis or Valkey instead of the embedded Valkey.")
+]
 PlanOption = Annotated[
-    Plan,
+    Plan, typer.Option("--plan", metavar="NAME", help=f"Apply the limits of this plan: {', '.join(PLANS)}.")
+]
+MaxRequestOption = Annotated[
+    int | None, _limit("--max-request-bytes", "Maximum size of a command, and of its reply, in bytes")
+]
+MaxRecordOption = Annotated[int | None, _limit("--max-record-bytes", "Maximum size of a key's value, in bytes")]
+MaxKeyOption = Annotated[int | None, _limit("--max-key-bytes", "Maximum length of a key's name, in bytes")]
+MaxDataOption = Annotated[int | None, _limit("--max-data-bytes", "Maximum size of all data, in bytes")]
+MaxCommandsOption = Annotated[int | None, _limit("--max-commands", "Maximum number of billed commands")]
+ReadRegionsOption = Annotated[
+    int,
     typer.Option(
-        "--plan",
-        metavar="NAME",
-        help=f"The limits of this plan: {', '.join(PLANS)}. The free one allows 500,000 commands.",
+        "--read-regions", min=0, metavar="N", help="Number of read regions. Each bills every write once more."
     ),
 ]
 ReplicaLagOption = Annotated[
     int | None,
     typer.Option(
         "--replica-lag", metavar="MS", min=0, max=3_600_000,
-        help="Answer reads without a fresh sync token from a replica that is so many milliseconds behind.",
+        help="Answer reads without a fresh sync token from a replica this many milliseconds behind.",
     ),
 ]  # fmt: skip
 FaultOption = Annotated[
     list[str] | None,
     typer.Option(
         "--fault", metavar="FAULT",
-        help="Let this go wrong: reply_lost:probability=0.1, delay:seconds=0.02,jitter=0.01, "
-        "throttled:times=2,matching=LPUSH, and others (docs/local.md). May be given again.",
+        help="Inject a fault, such as reply_lost:probability=0.1, delay:seconds=0.02,jitter=0.01 or "
+        "throttled:times=2,matching=LPUSH. docs/local.md lists all. Repeatable.",
     ),
 ]  # fmt: skip
 SeedOption = Annotated[
-    int | None,
-    typer.Option("--seed", metavar="N", help="Make the chances of faults repeatable."),
+    int | None, typer.Option("--seed", metavar="N", help="Seed that makes random faults repeatable.")
 ]
-
-
-def limit_option(name: str, what: str) -> typer.models.OptionInfo:
-    """Return the option that replaces one limit of the plan."""
-    option: typer.models.OptionInfo = typer.Option(
-        f"--{name}", metavar="N", min=0, help=f"{what}, instead of the plan's; 0 for no limit."
-    )
-    return option
-
-
-MaxRequestOption = Annotated[
-    int | None, limit_option("max-request-bytes", "Bytes of one command, and of the reply to one")
-]
-MaxRecordOption = Annotated[int | None, limit_option("max-record-bytes", "Bytes of one key with all it holds")]
-MaxKeyOption = Annotated[int | None, limit_option("max-key-bytes", "Bytes of a key's name")]
-MaxDataOption = Annotated[int | None, limit_option("max-data-bytes", "Bytes of all data")]
-MaxCommandsOption = Annotated[int | None, limit_option("max-commands", "Billed commands")]

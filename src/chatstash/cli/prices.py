@@ -1,7 +1,7 @@
-"""What Upstash asks for: one dated table. Pure.
+"""Upstash's prices, with a date. Pure.
 
-From https://upstash.com/pricing/redis and https://upstash.com/docs/redis/overall/billing, as `AS_OF` says. Both were
-read in copies kept by others, not at Upstash: look there before relying on it.
+Source: third-party copies, made on `AS_OF`, of https://upstash.com/pricing/redis and
+https://upstash.com/docs/redis/overall/billing. Check Upstash's pages before you rely on these figures.
 """
 
 from __future__ import annotations
@@ -10,30 +10,30 @@ import datetime as dt
 from dataclasses import dataclass
 
 AS_OF = dt.date(2026, 9, 20)
-"""When the copy was made from which the table is."""
+"""The date of the copies."""
 
 SOURCE = "https://upstash.com/pricing/redis"
 
 GB = 10**9
-"""Bytes. Whether Upstash counts 10^9 or 2^30 is not documented; this is the larger bill."""
+"""Bytes in a gigabyte. Upstash does not document whether it counts 10^9 or 2^30; 10^9 gives the larger bill."""
 
 NOT_VERIFIED = (
-    "whether storage and bandwidth are counted once more for each further region (here: once)",
-    "whether bandwidth includes headers and TLS (here: HTTP bodies alone)",
-    "the fixed plans, the Prod Pack and taxes (here: none)",
+    "whether each region bills storage and bandwidth (assumed: only one does)",
+    "whether bandwidth includes headers and TLS (assumed: only HTTP bodies)",
+    "fixed plans, the Prod Pack and taxes (assumed: none)",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class PayAsYouGo:
-    """The plan without a monthly price, in US dollars.
+    """Prices of the pay-as-you-go plan, in US dollars.
 
     Attributes:
-        command: One billed command. A write is billed once, and once more for each read region.
+        command: One billed command. Each read region bills a write once more.
         stored_gb: One gigabyte stored for a month.
-        free_stored_gb: Gigabytes of these that are free.
+        free_stored_gb: Gigabytes stored for free.
         moved_gb: One gigabyte of bandwidth.
-        free_moved_gb: Gigabytes of these that are free each month.
+        free_moved_gb: Gigabytes of bandwidth a month that are free.
     """
 
     command: float = 0.20 / 100_000
@@ -45,7 +45,7 @@ class PayAsYouGo:
 
 @dataclass(frozen=True, slots=True)
 class Free:
-    """What the free plan allows.
+    """The limits of the free plan.
 
     Attributes:
         commands: Billed commands a month.

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 from chatstash.errors import ConcurrentTurn
 from chatstash.history.operations.read import Contents
 from chatstash.history.records.record import Record
 from chatstash.history.results import AppendResult, ReadResult
+from chatstash.history.runner import Runner, Work
 from chatstash.history.selection import Selection
-
-if TYPE_CHECKING:
-    from chatstash.history.session import Session, Work
 
 ItemT = TypeVar("ItemT")
 
@@ -37,7 +35,7 @@ class GuardedTurn(Generic[ItemT]):
         ConcurrentTurn: On leaving: others appended to the conversation or cleared it; has the records they appended.
     """
 
-    def __init__(self, session: Session[ItemT], selection: Selection) -> None:
+    def __init__(self, session: Runner[ItemT], selection: Selection) -> None:
         self._session = session
         self._selection = selection
         self._contents: Contents | None = None

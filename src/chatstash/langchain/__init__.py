@@ -6,16 +6,19 @@ from chatstash.langchain.guarded_turn import MessagesTurn
 from chatstash.langchain.history import UpstashRedisChatMessageHistory
 from chatstash.langchain.results import MessageReadOptions, MessagesResult
 from chatstash.langchain.tokens import TokenCounter
-from chatstash.langchain.write_errors import OnWriteError
+from chatstash.langchain.write_errors import OnWriteError, OnWriteFailure
 
 if TYPE_CHECKING:
-    from chatstash.langchain.runnable import with_history
+    from chatstash.langchain.runnable import HistoryFactory, MessageHistory, with_history
 
 __all__ = [
+    "HistoryFactory",
+    "MessageHistory",
     "MessageReadOptions",
     "MessagesResult",
     "MessagesTurn",
     "OnWriteError",
+    "OnWriteFailure",
     "TokenCounter",
     "UpstashRedisChatMessageHistory",
     "with_history",
@@ -23,8 +26,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "with_history":
-        from chatstash.langchain.runnable import with_history  # noqa: PLC0415 - the class alone needs no runnables
+    if name in ("HistoryFactory", "MessageHistory", "with_history"):
+        from chatstash.langchain import runnable  # noqa: PLC0415 - the class alone needs no runnables
 
-        return with_history
+        return getattr(runnable, name)
     raise AttributeError(f"module 'chatstash.langchain' has no attribute {name!r}")

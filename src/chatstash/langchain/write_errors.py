@@ -1,4 +1,4 @@
-"""What is told of messages that could not be added: a line in the log, a hook of the user's, the reply in the error."""
+"""Reports messages that could not be added: a line in the log, and the user's hook."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 from chatstash.errors import (
     ConcurrentTurn,
     DatabaseError,
     IdempotencyConflict,
     RecordTooLarge,
-    ReplyNotStored,
     StoreClosed,
     UnstorableMessage,
 )
 
 OnWriteError = Callable[[Exception], None]
+"""Called with the error when messages could not be added."""
+
+OnWriteFailure = Literal["raise", "return"]
+"""If a run's messages cannot be stored: raise the error, or return the reply."""
 
 _log = logging.getLogger("chatstash")
 
@@ -26,7 +30,7 @@ def checked_hook(hook: OnWriteError | None) -> OnWriteError | None:
     """Return the hook.
 
     Raises:
-        ValueError: It is no plain function: a coroutine function would never run.
+        ValueError: It is not a plain function; a coroutine function would never run.
     """
     if hook is not None and (not callable(hook) or inspect.iscoroutinefunction(hook)):
         raise ValueError(f"on_write_error must be a plain function of one error, or None, not {hook!r}")
@@ -35,42 +39,23 @@ def checked_hook(hook: OnWriteError | None) -> OnWriteError | None:
 
 @contextmanager
 def write_watched(key: str, hook: OnWriteError | None) -> Iterator[None]:
-    """Log an error of the write within, and tell the hook, before it is raised again.
+    """Log an error of the write within and call the hook, then raise it again.
 
-    The line names the key, escaped, the kind of error and the outcome. It holds nothing of what the
-    server said, which may quote the messages.
+    The log line has the key, escaped, the kind of error and the outcome. It has no text of the server, which may quote
+    messages.
 
     Args:
         key: The conversation's key.
-        hook: Called with the error; an error of its own is logged, and the write's is raised all the same.
+        hook: Called with the error. If it raises, that is logged, and the write's error is raised.
     """
     try:
         yield
     except ConcurrentTurn:
-        raise  # an answer, and no failure
+        raise  # a regular outcome of a guarded turn
     except Exception as error:
         _log.error("Adding messages to %r failed: %s. %s", key, _kind(error), _outcome(error))
         if hook is not None:
-            _tell(hook, error)
-        raise
-
-
-@contextmanager
-def reply_attached(reply: object) -> Iterator[None]:
-    """Let an error of the write within carry the reply that could not be stored, as its attribute `reply`.
-
-    Raises:
-        ReplyNotStored: The error has an attribute of that name which cannot be set; it is the cause.
-    """
-    try:
-        yield
-    except Exception as error:
-        try:
-            error.reply = reply  # type: ignore[attr-defined]
-        except (AttributeError, TypeError):
-            carrier = ReplyNotStored(f"The reply could not be stored: {type(error).__name__}")
-            carrier.reply = reply
-            raise carrier from error
+            _call(hook, error)
         raise
 
 
@@ -83,19 +68,19 @@ def _outcome(error: Exception) -> str:
     if isinstance(error, DatabaseError):
         return f"{error.applied.value} {error.advice}".rstrip()
     if isinstance(error, UnstorableMessage):
-        which = "What was given" if error.index is None else f"Message {error.index}"
+        which = "The argument" if error.index is None else f"Message {error.index}"
         return f"{which} cannot be stored; no message was sent or stored."
     if isinstance(error, (IdempotencyConflict, RecordTooLarge)):
         return "Nothing was stored by this call."
     if isinstance(error, (StoreClosed, ValueError)):
         return "Nothing was sent."
-    return "Whether anything was stored is not known."
+    return "It is not known whether anything was stored."
 
 
-def _tell(hook: OnWriteError, error: Exception) -> None:
+def _call(hook: OnWriteError, error: Exception) -> None:
     try:
         hook(error)
-    except Exception as its_own:  # noqa: BLE001 - it must not hide the error of the write, which is raised next
+    except Exception as hook_error:  # noqa: BLE001 - it must not hide the write's error, which is raised next
         # Its context is the write's error, whose text may quote messages.
-        its_own.__suppress_context__ = True
-        _log.error("on_write_error itself failed, for a write to have failed.", exc_info=its_own)
+        hook_error.__suppress_context__ = True
+        _log.error("on_write_error failed while reporting a failed write.", exc_info=hook_error)

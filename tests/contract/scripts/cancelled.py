@@ -7,7 +7,7 @@ from langchain_core.messages import HumanMessage
 
 from chatstash import UpstashRedisChatMessageHistory
 
-ENOUGH = 150
+ENOUGH = 60
 
 
 class Patience:
@@ -25,7 +25,7 @@ class Patience:
 
 async def main() -> None:
     random.seed(7)
-    history = UpstashRedisChatMessageHistory("cancelled", ttl=60, timeout=5)
+    history = UpstashRedisChatMessageHistory("cancelled", ttl=60, timeout=60)
     appending, reading = Patience(), Patience()
     stored, cancelled, number = set(), 0, 0
     while min(len(stored), cancelled) < ENOUGH:

@@ -7,6 +7,8 @@ works; by its idempotency key an append is decided, and made once.
 import asyncio
 import gc
 import os
+import socket
+import weakref
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
@@ -16,6 +18,18 @@ from chatstash import Outcome, Store, UpstashRedisChatMessageHistory
 
 ONE = [HumanMessage("one"), HumanMessage("two")]
 LARGE = [HumanMessage(str(number) + "x" * 12_000) for number in range(12)]
+
+
+asked: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+
+def recv(sock: socket.socket, *arguments: Any) -> bytes:
+    """Receive nothing at the first try, so that each reply is awaited, however fast it came."""
+    if sock not in asked:
+        asked.add(sock)
+        raise BlockingIOError
+    asked.discard(sock)
+    return super(socket.socket, sock).recv(*arguments)
 
 
 class Stepping:
@@ -155,6 +169,7 @@ async def within_timeouts(history: UpstashRedisChatMessageHistory) -> None:
 
 
 async def main() -> None:
+    socket.socket.recv = recv  # type: ignore[method-assign]
     problems: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
     async with Store(timeout=20, max_request_bytes=100_000) as store:

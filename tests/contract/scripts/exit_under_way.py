@@ -3,13 +3,12 @@
 import asyncio
 import atexit
 import threading
-import time
 
 from langchain_core.messages import HumanMessage
 
 from chatstash import UpstashRedisChatMessageHistory
 
-history = UpstashRedisChatMessageHistory("exit-under-way", ttl=60, timeout=10)
+history = UpstashRedisChatMessageHistory("exit-under-way", ttl=60, timeout=60)
 history.clear()
 begun = threading.Barrier(5)
 
@@ -36,8 +35,8 @@ def at_the_end() -> None:
 
 
 def after_main() -> None:
-    """Go on for a moment when the main thread has ended."""
-    time.sleep(0.05)
+    """Go on when the main thread has ended."""
+    threading.main_thread().join()
     history.add_user_message("after the main thread")
 
 

@@ -1,4 +1,4 @@
-"""A fork after use: parent and child read and write distinct values at once, 600 times; never the other's reply."""
+"""A fork after use: parent and child read and write distinct values at once, 200 times; never the other's reply."""
 
 import os
 
@@ -6,7 +6,7 @@ from langchain_core.messages import HumanMessage
 
 from chatstash import UpstashRedisChatMessageHistory
 
-ROUNDS = 600
+ROUNDS = 200
 
 
 def use(name: str) -> None:

@@ -7,10 +7,12 @@ from langchain_core.messages import HumanMessage
 
 from chatstash import UpstashRedisChatMessageHistory
 
+ROUNDS = 100
+
 
 async def use(name: str) -> None:
     history = UpstashRedisChatMessageHistory(f"fork-async-{name}", ttl=60)
-    for number in range(300):
+    for number in range(ROUNDS):
         await history.aadd_messages([HumanMessage(f"{name}-{number}")])
         if number % 3 == 0:
             contents = [message.content for message in await history.aget_messages()]

@@ -10,11 +10,11 @@ from langchain_core.messages import HumanMessage
 
 from chatstash import UpstashRedisChatMessageHistory
 
-CHILDREN = 12
+CHILDREN = 8
 
 # It says that a fork among threads may deadlock: this is about that.
 warnings.simplefilter("ignore", DeprecationWarning)
-history = UpstashRedisChatMessageHistory("fork-under-way", ttl=60, timeout=20)
+history = UpstashRedisChatMessageHistory("fork-under-way", ttl=60, timeout=60)
 history.clear()
 done = threading.Event()
 written: list[str] = []
@@ -29,7 +29,7 @@ def write(name: str) -> None:
             history.add_messages([HumanMessage(text) for text in texts])
             written.extend(texts)
             number += 1
-            if number % 7 == 0:
+            if number % 20 == 0:
                 assert written[0] in {message.content for message in history.messages}
     except BaseException as error:
         failures.append(error)

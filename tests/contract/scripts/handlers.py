@@ -13,7 +13,7 @@ from chatstash import Store, UpstashRedisChatMessageHistory
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 0.0
 INTERRUPTIONS = 300
 
-store = Store(cache_bytes=1_000_000)
+store = Store(cache_bytes=1_000_000, timeout=90)
 history = UpstashRedisChatMessageHistory("handlers", store=store, ttl=3600)
 other = UpstashRedisChatMessageHistory("handlers-other", store=store, ttl=3600)
 history.clear()

@@ -15,7 +15,7 @@ def interrupt(*_: object) -> None:
 
 
 random.seed(7)
-history = UpstashRedisChatMessageHistory("interrupted", timeout=5)
+history = UpstashRedisChatMessageHistory("interrupted", timeout=60)
 history.clear()
 history.add_user_message("x")
 signal.signal(signal.SIGALRM, interrupt)

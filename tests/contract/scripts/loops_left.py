@@ -48,7 +48,7 @@ def closed() -> None:
 asyncio.run(use())
 before = descriptors()
 for what in (never_closed, left_under_way, closed):
-    threads = [threading.Thread(target=what) for _ in range(20)]
+    threads = [threading.Thread(target=what) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

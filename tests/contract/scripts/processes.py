@@ -17,17 +17,15 @@ def write(name: int) -> None:
 
 if __name__ == "__main__":
     UpstashRedisChatMessageHistory("processes").add_user_message("opens a connection")
-    for method in ("fork", "spawn"):
-        with multiprocessing.get_context(method).Pool(PROCESSES) as pool:
-            pool.map(write, range(PROCESSES))
-        history = UpstashRedisChatMessageHistory("processes")
-        texts = [str(message.content) for message in history.messages if "." in str(message.content)]
-        batches = [texts[first : first + SIZE] for first in range(0, len(texts), SIZE)]
-        for batch in batches:
-            name, number, _ = batch[0].split(".")
-            assert batch == [f"{name}.{number}.{part}" for part in range(SIZE)], batch
-        for name in range(PROCESSES):
-            numbers = [int(batch[0].split(".")[1]) for batch in batches if batch[0].startswith(f"{name}.")]
-            assert numbers == list(range(BATCHES)), numbers
-        history.clear()
+    with multiprocessing.get_context("fork").Pool(PROCESSES) as pool:
+        pool.map(write, range(PROCESSES))
+    history = UpstashRedisChatMessageHistory("processes")
+    texts = [str(message.content) for message in history.messages if "." in str(message.content)]
+    batches = [texts[first : first + SIZE] for first in range(0, len(texts), SIZE)]
+    for batch in batches:
+        name, number, _ = batch[0].split(".")
+        assert batch == [f"{name}.{number}.{part}" for part in range(SIZE)], batch
+    for name in range(PROCESSES):
+        numbers = [int(batch[0].split(".")[1]) for batch in batches if batch[0].startswith(f"{name}.")]
+        assert numbers == list(range(BATCHES)), numbers
     print("ok")

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import messages_from_dict
 
-from chatstash.history.doctor.diagnosis import Damage, Finding, Repair, diagnose, expiry_findings
-from chatstash.history.doctor.repair import Step, steps
+from chatstash.history.doctor.diagnosis import Damage, Finding, Repair, diagnose
+from chatstash.history.doctor.repair import RepairStep, plan_repairs
 from chatstash.history.records.decoding import decode
 from chatstash.history.records.message_types import KNOWN_TYPES
 from chatstash.history.records.record import RecordId, new_record_ids
@@ -48,22 +48,22 @@ def tool(call_id: Any, text: str = "result", rid: RecordId | None = None) -> byt
     return raw("tool", {"content": text, "tool_call_id": call_id}, rid)
 
 
-def find(*stored: bytes, older_than: float = 3600) -> list[Finding]:
-    return diagnose(stored, why_unreadable, now_ms=NOW, older_than=older_than)
+def find(*stored: bytes, abandoned_after: float = 3600) -> list[Finding]:
+    return diagnose(stored, why_unreadable, now_ms=NOW, abandoned_after=abandoned_after)
 
 
 def damages(*stored: bytes) -> list[tuple[Damage, int | None]]:
     return [(finding.damage, finding.position) for finding in find(*stored)]
 
 
-def apply(stored: Sequence[bytes], done: Sequence[Step]) -> tuple[list[bytes], list[bytes]]:
+def apply(stored: Sequence[bytes], done: Sequence[RepairStep]) -> tuple[list[bytes], list[bytes]]:
     """Do on a list what the scripts do in the database, their conditions included; return it and the quarantine."""
     records, quarantine = list(stored), []
     for step in done:
         _, _, count, *words = step.command
         index, _, what = words[int(count) : int(count) + 3]
         position = -1 - int(index)
-        if step.finding.repair is Repair.TAKE_OUT:
+        if step.finding.repair is Repair.REMOVE_BLOCKS:
             quarantine.append(records[position])
             records[position] = str(words[int(count) + 1]).encode()
         elif int(count) == 2:
@@ -74,7 +74,7 @@ def apply(stored: Sequence[bytes], done: Sequence[Step]) -> tuple[list[bytes], l
 
 
 def repaired(*stored: bytes) -> tuple[list[bytes], list[bytes]]:
-    plan = steps("k", stored, find(*stored), now_ms=NOW, randomness=randomness)
+    plan = plan_repairs("k", stored, find(*stored), now_ms=NOW, randomness=randomness)
     return apply(stored, plan)
 
 
@@ -162,7 +162,7 @@ def test_a_copy_of_what_cannot_be_read_is_no_copy() -> None:
 
 def test_a_newer_form_is_reported_and_left_alone() -> None:
     newer = [raw(kind, {}, rid(1), v=2) for kind in ("human", "alien", "tool", "human")]
-    assert damages(*newer) == [(Damage.NEWER_FORM, position) for position in range(4)]
+    assert damages(*newer) == [(Damage.NEWER_FORMAT, position) for position in range(4)]
     assert repaired(*newer) == (newer, [])
     assert {finding.repair for finding in find(*newer)} == {Repair.NONE}
 
@@ -257,8 +257,8 @@ def test_a_turn_in_progress_is_left_alone() -> None:
     assert open_turn(2 * HOUR, tool("a")) == []
     assert find(ai("a")) == []
     assert len(open_turn(0, human())) == 2
-    assert len(find(ai("a", rid=rid(1, time_ms=NOW - 5001)), older_than=5)) == 1
-    assert find(ai("a", rid=rid(1, time_ms=NOW - 4999)), older_than=5) == []
+    assert len(find(ai("a", rid=rid(1, time_ms=NOW - 5001)), abandoned_after=5)) == 1
+    assert find(ai("a", rid=rid(1, time_ms=NOW - 4999)), abandoned_after=5) == []
 
 
 def test_a_result_that_arrives_late_takes_the_place_of_its_stand_in() -> None:
@@ -272,12 +272,12 @@ def test_a_result_that_arrives_late_takes_the_place_of_its_stand_in() -> None:
 
 def test_beside_a_newer_form_nothing_is_certain() -> None:
     for unknown in (raw("ai", {}, v=2), raw("tool", {}, v=2), raw("call", {}, v=2)):
-        assert damages(unknown, tool("a"), human()) == [(Damage.NEWER_FORM, 0)]
-        assert damages(ai("a"), unknown, human()) == [(Damage.NEWER_FORM, 1)]
-    assert damages(raw("system", {}, v=2), tool("a")) == [(Damage.NEWER_FORM, 0), (Damage.RESULT_WITHOUT_CALL, 1)]
+        assert damages(unknown, tool("a"), human()) == [(Damage.NEWER_FORMAT, 0)]
+        assert damages(ai("a"), unknown, human()) == [(Damage.NEWER_FORMAT, 1)]
+    assert damages(raw("system", {}, v=2), tool("a")) == [(Damage.NEWER_FORMAT, 0), (Damage.RESULT_WITHOUT_CALL, 1)]
     assert (Damage.CALL_WITHOUT_RESULT, 0) in damages(ai("a"), raw("system", {}, v=2), human())
     # A human record of a newer form may hold the result.
-    assert damages(ai("a"), raw("human", {}, v=2), human()) == [(Damage.NEWER_FORM, 1)]
+    assert damages(ai("a"), raw("human", {}, v=2), human()) == [(Damage.NEWER_FORMAT, 1)]
 
 
 def test_an_inserted_result_does_not_turn_back_the_clock() -> None:
@@ -291,7 +291,7 @@ def test_an_inserted_result_does_not_turn_back_the_clock() -> None:
 def test_every_repair_rests_on_what_was_seen() -> None:
     """The scripts get index and SHA-1 of each record concerned: of the copy that stays, and of both neighbours."""
     stored = [human("x", rid(1)), ai("a"), human("x", rid(1)), human()]
-    move, insert = steps("k", stored, find(*stored), now_ms=NOW, randomness=randomness)
+    move, insert = plan_repairs("k", stored, find(*stored), now_ms=NOW, randomness=randomness)
     assert [word for word in move.command[8:] if isinstance(word, int)] == [-3, -1]
     assert [word for word in insert.command[7:] if isinstance(word, int)] == [-2, -3, -2]
 
@@ -319,13 +319,8 @@ def test_after_a_repair_nothing_is_found_and_nothing_is_gone(stored: list[bytes]
 
 @given(st.lists(RECORDS, max_size=14), st.data())
 def test_after_a_repair_that_broke_off_another_ends_it(stored: list[bytes], data: st.DataObject) -> None:
-    plan = steps("k", stored, find(*stored), now_ms=NOW, randomness=randomness)
+    plan = plan_repairs("k", stored, find(*stored), now_ms=NOW, randomness=randomness)
     half, quarantine = apply(stored, plan[: data.draw(st.integers(0, len(plan)))])
     after, rest = repaired(*half)
     assert [finding for finding in find(*after) if finding.repair is not Repair.NONE] == []
     assert Counter(stored) - Counter(after) - Counter(quarantine + rest) == Counter()
-
-
-def test_an_expiry_is_given_only_where_there_is_none() -> None:
-    found = expiry_findings({"a": None, "b": 50, "c": None}, 9)
-    assert {key: finding.expiry for key, finding in found.items()} == {"a": 9, "c": 9}

@@ -92,7 +92,7 @@ class Meddlers:
         """Repair all conversations again and again."""
         with Store(self.upstash.url, self.upstash.token, timeout=6, retries=6, max_request_bytes=100_000) as store:
             chances = random.Random(f"repair/{self.seed}")
-            doctor = Doctor(store, why_unreadable, older_than=0)
+            doctor = Doctor(store, why_unreadable, abandoned_after=0)
             while not self.done.wait(chances.uniform(0.2, 1.5)):
                 self.repair_once(doctor)
             doctor.close()
@@ -100,8 +100,8 @@ class Meddlers:
     def repair_once(self, doctor: Doctor) -> None:
         """Repair all conversations, as far as the faults let it."""
         try:
-            for key in list(doctor.listed()):
-                doctor.treat(doctor.examine(key.decode()), self._repaired(key.decode().partition(":")[2]))
+            for key in list(doctor.list_keys()):
+                doctor.repair(doctor.examine(key.decode()), self._repaired(key.decode().partition(":")[2]))
                 self.did["conversations examined"] += 1
         except ChatstashError as error:
             self.did[f"doctor stopped by {type(error).__name__}"] += 1

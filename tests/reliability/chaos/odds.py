@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from chatstash.local import Fault
+from chatstash.local import Fault, LocalUpstash
+from tests.conftest import command
 
 LATEST = 0.3
 """Seconds by which these faults make a request late at most, but for those that are held."""
@@ -39,3 +40,10 @@ def late(seconds: float) -> tuple[Fault, ...]:
     return tuple(
         Fault("applied_late", probability=0.005, jitter=seconds, matching=command) for command in ("LPUSH", "EVAL")
     )
+
+
+def let_late_ones_arrive(upstash: LocalUpstash) -> None:
+    """Wait until what is late by `LATEST` at most was applied: a request that waits as long is answered after it."""
+    upstash.faults.next("delay", seconds=LATEST)
+    command(upstash, "PING")
+    command(upstash, "PING")

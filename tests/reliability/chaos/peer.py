@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from chatstash import UpstashRedisChatMessageHistory
 from chatstash.local import LocalUpstash
-from tests.reliability.chaos.odds import FAULTS, LATEST
+from tests.reliability.chaos.odds import FAULTS, let_late_ones_arrive
 from tests.reliability.chaos.plan import OWN, SHARED, WRITERS, Append, planned
 from tests.reliability.chaos.report import Report
 
@@ -61,7 +61,7 @@ def run_peer(seed: int, appends: int, *, retry_interval: float = 3.0, times: flo
         with ThreadPoolExecutor(WRITERS) as threads:
             list(threads.map(write, plans))
         upstash.faults.clear()
-        time.sleep(LATEST + 0.3)
+        let_late_ones_arrive(upstash)
         sessions = (SHARED, *OWN)
         found = Counter(
             str(message.content)

@@ -208,8 +208,9 @@ class Run:
 
     def _end(self, before: StatsSnapshot) -> None:
         """Let all that is late arrive, settle, read once more in every way, and judge."""
-        time.sleep(max(odds.LATEST, self.setting.late) + 0.3)
         spent = self.upstash.stats - before
+        time.sleep(self.setting.late)
+        odds.let_late_ones_arrive(self.upstash)
         is_strict = self.setting.delivery == "strict"
         if is_strict:
             # What is held does nothing any more, unless it has an idempotency key.

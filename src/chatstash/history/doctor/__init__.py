@@ -1,1 +1,1 @@
-"""The doctor: finds damaged conversations and repairs them."""
+"""Finds damaged conversations and repairs them."""

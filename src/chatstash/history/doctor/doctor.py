@@ -1,26 +1,25 @@
-"""The doctor: finds the damages of a database's conversations and repairs them, one conversation at a time."""
+"""The doctor: finds and repairs damaged conversations of a database, one at a time."""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from chatstash.errors import WrongType
-from chatstash.history.doctor import repair
 from chatstash.history.doctor.diagnosis import (
-    DEFAULT_OLDER_THAN,
+    DEFAULT_ABANDONED_AFTER,
     Damage,
     Finding,
+    ReadabilityCheck,
     Repair,
-    Unreadable,
     diagnose,
-    expiry_findings,
 )
-from chatstash.history.operations import scan as listing
-from chatstash.history.records.keys import checked_key, checked_ttl, companion_key
+from chatstash.history.doctor.repair import RepairStep, apply_repair, plan_repairs, set_expiry
+from chatstash.history.operations import scan
+from chatstash.history.records.keys import checked_key, companion_key
 from chatstash.history.steps.chunks import stored_records
 from chatstash.history.store import Store
 from chatstash.rest.database import Database
@@ -30,51 +29,51 @@ from chatstash.rest.ops import Op
 T = TypeVar("T")
 
 _UNREADABLE = {Damage.UNDECODABLE, Damage.UNKNOWN_TYPE, Damage.UNREADABLE}
-_PASSES = 10
-_KEYS_AT_ONCE = 500
+_MAX_PASSES = 10
+_KEYS_PER_REQUEST = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """What was found in one conversation.
+    """The findings in one conversation.
 
     Attributes:
-        key: Its key.
-        stored: Its records as they were seen, oldest first.
-        findings: Its damages, oldest record first.
-
-    A conversation that does not exist has no records.
+        key: The conversation's key.
+        records: The stored records, oldest first; empty if the conversation does not exist.
+        findings: The findings, oldest record first.
     """
 
     key: str
-    stored: Sequence[bytes]
+    records: Sequence[bytes]
     findings: list[Finding]
 
     @property
-    def holds_no_message(self) -> bool:
-        """Whether not one record can be read as a message, so that it may be another list altogether."""
+    def has_no_message(self) -> bool:
+        """Whether no record is a readable message, so that the list may not be a conversation."""
         unreadable = sum(finding.damage in _UNREADABLE for finding in self.findings)
-        return bool(self.stored) and unreadable == len(self.stored)
+        return bool(self.records) and unreadable == len(self.records)
 
 
 class Doctor:
-    """Finds and repairs damage in the conversations of a store's database. Changes nothing but by `treat` and `expire`.
+    """Finds and repairs damage in the conversations of a database. Only `repair` and `set_expiry` change anything.
 
     Args:
-        store: The store; its prefix and its options count.
-        unreadable: Says why no message can be made of a record.
-        older_than: Seconds after which a last turn that waits for a tool's result is taken for broken off.
+        store: The database, the key prefix and the options.
+        why_unreadable: Returns why a record cannot become a message, or None if it can.
+        abandoned_after: Seconds after which a last turn without its tool results counts as abandoned.
 
     Raises:
-        ValueError: `older_than` is no number of seconds from 0 on.
+        ValueError: `abandoned_after` is not a number of seconds, 0 or more.
     """
 
-    def __init__(self, store: Store, unreadable: Unreadable, *, older_than: float = DEFAULT_OLDER_THAN) -> None:
-        if not isinstance(older_than, (int, float)) or isinstance(older_than, bool) or not older_than >= 0:
-            raise ValueError(f"older_than must be a number of seconds, 0 or more, not {older_than!r}")
+    def __init__(
+        self, store: Store, why_unreadable: ReadabilityCheck, *, abandoned_after: float = DEFAULT_ABANDONED_AFTER
+    ) -> None:
+        if not abandoned_after >= 0:
+            raise ValueError(f"abandoned_after must be a number of seconds, 0 or more, not {abandoned_after!r}")
         self._prefix = store.key_prefix
-        self._unreadable = unreadable
-        self._older_than = older_than
+        self._why_unreadable = why_unreadable
+        self._abandoned_after = abandoned_after
         self._database = Database(store.endpoint)
         self._options = store.options
 
@@ -82,98 +81,85 @@ class Doctor:
         """Close the connections."""
         self._database.close()
 
-    def listed(self) -> Iterator[bytes]:
-        """Yield each key that begins with the store's prefix, once; one request for each 1000 or so.
+    def list_keys(self) -> Iterator[bytes]:
+        """Yield each key that starts with the store's prefix, once; one request for each 1000 keys of the database.
 
-        With an empty prefix, the keys of lists only: the others are certainly another program's.
+        With an empty prefix, yields only the keys of lists.
 
         Raises:
-            ReadOnlyToken: A read-only token may not list keys.
+            ReadOnlyToken: A read-only token cannot list keys.
         """
         seen: set[bytes] = set()
         cursor = "0"
         while True:
-            cursor, found = self._run("list", listing.scan(self._prefix, cursor), "", self._reading)
-            fresh = [key for key in dict.fromkeys(found) if key not in seen]
-            seen.update(fresh)
-            yield from fresh
+            cursor, found = self._run("list", scan.scan(self._prefix, cursor), "", self._reading)
+            new = [key for key in dict.fromkeys(found) if key not in seen]
+            seen.update(new)
+            yield from new
             if cursor == "0":
                 return
 
     def examine(self, key: str) -> Examination:
-        """Look for damage in one conversation; changes nothing. One request, or several where it is large.
+        """Find damage in one conversation; changes nothing. One request, or several if it is large.
 
         Raises:
-            ValueError: The key is not that of a conversation.
-            WrongType: The key holds no list.
+            ValueError: The key is not a conversation's.
+            WrongType: The key does not hold a list.
         """
         op = stored_records(checked_key(key), None, self._options.max_request_bytes)
-        stored = self._run("examine", op, key, self._reading)
-        return Examination(
-            key, stored, diagnose(stored, self._unreadable, now_ms=_now_ms(), older_than=self._older_than)
-        )
+        records = self._run("examine", op, key, self._reading)
+        findings = diagnose(records, self._why_unreadable, now_ms=_now_ms(), abandoned_after=self._abandoned_after)
+        return Examination(key, records, findings)
 
-    def treat(self, examination: Examination, repaired: Callable[[Finding], None]) -> list[Finding]:
-        """Repair a conversation; one request for each repair. May be interrupted at any time, and run again.
+    def repair(self, examination: Examination, on_repaired: Callable[[Finding], None]) -> list[Finding]:
+        """Repair a conversation; one request per finding. May be interrupted at any time, and run again.
 
         Args:
-            examination: What was found.
-            repaired: Told of each repair once it is done.
+            examination: The findings.
+            on_repaired: Called with each finding once it is repaired.
 
         Returns:
-            What remains: what is left alone, and what others changed again and again meanwhile.
+            The findings that remain: those that have no repair, and those in a conversation that others keep changing.
 
         Raises:
-            WrongType: The conversation's key, or that of its quarantine, holds something else.
+            WrongType: The conversation's key, or its quarantine's, does not hold a list.
         """
-        for _ in range(_PASSES):
-            steps = repair.steps(
-                examination.key, examination.stored, examination.findings,
+        for _ in range(_MAX_PASSES):
+            steps = plan_repairs(
+                examination.key, examination.records, examination.findings,
                 now_ms=_now_ms(), randomness=secrets.token_bytes,
             )  # fmt: skip
-            undone = [step for step in steps if not self._do(examination.key, step, repaired)]
-            if not undone:
+            failed = [step for step in steps if not self._apply(examination.key, step, on_repaired)]
+            if not failed:
                 return [finding for finding in examination.findings if finding.repair is Repair.NONE]
             examination = self.examine(examination.key)
         return examination.findings
 
-    def _do(self, key: str, step: repair.Step, repaired: Callable[[Finding], None]) -> bool:
+    def _apply(self, key: str, step: RepairStep, on_repaired: Callable[[Finding], None]) -> bool:
         try:
-            done = self._run("repair", repair.do(step), key, self._repairing)
+            done = self._run("repair", apply_repair(step), key, self._repairing)
         except WrongType as error:
-            error.problem = f"The key, or its quarantine {companion_key('quarantine', key)}, holds no list"
+            error.problem = f"The key, or its quarantine {companion_key('quarantine', key)}, does not hold a list"
             raise
         if done:
-            repaired(step.finding)
+            on_repaired(step.finding)
         return done
 
-    def without_expiry(self, keys: Collection[str], *, ttl: int) -> Mapping[str, Finding]:
-        """Return which of some conversations never expire; a command for each.
+    def keys_without_expiry(self, keys: Sequence[str]) -> list[str]:
+        """Return the conversations that never expire; one command each, one request for 500."""
+        ttls = dict[str, int | None]()
+        for start in range(0, len(keys), _KEYS_PER_REQUEST):
+            some = keys[start : start + _KEYS_PER_REQUEST]
+            ttls |= self._run("expiries", scan.expiries(some), "", self._reading)
+        return [key for key, ttl in ttls.items() if ttl is None]
 
-        Args:
-            keys: The conversations' keys.
-            ttl: Seconds that each of them is to get.
-
-        Raises:
-            ValueError: The ttl cannot be one.
-        """
-        if checked_ttl(ttl) is None:
-            raise ValueError("ttl must be a number of seconds: without one, expiries are left as they are")
-        ordered, left = list(keys), dict[str, int | None]()
-        for begin in range(0, len(ordered), _KEYS_AT_ONCE):
-            some = ordered[begin : begin + _KEYS_AT_ONCE]
-            left |= self._run("expiries", listing.expiries(some), "", self._reading)
-        return expiry_findings(left, ttl)
-
-    def expire(self, key: str, finding: Finding) -> bool:
-        """Set the expiry that a conversation lacks; one request, three commands.
+    def set_expiry(self, key: str, ttl: int) -> bool:
+        """Set the expiry of a conversation that has none, in seconds; one request, three commands.
 
         Returns:
-            Whether it was set; False where it has one by now, or is gone.
+            Whether it was set; False if the conversation has an expiry by then, or does not exist.
         """
-        if finding.expiry is None:
-            return False
-        return self._run("expire", repair.set_expiry(key, finding.expiry), key, self._repairing)
+        return self._run("expire", set_expiry(key, ttl), key, self._repairing)
 
     @property
     def _reading(self) -> Budget:

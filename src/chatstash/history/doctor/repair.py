@@ -1,11 +1,11 @@
-"""Repairs, as operations: each one atomic request that may be sent twice. Pure: no I/O of its own.
+"""Repairs, each one atomic script that may be sent twice. Pure: no I/O of its own.
 
-A repair is done only where the records it rests on are still, byte for byte, where they were seen; so what others do
-meanwhile, an interruption or a second run do no harm. Positions are counted from the oldest record, which appends do
-not move, and the repairs of a conversation run from its newest record to its oldest, so none moves the next one's.
+A repair applies only if the records it depends on are still where they were, byte for byte. Concurrent changes,
+interruptions and a second run therefore do no harm. Positions count from the oldest record, so appends do not move
+them; the repairs of a conversation run from its newest record to its oldest, so none moves the next.
 
-Records are moved within the database, never sent: they need not be UTF-8. Together, moves and insertions may leave a
-conversation as long as it was, so each counts up its generation. The scripts lock only the keys they name
+Records move within the database and are never sent, so they need not be UTF-8. Moves and insertions can leave a
+conversation's length unchanged, so each increments its generation. The scripts lock only their keys
 (https://upstash.com/docs/redis/features/key-locking).
 """
 
@@ -80,11 +80,11 @@ return 1
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RepairStep:
     """One repair of a conversation, ready to be sent.
 
     Attributes:
-        finding: What it repairs.
+        finding: The finding that it repairs.
         command: The script and its arguments.
     """
 
@@ -92,75 +92,74 @@ class Step:
     command: Command = field(repr=False)
 
 
-def do(step: Step) -> Op[bool]:
-    """Do one repair; one request, of up to eleven commands as billed.
+def apply_repair(step: RepairStep) -> Op[bool]:
+    """Apply one repair; one request, billed as up to eleven commands.
 
     Returns:
-        Whether it is done, now or by an earlier sending of the same; False where the conversation has changed.
+        Whether it is applied, by this request or an earlier one; False if the conversation has changed.
     """
     replies = yield from send(Batch((step.command,), effect=Effect.IDEMPOTENT))
     return replies.values[0] == 1
 
 
 def set_expiry(key: str, seconds: int) -> Op[bool]:
-    """Set an expiry where a list has none; one request, three commands. Returns whether it was set."""
+    """Set the expiry of a list that has none; one request, three commands. Returns whether it was set."""
     replies = yield from send(Batch((("EVAL", _EXPIRE, 1, key, seconds),), effect=Effect.IDEMPOTENT))
     return replies.values[0] == 1
 
 
-def steps(
+def plan_repairs(
     key: str, stored: Sequence[bytes], findings: Iterable[Finding], *, now_ms: int, randomness: Callable[[int], bytes]
-) -> list[Step]:
-    """Return the repairs of a conversation, in the order in which they are to be done.
+) -> list[RepairStep]:
+    """Return the repairs of a conversation, in the order in which to apply them.
 
     Args:
         key: The conversation's key.
-        stored: Its records as they were seen, oldest first.
-        findings: What was found in them.
-        now_ms: Now, in milliseconds since the epoch.
-        randomness: Gives so many random bytes.
+        stored: The stored records, oldest first.
+        findings: The findings in them.
+        now_ms: The current time, in milliseconds since the epoch.
+        randomness: Returns a number of random bytes.
     """
-    plan = _Plan(key, list(stored), now_ms, randomness)
-    return [plan.step(finding) for finding in _newest_first(findings)]
+    planner = _Planner(key, list(stored), now_ms, randomness)
+    return [planner.step(finding) for finding in _newest_first(findings)]
 
 
 def _newest_first(findings: Iterable[Finding]) -> list[Finding]:
-    # A result goes in after its neighbour; that neighbour, if at all, is removed later. Of several that go to the
-    # same place the last goes in first.
-    concerned = [finding for finding in findings if finding.repair not in (Repair.SET_EXPIRY, Repair.NONE)]
-    return sorted(concerned, key=_place)[::-1]
+    # A result is inserted before its neighbour is removed; of several results for one place, the last goes first.
+    repairable = [finding for finding in findings if finding.repair not in (Repair.SET_EXPIRY, Repair.NONE)]
+    return sorted(repairable, key=_place)[::-1]
 
 
 def _place(finding: Finding) -> float:
-    if finding.missing is not None:
-        return finding.missing.insert_after + 0.5
+    if finding.missing_result is not None:
+        return finding.missing_result.insert_after + 0.5
     return finding.position if finding.position is not None else -1
 
 
 @dataclass(slots=True)
-class _Plan:
-    """The conversation as it will be after the steps planned so far."""
+class _Planner:
+    """Plans repairs one by one; `records` are those of the conversation after the repairs planned so far."""
 
     key: str
     records: list[bytes]
     now_ms: int
     randomness: Callable[[int], bytes]
 
-    def step(self, finding: Finding) -> Step:
-        if finding.missing is not None:
-            return Step(finding, self._insertion(finding, finding.missing))
-        if finding.repair is Repair.TAKE_OUT:
-            return Step(finding, self._taking_out(finding, finding.position or 0))
-        return Step(finding, self._move(finding, finding.position or 0))
+    def step(self, finding: Finding) -> RepairStep:
+        if finding.missing_result is not None:
+            return RepairStep(finding, self._insertion(finding, finding.missing_result))
+        if finding.repair is Repair.REMOVE_BLOCKS:
+            return RepairStep(finding, self._removal_of_blocks(finding, finding.position or 0))
+        return RepairStep(finding, self._move(finding, finding.position or 0))
 
     def _move(self, finding: Finding, position: int) -> Command:
         note = self._note(finding, position)
         keys = (self.key, companion_key("quarantine", self.key))
-        command = self._script(_MOVE, keys, position, note, [position, *finding.evidence])
+        command = self._script(_MOVE, keys, position, note, [position, *finding.depends_on])
         del self.records[position]
         return command
 
-    def _taking_out(self, finding: Finding, position: int) -> Command:
+    def _removal_of_blocks(self, finding: Finding, position: int) -> Command:
         note = self._note(finding, position)
         rest = encode(without_blocks(decode(self.records[position]), finding.blocks))
         keys = (self.key, companion_key("quarantine", self.key))
@@ -170,7 +169,7 @@ class _Plan:
 
     def _insertion(self, finding: Finding, slot: Slot) -> Command:
         record = self._stand_in(slot)
-        seen = [slot.insert_after, slot.insert_after + 1, *finding.evidence]
+        seen = [slot.insert_after, slot.insert_after + 1, *finding.depends_on]
         command = self._script(_INSERT, (self.key,), slot.insert_after, record, seen)
         self.records.insert(slot.insert_after + 1, record.encode())
         return command
@@ -181,11 +180,11 @@ class _Plan:
         return ("EVAL", script, len(keys), *keys, _index(position), placeholder, what, *as_seen)
 
     def _seen(self, position: int) -> str:
-        """Return what a record is known by, whatever its generation is; empty for one that should not be there."""
+        """Return the digest of a record without its generation; empty where the list must end."""
         return digest_of(without_generation(self.records[position])) if position < len(self.records) else ""
 
     def _note(self, finding: Finding, position: int) -> str:
-        """Return what stands in the quarantine before a record."""
+        """Return the note that precedes a record in the quarantine."""
         fields = {
             "key": self.key,
             "position": position,
@@ -204,7 +203,7 @@ class _Plan:
         return encode(replace(stand_in(slot.call), id=rid))
 
     def _time_around(self, position: int) -> int:
-        """Return a time for a record after `position`: its neighbour's, so that times do not run backwards."""
+        """Return a time for a record after `position`: its neighbour's, so that times stay in order."""
         times = [_time_of(raw) for raw in self.records[position : position + 2]]
         return next((time for time in times if time is not None), self.now_ms)
 

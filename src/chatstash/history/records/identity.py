@@ -1,7 +1,7 @@
-"""The identity of a stored record: what two copies of the same message share, whatever was edited since. Pure.
+"""The identity of a stored record: equal for duplicates of one message, even after an edit. Pure.
 
-A record with an id keeps its identity when its content is edited in place or when it carries a generation. Records
-of other libraries have no id; two of them are the same only if their bytes are.
+A record with an id keeps its identity when its content is edited or when it carries a generation. Records of other
+libraries have no id: two of them are the same only if their bytes are equal.
 
 `identity` and `LUA` are the only definitions, one for Python and one for scripts.
 """
@@ -37,8 +37,8 @@ end
 def identity(raw: bytes) -> bytes:
     """Return the text of a stored record's id, or all its bytes where it does not end as chatstash writes it.
 
-    The id must be the last top-level field but for `stand_in` and the generation. An id anywhere else, such as in a
-    message's text or in `additional_kwargs`, was written by somebody else and is no identity.
+    The id must be the last top-level field, except for `stand_in` and the generation. An id anywhere else, such as in a
+    message's text or in `additional_kwargs`, was written by others and does not count.
     """
     match = _ENDS_WITH_ID.search(raw[-_LONGEST_END:]) if raw.startswith(b"{") else None
     return raw if match is None else match[1]

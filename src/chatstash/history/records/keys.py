@@ -2,8 +2,8 @@
 
 - A conversation is at `{key_prefix}{session_id}`: the layout of langchain-community's class, so that both read the
   same data.
-- Whatever chatstash keeps beside a conversation begins with `chatstash:`, and a conversation's key that begins so is
-  refused. So no prefix or session id, however odd, can meet a companion.
+- Every other key that chatstash stores, a companion, begins with `chatstash:`. A conversation's key that begins so is
+  refused. So no prefix or session id can collide with a companion.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ MAX_KEY_BYTES = 32 * 1024
 """Upstash's limit for a key: https://upstash.com/docs/redis/troubleshooting/max_key_size_exceeded"""
 
 IN_FLIGHT_TTL = 3600
-"""Seconds for which the marker of a write, and the place of a batch, are kept: far longer than a request can be on its
-way."""
+"""Seconds for which the marker of a write and the place of a batch are kept: far longer than a request can be in
+flight."""
 
 MAX_TTL = 10**9
-"""Seconds; about 31 years. Far above it, Redis itself refuses an expiry as out of range."""
+"""Seconds; about 31 years. Redis refuses an expiry far above it as out of range."""
 
 
 def conversation_key(session_id: str, key_prefix: str = DEFAULT_PREFIX) -> str:
     """Return the key of a conversation.
 
     Raises:
-        ValueError: The session id is empty or no string, the prefix is no string, or the key cannot be one.
+        ValueError: The session id is empty or not a string, the prefix is not a string, or the key is invalid.
     """
     if not isinstance(session_id, str):
-        hint = "" if session_id is None else "; convert it, with str(), if it names one conversation"
+        hint = "" if session_id is None else "; convert it with str()"
         raise ValueError(f"session_id must be a string, not {session_id!r:.80}{hint}")
     if not session_id:
         raise ValueError("session_id must not be empty: users would share one conversation")
@@ -41,27 +41,27 @@ def conversation_key(session_id: str, key_prefix: str = DEFAULT_PREFIX) -> str:
 
 
 def companion_key(kind: str, key: str, *more: str) -> str:
-    """Return the key of what is kept beside a conversation: `chatstash:<kind>:<sha256 of its key>`, then `:<part>`.
+    """Return a companion key of a conversation: `chatstash:<kind>:<sha256 of its key>`, then `:<part>` for each part.
 
     Args:
-        kind: What it is, such as `idempotency`.
+        kind: What it holds, such as `idempotency`.
         key: The conversation's key.
-        more: Further parts, where there may be several; they hold no colon.
+        more: Further parts; they contain no colon.
     """
     return ":".join((COMPANION_PREFIX + kind, sha256(key.encode()).hexdigest(), *more))
 
 
 def checked_key(key: str) -> str:
-    """Return `key`, or raise ValueError where a conversation cannot be stored there."""
+    """Return `key`, or raise ValueError where it is invalid as a conversation's key."""
     if not isinstance(key, str) or not key:
         raise ValueError(f"a conversation's key must be a non-empty string, not {key!r}")
     if key.startswith(COMPANION_PREFIX):
-        raise ValueError(f"keys that begin with {COMPANION_PREFIX!r} are chatstash's own: use another key_prefix")
+        raise ValueError(f"keys that begin with {COMPANION_PREFIX!r} are reserved: use another key_prefix")
     try:
         size = len(key.encode())
     except UnicodeEncodeError:
         raise ValueError(
-            f"the session_id or key_prefix holds half a surrogate pair, which has no UTF-8 form: {key[:80]!r}"
+            f"the session_id or key_prefix contains half a surrogate pair, which UTF-8 cannot encode: {key[:80]!r}"
         ) from None
     if size > MAX_KEY_BYTES:
         raise ValueError(f"the key (key_prefix and session_id) has {size} bytes; the limit is {MAX_KEY_BYTES}")
@@ -75,7 +75,7 @@ def checked_idempotency_key(idempotency_key: str) -> str:
     try:
         idempotency_key.encode()
     except UnicodeEncodeError:
-        raise ValueError("the idempotency_key holds half a surrogate pair, which has no UTF-8 form") from None
+        raise ValueError("the idempotency_key contains half a surrogate pair, which UTF-8 cannot encode") from None
     return idempotency_key
 
 

@@ -1,28 +1,28 @@
 """The types of message that a record may name. Pure.
 
-They are those that langchain-core's `messages_from_dict` reads, and LangChain.js's own name for a chat message. What
-is not among them makes a conversation unreadable to both.
+They are the types that langchain-core's `messages_from_dict` reads, and LangChain.js's name for a chat message. Any
+other type makes a conversation unreadable to both.
 """
 
 from __future__ import annotations
 
 AI_TYPES = frozenset({"ai", "AIMessageChunk"})
-"""What a model said, and with which tools it asked for."""
+"""A model's replies and tool calls."""
 
 TOOL_TYPES = frozenset({"tool", "ToolMessageChunk"})
-"""The results of tools."""
+"""Results of tools."""
 
 SYSTEM_TYPES = frozenset({"system", "SystemMessageChunk"})
-"""What a model is told to be."""
+"""Instructions to a model."""
 
 HUMAN_TYPES = frozenset({"human", "HumanMessageChunk"})
-"""What people said; in Anthropic's form also the results of tools, among its content blocks."""
+"""Messages of people. In Anthropic's format, their content blocks may also hold results of tools."""
 
 FUNCTION_TYPES = frozenset({"function", "FunctionMessageChunk"})
-"""The results of functions, as OpenAI's oldest form has them."""
+"""Results of functions, in OpenAI's oldest format."""
 
 JS_CHAT = "generic"
-"""What LangChain.js calls the type of a chat message."""
+"""LangChain.js's type of a chat message."""
 
 KNOWN_TYPES = (
     AI_TYPES

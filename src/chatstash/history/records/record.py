@@ -26,7 +26,7 @@ RANDOM_BYTES = 6
 
 
 class RecordId(NamedTuple):
-    """The identity of a record, as in `AZNx3k0Qp7Zb1c2d.0/2`.
+    """The id of a record, such as `AZNx3k0Qp7Zb1c2d.0/2`.
 
     Attributes:
         batch: 16 characters of base64url that all records of one append share: 48 bits of milliseconds since the
@@ -54,7 +54,7 @@ class RecordId(NamedTuple):
         if match is None:
             return None
         batch, position, size = match.groups()
-        # A conversation has one for every record: the constructor of a named tuple takes twice as long as tuple's.
+        # A named tuple's own constructor takes twice as long as tuple's.
         return _new_tuple(cls, (batch, int(position), int(size)))
 
 
@@ -75,7 +75,7 @@ def record_ids_in_batch(batch: str, count: int) -> list[RecordId]:
     return [RecordId(batch, position, count) for position in range(count)]
 
 
-# Not frozen: a conversation has one for every message, and a frozen one takes four times as long to make.
+# Not frozen: a frozen dataclass takes four times as long to create.
 @dataclass(slots=True)
 class Record:
     """One stored message. Do not change it; make another with `dataclasses.replace`.
@@ -107,40 +107,36 @@ class Record:
         return _EPOCH + dt.timedelta(milliseconds=self.id.time_ms)
 
 
-# Parsing an id takes as long as all else of reading a record, so it is put off until somebody asks for it. Until then
-# it is among the other fields.
+# Parsing the id takes half the time of reading a record, and most readers do not ask for it. So it is parsed when `id`
+# or `other` is first used; until then it is one of the other fields.
 NOT_PARSED: Any = object()
 _id_slot: Any = vars(Record)["id"]
 _other_slot: Any = vars(Record)["other"]
-
-
-def _id_of(record: Record) -> RecordId | None:
-    """Return its id, or None where another library wrote it."""
-    _parse_id(record)
-    return _id_slot.__get__(record)  # type: ignore[no-any-return]
-
-
-def _other_of(record: Record) -> Mapping[str, Any]:
-    """Return its further top-level fields, kept as they were read."""
-    _parse_id(record)
-    return _other_slot.__get__(record)  # type: ignore[no-any-return]
 
 
 def _parse_id(record: Record) -> None:
     if _id_slot.__get__(record) is not NOT_PARSED:
         return
     fields = _other_slot.__get__(record)
-    rid = RecordId.parse(fields.get("rid"))
-    # In this order: another thread that finds no id among the fields finds that it was parsed.
+    record_id = RecordId.parse(fields.get("rid"))
+    # In this order: another thread that finds no id among the fields must find that it was parsed.
     if _id_slot.__get__(record) is NOT_PARSED:
-        _id_slot.__set__(record, rid)
-    if rid is not None:
+        _id_slot.__set__(record, record_id)
+    if record_id is not None:
         fields.pop("rid", None)
 
 
-Record.id = property(_id_of, _id_slot.__set__)  # type: ignore[assignment,misc]
-Record.other = property(_other_of, _other_slot.__set__)  # type: ignore[assignment,misc]
+def _parsed_first(slot: Any, doc: str) -> Any:
+    def get(record: Record) -> Any:
+        _parse_id(record)
+        return slot.__get__(record)
+
+    return property(get, slot.__set__, doc=doc)
+
+
+Record.id = _parsed_first(_id_slot, "Its id, or None where another library wrote it.")  # type: ignore[misc]
+Record.other = _parsed_first(_other_slot, "Further top-level fields, kept as they were read.")  # type: ignore[misc]
 
 
 Entry: TypeAlias = Record | UnreadableRecord
-"""A stored record as it is read: the record, or the error of one that cannot be read."""
+"""A stored record as it is read: the record, or the error if it cannot be read."""

@@ -1,4 +1,4 @@
-"""How much of a request records take, and how many fit into one. Pure."""
+"""The size of requests that append records, and how many records fit into one. Pure."""
 
 from __future__ import annotations
 
@@ -8,46 +8,46 @@ import orjson
 
 from chatstash.errors import RecordTooLarge
 
-_MOST_BYTES_OF_A_CHARACTER = 6
-_SCRIPT_ROOM = 9 * 1024
-"""Bytes; the largest script that appends has 8 KB, and its other arguments take half a kilobyte."""
+_MOST_BYTES_PER_CHARACTER = 6
+_SCRIPT_BYTES = 9 * 1024
+"""The largest script that appends takes 8 KB, its other arguments half a kilobyte."""
 
 
 def fits(key: str, texts: Sequence[str], limit: int) -> bool:
-    """Tell whether records, with a script around them, are within the size of a request.
+    """Tell whether records, sent with a script, fit into one request.
 
     Args:
         key: The conversation's key.
         texts: The records' stored form.
-        limit: What a request may have, in bytes.
+        limit: The most bytes of a request.
 
     Raises:
-        RecordTooLarge: One record alone is not.
+        RecordTooLarge: One record alone does not fit.
     """
-    room = limit - _besides(key)
-    # Mostly a look at the lengths is enough.
-    return sum(map(len, texts)) * _MOST_BYTES_OF_A_CHARACTER <= room or len(list(parts(key, texts, limit))) == 1
+    room = limit - _overhead(key)
+    # Usually the lengths alone decide.
+    return sum(map(len, texts)) * _MOST_BYTES_PER_CHARACTER <= room or len(list(parts(key, texts, limit))) == 1
 
 
 def parts(key: str, texts: Sequence[str], limit: int) -> Iterator[Sequence[str]]:
-    """Give the records in parts that each are within the size of a request, as few as can be, in their order.
+    """Yield the records, in order, in as few parts as possible that each fit into one request.
 
     Args:
         key: The conversation's key.
         texts: The records' stored form.
-        limit: What a request may have, in bytes.
+        limit: The most bytes of a request.
 
     Raises:
-        RecordTooLarge: One record alone is not; before the first part is given.
+        RecordTooLarge: One record alone does not fit; raised before the first part is yielded.
     """
-    besides = _besides(key)
+    overhead = _overhead(key)
     sizes = list(map(_size, texts))
     for index, size in enumerate(sizes):
-        if size + besides > limit:
-            raise RecordTooLarge(index, size + besides, limit)
+        if size + overhead > limit:
+            raise RecordTooLarge(index, size + overhead, limit)
     first = used = 0
     for index, size in enumerate(sizes):
-        if used + size + besides > limit:
+        if used + size + overhead > limit:
             yield texts[first:index]
             first, used = index, 0
         used += size
@@ -55,15 +55,15 @@ def parts(key: str, texts: Sequence[str], limit: int) -> Iterator[Sequence[str]]
 
 
 def largest_request(key: str, texts: Sequence[str]) -> int:
-    """Return the bytes of the largest request that a part of one record makes."""
-    return max(map(_size, texts)) + _besides(key)
+    """Return the size in bytes of the largest request with a single record."""
+    return max(map(_size, texts)) + _overhead(key)
 
 
-def _besides(key: str) -> int:
-    """Return what a request has besides its records: the script, and the key up to three times."""
-    return _SCRIPT_ROOM + 3 * _size(key)
+def _overhead(key: str) -> int:
+    """Return the bytes of a request without its records: the script, and the key up to three times."""
+    return _SCRIPT_BYTES + 3 * _size(key)
 
 
 def _size(text: str) -> int:
-    """Return how many bytes a text takes in a request, with the comma after it."""
+    """Return the bytes that a text takes in a request, with the comma after it."""
     return len(orjson.dumps(text)) + 1

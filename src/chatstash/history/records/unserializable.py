@@ -1,4 +1,4 @@
-"""Which value of a message JSON cannot hold. Pure."""
+"""Finds the value of a message that JSON cannot represent. Pure."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 from chatstash.errors import UnstorableMessage
 
 COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-"""Writes records."""
+"""Writes records. It does not escape non-ASCII text, which then takes its UTF-8 size."""
 
 
 def unstorable_message(data: Mapping[str, Any], error: Exception, index: int) -> UnstorableMessage:
-    """Return the error for a message that JSON cannot hold; it says where.
+    """Return the error for a message that JSON cannot represent; it names the value.
 
     Args:
         data: The message's fields.
-        error: What `COMPACT` raised.
-        index: The message's index in the sequence it came in.
+        error: The error that `COMPACT` raised.
+        index: The message's index in its sequence.
     """
     path, value = _first_unstorable(data)
     path = path if len(path) <= _LONGEST_PATH else f"{path[:_LONGEST_PATH]}…"
@@ -31,7 +31,7 @@ def unstorable_message(data: Mapping[str, Any], error: Exception, index: int) ->
 
 
 def _first_unstorable(data: Mapping[str, Any]) -> tuple[str, Any]:
-    """Return path and value of the first leaf, or key, that JSON cannot hold; an empty path where there is none."""
+    """Return path and value of the first leaf or key that JSON cannot represent; an empty path where there is none."""
     for name, value in data.items():
         if found := _search(value, name if name.isidentifier() else _SHORT.repr(name), depth=0):
             return found

@@ -1,0 +1,1 @@
+"""The command `doctor`: examines conversations, repairs them, and reports."""

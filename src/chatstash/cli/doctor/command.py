@@ -1,0 +1,137 @@
+"""The command `doctor`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+
+from chatstash.cli.doctor.output import print_conversation, print_summary, report_as_json
+from chatstash.cli.doctor.report import ConversationReport, DoctorReport
+from chatstash.cli.doctor.run import DoctorRun, without_server_text
+from chatstash.cli.terminal import fail, out, print_error
+from chatstash.errors import ChatstashError, ChatstashWarning, ReadOnlyToken
+from chatstash.history import Store
+from chatstash.history.doctor.diagnosis import DEFAULT_ABANDONED_AFTER
+from chatstash.history.doctor.doctor import Doctor
+from chatstash.history.records.keys import DEFAULT_PREFIX, MAX_TTL, conversation_key
+from chatstash.rest.limits import DEFAULT_TIMEOUT
+
+
+def doctor(
+    session_ids: Annotated[list[str] | None, typer.Argument(metavar="SESSION_ID", hidden=True)] = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Repair problems. Without it, nothing is changed.")] = False,
+    key_prefix: Annotated[
+        str, typer.Option(metavar="PREFIX", help="Prefix of the conversations' keys.")
+    ] = DEFAULT_PREFIX,
+    url: Annotated[
+        str, typer.Option(metavar="URL", help="REST URL of the database; UPSTASH_REDIS_REST_URL by default.")
+    ] = "",
+    ttl: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=MAX_TTL,
+            metavar="SECONDS",
+            help="Also find conversations that never expire; --fix sets this ttl.",
+        ),
+    ] = None,
+    abandoned_after: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="Age at which a last turn without its tool results counts as abandoned.",
+        ),
+    ] = DEFAULT_ABANDONED_AFTER,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Time limit of each step, with retries.")
+    ] = DEFAULT_TIMEOUT,
+) -> None:
+    """Find damaged conversations, and repair them with --fix.
+
+    Examines the conversations of the given session ids, or all under the key prefix. Finds unreadable records,
+    duplicates, and tool calls and results that do not match. Never deletes a record.
+
+    The token comes from UPSTASH_REDIS_REST_TOKEN.
+
+    \b
+    Exit codes:
+      0    no problems, or all of them repaired
+      1    problems remain, or a given session id has no conversation
+      2    invalid usage, or an error kept the doctor from finishing
+      130  interrupted by Ctrl-C
+    """
+    report = DoctorReport(fix=fix, key_prefix=key_prefix, named=bool(session_ids))
+    with _warnings_on_stderr(), _usage_errors():
+        keys = [conversation_key(session_id, key_prefix) for session_id in session_ids or []]
+        store = Store(url, key_prefix=key_prefix, timeout=timeout)
+        the_doctor = _doctor_of(store, abandoned_after)
+    with closing(the_doctor):
+        _run(the_doctor, report, keys, ttl, quiet=as_json)
+    if as_json:
+        typer.echo(report_as_json(report))
+    else:
+        print_summary(report)
+    raise typer.Exit(report.exit_code)
+
+
+def _doctor_of(store: Store, abandoned_after: float) -> Doctor:
+    from chatstash.langchain.messages import why_unreadable  # noqa: PLC0415 - importing LangChain takes 0.3 s
+
+    return Doctor(store, why_unreadable, abandoned_after=abandoned_after)
+
+
+def _run(the_doctor: Doctor, report: DoctorReport, named: Sequence[str], ttl: int | None, *, quiet: bool) -> None:
+    """Examine the conversations, with a progress bar on a terminal, and print findings as they come."""
+    with Progress(console=out, transient=True, disable=quiet or not out.is_terminal) as progress:
+        task = progress.add_task("Listing conversations", total=None)
+
+        def show(conversation: ConversationReport) -> None:
+            progress.advance(task)
+            if not quiet:
+                print_conversation(conversation, fix=report.fix)
+
+        run = DoctorRun(the_doctor, report, show)
+        try:
+            keys = list(dict.fromkeys(named)) or run.keys()
+            progress.update(task, description="Examining conversations", total=len(keys), refresh=True)
+            run.examine(keys)
+            if ttl is not None:
+                run.check_expiries(ttl)
+        except KeyboardInterrupt:
+            report.interrupted = True
+        except ChatstashError as error:
+            report.stopped_by = _explained(error)
+
+
+def _explained(error: ChatstashError) -> str:
+    if isinstance(error, ReadOnlyToken):
+        return (
+            f"{without_server_text(error)} A read-only token cannot list or repair conversations. To examine one, "
+            "name it: chatstash doctor SESSION_ID"
+        )
+    return without_server_text(error)
+
+
+@contextmanager
+def _usage_errors() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        fail(str(error), code=2)
+
+
+@contextmanager
+def _warnings_on_stderr() -> Iterator[None]:
+    """Print each warning once, as one line."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ChatstashWarning)
+        yield
+    for text in dict.fromkeys(str(warning.message) for warning in caught):
+        print_error(text, "Warning", "bold red")

@@ -1,0 +1,108 @@
+"""Runs the doctor over conversations and collects the results. Prints nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import copy
+
+from chatstash.cli.doctor.report import ConversationReport, DoctorReport
+from chatstash.errors import BadCredentials, ChatstashError, DatabaseError, QuotaExceeded, ReadOnlyToken, WrongType
+from chatstash.history.doctor.diagnosis import no_expiry
+from chatstash.history.doctor.doctor import Doctor
+
+_STOP_THE_RUN = (BadCredentials, QuotaExceeded, ReadOnlyToken)
+
+NOT_FOUND = "no such conversation"
+NOT_A_LIST = "not a list"
+NOT_UTF8 = "key is not UTF-8"
+NO_MESSAGES = "no readable message, so it may not be a conversation; name it to examine it"
+
+
+class DoctorRun:
+    """Examines conversations one after the other, and repairs them if the report says so.
+
+    Args:
+        doctor: The doctor.
+        report: Collects the results.
+        on_examined: Called with each conversation, also if an error or Ctrl-C cut it short.
+    """
+
+    def __init__(self, doctor: Doctor, report: DoctorReport, on_examined: Callable[[ConversationReport], None]) -> None:
+        self._doctor = doctor
+        self._report = report
+        self._on_examined = on_examined
+        self._examined: list[str] = []
+
+    def keys(self) -> list[str]:
+        """Return the keys that start with the prefix, in order.
+
+        Raises:
+            ReadOnlyToken: The token cannot list keys.
+        """
+        keys: list[str] = []
+        for key in self._doctor.list_keys():
+            try:
+                keys.append(key.decode())
+            except UnicodeDecodeError:
+                self._report.skip(key.decode(errors="backslashreplace"), NOT_UTF8)
+        return sorted(keys)
+
+    def examine(self, keys: Sequence[str]) -> None:
+        """Examine conversations, and repair them if requested. An error in one does not stop the others.
+
+        Raises:
+            DatabaseError: The token or the quota, which concern all conversations.
+        """
+        for key in keys:
+            conversation = ConversationReport(key)
+            try:
+                self._examine(conversation)
+            except _STOP_THE_RUN:
+                raise
+            except DatabaseError as error:
+                conversation.error = without_server_text(error)
+            finally:
+                self._add(conversation)
+
+    def check_expiries(self, ttl: int) -> None:
+        """Find examined conversations without an expiry, and set it if requested."""
+        finding = no_expiry(ttl)
+        for key in self._doctor.keys_without_expiry(self._examined):
+            conversation = ConversationReport(key, remaining=[finding])
+            try:
+                if self._report.fix:
+                    conversation.repaired = [finding] if self._doctor.set_expiry(key, ttl) else []
+                    conversation.remaining = []
+            finally:
+                self._add(conversation)
+
+    def _examine(self, conversation: ConversationReport) -> None:
+        key, report = conversation.key, self._report
+        try:
+            examination = self._doctor.examine(key)
+        except WrongType:
+            return report.skip(key, NOT_A_LIST)
+        if not examination.records:
+            # A key found by its prefix has expired since.
+            return report.skip(key, NOT_FOUND) if report.named else None
+        if examination.has_no_message and not report.named and not report.key_prefix:
+            return report.skip(key, NO_MESSAGES)
+        report.examined += 1
+        self._examined.append(key)
+        conversation.records, conversation.remaining = len(examination.records), list(examination.findings)
+        if conversation.remaining and report.fix:
+            conversation.remaining = self._doctor.repair(examination, conversation.record_repair)
+        return None
+
+    def _add(self, conversation: ConversationReport) -> None:
+        if conversation.repaired or conversation.remaining or conversation.error:
+            self._report.conversations.append(conversation)
+        self._on_examined(conversation)
+
+
+def without_server_text(error: ChatstashError) -> str:
+    """Return an error's message without the server's text, which may quote a message."""
+    if isinstance(error, DatabaseError) and error.server_text is not None:
+        error = copy(error)
+        error.server_text = None
+    return str(error)

@@ -1,0 +1,31 @@
+"""Printing to a terminal: the two consoles, errors, and text that is safe to show.
+
+Keys, reasons and errors may hold text that others stored. They are printed as plain text, without control characters.
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+out = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Replace control characters, which a terminal would obey."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def print_error(message: str, source: str = "chatstash", style: str = "red") -> None:
+    """Print one line on standard error, after the source of the error."""
+    errors.print(Text.assemble((f"{printable(source)}: ", style), printable(message)))
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Print an error and exit."""
+    print_error(message)
+    raise typer.Exit(code)

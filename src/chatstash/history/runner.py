@@ -1,0 +1,117 @@
+"""Builds the operations of one conversation that adapters share, and runs any operation in both colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Generic, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
+
+from chatstash.history.cache.cache import ReadCache
+from chatstash.history.codec import Codec, items_of, read_result, readable_items
+from chatstash.history.operations.append import Append, append_unless_changed
+from chatstash.history.operations.prepare import prepared
+from chatstash.history.operations.read import Contents
+from chatstash.history.operations.select import read_selection
+from chatstash.history.options import Options
+from chatstash.history.records.keys import checked_key
+from chatstash.history.records.record import Record
+from chatstash.history.results import AppendResult, ReadResult
+from chatstash.history.selection import ReadOptions, Selection, selection_of
+from chatstash.history.steps.costs import with_cost
+from chatstash.history.steps.expiry import SeenLists, guarding_expiry
+from chatstash.rest.database import Database
+from chatstash.rest.limits import Budget
+from chatstash.rest.ops import Op
+
+ItemT = TypeVar("ItemT")
+T = TypeVar("T")
+
+_seen_lists: WeakKeyDictionary[Database, SeenLists] = WeakKeyDictionary()
+
+
+class Work(NamedTuple, Generic[T]):
+    """An operation to run, the name it is counted under, and its budget."""
+
+    name: str
+    op: Op[T]
+    budget: Budget
+
+
+class Runner(Generic[ItemT]):
+    """Runs the operations of one conversation, and converts its items.
+
+    Args:
+        database: The database that holds the conversation.
+        key: The conversation's key.
+        options: The conversation's options.
+        codec: Converts items to records and back.
+        cache: Caches what is read; None for no cache.
+
+    Raises:
+        ValueError: The key is invalid.
+    """
+
+    def __init__(
+        self, database: Database, key: str, options: Options, codec: Codec[ItemT], cache: ReadCache | None = None
+    ) -> None:
+        self.key = checked_key(key)
+        self.options = options
+        self.codec = codec
+        self._database = database
+        self._cache = cache
+
+    def run(self, work: Work[T]) -> T:
+        """Run an operation of this conversation."""
+        return self._database.run(work.name, work.op, self.key, work.budget)
+
+    async def arun(self, work: Work[T]) -> T:
+        """Run an operation as `run` does, without blocking the event loop."""
+        return await self._database.arun(work.name, work.op, self.key, work.budget)
+
+    def selection(self, wanted: ReadOptions) -> Selection:
+        """Return the selection of a read; raises as `read` does, before anything is sent."""
+        if wanted.get("start_on") is not None:
+            wanted = {**wanted, "start_on": self.codec.type_names(wanted["start_on"] or ())}
+        return selection_of(self.options, wanted)
+
+    def reading(self, selection: Selection) -> Work[Contents]:
+        """Return the operation that reads a selection; `result_of` or `items_of` makes its items."""
+        op = read_selection(self.key, selection, self.options, self._cache)
+        return self._work("read", with_cost(guarding_expiry(op, self.key, self._seen)))
+
+    def result_of(self, contents: Contents) -> ReadResult[ItemT]:
+        """Return the result of a read, with `on_corrupt` applied."""
+        return read_result(contents, self.codec, self.key, self.options.on_corrupt)
+
+    def items_of(self, contents: Contents) -> list[ItemT]:
+        """Return the items of a read without their records, in half the time, with `on_corrupt` applied."""
+        return items_of(contents, self.codec, self.key, self.options.on_corrupt)
+
+    def readable_items(self, records: Sequence[Record]) -> list[ItemT]:
+        """Return the items of records, without those that cannot be read."""
+        return readable_items(records, self.codec, self.key)
+
+    def appending_unless_changed(self, records: Sequence[Record], read: Contents) -> Work[AppendResult]:
+        """Return the operation that appends records if nobody changed the conversation since it was read."""
+        ready = self.prepared(records)
+        op = self._append_if_any(ready, append_unless_changed(ready, read))
+        return self._work("guarded_append", op, self.options.retry_policy.append)
+
+    def prepared(self, records: Sequence[Record], idempotency_key: str | None = None) -> Append:
+        """Return records ready to be appended; raises what `append` raises before anything is sent."""
+        return prepared(self.key, records, self.options, idempotency_key)
+
+    def _work(self, name: str, op: Op[T], budget: Budget | None = None) -> Work[T]:
+        return Work(name, op, budget or self.options.retry_policy.read)
+
+    def _append_if_any(self, ready: Append, op: Op[AppendResult]) -> Op[AppendResult]:
+        if not ready.texts:
+            return AppendResult(length=None, record_ids=[])
+        done = yield from with_cost(guarding_expiry(op, self.key, self._seen))
+        if self._cache is not None:
+            self._cache.note_append(self.key, len(ready.texts))
+        return done
+
+    @property
+    def _seen(self) -> SeenLists:
+        return _seen_lists.setdefault(self._database, SeenLists())

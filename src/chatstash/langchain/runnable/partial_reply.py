@@ -1,0 +1,131 @@
+"""The partial reply of a stream that was closed early, in a form that model providers accept. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    BaseMessageChunk,
+    ToolMessage,
+    message_chunk_to_message,
+)
+
+from chatstash.langchain.runnable.callbacks import NAMESPACE, GraphTrace
+from chatstash.langchain.runnable.chunks import messages_in, output_from_chunks
+from chatstash.langchain.runnable.inputs_outputs import STATE_KEY
+from chatstash.langchain.runnable.message_views import text_of
+from chatstash.langchain.runnable.tool_messages import answered_calls
+
+
+def partial_reply(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """Return the messages of a partial reply to store; none without an answer of a model or a tool.
+
+    Complete messages are stored, and tool calls that have their results. Of other messages of the AI only the text is
+    stored, marked as interrupted. A chunk is interrupted unless it is marked as the last one.
+    """
+    answered = {id(message) for message in answered_calls(messages)}
+    kept: list[BaseMessage] = []
+    for message in messages:
+        has_call = isinstance(message, ToolMessage) or (isinstance(message, AIMessage) and bool(message.tool_calls))
+        if id(message) in answered or not (has_call or _is_interrupted(message)):
+            kept.append(message_chunk_to_message(message))
+        elif isinstance(message, AIMessage) and (text := text_of(message)):
+            kept.append(_interrupted(message, text))
+    return kept if any(isinstance(message, (AIMessage, ToolMessage)) for message in kept) else []
+
+
+def _is_interrupted(message: BaseMessage) -> bool:
+    return isinstance(message, BaseMessageChunk) and getattr(message, "chunk_position", None) != "last"
+
+
+def _interrupted(message: BaseMessage, text: str) -> AIMessage:
+    # Without tool calls and reasoning: model providers refuse a conversation with incomplete ones.
+    metadata = {**message.response_metadata, "interrupted": True}
+    return AIMessage(content=text, id=message.id, name=message.name, response_metadata=metadata)
+
+
+def partial_messages(chunks: Iterable[Any], key: str | None = None) -> list[BaseMessage]:
+    """Return the messages of a stream's chunks so far; a text is the chunk of a message.
+
+    Args:
+        chunks: The chunks.
+        key: The key of the reply in an output that is a dict; None for `output`, else `messages`.
+    """
+    output = output_from_chunks(chunks)
+    if isinstance(output, Mapping):
+        # Not the only key there is: that of the reply may be about to come.
+        output = output.get(key or next((name for name in ("output", STATE_KEY) if name in output), None))
+    if isinstance(output, str):
+        return [AIMessageChunk(content=output)]
+    messages = [output] if isinstance(output, BaseMessage) else output
+    are_messages = isinstance(messages, (list, tuple)) and all(isinstance(each, BaseMessage) for each in messages)
+    return list(messages) if are_messages else []
+
+
+def received_state(
+    graph: GraphTrace, key: str | None, chunks: Sequence[Any], unfinished: Iterable[BaseMessageChunk]
+) -> list[BaseMessage]:
+    """Return the messages of a stopped graph's state that its reader received.
+
+    A graph may be ahead of its reader. A reader that receives no messages, but events or other values, is treated as
+    having received all.
+
+    Args:
+        graph: The graph.
+        key: The state's key of messages; None for `messages`.
+        chunks: The chunks of the stream.
+        unfinished: The chunks of models that have not ended.
+    """
+    state = graph.state_messages(key)
+    streamed = _streamed(chunks, graph.namespaces)
+    whole = {each.id for chunk in chunks for each in messages_in(chunk) if not isinstance(each, BaseMessageChunk)}
+    earlier = {message.id for message in graph.input_messages(key) or []}
+    while state and (whole or streamed) and state[-1].id not in {*earlier, *whole, *streamed}:
+        state.pop()
+    if state and state[-1].id in streamed and state[-1].id not in whole | earlier:
+        state[-1] = _as_received(state[-1], streamed[state[-1].id])
+    in_state = {message.id for message in state}
+    begun = [message for name, message in streamed.items() if name not in in_state and name not in whole]
+    return [*state, *(begun or _by_id(unfinished).values())]
+
+
+def _as_received(message: BaseMessage, received: BaseMessage) -> BaseMessage:
+    part, whole = text_of(received), text_of(message)
+    # If the texts differ otherwise, middleware rewrote the message.
+    return received if len(part) < len(whole) and whole.startswith(part) else message
+
+
+def _streamed(chunks: Iterable[Any], namespaces: set[str]) -> dict[str | None, BaseMessage]:
+    """Return the messages that were received in chunks from models that the graph's own nodes call, by id."""
+    return _by_id(
+        message
+        for chunk in chunks
+        for message, metadata in _with_metadata(chunk)
+        if isinstance(message, BaseMessageChunk)
+        and metadata.get(NAMESPACE) in namespaces
+        and "lc_source" not in metadata
+    )
+
+
+def _by_id(chunks: Iterable[BaseMessageChunk]) -> dict[str | None, BaseMessage]:
+    found: dict[str | None, list[BaseMessageChunk]] = {}
+    for chunk in chunks:
+        found.setdefault(chunk.id, []).append(chunk)
+    return {name: partial_messages(each)[0] for name, each in found.items()}
+
+
+def _with_metadata(chunk: Any) -> Iterator[tuple[BaseMessage, Mapping[str, Any]]]:
+    """Yield the pairs of message and metadata that a chunk of `stream_mode="messages"` holds."""
+    if isinstance(chunk, Mapping):
+        chunk = list(chunk.values())
+    if not isinstance(chunk, (list, tuple)):
+        return
+    if len(chunk) == 2 and isinstance(chunk[0], BaseMessage) and isinstance(chunk[1], Mapping):
+        yield chunk[0], chunk[1]
+        return
+    for held in chunk:
+        yield from _with_metadata(held)

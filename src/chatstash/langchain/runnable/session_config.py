@@ -1,0 +1,145 @@
+"""The history of a run, selected by its config. Pure."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol, cast
+
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import ConfigurableFieldSpec
+
+_SESSION_ID = ConfigurableFieldSpec(
+    id="session_id",
+    annotation=str,
+    name="Session ID",
+    description="Unique identifier for a session.",
+    default="",
+    is_shared=True,
+)
+
+
+class MessageHistory(Protocol):
+    """The part of `BaseChatMessageHistory` that a run uses."""
+
+    @property
+    def messages(self) -> list[BaseMessage]:
+        """All messages, oldest first."""
+
+    async def aget_messages(self) -> list[BaseMessage]:
+        """Return all messages, oldest first."""
+
+    def add_messages(self, messages: Sequence[BaseMessage]) -> None:
+        """Append messages in their order."""
+
+    async def aadd_messages(self, messages: Sequence[BaseMessage]) -> None:
+        """Append messages in their order."""
+
+
+HistoryFactory = Callable[..., MessageHistory | Awaitable[MessageHistory]]
+"""Returns the history for the fields of a config; `get_session_history` of `with_history`."""
+
+
+class HistoryProvider:
+    """Provides the history of each run.
+
+    Args:
+        get_session_history: Returns a history, given the value of a single field, or several by keyword. It may be
+            `async def`.
+        fields: The fields of `config["configurable"]` that select the history; None for `session_id` alone.
+
+    Raises:
+        ValueError: The function is not callable, or does not take those fields.
+    """
+
+    def __init__(self, get_session_history: HistoryFactory, fields: Sequence[ConfigurableFieldSpec] | None) -> None:
+        if not callable(get_session_history):
+            raise ValueError(f"get_session_history must be callable, not a {type(get_session_history).__name__}")
+        self.fields = _checked_fields(fields)
+        self._factory = get_session_history
+        self._takes_nothing = _check_parameters(get_session_history, [field.id for field in self.fields])
+
+    def get(self, configurable: Mapping[str, Any]) -> MessageHistory:
+        """Return the history for a config's `configurable`.
+
+        Raises:
+            ValueError: It lacks a field, the function is `async def`, or the function did not return a history.
+        """
+        found = self._call(configurable)
+        if inspect.isawaitable(found):
+            if inspect.iscoroutine(found):
+                found.close()
+            raise ValueError(_ASYNC)
+        return _checked_history(found)
+
+    async def aget(self, configurable: Mapping[str, Any]) -> MessageHistory:
+        """Return the history as `get` does; the function may be `async def`."""
+        found = self._call(configurable)
+        return _checked_history(await found if inspect.isawaitable(found) else found)
+
+    def _call(self, configurable: Mapping[str, Any]) -> Any:
+        if self._takes_nothing:
+            return self._factory()
+        names = [field.id for field in self.fields]
+        if missing := sorted(set(names) - set(configurable)):
+            raise ValueError(_missing_fields(missing))
+        values = {name: configurable[name] for name in names}
+        return self._factory(*values.values()) if len(values) == 1 else self._factory(**values)
+
+
+_ASYNC = (
+    "get_session_history is async def, and this run is blocking. Nothing was read or stored. "
+    "Call ainvoke, astream or abatch, or pass a function that is not async."
+)
+
+
+def _checked_fields(fields: Sequence[ConfigurableFieldSpec] | None) -> list[ConfigurableFieldSpec]:
+    if not fields:
+        return [_SESSION_ID]
+    if not isinstance(fields, (list, tuple)) or not all(isinstance(each, ConfigurableFieldSpec) for each in fields):
+        raise ValueError("history_factory_config must be a list of ConfigurableFieldSpec")
+    return list(fields)
+
+
+def _check_parameters(factory: Callable[..., Any], names: list[str]) -> bool:
+    """Tell whether a function takes no arguments at all; raise ValueError if it does not take the fields."""
+    try:
+        signature = inspect.signature(factory)
+    except (ValueError, TypeError):
+        return False  # some functions written in C have no signature
+    if not signature.parameters and len(names) == 1:
+        return True
+    try:
+        signature.bind(*names) if len(names) == 1 else signature.bind(**dict.fromkeys(names))
+    except TypeError:
+        raise ValueError(_mismatch(signature, names)) from None
+    return False
+
+
+def _mismatch(signature: inspect.Signature, names: list[str]) -> str:
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    taken = [name for name, parameter in signature.parameters.items() if parameter.kind not in kinds]
+    needed = [name for name in taken if signature.parameters[name].default is inspect.Parameter.empty]
+    specs = ", ".join(f"ConfigurableFieldSpec(id={name!r}, annotation=str)" for name in needed or taken)
+    passed = f"one argument, {names[0]}" if len(names) == 1 else f"the keyword arguments {', '.join(names)}"
+    return (
+        f"get_session_history takes {', '.join(taken) or 'nothing'}, but each run calls it with {passed}. Declare its "
+        f"parameters as fields, history_factory_config=[{specs}], and pass a value for each in config['configurable']."
+    )
+
+
+def _checked_history(found: Any) -> MessageHistory:
+    if not hasattr(found, "add_messages"):
+        raise ValueError(
+            f"get_session_history must return a chat message history, not a {type(found).__name__}. "
+            "Nothing was read or stored."
+        )
+    return cast("MessageHistory", found)
+
+
+def _missing_fields(missing: list[str]) -> str:
+    example = {"configurable": dict.fromkeys(missing, "...")}
+    return (
+        f"config['configurable'] lacks {', '.join(map(repr, missing))}. Nothing was read or stored. "
+        f"Pass it with the call: chain.invoke(input, {example})."
+    )

@@ -1,0 +1,219 @@
+"""The workflow of one run: find and read the history, call the runnable, append the new messages. Pure.
+
+A workflow yields the steps it waits for, so that it is written once for blocking callers and for asyncio.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import ConfigurableFieldSpec, Runnable, RunnableConfig
+from langchain_core.runnables.config import merge_configs, patch_config
+
+from chatstash.errors import IdempotencyConflict, ReplyGone, ReplyNotStored
+from chatstash.history.records.keys import checked_idempotency_key
+from chatstash.langchain.history import UpstashRedisChatMessageHistory
+from chatstash.langchain.runnable.callbacks import RunTracer
+from chatstash.langchain.runnable.chunks import output_from_chunks
+from chatstash.langchain.runnable.redelivery import stored_reply
+from chatstash.langchain.runnable.run_messages import RunInput, RunMessages, RunOptions
+from chatstash.langchain.runnable.session_config import HistoryProvider, MessageHistory
+
+T = TypeVar("T")
+
+IDEMPOTENCY_KEY = ConfigurableFieldSpec(
+    id="idempotency_key",
+    annotation=str | None,
+    name="Idempotency key",
+    description="The id of the event to answer. A redelivered event gets the stored reply.",
+    default=None,
+    is_shared=True,
+)
+
+_log = logging.getLogger("chatstash")
+
+
+class Step(NamedTuple):
+    """One thing a workflow waits for.
+
+    Attributes:
+        blocking: Does it, and blocks.
+        awaited: Does it for asyncio.
+        is_write: Whether it completes although its caller is cancelled.
+    """
+
+    blocking: Callable[[], Any]
+    awaited: Callable[[], Coroutine[Any, Any, Any]]
+    is_write: bool = False
+
+
+Steps: TypeAlias = Generator[Step, Any, T]
+
+
+class Start(NamedTuple):
+    """A started run.
+
+    Attributes:
+        input: The input for the runnable.
+        is_redelivery: Whether the event was answered before: the runnable is not called.
+        reply: The stored reply to a redelivered event.
+    """
+
+    input: Any = None
+    is_redelivery: bool = False
+    reply: Any = None
+
+
+class Run:
+    """One run.
+
+    Args:
+        runnable: The wrapped runnable.
+        histories: Provides the history.
+        options: The options of all runs.
+        value: The input.
+        config: The config of the run.
+
+    Attributes:
+        config: The config for the runnable, once the run has started.
+
+    Raises:
+        ValueError: The input has an unsupported form, or the idempotency key is not a string.
+    """
+
+    def __init__(
+        self,
+        runnable: Runnable[Any, Any],
+        histories: HistoryProvider,
+        options: RunOptions,
+        value: Any,
+        config: RunnableConfig,
+    ) -> None:
+        self.config = config
+        self._runnable = runnable
+        self._histories = histories
+        self._options = options
+        self._input = RunInput.parse(options, value)
+        self._event = _event_in(config, histories)
+        self._tracer = RunTracer()
+        self._history: MessageHistory
+        self._messages: RunMessages
+
+    def answer(self, **kwargs: Any) -> Steps[Any]:
+        """Do the whole run; returns the reply."""
+        start = yield from self.start()
+        if start.is_redelivery:
+            return start.reply
+        runnable, given = self._runnable, (start.input, self.config)
+        output = yield Step(partial(runnable.invoke, *given, **kwargs), partial(runnable.ainvoke, *given, **kwargs))
+        return (yield from self._append(output, partial(self._new_messages, output)))
+
+    def start(self) -> Steps[Start]:
+        """Find and read the history; with an idempotency key, ask first whether the event was answered."""
+        fields = self.config.get("configurable", {})
+        self._history = yield Step(partial(self._histories.get, fields), partial(self._histories.aget, fields))
+        if self._event is not None and (stored := (yield self._stored_for_event())) is not None:
+            return Start(is_redelivery=True, reply=self._stored_reply(stored))
+        history = self._history
+        messages = yield Step(lambda: history.messages, history.aget_messages)
+        self._messages = self._input.after(messages)
+        self.config = self._runnable_config()
+        return Start(self._messages.runnable_input)
+
+    def end_stream(self, chunks: Sequence[Any]) -> Steps[Any]:
+        """Append the new messages after the last chunk of a stream."""
+        output = output_from_chunks(chunks)
+        return (yield from self._append(output, partial(self._new_messages, output, chunks)))
+
+    def partial_messages(self, chunks: Sequence[Any]) -> list[BaseMessage]:
+        """Return the messages to store if a stream is closed after these chunks."""
+        return self._messages.partial(chunks, self._tracer) if self._options.keep_partial else []
+
+    def save_partial(self, chunks: Sequence[Any], messages: list[BaseMessage]) -> Steps[None]:
+        """Append the messages of a stream that was closed early."""
+        if messages:
+            yield from self._append(list(chunks), lambda: messages)
+
+    def _new_messages(self, output: Any, chunks: Sequence[Any] | None = None) -> list[BaseMessage]:
+        try:
+            return self._messages.complete(output, self._tracer, chunks)
+        except ValueError as error:
+            raise ReplyNotStored(str(error)) from None
+
+    def _append(self, output: Any, messages: Callable[[], list[BaseMessage]]) -> Steps[Any]:
+        """Append messages; return the output, or the reply that another delivery of the event stored meanwhile."""
+        try:
+            with _reply_attached(output):
+                yield self._add(messages())
+        except IdempotencyConflict:
+            if self._event is None:
+                raise
+            _log.info("Another delivery of this event was stored first; its reply is returned.")
+            stored = yield self._stored_for_event()
+            return self._stored_reply(stored or [])
+        except Exception as error:
+            if not self._options.return_unstored:
+                raise
+            _log.error("The messages of a run could not be stored; its reply is returned: %s.", type(error).__name__)
+        return output
+
+    def _add(self, messages: list[BaseMessage]) -> Step:
+        history = self._history
+        key = {} if self._event is None else {"idempotency_key": self._event}
+        return Step(
+            partial(history.add_messages, messages, **key),
+            partial(history.aadd_messages, messages, **key),
+            is_write=True,
+        )
+
+    def _stored_for_event(self) -> Step:
+        history, event = self._history, self._event
+        if not isinstance(history, UpstashRedisChatMessageHistory) or event is None:
+            raise ValueError(
+                f"idempotency_key needs an UpstashRedisChatMessageHistory, but get_session_history returned a "
+                f"{type(history).__name__}. Nothing was read or stored."
+            )
+        return Step(partial(history.stored_for, event), partial(history.astored_for, event))
+
+    def _stored_reply(self, stored: Sequence[BaseMessage]) -> Any:
+        if not stored:
+            raise ReplyGone(self._event or "")
+        return stored_reply(self._runnable, self._options.keys, self._input.messages, stored)
+
+    def _runnable_config(self) -> RunnableConfig:
+        # RunnableWithMessageHistory passes the history there, too. Runs within this one must not use its event.
+        inner: dict[str, Any] = {"message_history": self._history}
+        if self._event is not None:
+            inner[IDEMPOTENCY_KEY.id] = None
+        return patch_config(merge_configs(self.config, {"callbacks": [self._tracer]}), configurable=inner)
+
+
+def _event_in(config: RunnableConfig, histories: HistoryProvider) -> str | None:
+    if any(field.id == IDEMPOTENCY_KEY.id for field in histories.fields):
+        return None  # a field of the user's with that name
+    key = config.get("configurable", {}).get(IDEMPOTENCY_KEY.id)
+    return None if key is None else checked_idempotency_key(key)
+
+
+@contextmanager
+def _reply_attached(reply: object) -> Iterator[None]:
+    """Set `reply` on an error raised within.
+
+    Raises:
+        ReplyNotStored: The error's class does not allow it; has the reply, and the error as its cause.
+    """
+    try:
+        yield
+    except Exception as error:
+        try:
+            error.reply = reply  # type: ignore[attr-defined]
+        except (AttributeError, TypeError):
+            carrier = ReplyNotStored(f"The reply could not be stored: {type(error).__name__}.")
+            carrier.reply = reply
+            raise carrier from error
+        raise

@@ -1,0 +1,56 @@
+"""Options: each is one field, its keyword argument and one line of documentation, shown wherever it can be given."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from chatstash import (
+    ConversationOptions,
+    MessageReadOptions,
+    Options,
+    ReadOptions,
+    Store,
+    UpstashRedisChatMessageHistory,
+)
+
+BUDGET = {"timeout", "retries"}
+"""Keyword arguments that change the field `retry_policy`."""
+
+
+def _documented(thing: type) -> set[str]:
+    attributes = (inspect.getdoc(thing) or "").partition("Attributes:")[2].partition("Raises:")[0]
+    return set(re.findall(r"^    (\w+): ", attributes, re.MULTILINE))
+
+
+def test_an_option_is_a_field_a_keyword_and_a_line_of_documentation() -> None:
+    fields = {field.name for field in dataclasses.fields(Options)}
+    assert set(ConversationOptions.__annotations__) == fields | BUDGET
+    assert _documented(Options) == fields
+    assert _documented(ReadOptions) == set(ReadOptions.__annotations__)
+    assert _documented(MessageReadOptions) == set(MessageReadOptions.__annotations__) - set(ReadOptions.__annotations__)
+
+
+@pytest.mark.parametrize(
+    ("function", "keywords"),
+    [
+        (Store, ConversationOptions),
+        (Store.session, ConversationOptions),
+        (UpstashRedisChatMessageHistory, ConversationOptions),
+        (UpstashRedisChatMessageHistory.read, MessageReadOptions),
+    ],
+)
+def test_help_lists_every_keyword(function: Callable[..., Any], keywords: type) -> None:
+    assert set(keywords.__annotations__) <= set(inspect.signature(function).parameters)
+
+
+@pytest.mark.parametrize("read", [lambda it: it.read(lst=3), lambda it: it.read(max_token=3)])
+def test_a_keyword_that_does_not_exist_is_named_with_those_that_do(read: Callable[[Any], Any]) -> None:
+    history = UpstashRedisChatMessageHistory("s", "https://x.upstash.io", "t")
+    with pytest.raises(TypeError, match=r"read has no option '(lst|max_token)'; its options are .*last"):
+        read(history)
