@@ -1,4 +1,4 @@
-"""Reading with a cache, through the real server, for both colours: what it costs, and that it is never stale."""
+"""Reading with a cache, through the real server: what it costs, and that it is never stale."""
 
 from __future__ import annotations
 
@@ -76,24 +76,24 @@ def test_the_next_turn_costs_what_is_new(upstash: LocalUpstash, either: Call, op
         assert store.cache_stats().hits == 5
 
 
-def test_the_expiry_is_refreshed_in_the_same_request(upstash: LocalUpstash, call: Call, run: Run) -> None:
+def test_the_expiry_is_refreshed_in_the_same_request(upstash: LocalUpstash, run: Run) -> None:
     with _store(upstash, ttl=1000, refresh_ttl_on_read=True) as store:
         history = _history(store)
         history.add_messages(_turns(0, 10))
         _ = history.messages
         run("EXPIRE", KEY, 10)
-        found = call(history, "read")
+        found = history.read()
         assert (found.cost.requests, found.cost.commands, len(found.messages)) == (1, 4, 20)
         assert run("TTL", KEY) > 900
 
 
-def test_the_leading_system_message_is_asked_for_each_time(upstash: LocalUpstash, call: Call, run: Run) -> None:
+def test_the_leading_system_message_is_asked_for_each_time(upstash: LocalUpstash, run: Run) -> None:
     with _store(upstash, read_last=10, keep_system=True) as store:
         history = _history(store)
         history.add_messages([SystemMessage("be kind"), *_turns(0, 20)])
         _ = history.messages
         run("LSET", KEY, -1, json.dumps({"type": "system", "data": {"content": "be brief"}}))
-        found = call(history, "read")
+        found = history.read()
         assert (found.cost.requests, found.cost.commands, store.cache_stats().hits) == (1, 5, 1)
         assert _texts(found.messages) == ["be brief", *_texts(_turns(15, 20))]
         assert found.omitted == 30
@@ -114,25 +114,23 @@ def test_what_does_not_hold_any_more_costs_one_request_more(upstash: LocalUpstas
         assert store.cache_stats() == CacheStats(0, 0, 1, 3)
 
 
-def test_a_key_that_holds_something_else(upstash: LocalUpstash, call: Call, run: Run) -> None:
+def test_a_key_that_holds_something_else(upstash: LocalUpstash, run: Run) -> None:
     with _store(upstash) as store:
         history = _history(store)
         history.add_messages(_turns(0, 10))
         _ = history.messages
         run("SET", KEY, "x")
         with pytest.raises(WrongType, match="not a conversation"):
-            call(history, "read")
+            history.read()
 
 
-def test_conversations_of_the_old_class_are_read_whole(
-    upstash: LocalUpstash, call: Call, old: CommunityHistory
-) -> None:
+def test_conversations_of_the_old_class_are_read_whole(upstash: LocalUpstash, old: CommunityHistory) -> None:
     for message in _turns(0, 6):
         old.add_message(message)
     with _store(upstash) as store:
         history = _history(store)
         for number in range(6, 8):
-            found = call(history, "read")
+            found = history.read()
             assert (_texts(found.messages), found.cost.requests) == (_texts(_turns(0, number)), 1)
             for message in _turn(number):
                 old.add_message(message)
@@ -140,65 +138,65 @@ def test_conversations_of_the_old_class_are_read_whole(
         history.add_messages(_turn(8))
         _ = history.messages
         old.add_message(_turn(9)[0])
-        assert _texts(call(history, "messages"))[-3:] == ["8q", "8a", "9q"]
+        assert _texts(history.messages)[-3:] == ["8q", "8a", "9q"]
         assert store.cache_stats().hits == 1
 
 
-def test_all_histories_of_a_store_share_it_and_none_shares_its_messages(upstash: LocalUpstash, call: Call) -> None:
+def test_all_histories_of_a_store_share_it_and_none_shares_its_messages(upstash: LocalUpstash) -> None:
     with _store(upstash) as store:
         message = HumanMessage("text", additional_kwargs={"list": [1]}, response_metadata={"a": {"b": [2]}})
         _history(store).add_messages([message] * 10)
-        first = call(_history(store), "messages")
+        first = _history(store).messages
         for changed in first:
             changed.content = "changed"
             changed.additional_kwargs["list"].append(2)
             changed.response_metadata["a"]["b"].clear()
         first.clear()
-        second = call(_history(store), "messages")
+        second = _history(store).messages
         assert second == [message] * 10
-        session = call(store.session("s"), "read").records
+        session = store.session("s").read().records
         session[0].data["additional_kwargs"]["list"].append(3)
-        assert call(store.session("s"), "read").records[0].data["additional_kwargs"] == {"list": [1]}
+        assert store.session("s").read().records[0].data["additional_kwargs"] == {"list": [1]}
         assert store.cache_stats().hits == 3
 
 
-def test_a_record_that_cannot_be_read_is_left_out_each_time(upstash: LocalUpstash, call: Call, run: Run) -> None:
+def test_a_record_that_cannot_be_read_is_left_out_each_time(upstash: LocalUpstash, run: Run) -> None:
     with _store(upstash, on_corrupt="skip") as store:
         history = _history(store)
         history.add_messages(_turns(0, 10))
         run("LPUSH", KEY, "not JSON")
         history.add_messages(_turns(10, 11))
         for _ in range(3):
-            assert _texts(call(history, "messages")) == _texts(_turns(0, 11))
+            assert _texts(history.messages) == _texts(_turns(0, 11))
         assert store.cache_stats().hits == 2
 
 
-def test_a_duplicate_is_hidden_and_removed(upstash: LocalUpstash, call: Call, run: Run) -> None:
+def test_a_duplicate_is_hidden_and_removed(upstash: LocalUpstash, run: Run) -> None:
     with _store(upstash) as store:
         history = _history(store)
         history.add_messages(_turns(0, 10))
         _ = history.messages
         run("LPUSH", KEY, *run("LRANGE", KEY, 0, 1)[::-1])
         for _ in range(3):
-            assert _texts(call(history, "messages")) == _texts(_turns(0, 10))
+            assert _texts(history.messages) == _texts(_turns(0, 10))
         assert run("LLEN", KEY) == 20
 
 
-def test_repairs_are_seen(upstash: LocalUpstash, call: Call, run: Run) -> None:
+def test_repairs_are_seen(upstash: LocalUpstash, run: Run) -> None:
     with _store(upstash, on_corrupt="skip", tool_calls="stored") as store:
         history = _history(store)
         history.add_messages(_turns(0, 3))
         history.add_messages([AIMessage("", tool_calls=[{"name": "f", "args": {}, "id": "1"}])])
         run("LPUSH", KEY, "not JSON")
         history.add_messages(_turns(3, 10))
-        before = call(history, "messages")
+        before = history.messages
         # One record goes and one comes: the length stays as it was.
         _repair(store)
         assert run("LLEN", KEY) == 22
-        after = call(history, "messages")
+        after = history.messages
         assert (len(before), len(after)) == (21, 22)
         assert after == UpstashRedisChatMessageHistory("s", upstash.url, upstash.token).messages
-        assert call(history, "messages") == after
+        assert history.messages == after
         assert store.cache_stats().hits == 1
 
 
@@ -208,23 +206,23 @@ def _repair(store: Store) -> None:
 
 
 def test_repairs_count_up_the_generation_and_change_nothing_else_of_the_newest(
-    upstash: LocalUpstash, call: Call, run: Run, old: CommunityHistory
+    upstash: LocalUpstash, run: Run, old: CommunityHistory
 ) -> None:
     with _store(upstash) as store:
         history = _history(store)
         history.add_messages(_turns(0, 2))
         (newest,) = run("LRANGE", KEY, 0, 0)
-        before = call(history, "read", last=1)
+        before = history.read(last=1)
         for generation in (1, 2):
             run("RPUSH", KEY, "not JSON")
             _repair(store)
             assert run("LRANGE", KEY, 0, 0) == [f'{newest[:-1]},"g":{generation}}}']
-        assert _texts(call(history, "messages")) == _texts(old.messages) == _texts(_turns(0, 2))
-        assert _texts(call(history, "read", before=before.cursor).messages) == ["0q", "0a", "1q"]
+        assert _texts(history.messages) == _texts(old.messages) == _texts(_turns(0, 2))
+        assert _texts(history.read(before=before.cursor).messages) == ["0q", "0a", "1q"]
         history.add_messages(_turns(2, 4))
-        assert _texts(call(history, "read", before=before.cursor).messages) == ["0q", "0a", "1q"]
+        assert _texts(history.read(before=before.cursor).messages) == ["0q", "0a", "1q"]
         run("LPUSH", KEY, run("LINDEX", KEY, 4))
-        assert call(history, "count") == 8
+        assert history.count() == 8
 
 
 def test_repairs_of_conversations_without_ids_count_nothing_up(upstash: LocalUpstash, run: Run) -> None:
@@ -246,17 +244,17 @@ def test_a_guarded_turn_reads_by_it(upstash: LocalUpstash) -> None:
         assert store.cache_stats().hits == 2
 
 
-def test_a_reply_over_the_limit_is_read_in_pages(call: Call) -> None:
+def test_a_reply_over_the_limit_is_read_in_pages() -> None:
     with LocalUpstash(plan=Limits(max_request_bytes=120_000)) as upstash, _store(upstash) as store:
         history = _history(store)
         history.add_messages(_turns(0, 50))
-        assert len(call(history, "messages")) == 100
+        assert len(history.messages) == 100
         large = [HumanMessage("x" * 40_000)] * 4
         for message in large:
             history.add_messages([message])
-        assert call(history, "messages")[100:] == large
+        assert history.messages[100:] == large
         history.add_messages(_turns(50, 51))
-        assert _texts(call(history, "messages"))[104:] == _texts(_turns(50, 51))
+        assert _texts(history.messages)[104:] == _texts(_turns(50, 51))
 
 
 def test_a_read_only_token_has_it_too(call: Call) -> None:
@@ -436,16 +434,14 @@ def test_among_many_writers_no_read_is_stale_or_mixed(upstash: LocalUpstash) -> 
         assert len(_history(store).messages) == cap
 
 
-def test_records_that_are_appended_elsewhere_take_no_generation_along(
-    upstash: LocalUpstash, call: Call, run: Run
-) -> None:
+def test_records_that_are_appended_elsewhere_take_no_generation_along(upstash: LocalUpstash, run: Run) -> None:
     with _store(upstash) as store:
         _history(store).add_messages(_turns(0, 10))
         run("RPUSH", KEY, "not JSON")
         _repair(store)
         copied = _history(store).read().records
         assert "g" in copied[-1].other
-        call(store.session("other"), "append", copied)
+        store.session("other").append(copied)
         for _ in range(2):
-            assert len(call(store.session("other"), "records")) == 20
+            assert len(store.session("other").records()) == 20
         assert store.cache_stats().hits == 1

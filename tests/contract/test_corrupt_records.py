@@ -1,4 +1,4 @@
-"""Records that cannot be read never hide the rest; for both colours."""
+"""Records that cannot be read never hide the rest."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def test_the_error_brings_all_that_can_be_read(damaged: LocalUpstash, call: Call
     assert [other.raw.decode() for other in error.unreadable] == [*DAMAGED.values(), NEWER]
 
 
-def test_a_session_leaves_unknown_types_to_its_caller(damaged: LocalUpstash, call: Call) -> None:
+def test_a_session_leaves_unknown_types_to_its_caller(damaged: LocalUpstash) -> None:
     with Store(damaged.url, damaged.token) as store:
         with pytest.raises(UnreadableRecord) as caught:
-            call(store.session("s"), "read")
+            store.session("s").read()
         assert len(caught.value.records) == 4
         assert len(store.session("s", on_corrupt="skip").read().records) == 4
 
@@ -70,8 +70,8 @@ def test_skipping_reads_on_with_a_warning(damaged: LocalUpstash, call: Call, cap
         assert record.getMessage().endswith("It was left out.")
 
 
-def test_a_placeholder_keeps_the_place(damaged: LocalUpstash, call: Call, caplog: pytest.LogCaptureFixture) -> None:
-    result = call(_history(damaged, on_corrupt="placeholder"), "read")
+def test_a_placeholder_keeps_the_place(damaged: LocalUpstash, caplog: pytest.LogCaptureFixture) -> None:
+    result = _history(damaged, on_corrupt="placeholder").read()
     assert len(result.messages) == len(result.records) == 9
     assert [message.content for message in result.messages[::8]] == ["first", "last"]
     assert all(isinstance(message, HumanMessage) for message in result.messages[1:8])
@@ -87,10 +87,10 @@ def test_the_store_decides_where_the_history_does_not(damaged: LocalUpstash) -> 
             _ = UpstashRedisChatMessageHistory("s", store=store, on_corrupt="raise").messages
 
 
-def test_nothing_is_changed_by_reading(damaged: LocalUpstash, call: Call, run: Run) -> None:
+def test_nothing_is_changed_by_reading(damaged: LocalUpstash, run: Run) -> None:
     before = run("LRANGE", "message_store:s", 0, -1)
     for choice in ("skip", "placeholder"):
-        call(_history(damaged, on_corrupt=choice), "messages")
+        _ = _history(damaged, on_corrupt=choice).messages
     assert run("LRANGE", "message_store:s", 0, -1) == before
 
 

@@ -1,4 +1,4 @@
-"""Reading for a model, through the real server, for both colours: calls with their results, and the right beginning."""
+"""Reading for a model, through the real server: calls with their results, and the right beginning."""
 
 from __future__ import annotations
 
@@ -81,12 +81,12 @@ def test_windows_hold_calls_with_their_results(
     assert either(history, "read", last=last, tool_calls="stored").messages == stored[-last:]
 
 
-def test_bounded_storage_gives_calls_with_their_results(upstash: LocalUpstash, call: Call) -> None:
+def test_bounded_storage_gives_calls_with_their_results(upstash: LocalUpstash) -> None:
     history = _history(upstash, max_stored_messages=3)
     history.add_messages([HumanMessage("q"), asks("a"), answer("a")])
     history.add_messages([HumanMessage("more")])
     history.add_messages([HumanMessage("and more")])
-    assert _texts(call(history, "messages")) == ["more", "and more"]
+    assert _texts(history.messages) == ["more", "and more"]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_bounded_storage_takes_no_call_for_a_result(upstash: LocalUpstash, run: 
     assert run("LLEN", history.key) == 2
 
 
-def test_paging_on_from_a_window_loses_and_repeats_nothing(upstash: LocalUpstash, call: Call) -> None:
+def test_paging_on_from_a_window_loses_and_repeats_nothing(upstash: LocalUpstash) -> None:
     turns = [[HumanMessage(f"q{n}"), asks(f"{n}a", f"{n}b"), answer(f"{n}a"), answer(f"{n}b"), AIMessage(f"e{n}")]
              for n in range(4)]  # fmt: skip
     stored = [message for turn in turns for message in turn]
@@ -118,13 +118,13 @@ def test_paging_on_from_a_window_loses_and_repeats_nothing(upstash: LocalUpstash
     history.add_messages(stored)
     for last in range(1, 21):
         for start_on in (None, "human", "ai"):
-            result = call_sync(history, "read", last=last, start_on=start_on)
+            result = history.read(last=last, start_on=start_on)
             found = result.messages
             assert result.omitted == len(stored) - len(found)
             assert not found or start_on is None or found[0].type == start_on
             while result.cursor is not None:
                 cursor = Cursor.parse(str(result.cursor))
-                result = call(history, "read", before=cursor, limit=7)
+                result = history.read(before=cursor, limit=7)
                 found = [*result.messages, *found]
             assert found == stored
 
@@ -140,18 +140,18 @@ def test_pages_for_a_model(upstash: LocalUpstash, call: Call) -> None:
     assert (_texts(older.messages), older.omitted, older.cursor) == (["", "r-a", "r-b"], 0, None)
 
 
-def test_a_structured_output_is_answered_for_the_next_turn(upstash: LocalUpstash, call: Call) -> None:
+def test_a_structured_output_is_answered_for_the_next_turn(upstash: LocalUpstash) -> None:
     stored = [HumanMessage("q"), asks("a")]
     _history(upstash).add_messages(stored)
     history = _history(upstash, tool_calls="answered")
     before = upstash.stats
-    messages = call(history, "messages")
+    messages = history.messages
     spent = upstash.stats - before
     assert (spent.requests, spent.commands) == (1, 1)
     assert _texts(messages) == ["q", "", NO_RESULT]
     taken_by_all([*messages, HumanMessage("next")], from_human=True)
-    assert call(history, "read", tool_calls="paired").messages == stored
-    assert call(_history(upstash), "messages") == stored
+    assert history.read(tool_calls="paired").messages == stored
+    assert _history(upstash).messages == stored
     with history.guarded_turn() as turn:
         assert turn.messages == messages
         turn.add_user_message("next")
@@ -178,19 +178,19 @@ def test_what_is_read_begins_as_wanted(upstash: LocalUpstash, either: Call, star
     assert _texts(either(history, "read", last=3, start_on=AIMessage).messages) == ["be kind", "", "r-b", "a2"]
 
 
-def test_start_on_and_tool_calls_of_a_store_and_a_session(upstash: LocalUpstash, call: Call) -> None:
+def test_start_on_and_tool_calls_of_a_store_and_a_session(upstash: LocalUpstash) -> None:
     records = [Record("ai", {"content": "a"}), Record("human", {"content": "q"}), Record("ai", {"content": "b"})]
     with Store(upstash.url, upstash.token, start_on="human", tool_calls="answered") as store:
         session = store.session("s")
         session.append(records)
-        assert [record.type for record in call(session, "records")] == ["human", "ai"]
+        assert [record.type for record in session.records()] == ["human", "ai"]
         assert UpstashRedisChatMessageHistory("s", store=store).messages[0].type == "human"
-        assert len(call(store.session("s", start_on=()), "records")) == 3
-        assert [record.type for record in call(session, "read", last=1).records] == []
-        assert len(call(session, "read", last=1, start_on=["ai", "tool"]).records) == 1
+        assert len(store.session("s", start_on=()).records()) == 3
+        assert [record.type for record in session.read(last=1).records] == []
+        assert len(session.read(last=1, start_on=["ai", "tool"]).records) == 1
         session.append([Record("ai", {"content": "", "tool_calls": [{"name": "f", "args": {}, "id": "a"}]})])
-        assert call(session, "records")[-1].data["content"] == NO_RESULT
-        assert call(session, "read", tool_calls="stored").records[-1].type == "ai"
+        assert session.records()[-1].data["content"] == NO_RESULT
+        assert session.read(tool_calls="stored").records[-1].type == "ai"
 
 
 @pytest.mark.parametrize(

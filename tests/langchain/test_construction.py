@@ -1,4 +1,4 @@
-"""Messages that are read are equal to what LangChain's own `messages_from_dict` makes, to the last attribute."""
+"""Messages that are read equal those of LangChain's `messages_from_dict`, to the last attribute."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _by_langchain(record: Record) -> BaseMessage | Exception:
 
 def _check(record: Record) -> None:
     before = copy.deepcopy(record.data)
-    # A validator may change what it is given within: each has its own.
+    # A validator may change nested data: each has its own.
     wanted = _by_langchain(Record(record.type, copy.deepcopy(record.data)))
     if isinstance(wanted, Exception):
         with pytest.raises(CorruptRecord) as caught:
@@ -82,25 +82,25 @@ def _check_state(made: BaseMessage, wanted: BaseMessage) -> None:
 
 @pytest.mark.parametrize("kind", _CLASSES)
 @given(data=DATA)
-def test_any_data_makes_what_langchain_makes_of_it(kind: str, data: dict[str, Any]) -> None:
+def test_messages_of_any_data_equal_langchains(kind: str, data: dict[str, Any]) -> None:
     _check(Record(kind, data))
 
 
 @pytest.mark.parametrize("kind", _CLASSES)
-@pytest.mark.parametrize("content", ["", "x", "naïve 😀", "\ud800", None, 7, [], ["x", {"type": "text", "text": "y"}]])
-@pytest.mark.parametrize("more", [{}, {"name": "n", "role": "r", "tool_call_id": "t"}, {"id": "i"}])
-def test_simple_data_makes_what_langchain_makes_of_it(kind: str, content: object, more: dict[str, Any]) -> None:
-    _check(Record(kind, {"content": content, **more}))
+def test_messages_of_simple_data_equal_langchains(kind: str) -> None:
+    for content in ("", "x", "naïve 😀", "\ud800", None, 7, [], ["x", {"type": "text", "text": "y"}]):
+        for more in ({}, {"name": "n", "role": "r", "tool_call_id": "t"}, {"id": "i"}):
+            _check(Record(kind, {"content": content, **more}))
 
 
 @pytest.mark.parametrize("made", EVERY_KIND, ids=lambda made: made.type)
-def test_each_kind_as_it_is_stored(made: BaseMessage) -> None:
+def test_each_kind_of_message_is_read_back_equal(made: BaseMessage) -> None:
     (record,) = to_records([made])
     _check(decode(encode(record).encode()))
     _check(Record(made.type, made.model_dump()))
 
 
-def test_nothing_is_shared_between_messages_of_one_record() -> None:
+def test_messages_of_one_record_share_nothing() -> None:
     record = Record("ai", {"content": "x"})
     first, second = to_message(record), to_message(record)
     first.additional_kwargs["a"] = first.response_metadata["a"] = 1
@@ -110,12 +110,12 @@ def test_nothing_is_shared_between_messages_of_one_record() -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(set(_CLASSES) - {"remove"}))
-def test_constructors_are_passed_by(kind: str) -> None:
+def test_constructors_are_not_called(kind: str) -> None:
     made = Fill(_CLASSES[kind])({"content": "x", "name": "n", "role": "r", "tool_call_id": "t"})
     assert type(made) is _CLASSES[kind]
 
 
-def test_a_constructor_that_does_more_is_not_passed_by(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_constructor_with_its_own_behaviour_is_called() -> None:
     class Odd(_CLASSES["human"]):  # type: ignore[misc]
         def __init__(self, content: str, **kwargs: Any) -> None:
             super().__init__(content=content.upper(), **kwargs)

@@ -1,30 +1,21 @@
-"""Connections: how long one is used again, proxies, TLS, and what a fork leaves alone."""
+"""Connections: how long one is reused, and which proxy it takes."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import datetime as dt
-import ipaddress
-import socket
-import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from langchain_core.messages import HumanMessage
 
 from chatstash import ConnectionFailed, Store, UpstashRedisChatMessageHistory
 from chatstash.rest import deadline
 from chatstash.rest.http.asyncio_io import RequestScope
 from tests.conftest import Call
-from tests.faulty import Exchange, FaultyServer, read_request
+from tests.faulty import Exchange, FaultyServer, full_listener
 
 Start = Callable[..., FaultyServer]
 
@@ -51,8 +42,8 @@ def wall_clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
     return clock
 
 
-@pytest.mark.parametrize(("idle", "connections"), [(0, 1), (14, 1), (16, 2), (-60, 2), (86_400, 2)])
-def test_a_connection_idle_for_long_is_not_used_again(
+@pytest.mark.parametrize(("idle", "connections"), [(0, 1), (16, 2), (-60, 2)])
+def test_a_connection_that_was_idle_for_long_is_not_reused(
     faulty: Start, wall_clock: _Clock, idle: float, connections: int
 ) -> None:
     server = faulty(_empty)
@@ -63,8 +54,8 @@ def test_a_connection_idle_for_long_is_not_used_again(
     assert server.connections == connections
 
 
-@pytest.mark.parametrize(("idle", "connections"), [(0, 1), (0.5, 1), (16, 2), (-60, 2), (86_400, 2)])
-def test_a_loops_connections_are_not_used_again_after_a_freeze(
+@pytest.mark.parametrize(("idle", "connections"), [(0, 1), (16, 2)])
+def test_a_loops_connections_are_not_reused_after_a_freeze(
     faulty: Start, wall_clock: _Clock, idle: float, connections: int
 ) -> None:
     server = faulty(_empty)
@@ -80,39 +71,39 @@ def test_a_loops_connections_are_not_used_again_after_a_freeze(
     assert server.connections == connections
 
 
-def test_a_request_under_way_survives_the_change_to_fresh_connections(faulty: Start, wall_clock: _Clock) -> None:
-    arrived, go_on = threading.Event(), threading.Event()
+def test_a_request_in_flight_survives_a_freeze(faulty: Start, wall_clock: _Clock) -> None:
+    arrived, thawed = threading.Event(), threading.Event()
 
-    def slow(exchange: Exchange) -> None:
+    def handler(exchange: Exchange) -> None:
         if b"slow" in exchange.request:
             arrived.set()
-            go_on.wait(60)
+            thawed.wait(60)
         _empty(exchange)
 
-    server = faulty(slow)
+    server = faulty(handler)
 
     async def use() -> None:
-        under_way = asyncio.create_task(UpstashRedisChatMessageHistory("slow", server.url, "t").aget_messages())
-        await asyncio.to_thread(arrived.wait, 60)
+        in_flight = asyncio.create_task(UpstashRedisChatMessageHistory("slow", server.url, "t").aget_messages())
+        assert await asyncio.to_thread(arrived.wait, 60)
         wall_clock.ahead = 20
         assert await UpstashRedisChatMessageHistory("fast", server.url, "t").aget_messages() == []
-        go_on.set()
-        assert await under_way == []
+        thawed.set()
+        assert await in_flight == []
 
     asyncio.run(use())
     assert len(server.requests) == 2
 
 
-def test_a_connection_the_server_closed_meanwhile_is_noticed(faulty: Start, call: Call) -> None:
+def test_a_connection_that_the_server_closed_meanwhile_is_noticed(faulty: Start, call: Call) -> None:
     closed = threading.Event()
 
     def handler(exchange: Exchange) -> None:
-        exchange.reply(b'{"result": []}')
+        _empty(exchange)
         exchange.hang_up()
         closed.set()
 
     server = faulty(handler)
-    with Store(server.url, "t") as store:
+    with Store(server.url, "t", retries=0) as store:
 
         async def twice() -> None:
             await store.session("s").aread()
@@ -129,11 +120,11 @@ def test_a_connection_the_server_closed_meanwhile_is_noticed(faulty: Start, call
     assert server.connections == 2
 
 
-def test_what_the_server_takes_in_is_a_sign_of_it(faulty: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    signs = []
+def test_a_server_that_accepts_bytes_is_not_silent(faulty: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    extended = []
 
     def extend(scope: RequestScope) -> None:
-        signs.append(scope)
+        extended.append(scope)
 
     monkeypatch.setattr(RequestScope, "extend", extend)
 
@@ -142,30 +133,19 @@ def test_what_the_server_takes_in_is_a_sign_of_it(faulty: Start, monkeypatch: py
         await history.aadd_messages([HumanMessage("x" * 2_000_000)])
 
     asyncio.run(main(faulty(lambda exchange: exchange.reply(b'{"result": 1}'))))
-    assert len(signs) > 2_000_000 / 2**16
+    assert len(extended) > 2_000_000 / 2**16
 
 
 def test_a_connect_that_hangs_ends_after_the_connect_timeout(monkeypatch: pytest.MonkeyPatch, call: Call) -> None:
+    """Long before the operation's own deadline, which this test would not live to see."""
     for name in ("chatstash.rest.http.pool", "chatstash.rest.http.asyncio_pool"):
-        monkeypatch.setattr(f"{name}.CONNECT_TIMEOUT", 0.5)
+        monkeypatch.setattr(f"{name}.CONNECT_TIMEOUT", 0.2)
     assert deadline.CONNECT_TIMEOUT == 5
-    with socket.socket() as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        address = full.getsockname()
-        # A listener whose queue is full lets further connections wait.
-        waiting = [socket.socket() for _ in range(4)]
-        for client in waiting:
-            client.setblocking(False)
-            client.connect_ex(address)
-        history = UpstashRedisChatMessageHistory("s", f"http://127.0.0.1:{address[1]}", "t", timeout=20, retries=0)
-        began = time.monotonic()
+    with full_listener() as port:
+        history = UpstashRedisChatMessageHistory("s", f"http://127.0.0.1:{port}", "t", timeout=1000, retries=0)
         with pytest.raises(TimeoutError, match="connection") as caught:
             call(history, "clear")
-        assert 0.3 < time.monotonic() - began < 15
         assert caught.value.applied.name == "NO"
-        for client in waiting:
-            client.close()
 
 
 @pytest.fixture
@@ -188,17 +168,16 @@ def test_a_proxy_is_used_with_its_credentials(faulty: Start, call: Call, clean_p
     assert base64.b64encode(b"ada:p@ss") in request
 
 
-@pytest.mark.parametrize("no_proxy", ["127.0.0.1", "*", "example.com,127.0.0.1"])
-def test_no_proxy_is_honoured(faulty: Start, call: Call, clean_proxies: pytest.MonkeyPatch, no_proxy: str) -> None:
+def test_no_proxy_is_honoured(faulty: Start, clean_proxies: pytest.MonkeyPatch) -> None:
     server, proxy = faulty(_empty), faulty(_empty)
     clean_proxies.setenv("HTTP_PROXY", proxy.url)
-    clean_proxies.setenv("NO_PROXY", no_proxy)
-    call(UpstashRedisChatMessageHistory("s", server.url, "t"), "read")
+    clean_proxies.setenv("NO_PROXY", "example.com,127.0.0.1")
+    UpstashRedisChatMessageHistory("s", server.url, "t").read()
     assert (len(server.requests), len(proxy.requests)) == (1, 0)
 
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "ALL_PROXY"])
-def test_https_goes_through_a_tunnel_and_one_that_is_refused_is_not_sent(
+def test_nothing_is_sent_if_a_proxy_refuses_the_tunnel(
     faulty: Start, call: Call, clean_proxies: pytest.MonkeyPatch, variable: str
 ) -> None:
     proxy = faulty(lambda exchange: exchange.reply(b"", "407 Proxy Authentication Required"))
@@ -212,87 +191,10 @@ def test_https_goes_through_a_tunnel_and_one_that_is_refused_is_not_sent(
     assert b"secret-token" not in request
 
 
-def test_a_proxy_of_another_kind_is_refused_with_a_word_on_what_to_do(
-    call: Call, clean_proxies: pytest.MonkeyPatch
-) -> None:
+def test_an_unsupported_proxy_is_refused_with_advice(call: Call, clean_proxies: pytest.MonkeyPatch) -> None:
     clean_proxies.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
     with pytest.raises(ValueError, match="NO_PROXY"):
         call(Store("https://redis.example.internal", "t").session("s"), "read")
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate and key for 127.0.0.1, signed by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "chatstash tests")])
-    now = dt.datetime.now(dt.UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(signed.public_bytes(serialization.Encoding.PEM) + private)
-    return path
-
-
-@pytest.fixture
-def tls_url(certificate: Path) -> Iterator[str]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        while True:
-            try:
-                plain, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=answer, args=(plain,), daemon=True).start()
-
-    def answer(plain: socket.socket) -> None:
-        try:
-            with context.wrap_socket(plain, server_side=True) as client:
-                while read_request(client):
-                    client.sendall(
-                        b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 14\r\n\r\n{"result": []}'
-                    )
-        except OSError:
-            plain.close()
-
-    threading.Thread(target=serve, daemon=True).start()
-    yield f"https://127.0.0.1:{listener.getsockname()[1]}"
-    listener.shutdown(socket.SHUT_RDWR)
-    listener.close()
-
-
-def test_tls_with_the_certificates_of_the_environment(
-    tls_url: str, certificate: Path, call: Call, clean_proxies: pytest.MonkeyPatch
-) -> None:
-    clean_proxies.setenv("SSL_CERT_FILE", str(certificate))
-    store = Store(tls_url, "t")
-    assert call(store.session("s"), "read").records == []
-    store.close()
-
-
-def test_a_certificate_nobody_vouches_for_is_refused_before_anything_is_sent(
-    tls_url: str, call: Call, clean_proxies: pytest.MonkeyPatch
-) -> None:
-    clean_proxies.delenv("SSL_CERT_FILE", raising=False)
-    clean_proxies.delenv("SSL_CERT_DIR", raising=False)
-    with pytest.raises(ConnectionFailed) as caught:
-        call(Store(tls_url, "t", retries=0).session("s"), "clear")
-    assert caught.value.applied.name == "NO"
 
 
 def test_certificates_that_cannot_be_read_are_named(call: Call, clean_proxies: pytest.MonkeyPatch) -> None:

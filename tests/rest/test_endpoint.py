@@ -52,8 +52,10 @@ def test_what_is_missing_is_named() -> None:
     assert all(name in str(caught.value) for name in (*OWN, *VERCELS))
 
 
-@pytest.mark.parametrize("name", [*OWN, *VERCELS])
-@pytest.mark.parametrize("quoted", ['"{}"', "'{}'", '"{}', "{}'", ' "{}" '])
+@pytest.mark.parametrize(
+    ("name", "quoted"),
+    [("UPSTASH_REDIS_REST_URL", ' "{}" '), ("UPSTASH_REDIS_REST_TOKEN", "'{}"), ("KV_REST_API_TOKEN", '{}"')],
+)
 def test_a_value_in_quotes(monkeypatch: pytest.MonkeyPatch, name: str, quoted: str) -> None:
     pair = OWN if name in OWN else VERCELS
     _set(monkeypatch, {**pair, name: quoted.format(pair[name])})
@@ -74,7 +76,7 @@ def test_a_token_may_be_handed_on() -> None:
     assert len({first, Endpoint("https://h.example", Secret("t")), Endpoint("https://h.example", "u")}) == 2
 
 
-@pytest.mark.parametrize("wrong", [None, 7, b"t", [], 0])
+@pytest.mark.parametrize("wrong", [None, b"t", 0])
 def test_what_is_no_string(monkeypatch: pytest.MonkeyPatch, wrong: object) -> None:
     _set(monkeypatch, OWN)
     with pytest.raises(ValueError, match="token must be a string"):

@@ -36,11 +36,11 @@ ONE = [HumanMessage("x")]
 
 
 def _history(url: str, token: str = "t", **options: object) -> UpstashRedisChatMessageHistory:
-    quick = Budget(timeout=30, **{"first_pause": 0.001, "longest_pause": 0.002, **options})  # type: ignore[arg-type]
+    quick = Budget(**{"first_pause": 0.001, "longest_pause": 0.002, **options})  # type: ignore[arg-type]
     return UpstashRedisChatMessageHistory("s", url, token, retry_policy=RetryPolicy(quick, quick, quick))
 
 
-@pytest.mark.parametrize("fault", ["unavailable", "throttled", "reset", "server_error"])
+@pytest.mark.parametrize("fault", ["unavailable", "reset"])
 def test_a_long_outage_costs_a_late_success(upstash: LocalUpstash, call: Call, fault: FaultKind) -> None:
     history = _history(upstash.url, upstash.token)
     upstash.faults.add(fault, times=25)
@@ -86,9 +86,8 @@ def test_retries_is_a_cap(faulty: Start, call: Call, retries: int) -> None:
 
 def test_an_outage_longer_than_the_time_is_told_in_time(faulty: Start, call: Call) -> None:
     server = faulty(lambda exchange: exchange.reply(b"{}", "503 Service Unavailable"))
-    history = UpstashRedisChatMessageHistory("s", server.url, "t", timeout=1.0)
     with pytest.raises(OutcomeUnknown):
-        call(history, "add_messages", ONE)
+        call(_history(server.url, timeout=1.0), "add_messages", ONE)
     assert len(server.requests) > 1
 
 
@@ -165,15 +164,3 @@ def test_a_connection_that_breaks_is_named_too(faulty: Start, call: Call) -> Non
     port = server.listener.getsockname()[1]
     with pytest.raises(OutcomeUnknown, match=f"127.0.0.1:{port} broke before the reply was complete"):
         call(_history(server.url, retries=0), "add_messages", ONE)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(120)
-def test_ten_seconds_of_outage_cost_a_late_success(upstash: LocalUpstash, call: Call) -> None:
-    history = UpstashRedisChatMessageHistory("s", upstash.url, upstash.token, timeout=30)
-    upstash.faults.add("unavailable")
-    recovering = threading.Timer(10, upstash.faults.clear)
-    recovering.start()
-    call(history, "add_messages", ONE)
-    recovering.join()
-    assert len(history.messages) == 1

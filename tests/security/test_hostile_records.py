@@ -294,5 +294,5 @@ def test_text_that_looks_nested_hides_no_other_record(upstash: LocalUpstash, cal
 
 def test_a_reply_that_claims_a_billion_elements(faulty: Call, call: Call) -> None:
     server = faulty(lambda e: e.reply(b"*1000000000\r\n", content_type=_RESP2))
-    with pytest.raises(ProtocolError, match="more elements than it has room for"):
+    with pytest.raises(ProtocolError, match="more elements than it can hold"):
         call(UpstashRedisChatMessageHistory("s", server.url, "secret-token"), "messages")

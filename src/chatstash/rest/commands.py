@@ -75,7 +75,7 @@ class Cost:
     Attributes:
         requests: HTTP requests, including failed ones and retries.
         commands: Commands billed by Upstash (https://upstash.com/docs/redis/overall/pricing), including those that
-            scripts run. Excludes requests whose reply was lost: what they ran is unknown.
+            scripts run. Excludes requests whose reply was lost and scripts that failed: what they ran is unknown.
         bytes_sent: Bytes of the HTTP bodies of answered requests.
         bytes_received: Bytes of the HTTP bodies of their replies.
     """

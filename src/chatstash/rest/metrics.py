@@ -8,16 +8,15 @@ from typing import NamedTuple, TypeAlias
 
 
 class Operation(NamedTuple):
-    """Metrics of one finished operation.
+    """Metrics of one finished operation. Its costs are counted as in `Cost`.
 
     Attributes:
         name: `read`, `count`, `append`, `guarded_append`, `stored_for`, `clear` or `check_outcome`; or one of the
             doctor's: `list`, `examine`, `expiries`, `repair`, `expire`.
         key: The conversation's key; empty for an operation on several conversations.
         requests: HTTP requests, including failed ones and retries.
-        commands: Commands billed by Upstash in one region, including those that scripts run. Excludes requests whose
-            reply was lost and scripts that failed: what they ran is unknown.
-        bytes_sent: Bytes of the HTTP bodies of answered requests, including refused ones.
+        commands: Commands billed by Upstash in one region.
+        bytes_sent: Bytes of the HTTP bodies of answered requests.
         bytes_received: Bytes of the HTTP bodies of their replies.
         retries: Retries of requests that failed.
         seconds: Duration in seconds, including pauses and retries.

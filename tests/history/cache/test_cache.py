@@ -1,4 +1,4 @@
-"""The cache's count of bytes under interruptions: an exception at every line, or a handler that uses the cache."""
+"""The cache of snapshots: what it evicts, and its count of bytes, whatever interrupts it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chatstash.history.cache import cache as module
 from chatstash.history.cache.cache import ReadCache
@@ -26,9 +28,10 @@ class Interrupted(BaseException):
     """What comes from elsewhere."""
 
 
-def of_size(size: int) -> Snapshot:
+def of_size(size: int, count: int = 1) -> Snapshot:
     (rid,) = new_record_ids(1, time_ms=1, randomness=b"abcdef")
-    return Snapshot([encode(Record("human", {"content": "x" * size}, rid)).encode()], 1)
+    anchor = encode(Record("human", {"content": "x" * size}, rid)).encode()
+    return Snapshot([b"x" * size] * (count - 1) + [anchor], count)
 
 
 STEPS: dict[str, Callable[[ReadCache], object]] = {
@@ -102,15 +105,15 @@ def test_an_exception_at_any_line_leaves_the_count_right(name: str) -> None:
         _check(cache)
 
 
-@pytest.mark.parametrize("within", STEPS)
 @pytest.mark.parametrize("name", STEPS)
-def test_a_handler_at_any_line_may_use_the_cache(name: str, within: str) -> None:
+def test_a_handler_at_any_line_may_use_the_cache(name: str) -> None:
     for number in range(_lines_of(STEPS[name])):
         cache = _filled()
 
         def handle(cache: ReadCache = cache) -> None:
             sys.settrace(None)
-            STEPS[within](cache)
+            for step in STEPS.values():
+                step(cache)
             cache.put("handler", of_size(3000), hit=False)
 
         with _at_line(number, handle):
@@ -138,7 +141,7 @@ def test_exceptions_from_another_thread_leave_the_count_right() -> None:
 
     thread = threading.Thread(target=outlast)
     thread.start()
-    for _ in range(300):
+    for _ in range(100):
         interrupted.append(True)
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Interrupted))
         while interrupted:
@@ -146,3 +149,32 @@ def test_exceptions_from_another_thread_leave_the_count_right() -> None:
     done.set()
     thread.join()
     _check(cache)
+
+
+def test_the_least_recently_used_are_evicted_first() -> None:
+    cache = ReadCache(35_000)
+    for key in "abc":
+        cache.put(key, of_size(10_000), hit=False)
+    assert cache.get("a") is not None
+    cache.put("d", of_size(10_000), hit=False)
+    assert [key for key in "abcd" if cache.get(key)] == ["a", "c", "d"]
+    assert 30_000 < cache.stats().bytes <= 35_000
+
+
+def test_what_is_larger_than_the_cache_leaves_the_rest_in_it() -> None:
+    cache = ReadCache(35_000)
+    cache.put("a", of_size(10_000), hit=False)
+    cache.put("b", of_size(40_000), hit=False)
+    assert (cache.get("a") is not None, cache.get("b")) == (True, None)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.none() | st.integers(200, 3000), st.booleans()), max_size=30))
+def test_the_count_of_bytes_is_right(steps: list[tuple[str, int | None, bool]]) -> None:
+    cache = ReadCache(9000)
+    for key, size, hit in steps:
+        cache.put(key, None if size is None else of_size(size, 3), hit=hit)
+        assert cache.stats().bytes <= 9000
+    assert cache.stats().hits == sum(hit for _, _, hit in steps)
+    assert cache.stats().misses == sum(not hit for _, _, hit in steps)
+    cache.clear()
+    assert (cache.stats().conversations, cache.stats().bytes) == (0, 0)

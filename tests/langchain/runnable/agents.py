@@ -24,12 +24,11 @@ from langchain_core.messages import (
     SystemMessage,
 )
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 
-CONFIG: RunnableConfig = {"configurable": {"session_id": "s"}}
 KEYS = {"input_messages_key": "messages"}
+WHOLE = [("human", "weather?"), ("ai", ""), ("tool", "sunny in Rome")]
 
 
 @tool
@@ -95,7 +94,7 @@ class Scripted(BaseChatModel):
 
 
 class Trimming(AgentMiddleware):
-    """Leaves the model the newest messages, as the documentation of LangChain does it."""
+    """Keeps the newest messages, as LangChain's documentation shows it."""
 
     def __init__(self, most: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""`with_history` around agents of LangChain 1: a run's messages are stored once, whatever middleware and stream do."""
+"""`with_history` around agents of LangChain 1: messages are stored once, with any middleware and stream mode."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda, R
 from langchain_core.tools import tool
 from pydantic import BaseModel
 
-from chatstash import ReplyNotStored, UpstashRedisChatMessageHistory, with_history
+from chatstash import ReplyNotStored, with_history
 from chatstash.local import LocalUpstash
+from tests.langchain.support import CONFIG, collect, histories, history, stored
 
 if int(version("langchain-core").partition(".")[0]) < 1:
     # Elsewhere a missing langchain is an error: these tests must not vanish unseen.
@@ -28,23 +29,14 @@ from langgraph.config import get_stream_writer
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 
-from tests.langchain.runnable.agents import CONFIG, KEYS, MIDDLEWARE, Scripted, agent, weather
+from tests.langchain.runnable.agents import KEYS, MIDDLEWARE, WHOLE, Scripted, agent, weather
 
 QUESTIONS = [f"What is the weather {n}? Write to ann{n}@example.org" for n in range(5)]
 TURN = ["human", "ai", "tool", "ai"]
-WHOLE = [("human", "weather?"), ("ai", ""), ("tool", "sunny in Rome")]
-
-
-def _history(upstash: LocalUpstash, **options: Any) -> UpstashRedisChatMessageHistory:
-    return UpstashRedisChatMessageHistory("s", upstash.url, upstash.token, **{"ttl": 60, **options})
 
 
 def _chain(upstash: LocalUpstash, runnable: Any, **options: Any) -> Any:
-    return with_history(runnable, lambda _: _history(upstash), **{**KEYS, **options})
-
-
-async def _all(parts: Any) -> list[Any]:
-    return [part async for part in parts]
+    return with_history(runnable, histories(upstash), **{**KEYS, **options})
 
 
 MODES: list[dict[str, Any]] = [
@@ -61,47 +53,55 @@ WAYS: dict[str, Callable[[Any, Any], Any]] = {
     "invoke": lambda chain, value: chain.invoke(value, CONFIG),
     "ainvoke": lambda chain, value: asyncio.run(chain.ainvoke(value, CONFIG)),
     "invoke, updates": lambda chain, value: chain.invoke(value, CONFIG, stream_mode="updates"),
-    "astream_events": lambda chain, value: asyncio.run(_all(chain.astream_events(value, CONFIG, version="v2"))),
+    "astream_events": lambda chain, value: asyncio.run(collect(chain.astream_events(value, CONFIG, version="v2"))),
 }
 for _mode in MODES:
     WAYS[f"stream {_mode}"] = lambda chain, value, more=_mode: list(chain.stream(value, CONFIG, **more))
-    WAYS[f"astream {_mode}"] = lambda chain, value, more=_mode: asyncio.run(_all(chain.astream(value, CONFIG, **more)))
+    WAYS[f"astream {_mode}"] = lambda chain, value, more=_mode: asyncio.run(
+        collect(chain.astream(value, CONFIG, **more))
+    )
 
 
-def _said(upstash: LocalUpstash) -> list[tuple[str, Any]]:
-    return [(message.type, message.content) for message in _history(upstash).messages]
-
-
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("middleware", MIDDLEWARE)
-def test_five_turns_store_what_was_said(upstash: LocalUpstash, middleware: str, way: str) -> None:
+@pytest.mark.parametrize(
+    ("middleware", "way"),
+    [
+        *(("all", way) for way in WAYS),
+        *(
+            (middleware, way)
+            for middleware in MIDDLEWARE
+            if middleware != "all"
+            for way in ("invoke", "stream {'stream_mode': 'messages'}")
+        ),
+    ],
+)
+def test_five_runs_store_their_messages_once(upstash: LocalUpstash, middleware: str, way: str) -> None:
     chain = _chain(upstash, agent(middleware))
     for turn, question in enumerate(QUESTIONS, 1):
         before = upstash.stats
         WAYS[way](chain, {"messages": question})
         spent = upstash.stats - before
         assert (spent.requests, spent.commands) == (2, 3)
-        said = _said(upstash)
+        said = stored(upstash)
         assert [kind for kind, _ in said] == TURN * turn
         assert said[-3:] == [("ai", ""), ("tool", "sunny in Rome"), ("ai", "It is sunny today.")]
     assert [text for kind, text in said if kind == "human"] == QUESTIONS
 
 
 @pytest.mark.parametrize("middleware", MIDDLEWARE)
-def test_several_calls_in_a_turn_are_stored_though_middleware_trims_them_meanwhile(
+def test_several_calls_of_a_run_are_stored_even_if_middleware_trims_them(
     upstash: LocalUpstash, middleware: str
 ) -> None:
     chain = _chain(upstash, agent(middleware, calls=3))
     for turn in (1, 2):
         chain.invoke({"messages": f"weather {turn}?"}, CONFIG)
-        stored = _history(upstash).messages
+        stored = history(upstash).messages
         assert [message.type for message in stored] == ["human", *["ai", "tool"] * 3, "ai"] * turn
     calls = [call["id"] for message in stored if isinstance(message, AIMessage) for call in message.tool_calls]
     assert calls == [message.tool_call_id for message in stored if isinstance(message, ToolMessage)]
 
 
 @pytest.mark.parametrize("middleware", MIDDLEWARE)
-def test_a_question_that_middleware_rewrites_is_stored_rewritten_if_that_is_wanted(
+def test_with_store_rewritten_a_question_is_stored_as_middleware_rewrote_it(
     upstash: LocalUpstash, middleware: str
 ) -> None:
     chain = _chain(upstash, agent(middleware), store_rewritten=True)
@@ -109,36 +109,31 @@ def test_a_question_that_middleware_rewrites_is_stored_rewritten_if_that_is_want
         chain.invoke({"messages": question}, CONFIG)
     forms = {"pii": "[REDACTED_EMAIL]", "all": "[REDACTED_EMAIL]", "copies": "ann{n} at example.org"}
     address = forms.get(middleware, "ann{n}@example.org")
-    questions = [text for kind, text in _said(upstash) if kind == "human"]
+    questions = [text for kind, text in stored(upstash) if kind == "human"]
     assert questions == [f"What is the weather {n}? Write to {address.format(n=n)}" for n in range(5)]
 
 
 @pytest.mark.parametrize("way", ["invoke", "stream {'stream_mode': 'messages'}", "astream_events"])
 @pytest.mark.parametrize("keep", [None, 2])
 @pytest.mark.parametrize("form", [dict, lambda **message: (message["role"], message["content"])])
-def test_a_front_end_that_resends_the_transcript_stores_it_once(
-    upstash: LocalUpstash, form: Any, keep: int | None, way: str
-) -> None:
+def test_a_resent_transcript_is_stored_once(upstash: LocalUpstash, form: Any, keep: int | None, way: str) -> None:
     chain = _chain(upstash, agent("all"))
     shown: list[Any] = []
     for question in ("weather?", "ok", "ok"):
         shown.append(form(role="user", content=question))
         WAYS[way](chain, {"messages": shown if keep is None else shown[-keep:]})
-        shown.append(form(role="assistant", content=_said(upstash)[-1][1]))
-    assert _said(upstash) == [*WHOLE, ("ai", "It is sunny today."), *[("human", "ok"), ("ai", "It is so.")] * 2]
+        shown.append(form(role="assistant", content=stored(upstash)[-1][1]))
+    assert stored(upstash) == [*WHOLE, ("ai", "It is sunny today."), *[("human", "ok"), ("ai", "It is so.")] * 2]
 
 
 @pytest.mark.parametrize("window", [1, 2, 3])
-def test_a_front_end_resends_more_than_the_window_has(upstash: LocalUpstash, window: int) -> None:
-    chain = with_history(agent(), lambda _: _history(upstash, read_last=window), **KEYS)
+def test_a_resent_transcript_may_be_longer_than_the_window(upstash: LocalUpstash, window: int) -> None:
+    chain = with_history(agent(), histories(upstash, read_last=window), **KEYS)
     shown: list[Any] = []
     for _ in range(3):
         shown.append(("user", "ok"))
         shown.append(("assistant", chain.invoke({"messages": shown}, CONFIG)["messages"][-1].content))
-    assert _said(upstash) == [("human", "ok"), ("ai", "It is so.")] * 3
-
-
-# Agents within others
+    assert stored(upstash) == [("human", "ok"), ("ai", "It is so.")] * 3
 
 
 STEPS: dict[str, Callable[[Any], Any]] = {
@@ -162,10 +157,10 @@ def test_an_agent_may_be_wrapped(upstash: LocalUpstash, wrap: Any, mode: dict[st
     chain = _chain(upstash, wrap(agent()))
     for _ in range(2):
         list(chain.stream({"messages": "weather?"}, CONFIG, **mode))
-    assert _said(upstash) == [*WHOLE, ("ai", "It is sunny today.")] * 2
+    assert stored(upstash) == [*WHOLE, ("ai", "It is sunny today.")] * 2
 
 
-def test_what_an_agent_within_a_tool_says_is_not_part_of_the_conversation(upstash: LocalUpstash) -> None:
+def test_messages_of_an_agent_within_a_tool_are_not_stored(upstash: LocalUpstash) -> None:
     @tool
     def weather(city: str) -> str:
         """Ask another agent."""
@@ -174,10 +169,10 @@ def test_what_an_agent_within_a_tool_says_is_not_part_of_the_conversation(upstas
     chain = _chain(upstash, create_agent(Scripted(), [weather]))
     for mode in MODES:
         list(chain.stream({"messages": "weather?"}, CONFIG, **mode))
-    assert [kind for kind, _ in _said(upstash)] == TURN * len(MODES)
+    assert [kind for kind, _ in stored(upstash)] == TURN * len(MODES)
 
 
-def test_it_may_run_within_a_node_of_a_graph(upstash: LocalUpstash) -> None:
+def test_it_runs_within_a_node_of_a_graph(upstash: LocalUpstash) -> None:
     chain = _chain(upstash, agent())
 
     def answer(state: Any, config: RunnableConfig) -> Any:
@@ -190,21 +185,21 @@ def test_it_may_run_within_a_node_of_a_graph(upstash: LocalUpstash) -> None:
     graph.add_edge(START, "answer")
     for _ in range(2):
         list(graph.compile().stream({"messages": [HumanMessage("weather?")]}, stream_mode="messages"))
-    assert _said(upstash) == [*WHOLE, ("ai", "It is sunny today.")] * 2
+    assert stored(upstash) == [*WHOLE, ("ai", "It is sunny today.")] * 2
 
 
-def test_a_graph_may_be_resumed_by_a_command(upstash: LocalUpstash) -> None:
+def test_an_interrupted_graph_is_resumed_by_a_command(upstash: LocalUpstash) -> None:
     asking = HumanInTheLoopMiddleware(interrupt_on={"weather": True})
     chain = _chain(upstash, create_agent(Scripted(), [weather], middleware=[asking], checkpointer=InMemorySaver()))
     config: RunnableConfig = {"configurable": {"session_id": "s", "thread_id": "t"}}
     for turn in (1, 2):
         assert "__interrupt__" in chain.invoke({"messages": "weather?"}, config)
-        assert [kind for kind, _ in _said(upstash)] == [*TURN * (turn - 1), "human", "ai"]
+        assert [kind for kind, _ in stored(upstash)] == [*TURN * (turn - 1), "human", "ai"]
         list(chain.stream(Command(resume={"decisions": [{"type": "approve"}]}), config))
-        assert _said(upstash) == [*WHOLE, ("ai", "It is sunny today.")] * turn
+        assert stored(upstash) == [*WHOLE, ("ai", "It is sunny today.")] * turn
 
 
-def test_structured_output_is_stored_as_the_messages_that_gave_it(upstash: LocalUpstash) -> None:
+def test_structured_output_is_stored_as_its_messages(upstash: LocalUpstash) -> None:
     class City(BaseModel):
         """A city."""
 
@@ -218,30 +213,28 @@ def test_structured_output_is_stored_as_the_messages_that_gave_it(upstash: Local
     chain = _chain(upstash, create_agent(Naming(), [], response_format=City))
     for _ in range(2):
         assert chain.invoke({"messages": "which?"}, CONFIG)["structured_response"] == City(name="Rome")
-    assert [kind for kind, _ in _said(upstash)] == ["human", "ai", "tool"] * 2
+    assert [kind for kind, _ in stored(upstash)] == ["human", "ai", "tool"] * 2
 
 
-class Ok(TypedDict):
+class Replaced(TypedDict):
     """A state whose messages are replaced, not merged, and have no ids."""
 
     messages: list[Any]
 
 
 class Added(TypedDict):
-    """A state whose messages are added up, without ids."""
+    """A state that adds messages without ids."""
 
     messages: Annotated[list[Any], operator.add]
 
 
-@pytest.mark.parametrize("state", [Ok, Added])
+@pytest.mark.parametrize("state", [Replaced, Added])
 @pytest.mark.parametrize("mode", [{}, {"stream_mode": "values"}, {"stream_mode": "custom"}])
-def test_the_same_said_again_and_again_is_stored_as_often_as_it_was_said(
-    upstash: LocalUpstash, state: Any, mode: dict[str, Any]
-) -> None:
+def test_equal_messages_are_stored_each_time(upstash: LocalUpstash, state: Any, mode: dict[str, Any]) -> None:
     def answer(given: Any) -> Any:
-        get_stream_writer()("progress, and no answer")
+        get_stream_writer()("progress")
         whole = [*given["messages"], AIMessage("ok")]
-        return {"messages": whole if state is Ok else whole[-1:]}
+        return {"messages": whole if state is Replaced else whole[-1:]}
 
     graph = StateGraph(state)
     graph.add_node("answer", answer)
@@ -249,7 +242,7 @@ def test_the_same_said_again_and_again_is_stored_as_often_as_it_was_said(
     chain = _chain(upstash, graph.compile())
     for _ in range(3):
         list(chain.stream({"messages": "ok"}, CONFIG, **mode))
-    assert _said(upstash) == [("human", "ok"), ("ai", "ok")] * 3
+    assert stored(upstash) == [("human", "ok"), ("ai", "ok")] * 3
 
 
 @pytest.mark.parametrize("mode", ["values", "updates", "messages", "custom"])
@@ -266,10 +259,10 @@ def test_the_reply_of_a_graph_may_be_a_text_in_its_state(upstash: LocalUpstash, 
     chain = _chain(upstash, graph.compile(), **keys)
     for _ in range(2):
         list(chain.stream({"question": "why?"}, CONFIG, stream_mode=mode))
-    assert _said(upstash) == [("human", "why?"), ("ai", "0 before"), ("human", "why?"), ("ai", "2 before")]
+    assert stored(upstash) == [("human", "why?"), ("ai", "0 before"), ("human", "why?"), ("ai", "2 before")]
 
 
-def test_an_answer_that_middleware_takes_back_is_not_stored(upstash: LocalUpstash) -> None:
+def test_an_answer_that_middleware_removes_is_not_stored(upstash: LocalUpstash) -> None:
     class Guarding(AgentMiddleware):
         def after_model(self, state: Any, runtime: Any) -> Any:
             message = state["messages"][-1]
@@ -279,11 +272,11 @@ def test_an_answer_that_middleware_takes_back_is_not_stored(upstash: LocalUpstas
     chain = _chain(upstash, create_agent(Scripted(), [weather], middleware=[Guarding()]))
     for _ in range(2):
         list(chain.stream({"messages": "weather?"}, CONFIG))
-    assert _said(upstash) == [*WHOLE, ("ai", "No.")] * 2
+    assert stored(upstash) == [*WHOLE, ("ai", "No.")] * 2
 
 
 class Shouting(Runnable[Any, Any]):
-    """Passes on the text of an agent in a form of its own."""
+    """Passes on the text of an agent in upper case."""
 
     def invoke(self, input: Any, config: Any = None, **kwargs: Any) -> str:  # noqa: A002
         return str(agent().invoke(input, config)["messages"][-1].content).upper()
@@ -294,89 +287,17 @@ class Shouting(Runnable[Any, Any]):
                 yield str(chunk.text).upper()
 
 
-def test_what_was_shown_counts_and_not_what_an_agent_within_said(upstash: LocalUpstash) -> None:
+def test_the_output_is_stored_and_not_that_of_an_agent_within(upstash: LocalUpstash) -> None:
     chain = _chain(upstash, Shouting())
     chain.invoke({"messages": "weather?"}, CONFIG)
     list(chain.stream({"messages": "weather?"}, CONFIG))
     parts = chain.stream({"messages": "weather?"}, CONFIG)
     assert [next(parts), next(parts)] == ["IT", " IS"]
     parts.close()
-    answers = [text for kind, text in _said(upstash) if kind == "ai"]
+    answers = [text for kind, text in stored(upstash) if kind == "ai"]
     assert answers == ["IT IS SUNNY TODAY.", "IT IS SUNNY TODAY.", "IT IS"]
 
 
-def test_an_output_that_repeats_its_input_beside_an_answer_is_told(upstash: LocalUpstash) -> None:
+def test_an_output_with_several_keys_needs_the_key_of_the_reply(upstash: LocalUpstash) -> None:
     with pytest.raises(ReplyNotStored, match="output_messages_key"):
         _chain(upstash, RunnablePassthrough.assign(answer=lambda _: "so.")).invoke({"messages": "why?"}, CONFIG)
-
-
-# Readers who stop
-
-
-def _stop(chain: Any, colour: str, until: Callable[[Any], bool], mode: dict[str, Any]) -> None:
-    async def main() -> None:
-        parts = chain.astream({"messages": "weather?"}, CONFIG, **mode)
-        async for part in parts:
-            if until(part):
-                break
-        await parts.aclose()
-
-    if colour == "async":
-        asyncio.run(main())
-        return
-    parts = chain.stream({"messages": "weather?"}, CONFIG, **mode)
-    for part in parts:
-        if until(part):
-            break
-    parts.close()
-
-
-@pytest.mark.parametrize("colour", ["sync", "async"])
-@pytest.mark.parametrize("mode", [{}, {"stream_mode": "values"}, {"stream_mode": ["updates", "messages"]}])
-def test_a_stream_closed_after_a_tool_keeps_its_call_and_result(
-    upstash: LocalUpstash, mode: dict[str, Any], colour: str
-) -> None:
-    _stop(_chain(upstash, agent()), colour, lambda part: "sunny in Rome" in str(part), mode)
-    assert _said(upstash) == WHOLE
-
-
-@pytest.mark.parametrize("colour", ["sync", "async"])
-@pytest.mark.parametrize("mode", [{}, {"stream_mode": "values"}])
-def test_a_stream_closed_after_its_last_state_is_whole(
-    upstash: LocalUpstash, mode: dict[str, Any], colour: str
-) -> None:
-    _stop(_chain(upstash, agent()), colour, lambda part: "It is sunny" in str(part), mode)
-    assert _said(upstash) == [*WHOLE, ("ai", "It is sunny today.")]
-    assert "interrupted" not in _history(upstash).messages[-1].response_metadata
-
-
-@pytest.mark.parametrize("colour", ["sync", "async"])
-@pytest.mark.parametrize("middleware", ["plain", "all"])
-def test_of_an_answer_cut_within_what_was_shown_is_kept(upstash: LocalUpstash, middleware: str, colour: str) -> None:
-    for _ in range(2):
-        _stop(
-            _chain(upstash, agent(middleware)), colour, lambda part: part[0].text == " is", {"stream_mode": "messages"}
-        )
-    assert _said(upstash) == [*WHOLE, ("ai", "It is")] * 2
-    assert _history(upstash).messages[-1].response_metadata["interrupted"] is True
-
-
-def test_nothing_is_kept_of_a_call_without_its_result(upstash: LocalUpstash) -> None:
-    _stop(_chain(upstash, agent()), "sync", lambda part: "model" in part, {"stream_mode": "updates"})
-    assert _said(upstash) == []
-
-
-def test_a_reader_of_events_who_stops_keeps_what_was_shown(upstash: LocalUpstash) -> None:
-    async def main() -> None:
-        events = _chain(upstash, agent()).astream_events({"messages": "weather?"}, CONFIG, version="v2")
-        async for event in events:
-            if event["event"] == "on_chat_model_stream" and event["data"]["chunk"].text == " is":
-                break
-        await events.aclose()
-        while not await _history(upstash).aget_messages():  # noqa: ASYNC110 - a write that goes on has no event
-            await asyncio.sleep(0.01)
-
-    asyncio.run(main())
-    said = _said(upstash)
-    assert said[:3] == WHOLE
-    assert str(said[3][1]).startswith("It is")

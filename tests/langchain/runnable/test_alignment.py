@@ -1,4 +1,4 @@
-"""Which messages are new: transcripts that come back altered, aligned by id, then by role and text."""
+"""The new messages of transcripts that come back altered, found by id, then by role and text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chatstash.langchain.runnable.alignment import align_input, start_of_reply
 
 
 def _m(*texts: str) -> list[BaseMessage]:
-    """Make messages: `h:` of a person, `a:` of the AI, `s:` of the system, `c:` a call, `t:` its result; `#` an id."""
+    """Make messages: `h:` human, `a:` AI, `s:` system, `c:` a tool call, `t:` its result; `#` before an id."""
     return [_one(text) for text in texts]
 
 
@@ -31,34 +31,34 @@ TWO_TURNS = ["h:1", "a:one", "h:2", "a:two"]
 
 
 @pytest.mark.parametrize(
-    ("known", "given", "asked"),
+    ("history", "given", "new"),
     [
         ([], ["h:1"], ["h:1"]),
         (["h:1"], ["h:1"], ["h:1"]),
         (["h:1"], ["h:1", "h:2"], ["h:2"]),
-        # all of it, its end, and more than the window that was read
+        # all of it, its end, and more than the window
         (TWO_TURNS, [*TWO_TURNS, "h:3"], ["h:3"]),
         (TWO_TURNS, ["a:two", "h:3"], ["h:3"]),
         (TWO_TURNS, ["h:2", "a:two", "h:3"], ["h:3"]),
         (["a:two"], [*TWO_TURNS, "h:3"], ["h:3"]),
         (["h:2", "a:two"], [*TWO_TURNS, "h:3"], ["h:3"]),
-        # without what a front end does not show
+        # without the messages that a front end hides
         (TOOL_TURN, ["h:1", "a:one", "h:2"], ["h:2"]),
         (["s:be kind", *TWO_TURNS], [*TWO_TURNS, "h:3"], ["h:3"]),
-        # with ids of its own, or white space of its own
+        # with other ids or other white space
         (["h:1#a", "a:one#b"], ["h:1#c", "a:one#d", "h:2#e"], ["h:2#e"]),
         (TWO_TURNS, ["h:1 ", "a: one", "h:2", "a:two\n", "h:3"], ["h:3"]),
         # one message that differs, early or late
         (TWO_TURNS, ["h:redacted", "a:one", "h:2", "a:two", "h:3"], ["h:3"]),
         (TWO_TURNS, ["h:1", "a:one", "h:2", "a:**two**", "h:3"], ["h:3"]),
-        # the same said again and again
+        # equal messages
         (["h:ok", "a:ok"], ["h:ok", "a:ok", "h:ok"], ["h:ok"]),
         (["h:ok", "a:ok"] * 2, [*["h:ok", "a:ok"] * 2, "h:ok"], ["h:ok"]),
         (["h:ok", "a:ok"], [*["h:ok", "a:ok"] * 3, "h:ok"], ["h:ok"]),
         (["h:1", "a:one"], ["h:ok", "h:ok"], ["h:ok", "h:ok"]),
-        # several new messages, one of which was said long ago
+        # several new messages, one of which repeats an old one
         (["h:hi", "a:hello", "h:2", "a:two"], ["h:hi", "h:3"], ["h:hi", "h:3"]),
-        # another branch: the last question was changed
+        # another branch: the last question was edited
         (TWO_TURNS, ["h:1", "a:one", "h:other"], ["h:other"]),
         # a prompt that is sent along, and one that changes
         (["s:be kind", "h:1", "a:one"], ["s:be kind", "h:2"], ["h:2"]),
@@ -69,13 +69,11 @@ TWO_TURNS = ["h:1", "a:one", "h:2", "a:two"]
         (["h:1#a"], ["h:1#a"], []),
     ],
 )
-def test_of_an_input_that_repeats_the_conversation_the_rest_is_asked(
-    known: list[str], given: list[str], asked: list[str]
-) -> None:
-    assert align_input(_m(*known), _m(*given)).new == _m(*asked)
+def test_the_new_messages_of_an_input(history: list[str], given: list[str], new: list[str]) -> None:
+    assert align_input(_m(*history), _m(*given)).new == _m(*new)
 
 
-def test_instructions_before_a_transcript_are_for_the_model_only() -> None:
+def test_instructions_before_a_transcript_are_only_for_the_model() -> None:
     split = align_input(_m("h:1", "a:one"), _m("s:be kind", "h:1", "a:one", "h:2"))
     assert split.instructions == _m("s:be kind")
 
@@ -92,7 +90,7 @@ KNOWN = ["h:1", "a:one", "h:2"]
         (KNOWN, ["h:2", "a:two"], 1),
         (KNOWN, ["a:two"], 1),
         (KNOWN, [*KNOWN, "c:x", "t:x", "a:two"], 3),
-        # copies with ids, and messages that were put before
+        # copies with ids, and messages added before
         (KNOWN, ["h:1#a", "a:one#b", "h:2#c", "a:two#d"], 1),
         (["h:1#a", "a:one#b", "h:2#c"], ["h:1#x", "a:one#y", "h:2#z", "a:two#d"], 1),
         (KNOWN, ["s:be kind", *KNOWN, "a:two"], 1),
@@ -106,34 +104,32 @@ KNOWN = ["h:1", "a:one", "h:2"]
         # a summary in place of the beginning, or of all
         (KNOWN, ["h:summary", "h:2", "a:two"], 1),
         (KNOWN, ["s:summary", "a:two"], 1),
-        # context for the model after the question; what the run itself says later
+        # context for the model after the question; messages of the run itself
         (KNOWN, [*KNOWN, "h:context", "a:two"], 1),
         (KNOWN, [*KNOWN, "a:no", "h:try again", "a:two"], 3),
         (["h:1"], ["h:1", "a:one", "h:1", "a:one"], 3),
         (["h:1"], ["a:one", "h:simulated", "a:two"], 3),
-        # the same said again and again
+        # equal messages
         (["h:ok", "a:ok", "h:ok"], ["h:ok", "a:ok", "h:ok", "a:ok"], 1),
         (["h:ok", "a:ok", "h:ok"], ["h:ok", "a:ok"], 1),
         (["h:ok", "a:ok", "h:ok"], ["a:ok"], 1),
         (["h:ok", "a:ok", "h:go"], ["a:ok"], 1),
         ([*TOOL_TURN, "h:1"], ["c:x", "t:x", "a:one"], 3),
-        # the question was taken out
+        # the question was removed
         (KNOWN, ["h:1", "a:one", "a:two"], 1),
     ],
 )
-def test_of_an_output_that_repeats_what_was_given_the_rest_is_new(
-    known: list[str], output: list[str], new: int
-) -> None:
+def test_the_new_messages_of_an_output(known: list[str], output: list[str], new: int) -> None:
     assert len(output) - start_of_reply(_m(*known), _m(*output)) == new
 
 
-def test_what_is_known_to_be_made_in_the_run_is_new_though_it_was_said_before() -> None:
+def test_generated_messages_are_new_even_if_their_text_is_not() -> None:
     known = _m(*TOOL_TURN, "h:1#q")
     output = _m("h:summary", "c:x#f", "t:x", "a:one")
     assert start_of_reply(known, output, {"f"}) == 1
 
 
-def test_of_long_transcripts_the_ends_are_compared() -> None:
+def test_long_transcripts() -> None:
     transcript = [message for at in range(500) for message in _m(f"h:{at}", f"a:{at}")]
     other = [message for at in range(500) for message in _m(f"h:x{at}", f"a:y{at}")]
     assert align_input(transcript, [*transcript, HumanMessage("new")]).new == [HumanMessage("new")]

@@ -1,4 +1,4 @@
-"""The output of a stream, put together of its parts: nothing that was shown is lost, and no part is refused."""
+"""The output of a stream, combined from its chunks: nothing received is lost, and no chunk is refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
-    BaseMessage,
     ChatMessageChunk,
     HumanMessage,
     ToolMessage,
@@ -25,25 +24,30 @@ CALL: list[Any] = [
 ]
 
 
-def _texts(parts: list[Any]) -> list[Any]:
-    output = output_from_chunks(parts)
+def _block(score: float) -> dict[str, Any]:
+    return {"type": "text", "text": "a", "index": 0, "score": score}
+
+
+def _texts(chunks: list[Any]) -> list[Any]:
+    output = output_from_chunks(chunks)
     held = next(iter(output.values())) if isinstance(output, dict) else output
     return [message.content for message in output_messages(held)]
 
 
 @pytest.mark.parametrize(
-    ("parts", "texts"),
+    ("chunks", "texts"),
     [
         ([], []),
         ([None], []),
         (["a", None, "b"], ["ab"]),
         ([A("a"), None, A("b")], ["ab"]),
-        # metadata that langchain-core does not merge
+        # metadata and content blocks that langchain-core does not merge
         ([A("a", response_metadata={"x": 1.0}), A("b", response_metadata={"x": 2.5}), A("c")], ["abc"]),
         ([A("a", response_metadata={"x": True}), A("b", response_metadata={"x": False})], ["ab"]),
         ([A("a", additional_kwargs={"x": "s"}), A("b", additional_kwargs={"x": 3})], ["ab"]),
         ([A("a", response_metadata={"x": object()}), A("b", response_metadata={"x": object()})], ["ab"]),
-        # whole messages before and after chunks; one that is what the chunks were of
+        ([A([_block(0.5)]), A([_block(0.7)])], [[_block(0.5), _block(0.7)]]),
+        # whole messages before and after chunks, and one that repeats the chunks
         ([A("a", id="1"), A("b", id="1"), AIMessage("ab", id="1")], ["ab"]),
         ([A("a"), A("b"), AIMessage("ab")], ["ab"]),
         ([A("a", id="1"), AIMessage("c", id="2")], ["a", "c"]),
@@ -65,11 +69,11 @@ def _texts(parts: list[Any]) -> list[Any]:
         ([{7: "a"}, {7: "b"}], ["ab"]),
     ],
 )
-def test_what_was_shown_is_what_is_put_together(parts: list[Any], texts: list[Any]) -> None:
-    assert _texts(parts) == texts
+def test_chunks_are_combined(chunks: list[Any], texts: list[Any]) -> None:
+    assert _texts(chunks) == texts
 
 
-def test_where_metadata_do_not_merge_the_last_counts_and_calls_are_put_together() -> None:
+def test_of_metadata_that_does_not_merge_the_last_counts() -> None:
     chunks = [
         A("", id="1", response_metadata={"x": x}, tool_call_chunks=[call])
         for x, call in zip((0.1, 0.2), CALL, strict=True)
@@ -80,7 +84,7 @@ def test_where_metadata_do_not_merge_the_last_counts_and_calls_are_put_together(
     assert [(call["name"], call["args"]) for call in message.tool_calls] == [("w", {"city": 1})]
 
 
-def test_chunks_that_cannot_be_added_at_all_keep_what_they_say() -> None:
+def test_chunks_that_cannot_be_added_are_concatenated() -> None:
     class Stubborn(AIMessageChunk):
         def __add__(self, other: Any) -> Any:
             raise RuntimeError
@@ -88,12 +92,11 @@ def test_chunks_that_cannot_be_added_at_all_keep_what_they_say() -> None:
     assert _texts([Stubborn("a"), Stubborn("b")]) == ["ab"]
 
 
-def test_parts_of_another_kind_beside_text_are_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_warning_for_chunks_that_are_not_stored(caplog: pytest.LogCaptureFixture) -> None:
     assert _texts(["a", 7]) == ["a"]
     assert "not stored" in caplog.text
 
 
-@pytest.mark.parametrize("part", [7, object(), b"a", ("x", 1)])
-def test_of_parts_that_are_nothing_to_store_the_last_is_the_output(part: Any) -> None:
-    assert output_from_chunks([object(), part]) is part
-    assert not isinstance(part, BaseMessage)
+@pytest.mark.parametrize("chunk", [7, object(), b"a", ("x", 1)])
+def test_if_no_chunk_can_be_stored_the_last_is_the_output(chunk: Any) -> None:
+    assert output_from_chunks([object(), chunk]) is chunk

@@ -6,7 +6,7 @@ import pytest
 
 from chatstash.rest.endpoint import Endpoint
 from chatstash.rest.http.connection import Connection, Exchange
-from chatstash.rest.http.environment import Proxy, TlsContext
+from chatstash.rest.http.environment import Proxy, tls_context
 from chatstash.rest.http.exceptions import BadReply, Broken, HttpFault
 from chatstash.rest.http.messages import HttpRequest
 from chatstash.rest.http.route import Route
@@ -19,7 +19,7 @@ TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 2\r\n\r\nno"
 
 
 def _connection(url: str = "http://h.example/base", proxy: str = "") -> Connection:
-    return Connection(Route(Endpoint(url, "secret-token"), Proxy(Secret(proxy)) if proxy else None), TlsContext())
+    return Connection(Route(Endpoint(url, "secret-token"), Proxy(Secret(proxy)) if proxy else None), tls_context)
 
 
 def _exchange(size: int = 10) -> Exchange:

@@ -19,6 +19,7 @@ from chatstash.history import Store
 from chatstash.history.doctor.diagnosis import DEFAULT_ABANDONED_AFTER
 from chatstash.history.doctor.doctor import Doctor
 from chatstash.history.records.keys import DEFAULT_PREFIX, MAX_TTL, conversation_key
+from chatstash.rest.endpoint import TOKEN_VARIABLE, URL_VARIABLE, NoDatabaseConfigured
 from chatstash.rest.limits import DEFAULT_TIMEOUT
 
 
@@ -123,6 +124,11 @@ def _explained(error: ChatstashError) -> str:
 def _usage_errors() -> Iterator[None]:
     try:
         yield
+    except NoDatabaseConfigured:
+        fail(
+            f"No database configured. Set {URL_VARIABLE} and {TOKEN_VARIABLE}, which the Upstash console shows.",
+            code=2,
+        )
     except ValueError as error:
         fail(str(error), code=2)
 

@@ -91,12 +91,9 @@ class AsyncPool:
     async def _in_slot(
         self, exchange: Exchange, scope: RequestScope, state: LoopState, deadline: Deadline
     ) -> HttpReply:
-        if state.slots.all_taken:
-            await state.slots.take()
-            scope.extend()
-        else:
-            await state.slots.take()
+        await state.slots.take()
         try:
+            scope.extend()
             return await self._exchange(exchange, scope, state, deadline)
         finally:
             state.slots.release()

@@ -85,21 +85,8 @@ def _is_proxy_variable(name: str) -> bool:
     return name.lower().endswith("_proxy")
 
 
-class TlsContext:
-    """The TLS context that verifies servers, made on first use: that takes some milliseconds."""
-
-    def __init__(self) -> None:
-        self._context: ssl.SSLContext | None = None
-
-    def __call__(self) -> ssl.SSLContext:
-        """Return the context; raises ValueError as `tls_context` does."""
-        if self._context is None:
-            self._context = tls_context()
-        return self._context
-
-
 def tls_context() -> ssl.SSLContext:
-    """Return a new TLS context that verifies certificates and host names.
+    """Return a new TLS context that verifies certificates and host names. Takes some milliseconds.
 
     Raises:
         ValueError: The certificates that the environment names cannot be read.

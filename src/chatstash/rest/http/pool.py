@@ -6,6 +6,7 @@ lock is taken, so a signal handler may use the pool while the program does.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from chatstash.errors import DatabaseError
@@ -14,7 +15,7 @@ from chatstash.rest.endpoint import Endpoint
 from chatstash.rest.fork import register_fork_reset
 from chatstash.rest.http.blocking import connect, move, resolve
 from chatstash.rest.http.connection import Connection, Exchange
-from chatstash.rest.http.environment import TlsContext, proxy_for
+from chatstash.rest.http.environment import proxy_for, tls_context
 from chatstash.rest.http.error_mapping import error_for, showable_cause
 from chatstash.rest.http.exceptions import FAILURES
 from chatstash.rest.http.idle import IdleConnections, Link
@@ -39,7 +40,7 @@ class Pool:
         self._endpoint = endpoint
         self._max_idle = max_idle
         self._route: Route | None = None
-        self._tls = TlsContext()
+        self._tls = lru_cache(maxsize=1)(tls_context)
         self.addresses = AddressCache()
         self._idle = IdleConnections(max_idle)
         # Connections of a parent process, kept so that they are never closed or finalised here.

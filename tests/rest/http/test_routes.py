@@ -1,4 +1,4 @@
-"""Ways to a database: several addresses, names looked up once, tunnels, proxies over TLS."""
+"""Routes to a database: several addresses, names looked up once, tunnels, proxies over TLS."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_an_address_that_does_not_answer_holds_up_nobody(
     with full_listener() as silent, socket.socket() as refusing:
         refusing.bind(("127.0.0.1", 0))
         _resolves_to(monkeypatch, silent, refusing.getsockname()[1], server.listener.getsockname()[1])
-        with Store("http://many.localhost", "t", timeout=4, retries=0) as store:
+        with Store("http://many.localhost", "t", retries=0) as store:
             assert call(store.session("s"), "read").records == []
     assert len(server.requests) == 1
 
@@ -125,7 +125,7 @@ def test_through_a_tunnel(tmp_path: Path, call: Call, monkeypatch: pytest.Monkey
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with serving_tls(certificate) as server, _proxy(certificate if secure else None) as (url, heads):
         monkeypatch.setenv("HTTPS_PROXY", url)
-        with Store(server.url, "secret-token", timeout=10, retries=0) as store:
+        with Store(server.url, "secret-token", retries=0) as store:
             for _ in range(2):
                 assert call(store.session("s"), "read").records == []
     assert [b"secret-token" in request for request in server.requests] == [True, True]
@@ -140,7 +140,7 @@ def test_a_large_request_over_tls(tmp_path: Path, call: Call, monkeypatch: pytes
     large = [Record("human", {"content": "x" * 5_000_000})]
     # The server's one answer is none to an append.
     with serving_tls(certificate) as server, pytest.raises(OutcomeUnknown):
-        call(Store(server.url, "t", timeout=20, retries=0).session("s"), "append", large)
+        call(Store(server.url, "t", retries=0).session("s"), "append", large)
     assert len(server.requests[0]) > 5_000_000
 
 
@@ -151,7 +151,7 @@ def test_a_body_up_to_the_end_must_end_as_tls_wants_it(
     """Whoever cuts a connection must not be able to shorten a reply."""
     certificate = write_certificate(tmp_path / "tls.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    with serving_tls(certificate) as server, Store(server.url, "t", timeout=10, retries=0) as store:
+    with serving_tls(certificate) as server, Store(server.url, "t", retries=0) as store:
         server.until_the_end = whole
         if whole:
             assert call(store.session("s"), "read").records == []
