@@ -14,7 +14,7 @@ from chatstash.errors import ConversationChanged, RequestTooLarge
 from chatstash.history.records.encoding import encode
 from chatstash.history.records.generation import can_carry_generation, without_generation
 from chatstash.history.records.record import Record, new_record_ids
-from chatstash.history.steps import chunks as pages
+from chatstash.history.steps import chunks
 from chatstash.rest.commands import Batch, Command, Cost, Replies
 from chatstash.rest.ops import Op
 
@@ -108,7 +108,7 @@ def drive(op: Op[Any], stored: Stored, between: Callable[[], object] = lambda: N
 
 
 def read_all(stored: Stored, between: Callable[[], object] = lambda: None) -> Any:
-    return drive(pages.stored_records("k", None, stored.limit), stored, between)
+    return drive(chunks.stored_records("k", None, stored.limit), stored, between)
 
 
 def numbered(first: int, count: int, size: int = 100) -> list[bytes]:
@@ -139,7 +139,7 @@ def test_pages_while_others_append(append: Callable[[Stored], None]) -> None:
 def test_where_the_newest_have_ids_the_check_costs_one_command() -> None:
     stored = Stored(list(map(ours, range(1000))), 20_000)
     asked = []
-    op = pages.stored_records("k", None, stored.limit)
+    op = chunks.stored_records("k", None, stored.limit)
     drive(_recorded(op, asked), stored)
     whole, look, *rest = asked
     assert [whole, look] == [[("LRANGE", "k", 0, -1)], [("LLEN", "k"), ("LRANGE", "k", 0, 0)]]
@@ -189,7 +189,7 @@ def test_pages_begin_again_where_others_change_what_was_read(newest: str, change
 
 def test_pages_of_a_conversation_that_is_never_still_end_with_an_error() -> None:
     stored = Stored(list(map(ours, range(100))), 2000)
-    with pytest.raises(ConversationChanged, match="again and again"):
+    with pytest.raises(ConversationChanged, match="kept trimming"):
         read_all(stored, lambda: stored.edit(0))
 
 
@@ -230,7 +230,7 @@ def test_what_is_read_in_pages_was_stored_at_one_moment(
         for name, *arguments in between.get(stored.asked, []):
             getattr(stored, name)(*arguments)
 
-    op = pages.paged("k", RequestTooLarge("x"), limit, newest, with_oldest=True)
+    op = chunks.chunked("k", RequestTooLarge("x"), limit, newest, with_oldest=True)
     try:
         found = drive(op, stored, act)
     except ConversationChanged:

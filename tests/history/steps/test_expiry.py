@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from chatstash.errors import Applied, CommandRejected, DatabaseError, ReadOnlyToken, WrongType
-from chatstash.history.steps.expiry import LATELY, SeenLists, guarding_expiry
-from chatstash.history.steps.lists import on_list
+from chatstash.history.steps.expiry import LATELY, SeenLists, expiring_lists_only
+from chatstash.history.steps.requests import list_command
 from chatstash.rest.commands import Batch, Cost, Effect, Replies
 from chatstash.rest.ops import Op
 from tests.rest.test_ops import play
@@ -24,7 +24,7 @@ def _replies(*values: object) -> Replies:
 
 
 def _pushing(seen: SeenLists, **more: Any) -> Op[Replies]:
-    return guarding_expiry(on_list("k", PUSH, 60, Effect.WRITE, **more), "k", seen)
+    return expiring_lists_only(list_command("k", PUSH, 60, Effect.WRITE, **more), "k", seen)
 
 
 def test_a_script_goes_in_place_of_what_is_not_known_to_be_safe() -> None:
@@ -86,9 +86,12 @@ def test_the_errors_of_others_and_of_other_keys_tell_nothing() -> None:
     def other() -> Op[Replies]:
         return (yield Batch((("DEL", "staged"), ("RPUSH", "staged", "x"), ("EXPIRE", "staged", 60)), atomic=True))
 
-    _, asked = play(guarding_expiry(other(), "k", seen), [_replies(0, 1, 1)])
+    _, asked = play(expiring_lists_only(other(), "k", seen), [_replies(0, 1, 1)])
     assert asked[0].commands[0] == ("DEL", "staged")
     assert "k" not in seen
     with pytest.raises(CommandRejected):
-        play(guarding_expiry(on_list("k", PUSH, None, Effect.WRITE), "k", seen), [_replies(CommandRejected("x"))])
+        play(
+            expiring_lists_only(list_command("k", PUSH, None, Effect.WRITE), "k", seen),
+            [_replies(CommandRejected("x"))],
+        )
     assert "k" not in seen

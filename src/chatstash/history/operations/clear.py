@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from chatstash.errors import CommandRejected, OutcomeUnknown, ReadOnlyToken
-from chatstash.history.records.keys import companion_key
+from chatstash.history.records.keys import IN_FLIGHT_TTL, companion_key
 from chatstash.history.results import ClearResult
-from chatstash.history.scripts import appending as scripts
-from chatstash.history.steps.lists import counts, expect, run_script
+from chatstash.history.scripts.loading import call
+from chatstash.history.steps.replies import checked_counts, checked_reply
+from chatstash.history.steps.requests import run_script
 from chatstash.rest.commands import Batch, Effect
 from chatstash.rest.ops import Op, send
 
@@ -36,9 +37,9 @@ def clear(key: str, name: str) -> Op[ClearResult]:
 
 
 def _clear_by_script(key: str, marker: str) -> Op[ClearResult]:
-    script = scripts.clearing(key, marker)
-    answer = yield from run_script(key, script, Effect.WRITE, script)
-    existed, _ = counts(answer, 2, Effect.WRITE)
+    script = call("clear", (key, marker), IN_FLIGHT_TTL)
+    answer = yield from run_script(key, script, Effect.WRITE, lambda: script)
+    existed, _ = checked_counts(answer, 2, Effect.WRITE)
     return ClearResult(existed > 0)
 
 
@@ -46,7 +47,7 @@ def _clear_by_command(key: str) -> Op[ClearResult]:
     """Delete without a marker; where the reply is lost, it is not sent again, for it could delete what came after."""
     try:
         replies = yield from send(Batch((("DEL", key),), effect=Effect.WRITE))
-        deleted = expect(int, replies.values[0], Effect.WRITE)
+        deleted = checked_reply(int, replies.values[0], Effect.WRITE)
     except OutcomeUnknown as error:
         error.key = key
         raise

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from chatstash.history.operations.page import cursor_before, cursor_within
 from chatstash.history.operations.read import Contents
 from chatstash.history.operations.window import kept_system
 from chatstash.history.results import END
+from chatstash.history.steps.cursors import cursor_before, cursor_within
 from chatstash.history.tool_calls.view import AS_STORED, View, apply_view
 
 

@@ -11,26 +11,13 @@ from chatstash.history.operations.append import marker_key
 from chatstash.history.operations.read import entries_of
 from chatstash.history.records.identity import identity
 from chatstash.history.records.keys import checked_idempotency_key
+from chatstash.history.records.markers import held_by
 from chatstash.history.records.record import Record
-from chatstash.history.scripts.appending import VOID
-from chatstash.history.scripts.pieces import COUNTED, SCAN
-from chatstash.history.steps.lists import counts, expect, run_script
-from chatstash.rest.commands import KEY_LOCKING, Effect
+from chatstash.history.scripts.loading import call
+from chatstash.history.steps.replies import checked_counts, checked_reply
+from chatstash.history.steps.requests import run_script
+from chatstash.rest.commands import Effect
 from chatstash.rest.ops import Op
-
-# By a script, for a plain read might be answered by a replica that lags. KEYS: the conversation, the marker. Answers
-# [whether the marker is set, commands, its value, records newest first]; looking ends with the first of the batch.
-_STORED = f"""{KEY_LOCKING}{COUNTED}{SCAN}
-local held = call('GET', KEYS[2])
-if not held or string.sub(held, 1, {len(VOID)}) == '{VOID}' then return {{0, ran, '', {{}}}} end
-local found, batch = {{}}, string.match(held, ':(.*)$') or ''
-scan(function(raw)
-  if not batch_among(raw, {{batch}}) then return false end
-  found[#found + 1] = raw
-  return string.find(identity(raw), '.0/', 17, true) == 17
-end)
-return {{1, ran, held, found}}
-"""
 
 
 def stored_for(key: str, idempotency_key: str) -> Op[list[Record] | None]:
@@ -50,13 +37,15 @@ def stored_for(key: str, idempotency_key: str) -> Op[list[Record] | None]:
         WrongType: The key holds something else.
     """
     marker = marker_key(key, checked_idempotency_key(idempotency_key))
-    answer = yield from run_script(key, ("EVAL", _STORED, 2, key, marker), Effect.IDEMPOTENT)
-    used, _ = counts(answer, 2, Effect.IDEMPOTENT)
+    answer = yield from run_script(key, call("stored_for", (key, marker)), Effect.IDEMPOTENT)
+    used, _ = checked_counts(answer, 2, Effect.IDEMPOTENT)
     if not used:
         return None
     _, _, value, newest_first = answer
-    batch = expect(bytes, value, Effect.IDEMPOTENT).decode("ascii", "replace").partition(":")[2]
-    stored = [expect(bytes, raw, Effect.IDEMPOTENT) for raw in expect(list, newest_first, Effect.IDEMPOTENT)]
+    batch = held_by(checked_reply(bytes, value, Effect.IDEMPOTENT)).batch
+    stored = [
+        checked_reply(bytes, raw, Effect.IDEMPOTENT) for raw in checked_reply(list, newest_first, Effect.IDEMPOTENT)
+    ]
     return _each_once(stored, batch, key)
 
 

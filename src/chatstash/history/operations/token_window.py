@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from chatstash.history.cache.snapshot import Snapshot
-from chatstash.history.operations.page import cursor_before, read_before
+from chatstash.history.operations.page import read_before
 from chatstash.history.operations.presenting import presented
 from chatstash.history.operations.read import Contents
 from chatstash.history.operations.window import kept_system, read_window
@@ -14,6 +14,7 @@ from chatstash.history.options import Options
 from chatstash.history.records.record import Entry
 from chatstash.history.results import END
 from chatstash.history.selection import Page, TokenWindow, Window
+from chatstash.history.steps.cursors import cursor_before
 from chatstash.rest.ops import Op
 
 

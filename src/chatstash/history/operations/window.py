@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chatstash.history.cache.snapshot import Snapshot
-from chatstash.history.operations.page import cursor_before
 from chatstash.history.operations.read import Contents, entries_of, newest_of
 from chatstash.history.options import Options
 from chatstash.history.records.message_types import SYSTEM_TYPES
+from chatstash.history.records.places import places_key
 from chatstash.history.records.record import Entry, Record
-from chatstash.history.scripts.duplicates import counting
+from chatstash.history.scripts.loading import call
 from chatstash.history.selection import Window
-from chatstash.history.steps.duplicates import Looks, distinct
+from chatstash.history.steps.cursors import cursor_before
+from chatstash.history.steps.duplicates import DuplicateSearch, distinct
 from chatstash.history.steps.fetch import Fetched, fetch
-from chatstash.history.steps.lists import counts, run_script
-from chatstash.history.steps.places import places_key
+from chatstash.history.steps.replies import checked_counts
+from chatstash.history.steps.requests import run_script
 from chatstash.rest.commands import Effect
 from chatstash.rest.ops import Op
 
@@ -35,11 +36,11 @@ def read_window(key: str, window: Window, options: Options, snapshot: Snapshot |
         RequestTooLarge: One record alone is over the server's limit.
     """
     found = yield from fetch(key, window, options, snapshot)
-    looks, reach = Looks(key), window.last
+    search, reach = DuplicateSearch(key), window.last
     while True:
         entries, first_place = _entries_of(found, key), _first_place(found)
-        if not (yield from looks.have_changed(entries, first_place, found.places)):
-            kept = distinct(entries, first_place, looks.left)
+        if not (yield from search.must_read_again(entries, first_place, found.places)):
+            kept = distinct(entries, first_place, search.left)
             wanted = window.last + len(entries) - len(kept)
             if reach >= wanted or not first_place:
                 return _contents(key, window, found, kept)
@@ -88,6 +89,6 @@ def count(key: str) -> Op[int]:
     Raises:
         WrongType: The key holds something else, which was left as it was.
     """
-    answer = yield from run_script(key, counting(key, places_key(key)), Effect.READ)
-    (length,) = counts(answer, 1, Effect.READ)
+    answer = yield from run_script(key, call("count", (key, places_key(key))), Effect.READ)
+    (length,) = checked_counts(answer, 1, Effect.READ)
     return length
