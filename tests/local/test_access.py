@@ -159,7 +159,7 @@ def test_only_loopback_unless_asked_and_then_with_a_warning() -> None:
         assert process.stderr is not None
         variables = json.loads(process.stdout.readline())
         process.terminate()
-        assert "other machines can reach it" in process.stderr.read()
+        assert "other machines can connect" in process.stderr.read()
     assert variables["UPSTASH_REDIS_REST_URL"].startswith("http://127.0.0.1:")
     assert variables["CHATSTASH_CONTROL_URL"].startswith("http://127.0.0.1:")
     assert not LocalUpstash().is_open_to_others
