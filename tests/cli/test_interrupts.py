@@ -56,7 +56,7 @@ def interrupted_after(command: list[str], progress: int, terminal: bool = False)
         said = [process.stderr.readline() for _ in range(progress)]
         process.send_signal(signal.SIGINT)
         said.append(process.stderr.read())
-        code = process.wait(30)
+        code = process.wait(60)
     return code, _IMPORT.sub("", "".join(said))
 
 
@@ -102,6 +102,6 @@ def test_several_signals_while_it_runs_and_ends(tmp_path: Path, number: signal.S
         for _ in range(5):
             process.send_signal(number)
         said = process.stderr.read()
-        assert process.wait(30) in (0, -number, 128 + number)
+        assert process.wait(60) in (0, -number, 128 + number)
     assert said == ""
     assert gone(tmp_path)

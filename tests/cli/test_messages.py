@@ -31,8 +31,6 @@ def run(*arguments: str) -> Result:
         (["serve", "--host", "no.such.host.invalid"], 1, "no.such.host.invalid"),
         (["serve", "--data", "/proc/none"], 1, "/proc/none"),
         (["cost", "--no-ttl", "--ttl-days", "5"], 2, "--no-ttl or --ttl-days"),
-        (["cost", "--no-ttl", "--refresh-ttl-on-read"], 2, "--no-ttl or --refresh-ttl-on-read"),
-        (["cost", "--ttl-days", "0"], 2, "--ttl-days must be more than 0"),
     ],
 )
 def test_one_line_and_an_exit_code(arguments: list[str], code: int, said: str) -> None:
