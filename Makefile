@@ -6,10 +6,11 @@ VENV := .venv
 LOWEST := .venv-lowest
 AUDIT := .venv-audit
 BENCH := .venv-bench
+DOCS := .venv-docs
 BIN := $(VENV)/bin
 JS := tests/interop/js
 
-.PHONY: demo test test-long test-lowest lint types check audit bench bench-gateway plots lock clean
+.PHONY: demo test test-long test-lowest lint types fix check docs dist audit bench bench-gateway plots lock clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/installed
@@ -48,7 +49,25 @@ lint: $(VENV)/installed
 types: $(VENV)/installed
 	$(BIN)/mypy
 
-check: test lint types
+# Repairs what ruff can repair.
+fix: $(VENV)/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Builds the site into site/. A broken link, an unknown name, and a docstring that contradicts its signature are errors.
+# Zensical prints warnings about docstrings, but does not count them.
+docs: $(VENV)/installed $(DOCS)/installed
+	mkdir -p build
+	$(BIN)/python -m typer chatstash.cli.app utils docs --name chatstash --output build/command-line.md
+	$(DOCS)/bin/zensical build --clean --strict >build/docs.log 2>&1 || { cat build/docs.log; exit 1; }
+	! grep '^griffe: ' build/docs.log
+
+check: test lint types docs
+
+# The files for PyPI, built with the locked backend.
+dist: $(VENV)/installed
+	rm -rf dist
+	$(BIN)/python -m hatchling build
 
 $(VENV)/installed: requirements/dev.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "chatstash needs Python 3.11 or newer: make PYTHON=python3.12")'
@@ -66,6 +85,11 @@ $(LOWEST)/installed: requirements/lowest.lock pyproject.toml
 	$(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet --require-hashes -r requirements/lowest.lock
 	$(LOWEST)/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+$(DOCS)/installed: requirements/docs.lock
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --require-hashes -r requirements/docs.lock
 	touch $@
 
 # With the other libraries that are measured.
@@ -92,7 +116,8 @@ lock:
 	uv pip compile -q --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --extra dev --extra agents-dev pyproject.toml requirements/build.in -o requirements/dev.lock
 	uv pip compile -q --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --resolution lowest-direct --extra dev pyproject.toml requirements/build.in -o requirements/lowest.lock
 	uv pip compile -q --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --extra dev pyproject.toml requirements/build.in requirements/bench.in -o requirements/bench.lock
+	uv pip compile -q --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header --no-emit-index-url requirements/docs.in -o requirements/docs.lock
 	cd $(JS) && npm install --package-lock-only --silent --no-audit --no-fund
 
 clean:
-	rm -rf $(VENV) $(LOWEST) $(AUDIT) $(BENCH) $(JS)/node_modules
+	rm -rf $(VENV) $(LOWEST) $(AUDIT) $(BENCH) $(DOCS) $(JS)/node_modules build dist site

@@ -1,4 +1,4 @@
-"""A conversation stored on a local Upstash by one process, and read back by another. No keys, no network.
+"""One process stores a conversation on a local Upstash, another reads it back. No account, no network.
 
 Run it with: make demo
 """
@@ -28,7 +28,7 @@ ANSWERS = [
     "In a Redis list, newest first: any process with the url and the token can read it.",
     "Ada. I read it from the conversation, not from memory.",
 ]
-TITLE = "What it cost, as the server saw it"
+TITLE = "Cost, as the server counted it"
 console = Console(highlight=False)
 
 
@@ -40,7 +40,7 @@ def scripted_model() -> GenericFakeChatModel:
 
 
 def hold_conversation() -> None:
-    """The part you would write yourself, with a real model in place of the scripted one."""
+    """The part that you would write, with a real model instead of the scripted one."""
     prompt = ChatPromptTemplate.from_messages([MessagesPlaceholder("history"), ("human", "{question}")])
     chain = with_history(
         prompt | scripted_model(),
@@ -53,13 +53,13 @@ def hold_conversation() -> None:
 
 
 def show_transcript() -> None:
-    """What the second process does: it knows url and token from its environment, and nothing else."""
+    """Runs in the second process, which finds the url and token in its environment."""
     result = UpstashRedisChatMessageHistory(SESSION).read()
     transcript = Table.grid(padding=(0, 2))
     for message, record in zip(result.messages, result.records, strict=True):
         who = "you" if isinstance(message, HumanMessage) else "ai"
         when = f"{record.time:%H:%M:%S}" if record.time else ""
-        # Text, not a string: what was stored must not be read as markup.
+        # Text instead of a string: rich would read stored text as markup.
         transcript.add_row("", Text(when, "dim"), Text(who, "bold cyan"), Text(str(message.content)))
     console.print(transcript)
 
@@ -70,12 +70,14 @@ def show_cost(name: str, spent: StatsSnapshot, table: Table) -> None:
 
 
 def main() -> None:
-    table = Table("what", "HTTP requests", "commands", "bytes up", "bytes down", title=TITLE)
+    table = Table("", "HTTP requests", "commands", "bytes up", "bytes down", title=TITLE)
     for column in table.columns[1:]:
         column.justify = "right"
     with LocalUpstash() as upstash:
         os.environ |= upstash.environment
-        console.print(f"[bold]A local Upstash runs at[/] {upstash.url}: a real Valkey behind Upstash's REST API.\n")
+        console.print(
+            f"[bold]A local Upstash is running at[/] {upstash.url}: a real Valkey behind Upstash's REST API.\n"
+        )
         start = upstash.stats
         hold_conversation()
         held = upstash.stats
@@ -84,7 +86,7 @@ def main() -> None:
         subprocess.run([sys.executable, __file__, "--read"], check=True)
         console.print()
         show_cost(f"{len(QUESTIONS)} turns, each read + append with a ttl", held - start, table)
-        show_cost("reading it all back", upstash.stats - held, table)
+        show_cost("reading the conversation back", upstash.stats - held, table)
     console.print(table)
 
 

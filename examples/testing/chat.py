@@ -1,4 +1,4 @@
-"""A chat back end, as small as can be: test_chat.py tests it."""
+"""A minimal chat back end, tested by test_chat.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from chatstash import UpstashRedisChatMessageHistory
 
 
 def answer(session_id: str, question: str) -> str:
-    """Answer a question and keep both. Where Upstash is, the environment says."""
+    """Answer a question and store both; the environment variables name the database."""
     history = UpstashRedisChatMessageHistory(session_id, ttl=3600, timeout=5)
     reply = f"You have asked {len(history.messages) // 2 + 1} questions."
     history.add_messages([HumanMessage(question), AIMessage(reply)])
@@ -16,7 +16,7 @@ def answer(session_id: str, question: str) -> str:
 
 
 async def aanswer(session_id: str, question: str) -> str:
-    """Do the same without blocking the loop."""
+    """Do the same without blocking the event loop."""
     history = UpstashRedisChatMessageHistory(session_id, ttl=3600, timeout=5)
     reply = f"You have asked {len(await history.aget_messages()) // 2 + 1} questions."
     await history.aadd_messages([HumanMessage(question), AIMessage(reply)])

@@ -110,7 +110,7 @@ def test_what_became_something_else_since_it_was_seen_is_put_right(upstash: Loca
     history = _history(upstash)
     call(history, "read")
     run("HSET", KEY, "theirs", "1")
-    with pytest.raises(WrongType, match="taken off again with PERSIST"):
+    with pytest.raises(WrongType, match="removed again with PERSIST"):
         call(history, "add_messages", TURN)
     assert run("TTL", KEY) == -1
     run("EXPIRE", KEY, 5000)

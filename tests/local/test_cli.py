@@ -68,22 +68,14 @@ def test_serve_says_that_a_port_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = chatstash("serve", "--port", str(taken.getsockname()[1]))
     assert done.returncode == 1
-    assert "taken" in done.stderr
+    assert "another server uses it" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_serve_says_that_a_token_cannot_be_one() -> None:
-    done = chatstash("serve", "--port", "0", "--token", "hun ter")
-    assert done.returncode == 1
-    assert "visible ASCII" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "hun" not in done.stderr
 
 
 def test_serve_says_that_a_redis_is_not_there() -> None:
     done = chatstash("serve", "--port", "0", "--redis", "redis://127.0.0.1:1")
     assert done.returncode == 1
-    assert "cannot be reached" in done.stderr
+    assert "cannot reach the Redis" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -107,7 +99,7 @@ def test_dev_keeps_its_server_out_of_a_proxys_way() -> None:
 def test_dev_says_that_a_command_is_not_there() -> None:
     done = chatstash("dev", "--", "/no/such/command")
     assert done.returncode == 127
-    assert "could not be started" in done.stderr
+    assert "cannot start /no/such/command" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -124,25 +116,8 @@ def test_dev_ends_its_command_and_leaves_nothing(tmp_path: Path, number: signal.
     assert gone(tmp_path)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["dev", "--help"], []])
-def test_help_is_given(arguments: list[str]) -> None:
-    done = chatstash(*arguments)
-    assert "chatstash" in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-
-
 def test_the_version() -> None:
     assert chatstash("--version").stdout.startswith("chatstash 0.")
-
-
-@pytest.mark.parametrize("command", [["serve", "--port", "0"], ["dev", "--plan", "free", "--", "true"]])
-def test_without_the_local_servers_packages_only_its_commands_are_missing(command: list[str]) -> None:
-    code = "import sys; sys.modules['httptools'] = None; from chatstash.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.strip() == "chatstash: the package httptools is missing: pip install 'chatstash[local]'"
-    done = subprocess.run([sys.executable, "-c", code, "doctor", "--help"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0
 
 
 def test_an_option_dev_does_not_know_is_a_usage_error() -> None:

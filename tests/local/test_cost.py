@@ -130,7 +130,7 @@ def test_it_prints_both_bills_and_the_date_of_the_prices() -> None:
     done = _cost("--daily-users", "10000", "--turns-per-user", "20")
     assert (done.returncode, done.stderr) == (0, "")
     rows = {line[:22].strip(): line[22:].split() for line in done.stdout.splitlines() if "$" in line}
-    assert rows["for commands"] == ["$36.00", "$60.00"]
+    assert rows["cost of commands"] == ["$36.00", "$60.00"]
     assert "6,000,000 turns a month" in done.stdout
     assert f"as of {AS_OF.isoformat()}" in done.stdout
     assert "Not verified" in done.stdout
@@ -152,8 +152,8 @@ def test_json_has_the_same_figures() -> None:
 
 def test_without_a_ttl_it_says_that_storage_grows() -> None:
     done = _cost("--no-ttl")
-    assert "grows by it each month" in done.stdout
-    assert "grows" not in _cost("--with-ttl").stdout
+    assert "storage grows by this much each month" in done.stdout
+    assert "grows" not in _cost().stdout
 
 
 @pytest.mark.parametrize("options", [["--idempotency", "--guarded"], ["--regions", "0"], ["--daily-users", "-1"]])

@@ -12,7 +12,7 @@ import pytest
 import urllib3
 
 from chatstash.local import LocalUpstash
-from chatstash.local.refusals import refusal_of
+from chatstash.local.rest.command_rules import rejection_of
 from tests.local.client import Client
 
 MB = 1024 * 1024
@@ -310,7 +310,7 @@ def test_a_transactions_replies_are_limited_one_by_one(client: Client) -> None:
 def test_a_script_that_never_ends_is_ended_and_the_others_go_on(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chatstash.local.database.LONGEST_SCRIPT_SECONDS", 0.5)
+    monkeypatch.setattr("chatstash.local.database.executor.LONGEST_SCRIPT_SECONDS", 0.5)
     status, body = client.ask("/", ["EVAL", "while true do end", 0])
     assert status == 400
     assert "killed" in body["error"]
@@ -355,4 +355,4 @@ def test_a_slash_too_many_is_no_redirect(client: Client) -> None:
     ],
 )
 def test_ordinary_commands_are_taken(command: list[str]) -> None:
-    assert refusal_of(command) is None
+    assert rejection_of(command) is None

@@ -8,15 +8,14 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
-from typing import Any
 from unittest.mock import Mock
 
 import pytest
 
 from chatstash.local import LocalUpstash
-from chatstash.local.http import HttpConnection, HttpResponse, HttpServer
+from chatstash.local.http import HttpResponse
+from chatstash.local.http.connection import HttpConnection
 from tests.local.client import Client, connected, raw_request, read_all, replies_to, statuses
 from tests.local.test_cli import serving
 
@@ -70,7 +69,7 @@ def test_a_request_that_is_never_finished_leaves_nothing(upstash: LocalUpstash) 
 
 
 def test_a_body_that_is_too_large_is_refused(upstash: LocalUpstash, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatstash.local.http.MAX_BODY_BYTES", 1000)
+    monkeypatch.setattr("chatstash.local.http.request_parser.MAX_BODY_BYTES", 1000)
     answer = replies_to(upstash, raw_request(upstash, body=b'["ECHO","' + b"x" * 2000 + b'"]'))
     assert statuses(answer) == [413]
 
@@ -129,67 +128,6 @@ def test_a_target_with_the_address_before_it(upstash: LocalUpstash) -> None:
     assert answer.endswith(b'{"result":"hi"}')
 
 
-def test_the_beginning_of_a_next_request_does_not_end_a_stream(
-    upstash: LocalUpstash, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("chatstash.local.http.REQUEST_SECONDS", 0.3)
-    with connected(upstash) as client:
-        client.sendall(raw_request(upstash, b"", line="GET /subscribe/c HTTP/1.1"))
-        while b"data: subscribe,c,1" not in client.recv(1000):
-            pass
-        client.sendall(b"G")
-        _wait_for_a_sweep(monkeypatch, time.monotonic() + 0.4)
-        assert Client(upstash).run("PUBLISH", "c", "m") == 1
-        assert b"data: message,c,m" in client.recv(1000)
-
-
-def _lost(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Return what is set once the server has lost a connection that is made from here on."""
-    lost, made = threading.Event(), set[HttpConnection]()
-    make, lose = HttpConnection.connection_made, HttpConnection.connection_lost
-
-    def connection_made(connection: HttpConnection, transport: Any) -> None:
-        made.add(connection)
-        make(connection, transport)
-
-    def connection_lost(connection: HttpConnection, error: Exception | None) -> None:
-        lose(connection, error)
-        if connection in made:
-            lost.set()
-
-    monkeypatch.setattr(HttpConnection, "connection_made", connection_made)
-    monkeypatch.setattr(HttpConnection, "connection_lost", connection_lost)
-    return lost
-
-
-def _wait_for_a_sweep(monkeypatch: pytest.MonkeyPatch, after: float) -> None:
-    """Wait until the server has looked for late connections at a time after this one."""
-    swept, look = threading.Event(), HttpConnection.close_if_late
-
-    def close_if_late(connection: HttpConnection, now: float) -> None:
-        look(connection, now)
-        if now > after:
-            swept.set()
-
-    monkeypatch.setattr(HttpConnection, "close_if_late", close_if_late)
-    assert swept.wait(60)
-
-
-@pytest.mark.parametrize("kind", ["truncated", None])
-def test_a_last_reply_that_is_never_read_is_given_up(
-    upstash: LocalUpstash, monkeypatch: pytest.MonkeyPatch, kind: Any
-) -> None:
-    monkeypatch.setattr("chatstash.local.http.REQUEST_SECONDS", 0.3)
-    storing = Client(upstash)
-    storing.run("SET", "large", "x" * 9_000_000)
-    upstash.faults.next(kind)
-    lost = _lost(monkeypatch)
-    with connected(upstash) as client:
-        client.sendall(raw_request(upstash, b'["GET","large"]') + raw_request(upstash))
-        assert lost.wait(60)
-        assert len(read_all(client)) < 9_000_000
-
-
 def test_head_has_no_body_and_the_connection_goes_on(upstash: LocalUpstash) -> None:
     answer = replies_to(upstash, raw_request(upstash, b"", line="HEAD /echo/hi HTTP/1.1") + raw_request(upstash))
     assert statuses(answer) == [200, 200]
@@ -205,41 +143,6 @@ def test_nothing_a_client_sends_becomes_a_header(upstash: LocalUpstash) -> None:
     assert body == b'{"result":"a\\r\\nset-cookie: x"}'
     answer = replies_to(upstash, raw_request(upstash, b"", line="GET /no%0d%0aset-cookie:%20x HTTP/1.1"))
     assert b"set-cookie" not in answer.partition(b"\r\n\r\n")[0]
-
-
-def test_who_is_slow_is_cut_off(upstash: LocalUpstash, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatstash.local.http.REQUEST_SECONDS", 0.3)
-    for beginning in (b"POST / HT", b"POST / HTTP/1.1\r\nhost: x\r\n", raw_request(upstash)[:-2]):
-        with connected(upstash) as client:
-            client.sendall(beginning)
-            assert statuses(read_all(client)) == [408]
-
-
-def test_who_drips_is_cut_off(upstash: LocalUpstash, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatstash.local.http.REQUEST_SECONDS", 0.5)
-    with connected(upstash) as client, pytest.raises(ConnectionError):
-        for byte in raw_request(upstash) * 10:
-            client.sendall(bytes([byte]))
-            time.sleep(0.05)
-
-
-def test_an_idle_connection_is_closed_in_the_end(upstash: LocalUpstash, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatstash.local.http.IDLE_SECONDS", 0.3)
-    with connected(upstash) as client:
-        client.sendall(raw_request(upstash))
-        assert statuses(client.recv(1000)) == [200]
-        assert client.recv(100) == b""
-
-
-def test_who_does_not_read_is_cut_off(upstash: LocalUpstash, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatstash.local.http.REQUEST_SECONDS", 0.3)
-    storing = Client(upstash)
-    storing.run("SET", "large", "x" * 9_000_000)
-    lost = _lost(monkeypatch)
-    with connected(upstash) as client:
-        client.sendall(raw_request(upstash, b'["GET","large"]') * 3)
-        assert lost.wait(60)
-        assert len(read_all(client)) < 3 * 9_000_000
 
 
 def test_who_leaves_in_the_middle_of_a_reply_harms_nobody(upstash: LocalUpstash) -> None:
@@ -317,14 +220,13 @@ def test_nothing_is_kept_of_a_body_without_a_token() -> None:
     async def held() -> tuple[int, bytes]:
         written = bytearray()
         transport = Mock(is_closing=lambda: False, write=written.extend)
-        server = HttpServer(Mock(), Mock(), lambda _: HttpResponse(401, b"{}"))
-        connection = HttpConnection(server)
+        connection = HttpConnection(Mock(admit=lambda _: HttpResponse(401, b"{}")), set())
         connection.connection_made(transport)
         connection.data_received(without_token(10**9) + b"x" * 100_000)
         for _ in range(1000):
             connection.data_received(b"x" * 100_000)
         await asyncio.sleep(0)
-        return sum(map(len, connection._body)), bytes(written)
+        return sum(map(len, connection._parser._body)), bytes(written)
 
     kept, written = asyncio.run(held())
     assert kept == 0

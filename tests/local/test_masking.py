@@ -16,7 +16,7 @@ from rich.console import Console
 
 from chatstash.cli.request_printer import print_request
 from chatstash.local import LocalUpstash
-from chatstash.local.masking import Masker
+from chatstash.local.stats.masking import Masker
 from tests.local.client import Client
 
 SECRET = 'Tok3n+With/Slash="quote'

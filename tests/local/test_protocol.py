@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chatstash.local import LocalUpstash
-from chatstash.local.calls import Kind, parse_call, token_of
-from chatstash.local.refusals import BadRequest
+from chatstash.local.rest.command_rules import BadRequest
+from chatstash.local.rest.requests import RequestKind, parse_request, token_of
 from tests.local.client import Client, connected, raw_request
 
 
@@ -25,7 +25,7 @@ def client(upstash: LocalUpstash) -> Client:
 
 
 def commands(target: str, body: bytes = b"") -> list[Any]:
-    return parse_call(target.encode(), {}, body).commands[0]
+    return parse_request(target.encode(), {}, body).commands[0]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def _as_json_reads(text: str) -> bytes:
 def test_a_body_is_a_command_or_a_bad_request(body: bytes) -> None:
     for target in (b"/", b"/pipeline", b"/multi-exec"):
         try:
-            assert parse_call(target, {}, body).commands
+            assert parse_request(target, {}, body).commands
         except BadRequest as error:
             assert str(error).startswith("ERR ")
 
@@ -91,7 +91,7 @@ def test_json_that_is_no_command_is_a_bad_request(value: Any) -> None:
     if isinstance(value, list) and value and all(isinstance(word, str | float | bool) for word in value):
         return
     with pytest.raises(BadRequest):
-        parse_call(b"/", {}, json.dumps(value).encode())
+        parse_request(b"/", {}, json.dumps(value).encode())
 
 
 def test_where_the_token_is_looked_for() -> None:
@@ -99,7 +99,7 @@ def test_where_the_token_is_looked_for() -> None:
     assert token_of(b"/get/k?_token=a", {b"authorization": b"bearer  b "}) == b"b"
     assert token_of(b"/get/k", {}) == b""
     assert token_of(b"/get/k", {b"authorization": b"Basic a"}) == b""
-    assert parse_call(b"/subscribe/a", {}, b"").kind is Kind.EVENTS
+    assert parse_request(b"/subscribe/a", {}, b"").kind is RequestKind.EVENTS
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT"])

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from chatstash.local import LocalUpstash
+from chatstash.local.database.key_locking import KeyLocking
 from chatstash.local.engine import Engine
-from chatstash.local.scripts import Scripts
 from tests.local.client import Client
 
 FLAG = "#!lua flags=allow-key-locking\n"
@@ -23,7 +23,7 @@ def client(upstash: LocalUpstash) -> Iterator[Client]:
 
 
 def test_the_flag_of_scripts_is_taken_off_and_nothing_else() -> None:
-    scripts = Scripts()
+    scripts = KeyLocking()
     for before, after in [
         (b"#!lua flags=allow-key-locking\nreturn 1", b"#!lua\nreturn 1"),
         (b"#!lua flags=no-writes,allow-key-locking\nreturn 1", b"#!lua flags=no-writes\nreturn 1"),
@@ -164,10 +164,3 @@ def test_a_redis_given_is_left_without_users_of_ours() -> None:
             assert Client(upstash).run("EVAL", FLAG + "return redis.call('SET', 'other', 'x')", 0) == "OK"
     finally:
         engine.stop()
-
-
-def test_scripts_without_end_do_not_fill_the_memory() -> None:
-    scripts = Scripts()
-    for number in range(20_000):
-        scripts.to_engine(["EVAL", f"{FLAG}return {number}", "0"])
-    assert len(scripts._engine_sha) == 10_000

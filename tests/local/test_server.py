@@ -97,14 +97,14 @@ def test_data_and_redis_together_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_taken() -> None:
-    with LocalUpstash() as upstash, pytest.raises(ListenError, match="another server has taken it"):
+    with LocalUpstash() as upstash, pytest.raises(ListenError, match="another server uses it"):
         LocalUpstash(port=int(upstash.url.rsplit(":", 1)[1])).start()
 
 
 def test_a_directory_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for folder in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/none"), tmp_path / ("x" * 300)):
-        with pytest.raises(EngineError, match=f"no data can be kept in the directory {folder}: .*to keep no data$"):
+        with pytest.raises(EngineError, match=f"cannot store data in the directory {folder}: .*to keep no data$"):
             LocalUpstash(data=folder).start()
 
 
@@ -118,7 +118,7 @@ def test_a_file_system_that_takes_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_no_place_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", "/proc/none")
-    with pytest.raises(EngineError, match=r"could not be started: .*No such file"):
+    with pytest.raises(EngineError, match=r"cannot start the embedded Valkey: .*No such file"):
         LocalUpstash().start()
 
 
@@ -139,7 +139,7 @@ def test_an_address_that_is_not_this_machines(options: dict[str, Any], reason: s
 
 def test_a_port_that_is_the_administrators(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.socket.bind", Mock(side_effect=PermissionError(errno.EACCES, "Permission denied")))
-    with pytest.raises(ListenError, match=r"^port 80 of 127.0.0.1 cannot be listened on: .*administrator's"):
+    with pytest.raises(ListenError, match=r"^cannot listen on port 80 of 127.0.0.1: .*administrator"):
         LocalUpstash(port=80).start()
 
 
@@ -148,14 +148,14 @@ def test_damaged_data_is_said_to_be_so(tmp_path: Path) -> None:
         pass
     for part in (tmp_path / "appendonlydir").iterdir():
         part.write_bytes(b"not an append-only file")
-    with pytest.raises(EngineError, match="log says"):
+    with pytest.raises(EngineError, match="its log: "):
         LocalUpstash(data=tmp_path).start()
     assert gone(tmp_path)
 
 
 def test_an_engine_that_dies_is_an_error_and_not_a_hang(tmp_path: Path) -> None:
     with LocalUpstash(data=tmp_path) as upstash:
-        history = UpstashRedisChatMessageHistory("s", upstash.url, upstash.token, retries=0, timeout=5)
+        history = UpstashRedisChatMessageHistory("s", upstash.url, upstash.token, retries=0, timeout=60)
         history.add_user_message("x")
         assert upstash.is_running
         for process in processes_of(tmp_path):
@@ -233,7 +233,7 @@ def test_an_engine_busy_with_a_script_is_stopped_all_the_same(tmp_path: Path) ->
 
 
 def test_a_redis_that_never_answers_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatstash.local.link._CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("chatstash.local.engine.connection._CONNECT_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"redis://:secret@127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(TimeoutError, match="did not answer"):

@@ -96,7 +96,7 @@ def test_the_log_tells_each_request(client: Client) -> None:
 
 
 def test_the_log_keeps_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatstash.local.stats.LOG_LENGTH", 3)
+    monkeypatch.setattr("chatstash.local.stats.counters.LOG_LENGTH", 3)
     with LocalUpstash() as upstash:
         for number in range(5):
             Client(upstash).run("ECHO", number)

@@ -11,7 +11,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from chatstash import QuotaExceeded, RequestTooLarge, UpstashRedisChatMessageHistory
-from chatstash.history.scripts import appending as scripts
+from chatstash.history.scripts import loading
 from chatstash.local import Limits, LocalUpstash
 from tests.conftest import Call
 from tests.reliability import memory
@@ -114,13 +114,17 @@ end}, {__index = real})
 """
 
 
+def _refusing(script: str) -> str:
+    flags, rest = loading.composed(script).split("\n", 1)
+    return f"{flags}\n{_REFUSING_THE_SECOND_PUSH}{rest}"
+
+
 @pytest.mark.parametrize("key", [None, "evt"])
 @pytest.mark.parametrize("before", [[], ["before"]])
 def test_where_the_server_refuses_part_of_it_nothing_shows(
     upstash: LocalUpstash, either: Call, run: Run, monkeypatch: pytest.MonkeyPatch, key: str | None, before: list[str]
 ) -> None:
-    refusing = scripts.COUNTED.replace("\nlocal ran", f"{_REFUSING_THE_SECOND_PUSH}local ran")
-    monkeypatch.setattr(scripts, "COUNTED", refusing)
+    monkeypatch.setattr(loading, "source", lambda name: _refusing(loading.text_of(f"{name}.lua")))
     history = _history(upstash, ttl=60, max_request_bytes=100_000)
     for text in before:
         history.add_user_message(text)

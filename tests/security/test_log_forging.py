@@ -14,7 +14,7 @@ from langchain_core.messages import AIMessage, ChatMessage, HumanMessage
 from chatstash import Record, Store, UpstashRedisChatMessageHistory, errors
 from chatstash.history.records.decoding import decode
 from chatstash.history.records.encoding import encode
-from chatstash.history.steps import lists
+from chatstash.history.steps import requests
 from chatstash.langchain.messages import to_message, to_records
 from chatstash.local import LocalUpstash
 from chatstash.rest.commands import Batch
@@ -96,8 +96,8 @@ def test_of_every_error_that_names_a_key_or_a_record() -> None:
     for error in (
         errors.CorruptRecord("bad", key=FORGED, raw=FORGED.encode("utf-8", "surrogatepass")),
         errors.UnsupportedRecord(FORGED, key=FORGED),
-        lists.wrong_type(FORGED, "Left", errors.WrongType("x")),
-        lists.expiry_refused(FORGED, errors.CommandRejected("x"), Batch((("GET", "k"),)).effect),
+        requests.wrong_type(FORGED, "Left", errors.WrongType("x")),
+        requests.expiry_refused(FORGED, errors.CommandRejected("x"), Batch((("GET", "k"),)).effect),
         errors.IdempotencyConflict(FORGED, FORGED),
         errors.ConcurrentTurn(FORGED),
     ):

@@ -10,64 +10,55 @@ from rich.table import Table
 
 from chatstash.cli.estimate import Month, Usage, month_of, old_month_of
 from chatstash.cli.prices import AS_OF, FREE, NOT_VERIFIED, PAY_AS_YOU_GO, SOURCE
-from chatstash.cli.terminal import out
+from chatstash.cli.terminal import option, out
 
 _DEFAULT_TTL_DAYS = 30.0
 
 
-def _count(help: str, min: int = 0) -> Any:
-    return typer.Option(min=min, metavar="N", help=help)
+def _count(usage: str, help: str, min: int = 0) -> Any:
+    return option(usage, help, min=min)
 
 
 def cost(
-    daily_users: Annotated[int, _count("Users a day.")] = 1000,
-    turns_per_user: Annotated[int, _count("Turns of each user a day, in one conversation.")] = 10,
-    messages_per_turn: Annotated[int, _count("Messages that a turn adds.")] = 2,
-    message_bytes: Annotated[int, _count("Size of a stored message in bytes, with its JSON.")] = 1000,
+    daily_users: Annotated[int, _count("--daily-users N", "Users a day.")] = 1000,
+    turns_per_user: Annotated[int, _count("--turns-per-user N", "Turns of each user a day, in one conversation.")] = 10,
+    messages_per_turn: Annotated[int, _count("--messages-per-turn N", "Messages that a turn adds.")] = 2,
+    message_bytes: Annotated[
+        int, _count("--message-bytes N", "Size of a stored message in bytes, with its JSON.")
+    ] = 1000,
     ttl_days: Annotated[
-        float | None,
-        typer.Option(max=36_500, metavar="DAYS", help="Days until a conversation expires; 30 by default."),
+        float | None, option("--ttl-days DAYS", "Days until a conversation expires; 30 by default.", min=0, max=36_500)
     ] = None,
-    no_ttl: Annotated[bool, typer.Option("--no-ttl", help="Conversations never expire, so storage grows.")] = False,
-    regions: Annotated[int, _count("Regions of the database, with the primary one.", min=1)] = 1,
+    no_ttl: Annotated[bool, option("--no-ttl", "Conversations never expire, so storage grows.")] = False,
+    regions: Annotated[int, _count("--regions N", "Regions of the database, with the primary one.", min=1)] = 1,
     idempotency: Annotated[
-        bool, typer.Option("--idempotency", help="Add messages with an idempotency key, or with strict delivery.")
+        bool, option("--idempotency", "Add messages with an idempotency key, or with strict delivery.")
     ] = False,
-    guarded: Annotated[bool, typer.Option("--guarded", help="Run turns in guarded_turn().")] = False,
-    refresh_ttl_on_read: Annotated[
-        bool, typer.Option("--refresh-ttl-on-read", help="Let each read refresh the expiry.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    guarded: Annotated[bool, option("--guarded", "Run turns in guarded_turn().")] = False,
+    refresh_ttl_on_read: Annotated[bool, option("--refresh-ttl-on-read", "Let each read refresh the expiry.")] = False,
+    as_json: Annotated[bool, option("--json", "Print one JSON document.")] = False,
 ) -> None:
     """Estimate a monthly Upstash bill.
 
     Compares chatstash with langchain-community's class, and makes no request. Each user has one conversation a day;
     each turn reads it and adds messages.
     """
-    _refuse_contradictions(ttl_days, no_ttl=no_ttl, refresh=refresh_ttl_on_read)
     if idempotency and guarded:
         raise typer.BadParameter("use either --idempotency or --guarded: a guarded turn takes no idempotency key")
+    if no_ttl and ttl_days is not None:
+        raise typer.BadParameter("use either --no-ttl or --ttl-days")
     usage = Usage(
         daily_users,
         turns_per_user,
         messages_per_turn,
         message_bytes,
-        None if no_ttl else ttl_days or _DEFAULT_TTL_DAYS,
+        None if no_ttl else _DEFAULT_TTL_DAYS if ttl_days is None else ttl_days,
         regions=regions,
         idempotency=idempotency,
         guarded=guarded,
         refresh=refresh_ttl_on_read,
     )
     _print(usage, month_of(usage), old_month_of(usage), as_json=as_json)
-
-
-def _refuse_contradictions(ttl_days: float | None, *, no_ttl: bool, refresh: bool) -> None:
-    if no_ttl and ttl_days is not None:
-        raise typer.BadParameter("use either --no-ttl or --ttl-days")
-    if no_ttl and refresh:
-        raise typer.BadParameter("use either --no-ttl or --refresh-ttl-on-read: without a ttl, no read refreshes one")
-    if ttl_days is not None and not ttl_days > 0:
-        raise typer.BadParameter("--ttl-days must be more than 0")
 
 
 def _print(usage: Usage, ours: Month, theirs: Month, *, as_json: bool) -> None:

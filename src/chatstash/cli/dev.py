@@ -7,21 +7,21 @@ from typing import Annotated
 
 import typer
 
+from chatstash.cli import options
 from chatstash.cli.child_process import run_child
 from chatstash.cli.local_server import running_server
-from chatstash.cli.options import DataOption, FaultOption, Plan, PlanOption, RedisOption, ReplicaLagOption, SeedOption
 from chatstash.cli.signals import stop_signals
 from chatstash.cli.terminal import fail
 
 
 def dev(
     command: Annotated[list[str], typer.Argument(metavar="COMMAND", hidden=True)],
-    data: DataOption = None,
-    redis: RedisOption = "",
-    plan: PlanOption = Plan("payg"),  # noqa: B008 - a constant
-    replica_lag: ReplicaLagOption = None,
-    fault: FaultOption = None,
-    seed: SeedOption = None,
+    data: options.Data = None,
+    redis: options.Redis = "",
+    plan: options.Plan = "payg",
+    replica_lag: options.ReplicaLag = None,
+    fault: options.Faults = None,
+    seed: options.Seed = None,
 ) -> None:
     """Run COMMAND with a local Upstash that only it uses.
 
@@ -31,15 +31,15 @@ def dev(
 
     Example: chatstash dev -- python app.py
     """
-    options = {
+    settings = {
         "data": data,
         "redis": redis,
-        "plan": plan.value,
+        "plan": plan,
         "replica_lag": replica_lag,
         "seed": seed,
         "control_port": 0,
     }
-    with stop_signals() as stop, running_server(stop, fault, options) as upstash:
+    with stop_signals() as stop, running_server(stop, fault, settings) as upstash:
         try:
             code = run_child(command, upstash.environment, stop)
         except OSError as error:

@@ -9,31 +9,27 @@ from typing import Any
 
 from chatstash.cli.signals import StopRequest
 from chatstash.cli.terminal import fail
-from chatstash.local import EngineError, Fault, ListenError, LocalUpstash
+from chatstash.local import EngineError, Fault, ListenError, LocalUpstash, limits_of
 
 
 @contextmanager
-def running_server(stop: StopRequest, faults: Sequence[str] | None, options: dict[str, Any]) -> Iterator[LocalUpstash]:
+def running_server(stop: StopRequest, faults: Sequence[str] | None, settings: dict[str, Any]) -> Iterator[LocalUpstash]:
     """Run a local Upstash for the block, or print why it cannot start and exit.
 
     Args:
         stop: Set when the process is asked to stop.
         faults: Faults to inject, as text.
-        options: The arguments of `LocalUpstash`; `replica_lag` in milliseconds.
+        settings: The arguments of `LocalUpstash`, with `replica_lag` in milliseconds; `limits` override the plan's.
     """
-    _refuse_contradictions(options)
-    lag = options.pop("replica_lag")
+    upstash = _server(faults or (), **settings)
+    _raise_open_file_limit()
     try:
-        upstash = LocalUpstash(replica_lag=None if lag is None else lag / 1000, **options)
-        for text in faults or ():
-            upstash.faults.add(Fault.parse(text))
-        _raise_open_file_limit()
         with stop.exit_at_once():
             upstash.start()
     except (EngineError, ListenError, ValueError) as error:
         fail(str(error))
     except OSError as error:
-        uses_redis = options["redis"] or options.get("databases")
+        uses_redis = settings["redis"] or settings.get("databases")
         fail(f"cannot reach the Redis of --redis or --database: {error}" if uses_redis else str(error))
     try:
         yield upstash
@@ -41,13 +37,17 @@ def running_server(stop: StopRequest, faults: Sequence[str] | None, options: dic
         upstash.stop()
 
 
-def _refuse_contradictions(options: dict[str, Any]) -> None:
-    if options["data"] is not None and options["redis"]:
-        fail("use either --data or --redis: an external Redis keeps its own data", code=2)
-    if options["replica_lag"] is not None and options["redis"]:
-        fail("use either --replica-lag or --redis: a replica needs the embedded Valkey", code=2)
-    if options.get("fsync") == "always" and options["data"] is None:
-        fail("--fsync always needs --data, the directory that keeps the data", code=2)
+def _server(
+    faults: Sequence[str], *, plan: str, replica_lag: int | None, limits: dict[str, int] | None = None, **settings: Any
+) -> LocalUpstash:
+    lag = None if replica_lag is None else replica_lag / 1000
+    try:
+        upstash = LocalUpstash(plan=limits_of(plan, **(limits or {})), replica_lag=lag, **settings)
+        for text in faults:
+            upstash.faults.add(Fault.parse(text))
+    except ValueError as error:
+        fail(str(error), code=2)
+    return upstash
 
 
 def _raise_open_file_limit() -> None:

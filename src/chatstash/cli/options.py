@@ -1,107 +1,64 @@
-"""The options of `serve` and `dev`."""
+"""The options of `serve` and `dev`, as types."""
 
 from __future__ import annotations
 
-import enum
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
+from chatstash.cli.terminal import option
 from chatstash.local import PLANS
 
-Plan = enum.StrEnum("Plan", {name.replace("-", "_"): name for name in PLANS})  # type: ignore[misc] # made of a table
+
+def _port(usage: str, help: str) -> Any:
+    return option(usage, f"{help}; 0 picks a free one.", min=0, max=65535)
 
 
-class Fsync(enum.StrEnum):
-    """When writes to a data directory are forced to disk."""
-
-    everysec = "everysec"
-    always = "always"
+def _limit(usage: str, help: str) -> Any:
+    return option(usage, f"{help}; overrides the plan, 0 removes the limit.", min=0)
 
 
-def _port(name: str, help: str) -> Any:
-    return typer.Option(name, min=0, max=65535, metavar="N", help=f"{help}; 0 picks a free one.")
-
-
-def _limit(name: str, help: str) -> Any:
-    return typer.Option(name, min=0, metavar="N", help=f"{help}; overrides the plan, 0 removes the limit.")
-
-
-PortOption = Annotated[int, _port("--port", "Port to listen on")]
-ControlPortOption = Annotated[
-    int, _port("--control-port", "Loopback port of the control endpoint (counters, log, faults)")
+Port = Annotated[int, _port("--port N", "Port to listen on")]
+ControlPort = Annotated[int, _port("--control-port N", "Loopback port of the control endpoint (counters, log, faults)")]
+Host = Annotated[
+    str, option("--host ADDRESS", "Address to listen on. Any address but loopback lets other machines connect.")
 ]
-HostOption = Annotated[
-    str,
-    typer.Option(
-        "--host",
-        metavar="ADDRESS",
-        help="Address to listen on. Any address but loopback lets other machines connect.",
-    ),
-]
-TokenOption = Annotated[
+Token = Annotated[
     str | None,
-    typer.Option(
-        "--token", envvar="CHATSTASH_TOKEN", metavar="TOKEN", help="Token that clients must send; random by default."
-    ),
+    option("--token TOKEN", "Token that clients must send; random by default.", envvar="CHATSTASH_TOKEN"),
 ]
-ReadOnlyTokenOption = Annotated[
+ReadOnlyToken = Annotated[
     str | None,
-    typer.Option(
-        "--read-only-token",
-        envvar="CHATSTASH_READ_ONLY_TOKEN",
-        metavar="TOKEN",
-        help="A second token, which can only read.",
-    ),
+    option("--read-only-token TOKEN", "A second token, which can only read.", envvar="CHATSTASH_READ_ONLY_TOKEN"),
 ]
-DatabaseOption = Annotated[
-    list[str] | None,
-    typer.Option("--database", metavar="TOKEN=URL", help="Serve another Redis under this token. Repeatable."),
+Database = Annotated[list[str] | None, option("--database TOKEN=URL", "Another Redis for this token. Repeatable.")]
+Trace = Annotated[bool, option("--trace", "Print each request as it is answered.")]
+Json = Annotated[bool, option("--json", "Print the environment variables as one line of JSON.")]
+Data = Annotated[Path | None, option("--data DIR", "Keep the data in this directory across restarts.")]
+Fsync = Annotated[
+    str, option("--fsync MODE", "With --data: sync writes every second (everysec), or before each reply (always).")
 ]
-TraceOption = Annotated[bool, typer.Option("--trace", help="Print each request as it is answered.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the environment variables as one line of JSON.")]
-DataOption = Annotated[
-    Path | None, typer.Option("--data", metavar="DIR", help="Keep the data in this directory across restarts.")
-]
-FsyncOption = Annotated[
-    Fsync,
-    typer.Option("--fsync", help="With --data: force writes to disk every second, or before each reply."),
-]
-RedisOption = Annotated[
-    str, typer.Option("--redis", metavar="URL", help="Use this Redis or Valkey instead of the embedded Valkey.")
-]
-PlanOption = Annotated[
-    Plan, typer.Option("--plan", metavar="NAME", help=f"Apply the limits of this plan: {', '.join(PLANS)}.")
-]
-MaxRequestOption = Annotated[
-    int | None, _limit("--max-request-bytes", "Maximum size of a command, and of its reply, in bytes")
-]
-MaxRecordOption = Annotated[int | None, _limit("--max-record-bytes", "Maximum size of a key's value, in bytes")]
-MaxKeyOption = Annotated[int | None, _limit("--max-key-bytes", "Maximum length of a key's name, in bytes")]
-MaxDataOption = Annotated[int | None, _limit("--max-data-bytes", "Maximum size of all data, in bytes")]
-MaxCommandsOption = Annotated[int | None, _limit("--max-commands", "Maximum number of billed commands")]
-ReadRegionsOption = Annotated[
-    int,
-    typer.Option(
-        "--read-regions", min=0, metavar="N", help="Number of read regions. Each bills every write once more."
-    ),
-]
-ReplicaLagOption = Annotated[
+Redis = Annotated[str, option("--redis URL", "Use this Redis or Valkey instead of the embedded Valkey.")]
+Plan = Annotated[str, option("--plan NAME", f"Apply the limits of this plan: {', '.join(PLANS)}.")]
+MaxRequestBytes = Annotated[int | None, _limit("--max-request-bytes N", "Maximum size of a command or reply, in bytes")]
+MaxRecordBytes = Annotated[int | None, _limit("--max-record-bytes N", "Maximum size of a key's value, in bytes")]
+MaxKeyBytes = Annotated[int | None, _limit("--max-key-bytes N", "Maximum length of a key's name, in bytes")]
+MaxDataBytes = Annotated[int | None, _limit("--max-data-bytes N", "Maximum size of all data, in bytes")]
+MaxCommands = Annotated[int | None, _limit("--max-commands N", "Maximum number of billed commands")]
+ReadRegions = Annotated[int, option("--read-regions N", "Read regions. Each bills every write once more.", min=0)]
+ReplicaLag = Annotated[
     int | None,
-    typer.Option(
-        "--replica-lag", metavar="MS", min=0, max=3_600_000,
-        help="Answer reads without a fresh sync token from a replica this many milliseconds behind.",
+    option(
+        "--replica-lag MS",
+        "Serve reads without a fresh sync token from a replica with this lag, in milliseconds.",
+        min=0,
     ),
-]  # fmt: skip
-FaultOption = Annotated[
+]
+Faults = Annotated[
     list[str] | None,
-    typer.Option(
-        "--fault", metavar="FAULT",
-        help="Inject a fault, such as reply_lost:probability=0.1, delay:seconds=0.02,jitter=0.01 or "
+    option(
+        "--fault FAULT",
+        "Inject a fault, such as reply_lost:probability=0.1, delay:seconds=0.02,jitter=0.01 or "
         "throttled:times=2,matching=LPUSH. docs/local.md lists all. Repeatable.",
     ),
-]  # fmt: skip
-SeedOption = Annotated[
-    int | None, typer.Option("--seed", metavar="N", help="Seed that makes random faults repeatable.")
 ]
+Seed = Annotated[int | None, option("--seed N", "Seed that makes random faults repeatable.")]

@@ -11,75 +11,49 @@ from typing import Any
 import typer
 from rich.markup import escape
 
+from chatstash.cli import options
 from chatstash.cli.local_server import running_server
-from chatstash.cli.options import (
-    ControlPortOption,
-    DatabaseOption,
-    DataOption,
-    FaultOption,
-    Fsync,
-    FsyncOption,
-    HostOption,
-    JsonOption,
-    MaxCommandsOption,
-    MaxDataOption,
-    MaxKeyOption,
-    MaxRecordOption,
-    MaxRequestOption,
-    Plan,
-    PlanOption,
-    PortOption,
-    ReadOnlyTokenOption,
-    ReadRegionsOption,
-    RedisOption,
-    ReplicaLagOption,
-    SeedOption,
-    TokenOption,
-    TraceOption,
-)
 from chatstash.cli.request_printer import request_printer
 from chatstash.cli.signals import stop_signals
 from chatstash.cli.terminal import errors, fail, out
-from chatstash.local import Limits, LocalUpstash, limits_of
+from chatstash.local import LocalUpstash
 
 
 def serve(
-    port: PortOption = 8079,
-    host: HostOption = "127.0.0.1",
-    token: TokenOption = None,
-    read_only_token: ReadOnlyTokenOption = None,
-    database: DatabaseOption = None,
-    control_port: ControlPortOption = 0,
-    trace: TraceOption = False,
-    as_json: JsonOption = False,
-    data: DataOption = None,
-    fsync: FsyncOption = Fsync.everysec,
-    redis: RedisOption = "",
-    plan: PlanOption = Plan("payg"),  # noqa: B008 - a constant
-    max_request_bytes: MaxRequestOption = None,
-    max_record_bytes: MaxRecordOption = None,
-    max_key_bytes: MaxKeyOption = None,
-    max_data_bytes: MaxDataOption = None,
-    max_commands: MaxCommandsOption = None,
-    read_regions: ReadRegionsOption = 0,
-    replica_lag: ReplicaLagOption = None,
-    fault: FaultOption = None,
-    seed: SeedOption = None,
+    port: options.Port = 8079,
+    host: options.Host = "127.0.0.1",
+    token: options.Token = None,
+    read_only_token: options.ReadOnlyToken = None,
+    database: options.Database = None,
+    control_port: options.ControlPort = 0,
+    trace: options.Trace = False,
+    as_json: options.Json = False,
+    data: options.Data = None,
+    fsync: options.Fsync = "everysec",
+    redis: options.Redis = "",
+    plan: options.Plan = "payg",
+    max_request_bytes: options.MaxRequestBytes = None,
+    max_record_bytes: options.MaxRecordBytes = None,
+    max_key_bytes: options.MaxKeyBytes = None,
+    max_data_bytes: options.MaxDataBytes = None,
+    max_commands: options.MaxCommands = None,
+    read_regions: options.ReadRegions = 0,
+    replica_lag: options.ReplicaLag = None,
+    fault: options.Faults = None,
+    seed: options.Seed = None,
 ) -> None:
     """Run a local Upstash until Ctrl-C.
 
     It serves Upstash's REST API in front of an embedded Valkey, or of your own Redis.
     """
-    _check_ports(port, control_port)
-    limits = _limits(
-        plan,
-        max_request_bytes=max_request_bytes,
-        max_record_bytes=max_record_bytes,
-        max_key_bytes=max_key_bytes,
-        max_data_bytes=max_data_bytes,
-        max_commands=max_commands,
-    )
-    options = {
+    limits = {
+        "max_request_bytes": max_request_bytes,
+        "max_record_bytes": max_record_bytes,
+        "max_key_bytes": max_key_bytes,
+        "max_data_bytes": max_data_bytes,
+        "max_commands": max_commands,
+    }
+    settings = {
         "port": port,
         "host": host,
         "token": _checked_token("--token", token),
@@ -87,35 +61,27 @@ def serve(
         "databases": _databases(database or []),
         "control_port": control_port,
         "data": data,
-        "fsync": fsync.value,
+        "fsync": fsync,
         "redis": redis,
-        "plan": limits,
+        "plan": plan,
+        "limits": {name: limit for name, limit in limits.items() if limit is not None},
         "read_regions": read_regions,
         "replica_lag": replica_lag,
         "seed": seed,
     }
-    _serve(options, fault, trace=trace, as_json=as_json)
+    _serve(settings, fault, trace=trace, as_json=as_json)
 
 
-def _serve(options: dict[str, Any], faults: Sequence[str] | None, *, trace: bool, as_json: bool) -> None:
+def _serve(settings: dict[str, Any], faults: Sequence[str] | None, *, trace: bool, as_json: bool) -> None:
     printer = request_printer(errors) if trace else nullcontext()
-    with stop_signals() as stop, printer as print_request, running_server(stop, faults, options) as upstash:
+    with stop_signals() as stop, printer as print_request, running_server(stop, faults, settings) as upstash:
         upstash.on_request(print_request)
-        _announce(upstash, show_token=not options["token"], as_json=as_json)
+        _announce(upstash, show_token=not settings["token"], as_json=as_json)
         while upstash.is_running and not stop.wait(0.2):
             pass
         died = not upstash.is_running
     if died:
         fail("the local server or its engine stopped unexpectedly; replies already sent are not affected")
-
-
-def _check_ports(port: int, control_port: int) -> None:
-    if port and port == control_port:
-        fail("--port and --control-port are the same: choose two ports", code=2)
-
-
-def _limits(plan: Plan, **overrides: int | None) -> Limits:
-    return limits_of(plan.value, **{name: value for name, value in overrides.items() if value is not None})
 
 
 def _checked_token(option: str, token: str | None) -> str:

@@ -1,11 +1,11 @@
-"""Printing to a terminal: the two consoles, errors, and text that is safe to show.
+"""What all commands share: consoles, errors, text that is safe to print, and how options are declared.
 
 Keys, reasons and errors may hold text that others stored. They are printed as plain text, without control characters.
 """
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -29,3 +29,9 @@ def fail(message: str, code: int = 1) -> NoReturn:
     """Print an error and exit."""
     print_error(message)
     raise typer.Exit(code)
+
+
+def option(usage: str, help: str, **more: Any) -> Any:
+    """Return a typer option, given its usage such as `--port N`."""
+    name, _, metavar = usage.partition(" ")
+    return typer.Option(name, metavar=metavar or None, help=help, **more)

@@ -1,7 +1,6 @@
 """Every exception and warning of chatstash, as one tree.
 
-::
-
+```text
     ChatstashError
     ├── DatabaseError                 a request to the database failed
     │   ├── BadCredentials            the token is missing, wrong or revoked
@@ -33,6 +32,7 @@
 
     ChatstashWarning (UserWarning)
     └── InsecureConnectionWarning     the token travels unencrypted
+```
 
 An invalid argument (an empty session id, a ttl of zero) raises a plain ValueError before anything is sent.
 """

@@ -18,7 +18,7 @@ from chatstash.history.records.record import Record
 from chatstash.history.results import AppendResult, ReadResult
 from chatstash.history.selection import ReadOptions, Selection, selection_of
 from chatstash.history.steps.costs import with_cost
-from chatstash.history.steps.expiry import SeenLists, guarding_expiry
+from chatstash.history.steps.expiry import SeenLists, expiring_lists_only
 from chatstash.rest.database import Database
 from chatstash.rest.limits import Budget
 from chatstash.rest.ops import Op
@@ -77,7 +77,7 @@ class Runner(Generic[ItemT]):
     def reading(self, selection: Selection) -> Work[Contents]:
         """Return the operation that reads a selection; `result_of` or `items_of` makes its items."""
         op = read_selection(self.key, selection, self.options, self._cache)
-        return self._work("read", with_cost(guarding_expiry(op, self.key, self._seen)))
+        return self._work("read", with_cost(expiring_lists_only(op, self.key, self._seen)))
 
     def result_of(self, contents: Contents) -> ReadResult[ItemT]:
         """Return the result of a read, with `on_corrupt` applied."""
@@ -107,7 +107,7 @@ class Runner(Generic[ItemT]):
     def _append_if_any(self, ready: Append, op: Op[AppendResult]) -> Op[AppendResult]:
         if not ready.texts:
             return AppendResult(length=None, record_ids=[])
-        done = yield from with_cost(guarding_expiry(op, self.key, self._seen))
+        done = yield from with_cost(expiring_lists_only(op, self.key, self._seen))
         if self._cache is not None:
             self._cache.note_append(self.key, len(ready.texts))
         return done

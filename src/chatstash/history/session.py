@@ -200,7 +200,7 @@ class Session(Runner[ItemT]):
     def _check_outcome(self, lost: OutcomeUnknown | str, in_flight_seconds: float) -> Work[Outcome]:
         if not is_number(in_flight_seconds) or not in_flight_seconds >= 0:
             raise ValueError(f"in_flight_seconds must be a number of seconds, 0 or more, not {in_flight_seconds!r}")
-        write = append.lost_write(self.key, lost, self.options)
+        write = append.unresolved_write(self.key, lost, self.options)
         may_still_arrive = (0 if isinstance(lost, str) else lost.age) < in_flight_seconds
         op = outcome.check_outcome(self.key, write, may_still_arrive=may_still_arrive)
         return self._work("check_outcome", op, self.options.retry_policy.idempotent)

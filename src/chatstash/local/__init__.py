@@ -1,13 +1,13 @@
 """A local Upstash: Upstash's REST API on loopback, in front of an embedded Valkey or any Redis. No Docker.
 
-Shares no code with `chatstash.rest`, so that a mistake in one cannot hide a mistake in the other. Needs the extra
-`chatstash[local]`.
+It shares no code with `chatstash.rest`, so that no mistake in one can hide the same mistake in the other. Requires the
+extra `chatstash[local]`.
 """
 
+from chatstash.local.database import PLANS, Limits, limits_of
 from chatstash.local.engine import EngineError
 from chatstash.local.faults import Fault, Faults
-from chatstash.local.listening import ListenError
-from chatstash.local.plans import PLANS, Limits, limits_of
+from chatstash.local.http import ListenError
 from chatstash.local.server import LocalUpstash
 from chatstash.local.stats import LoggedRequest, StatsSnapshot
 

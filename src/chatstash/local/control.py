@@ -1,6 +1,6 @@
-"""The control endpoint: what happened, and what is to go wrong, as JSON on a loopback port of its own.
+"""The control endpoint: counters, log and faults as JSON, on a separate port of loopback.
 
-It takes the standard token of the server, as the REST API takes it: not the read-only one, nor another database's.
+It accepts the server's standard token, not the read-only one or that of another database.
 """
 
 from __future__ import annotations
@@ -12,38 +12,37 @@ from urllib.parse import parse_qs
 
 import orjson
 
-from chatstash.local.access import Access, Grant
-from chatstash.local.calls import token_of
-from chatstash.local.faults import Fault, Faults
+from chatstash.local.faults import DelayedRequests, Fault, Faults
 from chatstash.local.http import HttpRequest, HttpResponse
-from chatstash.local.late import LateRequests
+from chatstash.local.rest.requests import token_of
 from chatstash.local.stats import Stats
+from chatstash.local.tokens import Grant, Tokens
 
 _ROUTES = {
     "GET /stats": "the counters",
     "GET /log?last=N": "the newest requests, oldest first",
-    "GET /faults": "what is planned, the rules, and how often each has hit",
-    "POST /faults": "add rules: a fault, or a list of them",
+    "GET /faults": "the planned faults, and the rules with their hits",
+    "POST /faults": "add a rule, or a list of rules",
     "POST /faults/next": "plan the next requests: a list of faults and nulls",
-    "POST /faults/seed": "begin the chances anew: a number",
-    "POST /faults/clear": "take all faults away",
-    "GET /held": "the requests that wait for their release, oldest first",
-    "POST /release": 'let them go on: all, or {"count": 1, "matching": "LPUSH"}',
+    "POST /faults/seed": "reset the random numbers: a number",
+    "POST /faults/clear": "remove all faults",
+    "GET /held": "the held requests, oldest first",
+    "POST /release": 'release held requests: all, or {"count": 1, "matching": "LPUSH"}',
     "POST /flush": "empty the databases",
-    "POST /reset": "no data or scripts, no faults, counters at 0, an empty log",
+    "POST /reset": "remove data, scripts and faults, and set the counters to 0",
 }
 
 
 class Control:
-    """Answers the control endpoint's requests.
+    """Answers the requests of the control endpoint.
 
     Args:
-        token: What a client must send.
-        stats: What happened.
-        faults: What is to go wrong.
-        late: The requests that faults hold up.
+        token: The token that clients must send.
+        stats: The counters and the log.
+        faults: The faults.
+        delayed: The requests that faults delay.
         flush: Empties the databases.
-        reset: Makes all as it was at the start.
+        reset: Restores the state at the start.
     """
 
     def __init__(
@@ -52,23 +51,23 @@ class Control:
         *,
         stats: Stats,
         faults: Faults,
-        late: LateRequests,
+        delayed: DelayedRequests,
         flush: Callable[[], Awaitable[None]],
         reset: Callable[[], Awaitable[None]],
     ) -> None:
-        self._access: Access[None] = Access()
-        self._access.allow(token, Grant(None))
+        self._tokens: Tokens[None] = Tokens()
+        self._tokens.add(token, Grant(None))
         self._stats = stats
         self._faults = faults
-        self._late = late
+        self._delayed = delayed
         self._flush = flush
         self._reset = reset
 
     def admit(self, head: HttpRequest) -> HttpResponse | None:
-        """Return the answer to a request without the token, of which its body is not read."""
-        if self._access.grant_of(token_of(head.target, head.headers)) is not None:
+        """Turn away a request without the token."""
+        if self._tokens.grant_of(token_of(head.target, head.headers)) is not None:
             return None
-        return refused_control(401, "send the token of the server: authorization: Bearer $UPSTASH_REDIS_REST_TOKEN")
+        return self.refuse(401, "send the token of the server: authorization: Bearer $UPSTASH_REDIS_REST_TOKEN")
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer one request."""
@@ -76,13 +75,17 @@ class Control:
         try:
             return _json(await self._answer(f"{request.method} {path}", query, request.body))
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
-            return refused_control(400, str(error))
+            return self.refuse(400, str(error))
         except _NoRoute:
-            return refused_control(404, f"there is no such request; there are {', '.join(_ROUTES)}")
+            return self.refuse(404, f"unknown request; use one of {', '.join(_ROUTES)}")
+
+    def refuse(self, status: int, reason: str) -> HttpResponse:
+        """Return an error."""
+        return HttpResponse(status, orjson.dumps({"error": reason}))
 
     async def _answer(self, route: str, query: str, body: bytes) -> Any:
         if route.startswith("GET "):
-            return self._told(route, query)
+            return self._report(route, query)
         released = None
         match route:
             case "POST /flush":
@@ -95,7 +98,7 @@ class Control:
                 self._change(route, body)
         return {"result": "OK"} if released is None else {"result": "OK", "released": released}
 
-    def _told(self, route: str, query: str) -> Any:
+    def _report(self, route: str, query: str) -> Any:
         match route:
             case "GET /":
                 return _ROUTES
@@ -106,22 +109,22 @@ class Control:
             case "GET /faults":
                 return self._faults.to_json()
             case "GET /held":
-                return self._late.waiting
+                return self._delayed.held
         raise _NoRoute(route)
 
     def _newest(self, last: int) -> list[Any]:
         if last < 0:
-            raise ValueError("last must be a number from 0")
+            raise ValueError("last must be a whole number from 0")
         return [entry.to_json() for entry in self._stats.log[-last if last else None :]]
 
     async def _release(self, body: bytes) -> int:
         given = _decoded(body) if body else {}
         if not isinstance(given, dict) or not set(given) <= {"count", "matching"}:
-            raise ValueError('an object is wanted: {"count": 1, "matching": "LPUSH"}, or nothing for all')
+            raise ValueError('send an object such as {"count": 1, "matching": "LPUSH"}, or nothing to release all')
         count, matching = given.get("count"), given.get("matching", "")
         if (count is not None and (type(count) is not int or count < 0)) or not isinstance(matching, str):
-            raise ValueError("count is a whole number from 0, and matching the name of a command")
-        return await self._late.release(count, matching)
+            raise ValueError("count must be a whole number from 0, and matching the name of a command")
+        return await self._delayed.release(count, matching)
 
     def _change(self, route: str, body: bytes) -> None:
         match route:
@@ -134,7 +137,7 @@ class Control:
             case "POST /faults/seed":
                 seed = _decoded(body)
                 if type(seed) is not int:
-                    raise ValueError("a seed is a whole number")
+                    raise ValueError("the seed must be a whole number")
                 self._faults.seed(seed)
             case "POST /faults/clear":
                 self._faults.clear()
@@ -143,25 +146,20 @@ class Control:
 
 
 class _NoRoute(Exception):
-    """There is no such request."""
+    """The request is unknown."""
 
 
 def _decoded(body: bytes) -> Any:
     try:
         return json.loads(body)
     except ValueError:
-        raise ValueError('a body of JSON is wanted, such as {"kind": "reply_lost", "times": 1}') from None
-
-
-def refused_control(status: int, reason: str) -> HttpResponse:
-    """Return an error of the control endpoint."""
-    return HttpResponse(status, orjson.dumps({"error": reason}))
+        raise ValueError('send JSON such as {"kind": "reply_lost", "times": 1}') from None
 
 
 def _listed(body: bytes) -> list[Any]:
     value = _decoded(body)
     if not isinstance(value, list):
-        raise ValueError("a list is wanted: a fault or null for each of the next requests")
+        raise ValueError("send a list: a fault or null for each of the next requests")
     return value
 
 

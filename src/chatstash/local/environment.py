@@ -1,4 +1,4 @@
-"""The environment of a program that is to meet the local server and no other database. Pure."""
+"""Environment variables that lead a program to the local server and to no other database. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 LOOPBACK = "127.0.0.1,localhost"
 _URLS = {"UPSTASH_REDIS_REST_URL": "KV_REST_API_URL", "UPSTASH_REDIS_REST_TOKEN": "KV_REST_API_TOKEN"}
-"""Upstash's names, and those that its integration into Vercel gives; the JavaScript SDK reads both."""
+"""Upstash's names, and those of its Vercel integration; the JavaScript SDK reads both."""
 _NAMES = re.compile(
     r"(?:.*_)?UPSTASH_(?:REDIS|KV|EMAIL|API_KEY)(?:_.*)?"
     r"|(?:.*_)?KV_(?:REST_API_.*|URL)"
@@ -16,17 +16,17 @@ _NAMES = re.compile(
     r"(?:URL|URI|DSN|HOST|HOSTNAME|PORT|ENDPOINT|ADDR|ADDRESS|USER|USERNAME|PASS|PASSWORD|TOKEN|CONNECTION_STRING)",
     re.IGNORECASE,
 )
-# The other products have hosts of their own: qstash, and names that end in these.
+# Not the hosts of Upstash's other products: qstash, and names that end in -vector or -search.
 _VALUES = re.compile(r"rediss?://|\b(?!qstash)[a-z0-9-]+(?<!-vector)(?<!-search)\.upstash\.io\b", re.IGNORECASE)
 _UPSTASH = re.compile(r"(?:.*_)?(?:UPSTASH|KV)_.*(?:TOKEN|PASSWORD|API_KEY|URL)", re.IGNORECASE)
 _SHORTEST_SECRET = 8
 
 
 def reaching_others(environ: Mapping[str, str]) -> list[str]:
-    """Return the names of the variables that lead to a Redis or an Upstash database, sorted.
+    """Return the sorted names of the variables that lead to a Redis or an Upstash database.
 
-    By their names (`UPSTASH_REDIS_…`, `KV_REST_API_…`, `KV_URL`, `REDIS_URL`, `REDIS_HOST`, …, whatever their prefix),
-    and by their values: an address of a Redis or of an Upstash database, or what holds the token of one.
+    A variable is recognised by its name (`UPSTASH_REDIS_…`, `KV_REST_API_…`, `KV_URL`, `REDIS_URL`, `REDIS_HOST`, …,
+    with any prefix) or by its value: the address of a Redis or of an Upstash database, or text with its token.
     """
     named = {name: value for name, value in environ.items() if _NAMES.fullmatch(name)}
     secrets = {secret for name, value in named.items() if _UPSTASH.fullmatch(name) and (secret := _secret(value))}
@@ -38,11 +38,11 @@ def reaching_others(environ: Mapping[str, str]) -> list[str]:
 
 
 def environment_with(environ: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment that leads to the local server alone.
+    """Return an environment that leads to the local server only.
 
     Args:
-        environ: The environment as it is.
-        variables: Those of the local server.
+        environ: The current environment.
+        variables: The variables of the local server.
     """
     others = set(reaching_others(environ))
     kept = {name: value for name, value in environ.items() if name not in others}
@@ -50,19 +50,19 @@ def environment_with(environ: Mapping[str, str], variables: Mapping[str, str]) -
 
 
 def all_names(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of the local server, by Vercel's names too."""
+    """Return the variables of the local server, also under Vercel's names."""
     return {**variables, **{other: variables[name] for name, other in _URLS.items() if name in variables}}
 
 
 def without_proxy(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that keep requests to the local server away from a proxy, added to those that are set."""
+    """Return `NO_PROXY` and `no_proxy` as set, with the addresses of the local server added."""
     kept = environ.get("NO_PROXY") or environ.get("no_proxy") or ""
     value = f"{kept},{LOOPBACK}" if kept else LOOPBACK
     return {"NO_PROXY": value, "no_proxy": value}
 
 
 def _secret(value: str) -> str:
-    """Return the password in a URL, or a token; empty where it is too short to be told from other words."""
+    """Return the password of a URL, or the value itself as a token; empty if too short to be a secret."""
     try:
         url = urlsplit(value)
         secret = (url.password or "") if url.scheme else value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -41,8 +41,8 @@ class Batch:
         commands: At least one command, in the order in which they run.
         atomic: Whether they run as one transaction.
         effect: What sending the batch twice would do.
-        settlement: An IDEMPOTENT batch that completes a WRITE whose outcome is unknown: it does what is not done
-            already. A WRITE without one is not retried once its outcome is unknown.
+        settlement: Returns an IDEMPOTENT batch that completes a WRITE whose outcome is unknown: it does what is not
+            done already. A WRITE without one is not retried once its outcome is unknown.
         command_count_index: Index, in the array a script replies, of the number of commands it ran; None for others.
         script_commands: Commands that a script runs, if known beforehand; used when its reply is refused for its size.
     """
@@ -50,7 +50,7 @@ class Batch:
     commands: tuple[Command, ...]
     atomic: bool = False
     effect: Effect = Effect.READ
-    settlement: Batch | None = None
+    settlement: Callable[[], Batch] | None = field(default=None, compare=False)
     command_count_index: int | None = field(default=None, compare=False)
     script_commands: int = field(default=0, compare=False)
 

@@ -113,7 +113,7 @@ def _attempts(batch: Batch, budget: Budget) -> DrivenOp[Replies]:
         except DatabaseError as error:
             spent += cost_of(error)
             if sent.settlement is not None and error.applied is Applied.UNKNOWN:
-                sent, lost = sent.settlement, error
+                sent, lost = sent.settlement(), error
             pause = budget.pause_after(attempt, error, sent.effect)
             if pause is None or not (yield Pause(pause)):
                 raise _with_cost(spent, _final_error(error, lost, batch.effect)) from error.__cause__

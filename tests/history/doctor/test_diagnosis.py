@@ -1,4 +1,4 @@
-"""What the doctor finds and how it repairs that, on a plain list: no database."""
+"""The doctor's findings and repairs on a plain list, without a database."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def damages(*stored: bytes) -> list[tuple[Damage, int | None]]:
 
 
 def apply(stored: Sequence[bytes], done: Sequence[RepairStep]) -> tuple[list[bytes], list[bytes]]:
-    """Do on a list what the scripts do in the database, their conditions included; return it and the quarantine."""
+    """Apply repairs to a list as the scripts do in the database; return the list and the quarantine."""
     records, quarantine = list(stored), []
     for step in done:
         _, _, count, *words = step.command
@@ -100,19 +100,19 @@ def test_a_sound_conversation_is_left_alone() -> None:
     [b"", b"not json", b"\xff\xfe", b"[]", b'"text"', b"null", b"{}", b'{"type":"human"}', b'{"data":{}}',
      b'{"type":1,"data":{}}', b'{"type":"human","data":[]}', b'{"type":"human","data":{"content":"x"}', b"[" * 100_000],
 )  # fmt: skip
-def test_what_cannot_be_decoded_is_moved(bad: bytes) -> None:
+def test_an_undecodable_record_is_moved(bad: bytes) -> None:
     assert damages(human(), bad, human()) == [(Damage.UNDECODABLE, 1)]
     assert repaired(human("1"), bad, human("2")) == ([human("1"), human("2")], [bad])
 
 
-def test_what_no_library_can_read_is_moved() -> None:
+def test_a_record_that_no_library_can_read_is_moved() -> None:
     alien, no_content = raw("alien", {"content": "x"}, rid(1)), raw("human", {"content": None}, rid(2))
     assert damages(alien, human(), no_content) == [(Damage.UNKNOWN_TYPE, 0), (Damage.UNREADABLE, 2)]
     assert find(alien)[0].record_id == rid(1)
     assert repaired(alien, human(), no_content) == ([human()], [no_content, alien])
 
 
-def test_every_type_that_langchain_reads_is_known() -> None:
+def test_every_langchain_message_type_is_known() -> None:
     assert frozenset(_CLASSES) | {"generic"} == KNOWN_TYPES
     fields = {"content": "", "tool_call_id": "", "role": "", "name": "", "id": ""}
     for kind in KNOWN_TYPES - {"generic"}:
@@ -120,7 +120,7 @@ def test_every_type_that_langchain_reads_is_known() -> None:
     assert find(raw("generic", {"content": "", "role": "r"})) == []
 
 
-def test_reasons_say_nothing_of_what_messages_say() -> None:
+def test_reasons_never_quote_a_message() -> None:
     secret = "hunter2"
     bad = [
         secret.encode(),
@@ -139,32 +139,37 @@ def test_reasons_say_nothing_of_what_messages_say() -> None:
     assert "content: string_type" in find(raw("human", {"content": 5}))[0].reason
 
 
-def test_the_oldest_of_several_copies_stays() -> None:
-    copy, other = human("same", rid(1)), human("other", rid(2))
-    assert damages(copy, other, copy, human(), copy) == [(Damage.DUPLICATE, 2), (Damage.DUPLICATE, 4)]
-    assert repaired(copy, other, copy, human(), copy) == ([copy, other, human()], [copy, copy])
+def test_the_oldest_of_several_duplicates_stays() -> None:
+    same, other = human("same", rid(1)), human("other", rid(2))
+    assert damages(same, other, same, human(), same) == [(Damage.DUPLICATE, 2), (Damage.DUPLICATE, 4)]
+    assert repaired(same, other, same, human(), same) == ([same, other, human()], [same, same])
 
 
-def test_records_without_an_id_are_no_copies() -> None:
+def test_records_without_an_id_are_never_duplicates() -> None:
     theirs = json.dumps({"type": "human", "data": {"content": ""}, "rid": "theirs"}).encode()
     assert find(human(), human(), theirs, theirs, human()) == []
 
 
-def test_records_of_one_append_are_no_copies() -> None:
+def test_records_of_one_append_are_not_duplicates() -> None:
     first, second = new_record_ids(2, time_ms=OLD, randomness=b"123456")
     assert find(human("a", first), human("a", second)) == []
 
 
-def test_a_copy_of_what_cannot_be_read_is_no_copy() -> None:
+def test_a_readable_record_is_not_a_duplicate_of_an_unreadable_one() -> None:
     unreadable, readable = raw("alien", {}, rid(1)), human("x", rid(1))
     assert repaired(unreadable, readable) == ([readable], [unreadable])
 
 
-def test_a_newer_form_is_reported_and_left_alone() -> None:
+def test_a_newer_format_is_reported_and_left_alone() -> None:
     newer = [raw(kind, {}, rid(1), v=2) for kind in ("human", "alien", "tool", "human")]
     assert damages(*newer) == [(Damage.NEWER_FORMAT, position) for position in range(4)]
     assert repaired(*newer) == (newer, [])
     assert {finding.repair for finding in find(*newer)} == {Repair.NONE}
+
+
+@pytest.mark.parametrize("fields", [{"v": 2}, {"v": 2, "type": []}, {"v": {}, "type": 1, "data": None}])
+def test_a_newer_format_may_have_other_fields(fields: Any) -> None:
+    assert damages(json.dumps(fields).encode()) == [(Damage.NEWER_FORMAT, 0)]
 
 
 def test_a_result_without_its_call_is_moved() -> None:
@@ -180,7 +185,7 @@ def test_a_result_without_its_call_is_moved() -> None:
         assert repaired(*stored) == (stored[:position] + stored[position + 1 :], [stored[position]])
 
 
-def test_a_result_goes_with_a_call_that_cannot_be_read() -> None:
+def test_a_result_is_moved_with_its_unreadable_call() -> None:
     bad_call = raw("ai", {"content": {}, "tool_calls": [{"name": "f", "args": {}, "id": "a"}]})
     assert repaired(human(), bad_call, tool("a"), human()) == ([human(), human()], [tool("a"), bad_call])
 
@@ -205,12 +210,12 @@ def test_a_result_before_its_call() -> None:
     assert (after, quarantine) == ([human(), ai("1"), stand_in("1"), human()], [tool("1")])
 
 
-def test_results_and_calls_of_two_turns_at_once_are_left_where_they_are() -> None:
+def test_calls_and_results_of_two_concurrent_turns_stay_where_they_are() -> None:
     assert find(ai("a"), ai("b"), tool("a"), tool("b"), human()) == []
     assert find(ai("a"), human(), tool("a"), human()) == []
 
 
-def test_a_result_further_on_draws_no_other_after_it() -> None:
+def test_a_placeholder_is_inserted_after_its_call_and_not_after_a_misplaced_result() -> None:
     after, quarantine = repaired(ai("a"), ai("b"), tool("a"), human())
     assert (after, quarantine) == ([ai("a"), ai("b"), stand_in("b"), tool("a"), human()], [])
 
@@ -235,7 +240,7 @@ def test_calls_in_other_forms(data: dict[str, Any]) -> None:
     assert repaired(ai(**data), human()) == ([ai(**data), stand_in("a"), human()], [])
 
 
-def test_what_is_only_like_a_call_may_have_a_result_and_need_not() -> None:
+def test_a_block_that_only_resembles_a_call_needs_no_result() -> None:
     for like in (
         ai(content=[{"type": "tool_call_chunk", "id": "a", "name": "f", "args": "{"}]),
         ai(additional_kwargs={"tool_calls": [{"id": "a", "no": "function"}]}),
@@ -261,7 +266,7 @@ def test_a_turn_in_progress_is_left_alone() -> None:
     assert find(ai("a", rid=rid(1, time_ms=NOW - 4999)), abandoned_after=5) == []
 
 
-def test_a_result_that_arrives_late_takes_the_place_of_its_stand_in() -> None:
+def test_a_late_result_replaces_its_placeholder() -> None:
     after, _ = repaired(human(), ai("a", rid=rid(1)))
     assert after[2:] == [stand_in("a")]
     late = [*after, tool("a")]
@@ -270,17 +275,17 @@ def test_a_result_that_arrives_late_takes_the_place_of_its_stand_in() -> None:
     assert repaired(*too_late) == ([*after, human()], [tool("a")])
 
 
-def test_beside_a_newer_form_nothing_is_certain() -> None:
+def test_next_to_a_newer_format_nothing_is_certain() -> None:
     for unknown in (raw("ai", {}, v=2), raw("tool", {}, v=2), raw("call", {}, v=2)):
         assert damages(unknown, tool("a"), human()) == [(Damage.NEWER_FORMAT, 0)]
         assert damages(ai("a"), unknown, human()) == [(Damage.NEWER_FORMAT, 1)]
     assert damages(raw("system", {}, v=2), tool("a")) == [(Damage.NEWER_FORMAT, 0), (Damage.RESULT_WITHOUT_CALL, 1)]
     assert (Damage.CALL_WITHOUT_RESULT, 0) in damages(ai("a"), raw("system", {}, v=2), human())
-    # A human record of a newer form may hold the result.
+    # A human record in a newer format may hold the result.
     assert damages(ai("a"), raw("human", {}, v=2), human()) == [(Damage.NEWER_FORMAT, 1)]
 
 
-def test_an_inserted_result_does_not_turn_back_the_clock() -> None:
+def test_an_inserted_result_keeps_times_in_order() -> None:
     stored = [ai("a", rid=rid(1, time_ms=OLD)), human("x", rid(2, time_ms=OLD + 5))]
     after, _ = repaired(*stored)
     times = [decode(record).time_ms for record in after]
@@ -288,8 +293,8 @@ def test_an_inserted_result_does_not_turn_back_the_clock() -> None:
     assert decode(after[1]).id not in {rid(1), rid(2)}
 
 
-def test_every_repair_rests_on_what_was_seen() -> None:
-    """The scripts get index and SHA-1 of each record concerned: of the copy that stays, and of both neighbours."""
+def test_every_repair_checks_the_records_it_depends_on() -> None:
+    """The scripts get the index and SHA-1 of each of them: the original of a duplicate, and both neighbours."""
     stored = [human("x", rid(1)), ai("a"), human("x", rid(1)), human()]
     move, insert = plan_repairs("k", stored, find(*stored), now_ms=NOW, randomness=randomness)
     assert [word for word in move.command[8:] if isinstance(word, int)] == [-3, -1]
@@ -307,7 +312,7 @@ RECORDS = st.one_of(
 
 
 @given(st.lists(RECORDS, max_size=14))
-def test_after_a_repair_nothing_is_found_and_nothing_is_gone(stored: list[bytes]) -> None:
+def test_after_a_repair_nothing_is_found_and_nothing_is_lost(stored: list[bytes]) -> None:
     after, quarantine = repaired(*stored)
     assert [finding for finding in find(*after) if finding.repair is not Repair.NONE] == []
     inserted = Counter(after) + Counter(quarantine) - Counter(stored)
@@ -318,7 +323,7 @@ def test_after_a_repair_nothing_is_found_and_nothing_is_gone(stored: list[bytes]
 
 
 @given(st.lists(RECORDS, max_size=14), st.data())
-def test_after_a_repair_that_broke_off_another_ends_it(stored: list[bytes], data: st.DataObject) -> None:
+def test_a_second_repair_completes_an_interrupted_one(stored: list[bytes], data: st.DataObject) -> None:
     plan = plan_repairs("k", stored, find(*stored), now_ms=NOW, randomness=randomness)
     half, quarantine = apply(stored, plan[: data.draw(st.integers(0, len(plan)))])
     after, rest = repaired(*half)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from chatstash.history.records.decoding import decode
 from chatstash.history.records.encoding import encode
-from chatstash.history.records.identity import LUA, has_id, identity
+from chatstash.history.records.identity import has_id, identity
 from chatstash.history.records.record import Record, RecordId
+from chatstash.history.scripts.loading import composed
 from chatstash.local import LocalUpstash
 from chatstash.rest.commands import Batch, Command, Effect
 from chatstash.rest.database import Database
@@ -22,6 +23,12 @@ from chatstash.rest.ops import Op, send
 
 RID = "AZNx3k0Qp7Zb1c2d.0/2"
 ID = f'"rid":"{RID}"'
+SCRIPT = composed("""#!lua flags=allow-key-locking
+--- @include "identity"
+local found = {}
+for at, raw in ipairs(ARGV) do found[at] = identity(raw) end
+return found
+""")
 
 
 @pytest.fixture
@@ -33,10 +40,9 @@ def engine(upstash: LocalUpstash) -> Iterator[Database]:
 
 def _by_script(database: Database, raws: list[str]) -> list[bytes]:
     """Return the identities that the engine gives, in one request."""
-    script = f"{LUA} local found = {{}} for at, raw in ipairs(ARGV) do found[at] = identity(raw) end return found"
 
     def ask() -> Op[list[bytes]]:
-        command: Command = ("EVAL", script, 0, *raws)
+        command: Command = ("EVAL", SCRIPT, 0, *raws)
         replies = yield from send(Batch((command,), effect=Effect.READ))
         return replies.values[0]  # type: ignore[return-value]
 

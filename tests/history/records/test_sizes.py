@@ -39,5 +39,5 @@ def test_the_largest_script_and_its_keys_have_room(key: str) -> None:
         read = Contents([], 10**6, [b"x" * 100])
         for op in (appends.append(append), appends.append_unless_changed(append, read)):
             batch = first_batch(op)
-            for sent in filter(None, (batch, batch.settlement)):
+            for sent in (batch, batch.settlement() if batch.settlement else batch):
                 assert len(orjson.dumps(sent.commands)) <= sizes.largest_request(key, append.texts)

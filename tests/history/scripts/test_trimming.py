@@ -11,17 +11,18 @@ from langchain_core.messages import AIMessage, FunctionMessage, HumanMessage, To
 from chatstash.history.records.encoding import encode
 from chatstash.history.records.message_types import KNOWN_TYPES
 from chatstash.history.records.record import Record
-from chatstash.history.scripts import trimming as retention
+from chatstash.history.scripts.loading import composed
 from chatstash.history.tool_calls.formats import CallKey, calls_of, is_only_results, results_of
 from chatstash.local import LocalUpstash
 from tests.conftest import command
 from tests.history.tool_calls import test_formats as forms
 
-LUA = f"""{retention.LUA}
-local names, calls, answers = {{}}, calls_and_answers(ARGV[1])
+SCRIPT = composed("""#!lua flags=allow-key-locking
+--- @include "calls"
+local names, calls, answers = {}, calls_and_answers(ARGV[1])
 for name in pairs(calls) do names[#names + 1] = name end
-return {{names, answers}}
-"""
+return {names, answers}
+""")
 TEXT = {"type": "text", "text": "t"}
 RESULT = {"type": "tool_result", "tool_use_id": "a", "content": "r"}
 OTHERS: list[Any] = [
@@ -48,7 +49,7 @@ def by_python(record: Record) -> tuple[list[str], list[str]]:
 
 
 def by_lua(upstash: LocalUpstash, record: Record) -> tuple[list[str], list[str]]:
-    calls, answers = command(upstash, "EVAL", LUA, 0, encode(record))
+    calls, answers = command(upstash, "EVAL", SCRIPT, 0, encode(record))
     return sorted(calls), sorted(answers)
 
 
@@ -59,4 +60,4 @@ def test_the_script_knows_every_form(upstash: LocalUpstash) -> None:
 
 @pytest.mark.parametrize("raw", ["tool", "[]", "null", '{"tool": 1}', json.dumps({"type": "ai", "data": "tool"})])
 def test_what_is_no_record_is_neither(upstash: LocalUpstash, raw: str) -> None:
-    assert command(upstash, "EVAL", LUA, 0, raw) == [[], []]
+    assert command(upstash, "EVAL", SCRIPT, 0, raw) == [[], []]

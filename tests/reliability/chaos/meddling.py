@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from chatstash import ChatstashError, Store
 from chatstash.history.doctor.diagnosis import Damage, Finding, Repair
 from chatstash.history.doctor.doctor import Doctor
-from chatstash.history.records import generation
 from chatstash.history.records.generation import without_generation
 from chatstash.history.records.identity import has_id, identity
+from chatstash.history.scripts.loading import composed
 from chatstash.langchain.messages import why_unreadable
 from chatstash.local import LocalUpstash
 from tests.conftest import command
@@ -24,9 +24,10 @@ from tests.reliability.chaos.watch import UNHARMED
 
 _CONTENT = re.compile(r"<(\d+)/(\d+)/(\d+)>(?: edited \d+;)?")
 
-# All copies of the record: the oldest counts, and a late one must not bring the old text back.
-_EDIT = f"""{UNHARMED.decode()}{generation.LUA}
-local call, edited = redis.call, 0
+# Edits duplicates, too: the oldest counts, and a late one must not bring the old text back.
+_EDIT = UNHARMED.decode() + composed("""
+--- @include "generation"
+local edited = 0
 for place, raw in ipairs(call('LRANGE', KEYS[1], 0, -1)) do
   if identity(raw) == ARGV[1] then
     local ending = string.sub(raw, #without_generation(raw))
@@ -34,11 +35,9 @@ for place, raw in ipairs(call('LRANGE', KEYS[1], 0, -1)) do
     edited = edited + 1
   end
 end
-if edited > 0 then
-  {generation.COUNT_UP}
-end
+if edited > 0 then count_up_generation() end
 return edited
-"""
+""")
 
 _NEWEST = f"{UNHARMED.decode()}return redis.call('LRANGE', KEYS[1], 0, 20)"
 

@@ -30,7 +30,7 @@ class Watch:
     @contextlib.contextmanager
     def over(self, upstash: LocalUpstash) -> Iterator[None]:
         """Watch a server for a while."""
-        faults, counts = upstash.faults, duplicates.counts
+        faults, counts = upstash.faults, duplicates.checked_counts
         pick = faults.pick
 
         def watched(commands: Sequence[Any]) -> list[Fault]:
@@ -45,12 +45,12 @@ class Watch:
             return counts(answer, count, effect)
 
         faults.pick = watched  # type: ignore[method-assign]
-        duplicates.counts = counted  # type: ignore[attr-defined]
+        duplicates.checked_counts = counted  # type: ignore[attr-defined]
         try:
             yield
         finally:
             faults.__dict__.pop("pick", None)
-            duplicates.counts = counts  # type: ignore[attr-defined]
+            duplicates.checked_counts = counts  # type: ignore[attr-defined]
 
     def _note(self, commands: Sequence[Any], kinds: list[str]) -> None:
         name = _bytes(commands[0][0]).decode()

@@ -13,45 +13,31 @@ from rich.progress import Progress
 from chatstash.cli.doctor.output import print_conversation, print_summary, report_as_json
 from chatstash.cli.doctor.report import ConversationReport, DoctorReport
 from chatstash.cli.doctor.run import DoctorRun, without_server_text
-from chatstash.cli.terminal import fail, out, print_error
+from chatstash.cli.terminal import fail, option, out, print_error
 from chatstash.errors import ChatstashError, ChatstashWarning, ReadOnlyToken
 from chatstash.history import Store
 from chatstash.history.doctor.diagnosis import DEFAULT_ABANDONED_AFTER
 from chatstash.history.doctor.doctor import Doctor
 from chatstash.history.records.keys import DEFAULT_PREFIX, MAX_TTL, conversation_key
+from chatstash.rest.endpoint import NoDatabaseConfigured
 from chatstash.rest.limits import DEFAULT_TIMEOUT
 
 
 def doctor(
     session_ids: Annotated[list[str] | None, typer.Argument(metavar="SESSION_ID", hidden=True)] = None,
-    fix: Annotated[bool, typer.Option("--fix", help="Repair problems. Without it, nothing is changed.")] = False,
-    key_prefix: Annotated[
-        str, typer.Option(metavar="PREFIX", help="Prefix of the conversations' keys.")
-    ] = DEFAULT_PREFIX,
-    url: Annotated[
-        str, typer.Option(metavar="URL", help="REST URL of the database; UPSTASH_REDIS_REST_URL by default.")
-    ] = "",
+    fix: Annotated[bool, option("--fix", "Repair problems. Without it, nothing is changed.")] = False,
+    key_prefix: Annotated[str, option("--key-prefix PREFIX", "Prefix of the conversations' keys.")] = DEFAULT_PREFIX,
+    url: Annotated[str, option("--url URL", "REST URL of the database; UPSTASH_REDIS_REST_URL by default.")] = "",
     ttl: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            max=MAX_TTL,
-            metavar="SECONDS",
-            help="Also find conversations that never expire; --fix sets this ttl.",
-        ),
+        option("--ttl SECONDS", "Find conversations that never expire; --fix sets this ttl.", min=1, max=MAX_TTL),
     ] = None,
     abandoned_after: Annotated[
         float,
-        typer.Option(
-            min=0,
-            metavar="SECONDS",
-            help="Age at which a last turn without its tool results counts as abandoned.",
-        ),
+        option("--abandoned-after SECONDS", "Age at which a last turn without its tool results is abandoned.", min=0),
     ] = DEFAULT_ABANDONED_AFTER,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-    timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Time limit of each step, with retries.")
-    ] = DEFAULT_TIMEOUT,
+    as_json: Annotated[bool, option("--json", "Print one JSON document.")] = False,
+    timeout: Annotated[float, option("--timeout SECONDS", "Time limit of each step, with retries.")] = DEFAULT_TIMEOUT,
 ) -> None:
     """Find damaged conversations, and repair them with --fix.
 
@@ -123,6 +109,9 @@ def _explained(error: ChatstashError) -> str:
 def _usage_errors() -> Iterator[None]:
     try:
         yield
+    except NoDatabaseConfigured as error:
+        missing = " and ".join(error.missing)
+        fail(f"No database configured. Set {missing}; the Upstash console shows what to set.", code=2)
     except ValueError as error:
         fail(str(error), code=2)
 

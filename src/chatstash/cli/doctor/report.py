@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 
 from chatstash.history.doctor.diagnosis import Finding
 
-EXIT_INTERRUPTED = 130
-
 
 @dataclass
 class ConversationReport:
@@ -73,15 +71,10 @@ class DoctorReport:
         return [finding for conversation in self.conversations for finding in conversation.remaining]
 
     @property
-    def failed(self) -> bool:
-        """Whether an error ended the run, or kept a conversation from being examined or repaired."""
-        return self.stopped_by is not None or any(conversation.error for conversation in self.conversations)
-
-    @property
     def exit_code(self) -> int:
         """The exit code; `chatstash doctor --help` lists them."""
         if self.interrupted:
-            return EXIT_INTERRUPTED
-        if self.failed:
+            return 130
+        if self.stopped_by is not None or any(conversation.error for conversation in self.conversations):
             return 2
         return 1 if self.remaining or (self.named and self.skipped) else 0

@@ -1,4 +1,4 @@
-"""Repairs, each one atomic script that may be sent twice. Pure: no I/O of its own.
+"""Repairs, each one atomic script that may be sent twice. Pure.
 
 A repair applies only if the records it depends on are still where they were, byte for byte. Concurrent changes,
 interruptions and a second run therefore do no harm. Positions count from the oldest record, so appends do not move
@@ -19,64 +19,15 @@ from chatstash.errors import UnreadableRecord
 from chatstash.history.doctor.diagnosis import Finding, Repair
 from chatstash.history.records.decoding import decode
 from chatstash.history.records.encoding import encode
-from chatstash.history.records.generation import COUNT_UP, LUA, without_generation
+from chatstash.history.records.generation import without_generation
+from chatstash.history.records.identity import digest_of
 from chatstash.history.records.keys import companion_key
 from chatstash.history.records.record import RANDOM_BYTES, new_record_ids
-from chatstash.history.scripts.pieces import digest_of
+from chatstash.history.scripts.loading import call
 from chatstash.history.tool_calls.editing import stand_in, without_blocks
 from chatstash.history.tool_calls.pairing import Slot
-from chatstash.rest.commands import KEY_LOCKING, Argument, Batch, Command, Effect
+from chatstash.rest.commands import Argument, Batch, Command, Effect
 from chatstash.rest.ops import Op, send
-
-_AS_SEEN = """
-for at = 4, #ARGV, 2 do
-  local raw = redis.call('LINDEX', KEYS[1], ARGV[at])
-  if (raw and redis.sha1hex(without_generation(raw)) or '') ~= ARGV[at + 1] then return 0 end
-end
-"""
-
-_BEGIN = f"""{LUA}
-local call = redis.call
-"""
-
-# The quarantine is written before anything is removed: a script that fails half-way is not undone.
-_MOVE = f"""{KEY_LOCKING}{_BEGIN}local index, placeholder, note = ARGV[1], ARGV[2], ARGV[3]
-if redis.call('LPOS', KEYS[2], note) then return 1 end
-{_AS_SEEN}
-redis.call('RPUSH', KEYS[2], note, redis.call('LINDEX', KEYS[1], index))
-redis.call('LSET', KEYS[1], index, placeholder)
-redis.call('LREM', KEYS[1], 1, placeholder)
-{COUNT_UP}
-return 1
-"""
-
-_TAKE_OUT = f"""{KEY_LOCKING}{_BEGIN}local index, record, note = ARGV[1], ARGV[2], ARGV[3]
-if redis.call('LPOS', KEYS[2], note) then return 1 end
-{_AS_SEEN}
-redis.call('RPUSH', KEYS[2], note, redis.call('LINDEX', KEYS[1], index))
-redis.call('LSET', KEYS[1], index, record)
-{COUNT_UP}
-return 1
-"""
-
-_EXPIRE = f"""{KEY_LOCKING}
-if redis.call('TYPE', KEYS[1]).ok ~= 'list' then return 0 end
-return redis.call('EXPIRE', KEYS[1], ARGV[1], 'NX')
-"""
-
-# LINSERT looks for a value, which others may equal: for a moment the record has a value of its own.
-_INSERT = f"""{KEY_LOCKING}{_BEGIN}local index, placeholder, record = ARGV[1], ARGV[2], ARGV[3]
-local there = redis.call('LINDEX', KEYS[1], index - 1)
-if there and identity(there) == identity(record) then return 1 end
-{_AS_SEEN}
-local neighbour = redis.call('LINDEX', KEYS[1], index)
-redis.call('LSET', KEYS[1], index, placeholder)
-local done = redis.pcall('LINSERT', KEYS[1], 'BEFORE', placeholder, record)
-redis.call('LSET', KEYS[1], index, neighbour)
-if type(done) == 'table' then return done end
-{COUNT_UP}
-return 1
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +55,7 @@ def apply_repair(step: RepairStep) -> Op[bool]:
 
 def set_expiry(key: str, seconds: int) -> Op[bool]:
     """Set the expiry of a list that has none; one request, three commands. Returns whether it was set."""
-    replies = yield from send(Batch((("EVAL", _EXPIRE, 1, key, seconds),), effect=Effect.IDEMPOTENT))
+    replies = yield from send(Batch((call("expire_list", (key,), seconds),), effect=Effect.IDEMPOTENT))
     return replies.values[0] == 1
 
 
@@ -155,7 +106,7 @@ class _Planner:
     def _move(self, finding: Finding, position: int) -> Command:
         note = self._note(finding, position)
         keys = (self.key, companion_key("quarantine", self.key))
-        command = self._script(_MOVE, keys, position, note, [position, *finding.depends_on])
+        command = self._script("quarantine", keys, position, note, [position, *finding.depends_on])
         del self.records[position]
         return command
 
@@ -163,23 +114,28 @@ class _Planner:
         note = self._note(finding, position)
         rest = encode(without_blocks(decode(self.records[position]), finding.blocks))
         keys = (self.key, companion_key("quarantine", self.key))
-        seen = (_index(position), self._seen(position))
+        expected = self._expected([position])
         self.records[position] = rest.encode()
-        return ("EVAL", _TAKE_OUT, len(keys), *keys, _index(position), rest, note, *seen)
+        return call("replace", keys, _index(position), rest, note, *expected)
 
     def _insertion(self, finding: Finding, slot: Slot) -> Command:
-        record = self._stand_in(slot)
-        seen = [slot.insert_after, slot.insert_after + 1, *finding.depends_on]
-        command = self._script(_INSERT, (self.key,), slot.insert_after, record, seen)
+        record = self._placeholder_result(slot)
+        neighbours = [slot.insert_after, slot.insert_after + 1]
+        command = self._script("insert", (self.key,), slot.insert_after, record, [*neighbours, *finding.depends_on])
         self.records.insert(slot.insert_after + 1, record.encode())
         return command
 
-    def _script(self, script: str, keys: tuple[str, ...], position: int, what: str, seen: Iterable[int]) -> Command:
-        placeholder = f"chatstash:placeholder:{self.randomness(16).hex()}"
-        as_seen: list[Argument] = [word for at in seen for word in (_index(at), self._seen(at))]
-        return ("EVAL", script, len(keys), *keys, _index(position), placeholder, what, *as_seen)
+    def _script(
+        self, name: str, keys: tuple[str, ...], position: int, payload: str, depends_on: Iterable[int]
+    ) -> Command:
+        marker = f"chatstash:placeholder:{self.randomness(16).hex()}"
+        return call(name, keys, _index(position), marker, payload, *self._expected(depends_on))
 
-    def _seen(self, position: int) -> str:
+    def _expected(self, positions: Iterable[int]) -> list[Argument]:
+        """Return the index and digest of each record that the script checks, in turn."""
+        return [word for position in positions for word in (_index(position), self._digest(position))]
+
+    def _digest(self, position: int) -> str:
         """Return the digest of a record without its generation; empty where the list must end."""
         return digest_of(without_generation(self.records[position])) if position < len(self.records) else ""
 
@@ -197,7 +153,7 @@ class _Planner:
         }
         return json.dumps(fields, separators=(",", ":"))
 
-    def _stand_in(self, slot: Slot) -> str:
+    def _placeholder_result(self, slot: Slot) -> str:
         time_ms = self._time_around(slot.insert_after)
         (rid,) = new_record_ids(1, time_ms=time_ms, randomness=self.randomness(RANDOM_BYTES))
         return encode(replace(stand_in(slot.call), id=rid))

@@ -1,4 +1,4 @@
-"""The outcome of a write whose reply was lost, as an operation. Pure."""
+"""Checks whether a write whose reply was lost was applied."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ from typing import NamedTuple
 
 from chatstash.errors import Outcome
 from chatstash.history.records.keys import IN_FLIGHT_TTL
-from chatstash.history.scripts import appending as scripts
-from chatstash.history.steps.lists import counts, run_script
+from chatstash.history.records.markers import Held, held_by
+from chatstash.history.scripts.loading import call
+from chatstash.history.steps.replies import checked_counts
+from chatstash.history.steps.requests import run_script
 from chatstash.rest.commands import Effect
 from chatstash.rest.ops import Op
 
 
-class LostWrite(NamedTuple):
+class UnresolvedWrite(NamedTuple):
     """A write whose reply was lost.
 
     Attributes:
-        batch: What the ids of the records it appends begin with; empty where it appends none, or they are not known.
-        marker: The key it sets in the same step, or None.
-        digest: What that key's value begins with if it was set for these records; empty where it does not matter.
-        is_called_off: Whether its marker is set if it is not stored, so that it does nothing from then on.
+        batch: What the ids of its records begin with; empty where it appends none, or the ids are unknown.
+        marker: The key of its marker, or None.
+        digest: The digest that its marker holds; empty where any will do.
+        is_called_off: Whether to call it off where it is not stored, so that it does nothing if it still arrives.
     """
 
     batch: str = ""
@@ -28,32 +30,31 @@ class LostWrite(NamedTuple):
     is_called_off: bool = False
 
 
-def check_outcome(key: str, lost: LostWrite, *, may_still_arrive: bool) -> Op[Outcome]:
+def check_outcome(key: str, write: UnresolvedWrite, *, may_still_arrive: bool) -> Op[Outcome]:
     """Tell the outcome of a write; one request, at least two commands.
 
-    Asked by a script, so that no replica answers that lags behind. A record that was appended and then trimmed or
-    cleared by others counts as not there, unless a marker tells. A strict append that is not stored is called off in
-    the same step: its request does nothing if it still arrives.
+    A record that others trimmed or cleared since counts as not stored, unless the write has a marker.
 
     Args:
         key: The conversation's key.
-        lost: The write.
+        write: The write.
         may_still_arrive: Whether its request may still arrive.
     """
-    if lost.marker is None and not lost.batch:
+    if write.marker is None and not write.batch:
         # A clear without a marker leaves nothing to look for.
         return Outcome.STILL_POSSIBLE
-    void_for = IN_FLIGHT_TTL if lost.is_called_off else None
-    finding = scripts.finding(key, lost.marker, lost.batch, void_for)
-    answer = yield from run_script(key, finding, Effect.IDEMPOTENT)
-    (found,) = counts(answer, 1, Effect.IDEMPOTENT)
+    keys = (key,) if write.marker is None else (key, write.marker)
+    script = call("check_outcome", keys, write.batch, IN_FLIGHT_TTL if write.is_called_off else "")
+    answer = yield from run_script(key, script, Effect.IDEMPOTENT)
+    (found,) = checked_counts(answer, 1, Effect.IDEMPOTENT)
     held = answer[2] if len(answer) > 2 else None
-    if isinstance(held, bytes) and (_is_void(held) or not held.startswith(lost.digest.encode())):
+    if isinstance(held, bytes) and not _is_of(write, held_by(held)):
         return Outcome.NOT_STORED
     if found:
         return Outcome.STORED
-    return Outcome.STILL_POSSIBLE if may_still_arrive and not lost.is_called_off else Outcome.NOT_STORED
+    return Outcome.STILL_POSSIBLE if may_still_arrive and not write.is_called_off else Outcome.NOT_STORED
 
 
-def _is_void(held: bytes) -> bool:
-    return held.startswith(scripts.VOID.encode())
+def _is_of(write: UnresolvedWrite, held: Held) -> bool:
+    """Tell whether a write set the marker that holds this, and was not called off."""
+    return not held.is_void and write.digest in ("", held.digest)

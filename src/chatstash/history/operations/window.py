@@ -1,7 +1,6 @@
-"""Reading the newest records, as operations. Pure.
+"""Reads a window, the newest records as they are stored; and counts records.
 
-What a window costs depends on what it returns, and not on what is stored. It is given here as it is stored;
-`presenting` makes of it what a model takes.
+The cost of a window depends on the records that it returns, not on the length of the conversation.
 """
 
 from __future__ import annotations
@@ -9,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chatstash.history.cache.snapshot import Snapshot
-from chatstash.history.operations.page import cursor_before
 from chatstash.history.operations.read import Contents, entries_of, newest_of
 from chatstash.history.options import Options
 from chatstash.history.records.message_types import SYSTEM_TYPES
+from chatstash.history.records.places import places_key
 from chatstash.history.records.record import Entry, Record
-from chatstash.history.scripts.duplicates import counting
+from chatstash.history.scripts.loading import call
 from chatstash.history.selection import Window
-from chatstash.history.steps.duplicates import Looks, distinct
+from chatstash.history.steps.cursors import cursor_before
+from chatstash.history.steps.duplicates import DuplicateSearch, distinct
 from chatstash.history.steps.fetch import Fetched, fetch
-from chatstash.history.steps.lists import counts, run_script
-from chatstash.history.steps.places import places_key
+from chatstash.history.steps.replies import checked_counts
+from chatstash.history.steps.requests import run_script
 from chatstash.rest.commands import Effect
 from chatstash.rest.ops import Op
 
@@ -31,19 +31,19 @@ def read_window(key: str, window: Window, options: Options, snapshot: Snapshot |
     the server's limit, or where a record may be a duplicate of one outside the window.
 
     Raises:
-        WrongType: The key holds something else, which was left as it was.
+        WrongType: The key holds another type, which was left unchanged.
         RequestTooLarge: One record alone is over the server's limit.
     """
     found = yield from fetch(key, window, options, snapshot)
-    looks, reach = Looks(key), window.last
+    search, reach = DuplicateSearch(key), window.last
     while True:
         entries, first_place = _entries_of(found, key), _first_place(found)
-        if not (yield from looks.have_changed(entries, first_place, found.places)):
-            kept = distinct(entries, first_place, looks.left)
+        if not (yield from search.must_read_again(entries, first_place, found.places)):
+            kept = distinct(entries, first_place, search.left)
             wanted = window.last + len(entries) - len(kept)
             if reach >= wanted or not first_place:
                 return _contents(key, window, found, kept)
-            # Of the duplicates that could not be removed, as far back as it takes.
+            # Some are duplicates that could not be removed: read as many more.
             reach = wanted
         found = yield from fetch(key, window._replace(last=reach), options)
 
@@ -71,8 +71,8 @@ def _contents(key: str, window: Window, found: Fetched, entries: Sequence[Entry]
     )  # fmt: skip
 
 
-def kept_system(contents: Contents, *, keep_system: bool) -> Entry | None:
-    """Return the first of the records that were read where it is the system message to keep."""
+def system_message_in(contents: Contents, *, keep_system: bool) -> Entry | None:
+    """Return the system message to keep, the first of the records that were read; None where there is none."""
     keeps = keep_system and (contents.system_kept or not contents.omitted)
     first = contents.entries[0] if keeps and contents.entries else None
     return first if first is not None and _is_system(first) else None
@@ -83,11 +83,11 @@ def _is_system(entry: Entry) -> bool:
 
 
 def count(key: str) -> Op[int]:
-    """Count the records of a conversation without duplicates; one request, four commands, more where there may be some.
+    """Count the records of a conversation without duplicates; one request, four commands, more if there may be any.
 
     Raises:
-        WrongType: The key holds something else, which was left as it was.
+        WrongType: The key holds another type, which was left unchanged.
     """
-    answer = yield from run_script(key, counting(key, places_key(key)), Effect.READ)
-    (length,) = counts(answer, 1, Effect.READ)
+    answer = yield from run_script(key, call("count", (key, places_key(key))), Effect.READ)
+    (length,) = checked_counts(answer, 1, Effect.READ)
     return length

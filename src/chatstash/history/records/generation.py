@@ -17,39 +17,6 @@ from chatstash.history.records.record import Record, RecordId
 _GENERATION = re.compile(rb',"g":[0-9]{1,9}\}\Z')
 _LONGEST_GENERATION = 16
 
-LUA = (
-    identity.LUA
-    + r"""
-local function without_generation(raw)
-  local generation = identity(raw) ~= raw and string.match(string.sub(raw, -16), ',"g":(%d+)}$')
-  return generation and string.sub(raw, 1, -7 - #generation) .. '}' or raw
-end
-"""
-)
-"""Functions for scripts: `identity`, and `without_generation`, which gives a record without its generation."""
-
-COUNT_UP = r"""
-for place, raw in ipairs(call('LRANGE', KEYS[1], 0, 199)) do
-  if identity(raw) ~= raw then
-    local bare = without_generation(raw)
-    local generation = bare == raw and 0 or tonumber(string.match(raw, '%d+', #bare))
-    local following = generation % 999999999 + 1
-    call('LSET', KEYS[1], place - 1, string.sub(bare, 1, -2) .. ',"g":' .. following .. '}')
-    break
-  end
-end
-"""
-"""The end of a script that edits: counts up the generation of the conversation at its first key. It needs `LUA`, and
-`call` as the name of what runs a command.
-
-Among the newest 200 records: no reader looks for its newest record further back.
-"""
-
-
-def can_carry_generation(raw: bytes) -> bool:
-    """Tell whether a stored record may carry the generation: it has an id."""
-    return identity.has_id(raw)
-
 
 def has_generation(raw: bytes) -> bool:
     """Tell whether a stored record has a generation, in whatever form it is written."""

@@ -3,12 +3,13 @@
 A record with an id keeps its identity when its content is edited or when it carries a generation. Records of other
 libraries have no id: two of them are the same only if their bytes are equal.
 
-`identity` and `LUA` are the only definitions, one for Python and one for scripts.
+Scripts have the same definition, in `scripts/include/identity.lua`.
 """
 
 from __future__ import annotations
 
 import re
+from hashlib import sha1
 
 # The comma before the name matters: without it, a longer name that ends in an escaped `"rid` would match.
 _ENDS_WITH_ID = re.compile(
@@ -16,22 +17,6 @@ _ENDS_WITH_ID = re.compile(
 )
 _LONGEST_END = 80
 """Bytes; the longest end that can match has 76."""
-
-LUA = r"""
-local function identity(raw)
-  if string.sub(raw, 1, 1) ~= '{' then return raw end
-  local ending = string.sub(raw, -80)
-  local generation = string.match(ending, ',"g":(%d+)}$')
-  if generation and #generation <= 9 then ending = string.sub(ending, 1, -7 - #generation) .. '}' end
-  ending = string.gsub(ending, ',"stand_in":true}$', '}')
-  local batch, position, size = string.match(ending, ',"rid":"([%w_-]+)%.(%d+)/(%d+)"}$')
-  if batch and #batch == 16 and #position <= 9 and #size <= 9 then
-    return batch .. '.' .. position .. '/' .. size
-  end
-  return raw
-end
-"""
-"""`identity` as a function for scripts."""
 
 
 def identity(raw: bytes) -> bytes:
@@ -47,3 +32,8 @@ def identity(raw: bytes) -> bytes:
 def has_id(raw: bytes) -> bool:
     """Tell whether a stored record's identity is its id."""
     return raw.startswith(b"{") and _ENDS_WITH_ID.search(raw[-_LONGEST_END:]) is not None
+
+
+def digest_of(raw: bytes) -> str:
+    """Return the SHA-1 of a record or its identity, hexadecimal, as `redis.sha1hex` does; it protects nothing."""
+    return sha1(raw, usedforsecurity=False).hexdigest()

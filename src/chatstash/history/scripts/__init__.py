@@ -1,1 +1,11 @@
-"""The Lua scripts, and the calls that run them. Pure."""
+"""The Lua scripts, each a whole `.lua` file, and the calls that run them. Pure.
+
+Scripts run where one command or transaction will not do: Upstash bills each command within one, and locks only the keys
+that a script names if its first line says so. The header of each says:
+
+- KEYS and ARGV: what it is given. A script touches no other key.
+- Answer: what it returns. `commands` is how many commands it ran.
+- Cost: how many commands are billed, the EVAL included.
+
+Parts that several scripts include are in `include/`.
+"""

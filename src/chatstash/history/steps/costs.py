@@ -1,4 +1,4 @@
-"""What an operation cost: all its requests, those that failed or were refused included. Pure."""
+"""Adds up the cost of an operation: of all its requests, those that failed or were refused included. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chatstash.rest.ops import Op, cost_of, intercept, send
 
 
 class Costing(Protocol):
-    """A result that tells its cost, as a named tuple does."""
+    """A result with a cost, as a named tuple."""
 
     def _replace(self, *, cost: Cost) -> Self: ...
 
@@ -19,7 +19,7 @@ ResultT = TypeVar("ResultT", bound=Costing)
 
 
 def with_cost(op: Op[ResultT]) -> Op[ResultT]:
-    """Run `op`; its result, or the database error it ends with, tells what all its requests cost together."""
+    """Run `op`; its result, or the database error that it raises, gets the cost of all its requests."""
     spent = Cost()
 
     def measured(batch: Batch) -> Op[Replies]:

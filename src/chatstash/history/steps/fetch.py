@@ -1,4 +1,4 @@
-"""Fetching the newest stored records of a conversation, or all; with a snapshot, only the new ones are sent. Pure."""
+"""Fetches the newest stored records of a conversation, or all; with a snapshot, only the new ones are sent. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import NamedTuple
 from chatstash.errors import ReadOnlyToken, RequestTooLarge
 from chatstash.history.cache.snapshot import Revalidation, Snapshot, take_snapshot
 from chatstash.history.options import Options
+from chatstash.history.records.places import Place, places_key, places_of
 from chatstash.history.selection import Window
-from chatstash.history.steps.chunks import oldest_first, paged, stored_records
-from chatstash.history.steps.lists import expect, on_list
-from chatstash.history.steps.places import Place, places_key, places_of
+from chatstash.history.steps.chunks import chunked, oldest_first, stored_records
+from chatstash.history.steps.replies import checked_reply
+from chatstash.history.steps.requests import list_command
 from chatstash.rest.commands import Batch, Command, Effect, Reply
 from chatstash.rest.ops import Op, send
 
@@ -22,11 +23,11 @@ class Fetched(NamedTuple):
 
     Attributes:
         stored: The newest records, or all, oldest first.
-        length: How many there are in all.
-        first: The oldest of all, where it was asked for and there is one.
+        length: How many records the conversation has.
+        first: The oldest record of the conversation, if it was asked for and there is one.
         snapshot: The snapshot of these records; None where none can be revalidated.
         revalidated: Whether a snapshot was valid and only newer records were fetched.
-        places: Where batches were noted to stand that may have duplicates; asked for with a window only.
+        places: The noted places of batches; empty unless a window was asked for.
     """
 
     stored: Sequence[bytes]
@@ -47,10 +48,16 @@ def fetch(key: str, window: Window | None, options: Options, snapshot: Snapshot 
     all, four for a window. One command more to keep the system message, and to refresh the ttl. One request more where
     the snapshot is stale, and a few where the reply would be over the server's limit.
 
+    Args:
+        key: The conversation's key.
+        window: How many records to fetch; None for all.
+        options: The conversation's options.
+        snapshot: A snapshot of the conversation, or None.
+
     Raises:
-        WrongType: The key holds something else; its value was not changed.
+        WrongType: The key holds another type, which was left unchanged.
         RequestTooLarge: One record alone is over the server's limit.
-        ConversationChanged: It was read in pages, and others trimmed or cleared it again and again meanwhile.
+        ConversationChanged: Others kept trimming, clearing or editing the conversation during the read.
     """
     if snapshot is not None and (revalidation := snapshot.revalidation(None if window is None else window.reach)):
         merged = yield from _revalidate(key, revalidation, window, options)
@@ -71,15 +78,15 @@ def _fetch_newest(key: str, window: Window, options: Options) -> Op[Fetched]:
     effect = _effect(options)
     asked: Command = ("LRANGE", key, 0, window.reach - 1)
     try:
-        replies = yield from on_list(key, asked, options.ttl_on_read, effect, more=more)
+        replies = yield from list_command(key, asked, options.ttl_on_read, effect, more=more)
     except RequestTooLarge as error:
-        pages = yield from paged(key, error, options.max_request_bytes, window.reach, with_oldest=window.keep_system)
+        chunks = yield from chunked(key, error, options.max_request_bytes, window.reach, with_oldest=window.keep_system)
         noted = (yield from send(Batch(noting))).values if noting else (None,)
-        # Others may have appended meanwhile: the newest count.
-        records = pages.records[-window.reach :]
-        return Fetched(records, pages.length, pages.oldest, None, False, places_of(noted[0]))
+        # Others may have appended during the read: the newest count.
+        records = chunks.records[-window.reach :]
+        return Fetched(records, chunks.length, chunks.oldest, None, False, places_of(noted[0]))
     stored = oldest_first(replies.values[0])
-    length = max(expect(int, replies.values[1], effect), len(stored))
+    length = max(checked_reply(int, replies.values[1], effect), len(stored))
     first = _first_of(replies.values[2], effect) if window.keep_system else None
     places = places_of(replies.values[len(more)]) if noting else {}
     return Fetched(stored, length, first, None, False, places)
@@ -92,11 +99,11 @@ def _revalidate(key: str, revalidation: Revalidation, window: Window | None, opt
     effect = _effect(options)
     asked: Command = ("LRANGE", key, 0, revalidation.count - 1)
     try:
-        replies = yield from on_list(key, asked, options.ttl_on_read, effect, more=more, atomic=True)
+        replies = yield from list_command(key, asked, options.ttl_on_read, effect, more=more, atomic=True)
     except (RequestTooLarge, ReadOnlyToken):
-        # It is not documented whether a read-only token may send a transaction of reads; reading all needs none.
+        # Upstash does not say whether a read-only token may send a transaction of reads; reading all needs none.
         return None
-    newest, length = oldest_first(replies.values[0]), expect(int, replies.values[1], effect)
+    newest, length = oldest_first(replies.values[0]), checked_reply(int, replies.values[1], effect)
     merged = revalidation.merge(newest, length, replies.values[2])
     if merged is None:
         return None
@@ -109,7 +116,7 @@ def _revalidate(key: str, revalidation: Revalidation, window: Window | None, opt
 
 
 def _first_of(reply: Reply, effect: Effect) -> bytes | None:
-    return None if reply is None else expect(bytes, reply, effect)
+    return None if reply is None else checked_reply(bytes, reply, effect)
 
 
 def _oldest(key: str, window: Window | None) -> tuple[Command, ...]:
@@ -117,7 +124,7 @@ def _oldest(key: str, window: Window | None) -> tuple[Command, ...]:
 
 
 def _noted_places(key: str, window: Window | None, options: Options) -> tuple[Command, ...]:
-    """Return what asks where batches were noted to stand; a window over the whole shows its duplicates by itself."""
+    """Return the command for the noted places of batches; a window over all records does not need them."""
     most = options.max_stored_messages
     return () if window is None or (most is not None and window.last >= most) else (("GET", places_key(key)),)
 

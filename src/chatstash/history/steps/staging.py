@@ -1,4 +1,4 @@
-"""Appends over the size of a request: put part by part under keys that expire, to be moved in one step. Pure."""
+"""Stages appends over the size of a request: part by part, under keys that expire, to be moved in one step. Pure."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from chatstash.rest.commands import Batch, Effect
 from chatstash.rest.ops import Op, send
 
 TTL = 3600
-"""Seconds for which parts are kept that were never moved."""
+"""Seconds until staged parts expire."""
 
 _LIMIT_IN_WORDS = r"Limit: (\d{1,18}) bytes"
 
 
 def lower_limit(error: RequestTooLarge, limit: int, key: str, texts: Sequence[str]) -> int:
-    """Return the limit to try next after a refusal, or raise that where smaller requests would not help.
+    """Return the limit to try next after a refusal, or raise it where smaller requests would not help.
 
     Args:
         error: The refusal.
-        limit: The limit that was thought right, in bytes.
+        limit: The limit so far, in bytes.
         key: The conversation's key.
         texts: The records to append.
     """
@@ -39,20 +39,19 @@ def lower_limit(error: RequestTooLarge, limit: int, key: str, texts: Sequence[st
 
 
 def stage(key: str, batch: str, texts: Sequence[str], limit: int) -> Op[list[str]]:
-    """Put records under keys of their own that expire; returns the keys, oldest records first.
+    """Store records under separate keys that expire; returns the keys, oldest records first.
 
-    One request and three commands for each part. Sent twice, a part is the same; nobody who reads the conversation
-    sees it.
+    One request and three commands for each part. Readers of the conversation do not see them.
 
     Args:
         key: The conversation's key.
-        batch: What tells this append from any other.
+        batch: What the ids of the records begin with.
         texts: The records, oldest first.
-        limit: What a request may have, in bytes.
+        limit: The maximum size of a request, in bytes.
 
     Raises:
         RecordTooLarge: One record alone is over the limit.
-        DatabaseError: A part could not be put; nothing was appended, and what was put expires.
+        DatabaseError: A part could not be stored. Nothing was appended, and the other parts expire.
     """
     staged: list[str] = []
     for part in parts(key, texts, limit):
@@ -60,7 +59,7 @@ def stage(key: str, batch: str, texts: Sequence[str], limit: int) -> Op[list[str
         try:
             yield from _put(staged[-1], part)
         except (QuotaExceeded, RequestTooLarge):
-            # It answers, and may be short of room: so often as this is tried, so many parts would wait for their end.
+            # The database may be short of room, and a caller may try again and again.
             yield from _discard(staged)
             raise
     return staged
@@ -79,6 +78,6 @@ def _put(name: str, part: Sequence[str]) -> Op[None]:
             if isinstance(reply, DatabaseError):
                 raise reply
     except DatabaseError as error:
-        # Of the conversation, that is: what was put aside is not part of it.
+        # To the conversation: the staged parts do not belong to it.
         error.applied = Applied.NO
         raise

@@ -1,0 +1,27 @@
+#!lua flags=allow-key-locking
+-- Appends records and sets their marker, unless the marker is set: a request that arrives late does nothing.
+--
+-- KEYS[1]    the conversation
+-- KEYS[2]    the marker
+-- ARGV[1]    seconds until the conversation expires; '' leaves its expiry as it is
+-- ARGV[2]    the marker's value
+-- ARGV[3]    seconds until the marker expires
+-- ARGV[4..]  the records, oldest first
+-- Answer     {STORED, length, commands, EXPIRE's reply or error}, or {REFUSED, length, commands, the marker's value}
+-- Cost       three commands; one more with an expiry
+
+--- @include "claim"
+--- @include "push"
+
+local held = claim()
+if held then
+  length = call('LLEN', KEYS[1])
+  return {REFUSED, length, ran, held}
+end
+local failure = push(ARGV, 4, #ARGV)
+if failure then
+  undo(KEYS[2])
+  return failure
+end
+local expiry = set_expiry()
+return {STORED, length, ran, expiry}

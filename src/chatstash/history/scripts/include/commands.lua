@@ -1,0 +1,4 @@
+-- call and try run a command; ran is how many commands the script ran, each of which Upstash bills.
+local ran = 0
+local function call(...) ran = ran + 1; return redis.call(...) end
+local function try(...) ran = ran + 1; return redis.pcall(...) end

@@ -1,0 +1,128 @@
+"""The requests of a conversation: a list command with its expiry, or a script. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from chatstash.errors import Applied, DatabaseError, WrongType
+from chatstash.history.scripts.loading import APPEND_RAN_AT, RAN_AT
+from chatstash.history.steps.replies import checked_reply
+from chatstash.rest.commands import Batch, Command, Effect, Replies, Reply
+from chatstash.rest.ops import Op, send
+
+
+def list_command(
+    key: str,
+    command: Command,
+    ttl: int | None,
+    effect: Effect,
+    *,
+    settlement: Callable[[], Command] | None = None,
+    more: tuple[Command, ...] = (),
+    atomic: bool = False,
+) -> Op[Replies]:
+    """Run a list command, followed by EXPIRE where there is a ttl.
+
+    In a transaction as in a pipeline, EXPIRE takes effect even where the command before it fails. `expiring_lists_only`
+    lets that happen only where the key was lately seen to be a list. If the key holds another type after all, the
+    expiry is removed again.
+
+    Args:
+        key: The list's key.
+        command: The command.
+        ttl: Seconds until the list expires; None leaves its expiry as it is.
+        effect: What sending both twice would do.
+        settlement: Returns the script to send instead if the reply is lost.
+        more: Further commands on the list; the server refuses all of them if it refuses the first for its type.
+        atomic: Whether no command of another client may come in between; always so where they write.
+    """
+    expire: tuple[Command, ...] = () if ttl is None else (("EXPIRE", key, ttl),)
+    commands = (command, *more, *expire)
+    settling = None if settlement is None else partial(_settling, settlement, APPEND_RAN_AT)
+    try:
+        replies = yield from send(Batch(commands, atomic or effect is Effect.WRITE, effect, settling))
+    except WrongType as error:
+        maybe_set = ttl is not None and error.applied is Applied.UNKNOWN
+        raise (yield from _list_command_failed(key, error, expiry_set=maybe_set)) from error.__cause__
+    if replies.settled:
+        return replies
+    first, expiry = replies.values[0], list(replies.values[1 + len(more) :])
+    if isinstance(first, DatabaseError):
+        raise (yield from _list_command_failed(key, first, expiry_set=expiry == [1]))
+    if expiry and isinstance(expiry[0], DatabaseError):
+        raise expiry_refused(key, expiry[0], effect)
+    for reply in replies.values[1 : 1 + len(more)]:
+        if isinstance(reply, DatabaseError):
+            raise reply
+    return replies
+
+
+def run_script(
+    key: str, script: Command, effect: Effect, settlement: Callable[[], Command] | None = None, *, ran_at: int = RAN_AT
+) -> Op[list[Reply]]:
+    """Run a script that answers a list, and return the list.
+
+    Args:
+        key: The conversation's key, for errors.
+        script: The call.
+        effect: What sending it twice would do.
+        settlement: Returns the call to send instead if the reply is lost.
+        ran_at: The place in the list at which the script says how many commands it ran.
+    """
+    settling = None if settlement is None else partial(_settling, settlement, ran_at)
+    batch = Batch((script,), effect=effect, settlement=settling, command_count_index=ran_at)
+    try:
+        replies = yield from send(batch)
+    except WrongType as error:
+        raise wrong_type(key, _UNTOUCHED, error) from error.__cause__
+    return checked_reply(list, replies.values[0], effect)
+
+
+def _settling(settlement: Callable[[], Command], ran_at: int) -> Batch:
+    return Batch((settlement(),), effect=Effect.IDEMPOTENT, command_count_index=ran_at)
+
+
+def _list_command_failed(key: str, error: DatabaseError, *, expiry_set: bool) -> Op[DatabaseError]:
+    """Return the error for a list command that failed, after removing the expiry that the same request set."""
+    error.applied = Applied.PARTIALLY if expiry_set else Applied.NO
+    if not isinstance(error, WrongType):
+        return error
+    if not expiry_set:
+        return wrong_type(key, _UNTOUCHED, error)
+    try:
+        yield from send(Batch((("PERSIST", key),), effect=Effect.IDEMPOTENT))
+    except DatabaseError as persist_error:
+        return wrong_type(key, f"{_EXPIRES_NOW} ({type(persist_error).__name__})", error)
+    return wrong_type(key, _EXPIRY_REMOVED, error)
+
+
+_UNTOUCHED = "It was left as it was"
+_EXPIRY_REMOVED = (
+    "Its value was left as it was. The same request set an expiry on it, which was removed again with PERSIST. If the "
+    "key had an expiry before, that is gone too: set it again"
+)
+_EXPIRES_NOW = (
+    "Its value was left as it was, but the same request set an expiry on it, and removing that failed: "
+    "run PERSIST on the key, or it will expire"
+)
+
+
+def wrong_type(key: str, note: str, error: WrongType) -> WrongType:
+    """Return the error for a key that holds no list, with its name and a note on its expiry."""
+    named = WrongType(
+        f"The key {key!r} holds a value that is not a list, so it is not a conversation. {note}",
+        status=error.status,
+        server_text=error.server_text,
+        applied=error.applied,
+    )
+    named.key = key
+    return named
+
+
+def expiry_refused(key: str, error: DatabaseError, effect: Effect) -> DatabaseError:
+    """Return the error for a list command that was applied without the expiry it should have set."""
+    done = "The messages were stored" if effect is Effect.WRITE else "The messages could be read"
+    error.problem = f"{done}, but the expiry of key {key!r} could not be set. {error.problem}"
+    error.applied = Applied.PARTIALLY
+    return error

@@ -1,0 +1,68 @@
+"""What Upstash bills: each command, also within scripts, and each write once more for each read region. Pure.
+
+https://upstash.com/docs/redis/overall/billing
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import hiredis
+
+from chatstash.local.engine.command_table import CommandTable
+from chatstash.local.engine.commands import EngineCommand, EngineReply
+from chatstash.local.stats.counters import Counted
+
+COUNTS: EngineCommand = ["INFO", "commandstats"]
+"""Sent before and after scripts; the difference is what they ran."""
+_CALLS = re.compile(rb"^cmdstat_([^:]+):calls=(\d+)", re.MULTILINE)
+_NOT_RUN = "ERR wrong number of arguments"
+
+
+class Billing:
+    """Counts commands.
+
+    Args:
+        table: The engine's commands.
+        read_regions: The number of read regions, to which each write is copied.
+    """
+
+    def __init__(self, table: CommandTable, read_regions: int) -> None:
+        self._table = table
+        self._read_regions = read_regions
+
+    def count(self, commands: Sequence[EngineCommand], scripted: Counter[str] | None = None) -> Counted:
+        """Return the counts of commands, with those that their scripts ran."""
+        writes = sum(map(self._table.writes, commands))
+        scripted = scripted or Counter()
+        writes += sum(count for name, count in scripted.items() if "write" in self._table.flags.get(name, ()))
+        billed = len(commands) + scripted.total() + writes * self._read_regions
+        return Counted(billed, writes, scripted.total())
+
+    def within_scripts(
+        self, sent: Sequence[EngineCommand], replies: Sequence[EngineReply], before: EngineReply, after: EngineReply
+    ) -> Counter[str]:
+        """Return how often scripts ran each command.
+
+        Args:
+            sent: The commands sent to the engine, scripts included.
+            replies: Its replies.
+            before: Its reply to `COUNTS` before them.
+            after: Its reply to `COUNTS` after them.
+        """
+        ran = _calls(after) - _calls(before)
+        ran.subtract(
+            self._table.full_name_of(command)
+            for command, reply in zip(sent, replies, strict=True)
+            if not (isinstance(reply, hiredis.ReplyError) and str(reply).startswith(_NOT_RUN))
+        )
+        ran.subtract([self._table.full_name_of(COUNTS)])
+        return +ran
+
+
+def _calls(info: EngineReply) -> Counter[str]:
+    if not isinstance(info, bytes):
+        return Counter()
+    return Counter({name.decode().upper().replace("|", " "): int(calls) for name, calls in _CALLS.findall(info)})

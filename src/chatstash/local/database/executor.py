@@ -1,0 +1,227 @@
+"""Runs the commands of a database on its engine: plain ones, scripts, and reads on a replica."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import hiredis
+
+from chatstash.local.database.billing import COUNTS, Billing
+from chatstash.local.database.connections import Connections
+from chatstash.local.database.key_locking import KeyLocking, script_error
+from chatstash.local.database.script_user import ScriptUser
+from chatstash.local.database.shared_lock import SharedLock
+from chatstash.local.engine.command_table import CommandTable
+from chatstash.local.engine.commands import EngineCommand, EngineReply, ends_script, name_of, runs_script
+from chatstash.local.engine.connection import EngineLost
+from chatstash.local.engine.replica import REPLICATION, Replica, leader_position
+from chatstash.local.rest.command_rules import BadRequest, option_error
+from chatstash.local.rest.requests import RequestKind
+from chatstash.local.stats.counters import Counted
+
+LONGEST_SCRIPT_SECONDS = 10.0
+"""After this time a script is ended, because the engine runs nothing else meanwhile; its client gets an error."""
+_MAY_END_SCRIPTS = {"SCRIPT", "FUNCTION"}
+
+
+@dataclass(slots=True)
+class Answer:
+    """The result of a request.
+
+    Attributes:
+        replies: One for each command.
+        counted: What Upstash would bill.
+        position: The position in the leader's stream that the answer reflects. Without a replica, a running number.
+        replica: Whether the replica answered.
+    """
+
+    replies: list[EngineReply]
+    counted: Counted = field(default_factory=Counted)
+    position: int = 0
+    replica: bool = False
+
+
+class Executor:
+    """Runs commands that were accepted.
+
+    Args:
+        connections: The connections to the engine.
+        replica: The replica that answers reads; None if there is none.
+        read_regions: The number of read regions for which writes are billed.
+        embedded: Whether the engine is the embedded one, which serves nothing else.
+    """
+
+    def __init__(self, connections: Connections, replica: Replica | None, *, read_regions: int, embedded: bool) -> None:
+        self._connections = connections
+        self._replica = replica
+        self._read_regions = read_regions
+        self._embedded = embedded
+        self._key_locking = KeyLocking()
+        self._lock = SharedLock()
+        self._scripts: set[asyncio.Task[list[EngineReply]]] = set()
+        self._position = 0
+        self.use(CommandTable())
+
+    def use(self, table: CommandTable) -> None:
+        """Set the engine's commands."""
+        self._table = table
+        self._billing = Billing(table, self._read_regions)
+        self._users = {
+            read_only: ScriptUser(table, read_only=read_only, embedded=self._embedded) for read_only in (False, True)
+        }
+
+    async def run(
+        self, kind: RequestKind, commands: Sequence[EngineCommand], seen: int | None, *, read_only: bool
+    ) -> Answer:
+        """Run commands.
+
+        Args:
+            kind: How they belong together.
+            commands: The commands.
+            seen: The position in the leader's stream that the replica must have reached; None for any.
+            read_only: Whether scripts may only read.
+
+        Raises:
+            BadRequest: The engine rejects a transaction as a whole, or cannot run scripts.
+            EngineLost: The engine is gone; the commands may or may not have been run.
+        """
+        names = set(map(name_of, commands))
+        if not names.isdisjoint(_MAY_END_SCRIPTS) and any(map(ends_script, commands)):
+            return Answer(await self._connections.run_separately(commands), self._billing.count(commands))
+        scripted = any(map(runs_script, names))
+        is_read = kind is not RequestKind.TRANSACTION and not scripted and all(map(self._table.reads, commands))
+        if self._replica is not None and is_read:
+            return await self._run_on_replica(self._replica, commands, seen)
+        if scripted:
+            return await self._run_scripts(kind, commands, self._users[read_only])
+        return await self._run_plain(kind, commands)
+
+    async def flush(self) -> None:
+        """Empty the database, and the replica too; raises EngineLost if the engine refuses."""
+        _, info = await self._run_or_raise([self._to_engine(["FLUSHALL"]), REPLICATION])
+        if self._replica is not None:
+            await self._replica.catch_up(self._advance(info))
+
+    async def remove_scripts(self) -> None:
+        """Remove scripts and functions, unless other databases of the engine share them."""
+        if self._embedded:
+            await self._run_or_raise([["FUNCTION", "FLUSH"], ["SCRIPT", "FLUSH"]])
+            self._key_locking = KeyLocking()
+
+    async def _run_or_raise(self, commands: Sequence[EngineCommand]) -> list[EngineReply]:
+        async with self._lock:
+            replies = await (await self._connections.get()).run(commands)
+        for command, reply in zip(commands, replies, strict=True):
+            if isinstance(reply, hiredis.ReplyError):
+                raise EngineLost(f"the database was not emptied: the engine refuses {name_of(command)}: {reply}")
+        return replies
+
+    def _advance(self, info: EngineReply) -> int:
+        """Return the position of the leader after a write."""
+        position = self._position + 1 if self._replica is None else leader_position(info)
+        # Replies of two connections arrive in any order; the position never goes back.
+        self._position = max(self._position, position)
+        return self._position
+
+    async def _run_on_replica(self, replica: Replica, commands: Sequence[EngineCommand], seen: int | None) -> Answer:
+        # A position beyond the leader's is not from this server.
+        if seen is not None and seen <= self._position:
+            await replica.catch_up(seen)
+        replies, position = await replica.run(commands)
+        return Answer(self._to_client(commands, replies), self._billing.count(commands), position, replica=True)
+
+    async def _run_plain(self, kind: RequestKind, commands: Sequence[EngineCommand]) -> Answer:
+        sent = [self._to_engine(command) for command in commands]
+        if kind is RequestKind.TRANSACTION:
+            sent = [["MULTI"], *sent, ["EXEC"]]
+        if self._replica is not None:
+            sent.append(REPLICATION)
+        async with self._lock:
+            replies = await (await self._connections.get()).run(sent)
+        position = self._advance(replies.pop() if self._replica is not None else None)
+        if kind is RequestKind.TRANSACTION:
+            replies = _of_transaction(replies)
+        return Answer(self._to_client(commands, replies), self._billing.count(commands), position)
+
+    async def _run_scripts(self, kind: RequestKind, commands: Sequence[EngineCommand], user: ScriptUser) -> Answer:
+        """Run commands with scripts among them; the engine counts what the scripts run."""
+        await self._learn_functions(commands)
+        is_transaction = kind is RequestKind.TRANSACTION
+        groups = [self._to_guarded(command, None if is_transaction else user) for command in commands]
+        sent = [step for group in groups for step in group]
+        if is_transaction:
+            sent = [["MULTI"], *sent, ["EXEC"]]
+        before, *replies, after, info = await self._run_alone([COUNTS, *sent, COUNTS, REPLICATION], user)
+        scripted = self._billing.within_scripts(sent, replies, before, after)
+        replies = _of_transaction(replies) if is_transaction else _of_groups(groups, replies)
+        counted = self._billing.count(commands, scripted)
+        return Answer(self._to_client(commands, [*map(script_error, replies)]), counted, self._advance(info))
+
+    async def _learn_functions(self, commands: Sequence[EngineCommand]) -> None:
+        if self._key_locking.functions is None and any(name_of(command).startswith("FCALL") for command in commands):
+            (libraries,) = await (await self._connections.get()).run([["FUNCTION", "LIST"]])
+            self._key_locking.learn_functions(libraries)
+
+    def _to_guarded(self, command: EngineCommand, user: ScriptUser | None) -> list[EngineCommand]:
+        """Return what the engine is sent for a command. A transaction locks the whole database, so it has no user."""
+        sent = self._to_engine(command)
+        if user is not None and self._embedded and self._key_locking.locks_keys(command):
+            return user.guarded(sent)
+        return [sent]
+
+    def _to_engine(self, command: EngineCommand) -> EngineCommand:
+        if not self._embedded and name_of(command) == "FLUSHALL":
+            # The Redis may hold other databases.
+            return ["FLUSHDB", *command[1:]]
+        return self._key_locking.to_engine(command)
+
+    def _to_client(self, commands: Sequence[EngineCommand], replies: Sequence[EngineReply]) -> list[EngineReply]:
+        pairs = zip(commands, replies, strict=True)
+        return [self._key_locking.to_client(command, _with_option_error(command, reply)) for command, reply in pairs]
+
+    async def _run_alone(self, commands: Sequence[EngineCommand], user: ScriptUser) -> list[EngineReply]:
+        """Run scripts while nothing else runs, to the end even if the client leaves."""
+        task = asyncio.get_running_loop().create_task(self._run_exclusively(commands, user))
+        self._scripts.add(task)
+        task.add_done_callback(self._scripts.discard)
+        return await asyncio.shield(task)
+
+    async def _run_exclusively(self, commands: Sequence[EngineCommand], user: ScriptUser) -> list[EngineReply]:
+        # All commands that the engine counts meanwhile are billed to the scripts.
+        async with self._lock.exclusive():
+            replies = (await self._connections.get(user)).run(commands)
+            while not (await asyncio.wait({replies}, timeout=LONGEST_SCRIPT_SECONDS))[0]:
+                await self._end_script()
+            return await replies
+
+    async def _end_script(self) -> None:
+        ended = await self._connections.run_separately([["SCRIPT", "KILL"], ["FUNCTION", "KILL"]])
+        if self._embedded and any(str(reply).startswith("UNKILLABLE") for reply in ended):
+            # A script that has written cannot be killed; only the whole engine can be stopped.
+            await self._connections.run_separately([["SHUTDOWN", "NOSAVE"]])
+
+
+def _with_option_error(command: EngineCommand, reply: EngineReply) -> EngineReply:
+    return hiredis.ReplyError(option_error(command, str(reply))) if isinstance(reply, hiredis.ReplyError) else reply
+
+
+def _of_transaction(replies: Sequence[EngineReply]) -> list[EngineReply]:
+    """Return the replies within a transaction, from those to MULTI, its commands and EXEC; raises BadRequest."""
+    ran: EngineReply = replies[-1]
+    if isinstance(ran, hiredis.ReplyError):
+        raise BadRequest(str(next(reply for reply in replies if isinstance(reply, hiredis.ReplyError))))
+    return list(ran)
+
+
+def _of_groups(groups: Sequence[Sequence[EngineCommand]], replies: Sequence[EngineReply]) -> list[EngineReply]:
+    """Return one reply for each command, from those to the group of commands that was sent for it."""
+    found = []
+    start = 0
+    for group in groups:
+        guards = replies[start : start + 2] if len(group) > 1 else []
+        failure = next((reply for reply in guards if isinstance(reply, hiredis.ReplyError)), None)
+        found.append(failure or replies[start + len(guards)])
+        start += len(group)
+    return found

@@ -1,0 +1,120 @@
+"""A replica that lags: a second engine that follows the first through a delayed stream."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+
+import hiredis
+
+from chatstash.local.engine.commands import EngineCommand, EngineReply
+from chatstash.local.engine.connection import EngineConnection, EngineLost, connect
+from chatstash.local.engine.process import Engine
+from chatstash.local.engine.replication import DelayedStream
+
+REPLICATION: EngineCommand = ["INFO", "replication"]
+_SYNC_SECONDS = 20.0
+_POLL_SECONDS = 0.001
+_CATCH_UP_SECONDS = 10.0
+_LEADER_OFFSET = re.compile(rb"^master_repl_offset:(\d+)", re.MULTILINE)
+_REPLICA_OFFSET = re.compile(rb"^slave_repl_offset:(\d+)", re.MULTILINE)
+_LINK_IS_UP = b"master_link_status:up"
+
+
+def leader_position(info: EngineReply) -> int:
+    """Return the leader's position in its stream, in bytes, from its reply to `REPLICATION`."""
+    return _offset(_LEADER_OFFSET, info)
+
+
+def replica_position(info: EngineReply) -> int:
+    """Return a replica's position in the leader's stream, in bytes, from its reply to `REPLICATION`."""
+    return _offset(_REPLICA_OFFSET, info)
+
+
+def _offset(pattern: re.Pattern[bytes], info: EngineReply) -> int:
+    found = pattern.search(info) if isinstance(info, bytes) else None
+    return int(found[1]) if found else 0
+
+
+class Replica:
+    """An engine that follows another one with a delay.
+
+    Args:
+        leader_url: The engine to follow, as `unix:///path`.
+        lag: The delay, in seconds.
+    """
+
+    def __init__(self, leader_url: str, lag: float) -> None:
+        self._engine = Engine()
+        self._stream = DelayedStream(leader_url.removeprefix("unix://"), lag)
+        self._connection: EngineConnection | None = None
+
+    async def open(self) -> None:
+        """Start the engine and wait until it has copied the leader's data; from then on it lags.
+
+        Raises:
+            EngineError: The engine cannot be started.
+            TimeoutError: Copying took more than 20 seconds.
+        """
+        await asyncio.to_thread(self._engine.start)
+        port = await self._stream.open()
+        self._connection = await connect(self._engine.url)
+        # The stream may be silent for an hour; neither side may time out.
+        replies = await self._connection.run(
+            [
+                ["CONFIG", "SET", "masterauth", self._stream.secret, "repl-timeout", "1000000"],
+                ["REPLICAOF", "127.0.0.1", str(port)],
+            ]
+        )
+        if replies != [b"OK", b"OK"]:
+            raise OSError(f"the replica refuses to follow the leader: {replies}")
+        try:
+            async with asyncio.timeout(_SYNC_SECONDS):
+                info = await self._synced()
+        except TimeoutError:
+            raise TimeoutError(f"the replica could not copy the data in {_SYNC_SECONDS:g} s") from None
+        self._stream.hold_from(replica_position(info))
+
+    async def _synced(self) -> bytes:
+        while _LINK_IS_UP not in (info := await self._info()):  # noqa: ASYNC110
+            await asyncio.sleep(_POLL_SECONDS)
+        return info
+
+    async def close(self) -> None:
+        """Stop the stream and the engine."""
+        if self._connection is not None:
+            self._connection.close()
+        await self._stream.close()
+        await asyncio.to_thread(self._engine.stop)
+
+    async def run(self, commands: Sequence[EngineCommand]) -> tuple[list[EngineReply], int]:
+        """Run read commands, and return their replies and the replica's position."""
+        assert self._connection is not None
+        *replies, info = await self._connection.run([*commands, REPLICATION])
+        return replies, replica_position(info)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the engine is alive and follows the leader."""
+        return self._engine.is_running and not self._stream.is_broken
+
+    async def catch_up(self, position: int) -> None:
+        """Catch up to a position of the leader at once.
+
+        Raises:
+            EngineLost: The replica has stopped following.
+        """
+        end = asyncio.get_running_loop().time() + _CATCH_UP_SECONDS
+        while replica_position(await self._info()) < position:
+            if not self.is_running or asyncio.get_running_loop().time() > end:
+                raise EngineLost("the replica has stopped following")
+            self._stream.release(position)
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _info(self) -> bytes:
+        assert self._connection is not None
+        (info,) = await self._connection.run([REPLICATION])
+        if isinstance(info, hiredis.ReplyError):
+            raise info
+        return bytes(info)

@@ -1,0 +1,104 @@
+"""Requests and responses as plain values, and the bytes of a response's head."""
+
+from __future__ import annotations
+
+import enum
+import functools
+import http
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class Delivery(enum.Enum):
+    """How a response reaches the client."""
+
+    WHOLE = "the whole reply"
+    LOST = "the connection is closed without a reply"
+    RESET = "the connection is reset without a reply"
+    TRUNCATED = "half of the body, then the connection is closed"
+    NEVER = "no reply; the connection stays open until the client leaves"
+
+
+@dataclass(slots=True)
+class HttpRequest:
+    """One request. Header names are in lower case; the target is as sent."""
+
+    method: str
+    target: bytes
+    headers: dict[bytes, bytes]
+    body: bytes
+
+
+class Events(Protocol):
+    """A streamed body."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield each part as it arrives."""
+
+    def close(self) -> None:
+        """End the stream, started or not."""
+
+
+@dataclass(slots=True)
+class HttpResponse:
+    """One response.
+
+    Attributes:
+        status: The status code.
+        body: The whole body, unless `events` is given.
+        content_type: The Content-Type.
+        headers: Further headers.
+        events: A streamed body: each part is sent as it arrives, until the stream or the client ends.
+        delivery: How the response reaches the client.
+    """
+
+    status: int
+    body: bytes = b""
+    content_type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
+    events: Events | None = None
+    delivery: Delivery = Delivery.WHOLE
+
+
+class Service(Protocol):
+    """Answers the requests of a server."""
+
+    async def handle(self, request: HttpRequest) -> HttpResponse:
+        """Answer a request. Runs to its end even if the client leaves."""
+
+    def admit(self, head: HttpRequest) -> HttpResponse | None:
+        """Check a request before its body is read.
+
+        Returns:
+            None to admit it, or the response that turns it away; its body is then not read.
+        """
+
+    def refuse(self, status: int, reason: str) -> HttpResponse:
+        """Return the response to an invalid request."""
+
+
+def head_of(response: HttpResponse, *, keep: bool, chunked: bool = False) -> bytes:
+    """Return the status line and headers of a response, up to the empty line."""
+    head = _status_line(response.status, response.content_type)
+    for name, value in response.headers.items():
+        head += f"{name}: {value}\r\n"
+    if response.events is None:
+        head += f"content-length: {len(response.body)}\r\n"
+    elif chunked:
+        head += "transfer-encoding: chunked\r\n"
+    return (head + ("\r\n" if keep else "connection: close\r\n\r\n")).encode("latin-1")
+
+
+def half_of(response: HttpResponse) -> bytes:
+    """Return the bytes of a response cut in the middle of its body, or of its head if it has no body."""
+    whole = head_of(response, keep=True) + response.body
+    return whole[: len(whole) - (len(response.body) + 1) // 2 if response.body else len(whole) // 2]
+
+
+@functools.lru_cache(maxsize=64)
+def _status_line(status: int, content_type: str) -> str:
+    return f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\ncontent-type: {content_type}\r\n"
+
+
+_PHRASES = {status.value: status.phrase for status in http.HTTPStatus}

@@ -1,0 +1,1 @@
+"""Upstash's REST API as plain values: requests, replies in three encodings, rejected commands, events."""

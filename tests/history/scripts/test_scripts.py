@@ -1,0 +1,140 @@
+"""Each script alone, in the real engine: it loads, touches the keys that its header names, and answers as it says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import pytest
+
+from chatstash.history.scripts.loading import call, composed, source, text_of
+from chatstash.rest.commands import KEY_LOCKING, READING
+
+Run = Callable[..., Any]
+NAMES = sorted(path.name[:-4] for path in files("chatstash.history.scripts").iterdir() if path.name.endswith(".lua"))
+
+BATCH, OTHER = "AAAAAAPoAAAAAAAA", "AAAAAAPpAAAAAAAA"
+VALUE = f"digest:{BATCH}"
+
+
+def record(batch: str = BATCH, position: int = 0) -> str:
+    return f'{{"type":"human","data":{{}},"rid":"{batch}.{position}/2"}}'
+
+
+def sha(text: str) -> str:
+    return sha1(text.encode()).hexdigest()
+
+
+A, B, OLD = record(), record(position=1), record(OTHER)
+UNREAD = (0, 0, sha(""), 1000)
+
+
+class Case(NamedTuple):
+    """One run of a script.
+
+    Attributes:
+        keys: Its KEYS.
+        arguments: Its ARGV.
+        answer: What it answers; its last command is at the place of `commands`.
+        before: Commands that prepare the database.
+    """
+
+    keys: Sequence[str]
+    arguments: Sequence[str | int]
+    answer: Any
+    before: Sequence[Sequence[str | int]] = ()
+
+
+STORED_OLD = [["RPUSH", "k", OLD]]
+PARTS = [["RPUSH", "p", A], ["RPUSH", "q", B]]
+CASES = {
+    "append_bounded": Case(["k", "m"], [60, VALUE, 9, 2, A, B], [1, 2, 4, 1], STORED_OLD),
+    "append_once": Case(["k", "m"], ["", VALUE, 9, A, B], [1, 2, 2, 1]),
+    "append_parts": Case(["k", "p", "q"], ["", BATCH, "", "", "", "", ""], [1, 2, 6, 1], PARTS),
+    "append_parts_bounded": Case(
+        ["k", "m", "p", "q"], ["", VALUE, 9, "", "", "", "", 2], [1, 2, 8, 1], [*PARTS, *STORED_OLD]
+    ),
+    "append_parts_once": Case(["k", "m", "p", "q"], ["", VALUE, 9, *UNREAD], [1, 2, 8, 1], PARTS),
+    "append_turn": Case(["k"], ["", BATCH, "", *UNREAD, A], [0, 1, 4, [1, OLD]], STORED_OLD),
+    "append_turn_bounded": Case(["k", "m"], ["", VALUE, 9, 1, 1, sha(OLD), 9, 2, A, B], [1, 2, 5, 1], STORED_OLD),
+    "append_turn_once": Case(["k", "m"], ["", VALUE, 9, *UNREAD, A], [0, 1, 4, [1, OLD]], STORED_OLD),
+    "append_unless_stored": Case(["k", "n"], ["", BATCH, A, B], [1, 3, 6, 1], STORED_OLD),
+    "check_outcome": Case(["k", "m"], [BATCH, 9], [0, 3], []),
+    "clear": Case(["k", "m"], [9], [1, 2], STORED_OLD),
+    "count": Case(["k", "n"], [], [2, 4], [["RPUSH", "k", A, OLD, A]]),
+    "expire_list": Case(["k"], [9], 1, STORED_OLD),
+    "insert": Case(["k"], [-2, "-", B, -2, sha(A), -1, sha(OLD)], 1, [["RPUSH", "k", A, OLD]]),
+    "locate_duplicates": Case(["k"], [BATCH], [1, 2, f"{BATCH}:0:", BATCH], [["RPUSH", "k", A, OLD, A]]),
+    "quarantine": Case(["k", "q"], [-2, "-", "note", -2, sha(A)], 1, [["RPUSH", "k", A, OLD]]),
+    "read_page": Case(["k"], [sha(A[-22:-2]), "", 1, 7, 7, 0], [1, 2, 3, [OLD], sha(""), 0], [["RPUSH", "k", A, OLD]]),
+    "remove_duplicates": Case(["k", "n"], [BATCH], [1, 6, f"{BATCH}:0:", ""], [["RPUSH", "k", A, OLD, A]]),
+    "replace": Case(["k", "q"], [-2, B, "note", -2, sha(A)], 1, [["RPUSH", "k", A, OLD]]),
+    "stored_for": Case(["k", "m"], [], [1, 3, VALUE, [B, A]], [["SET", "m", VALUE], ["RPUSH", "k", OLD, B, A]]),
+    "with_expiry": Case(["k"], ["LPUSH", 1, 1, A, "EXPIRE", 1, 1, 9], [2, [], [1, 1]]),
+}
+LEFT = {
+    "append_bounded": [B, A],
+    "append_once": [B, A],
+    "append_parts": [B, A],
+    "append_parts_bounded": [B, A],
+    "append_parts_once": [B, A],
+    "append_turn": [OLD],
+    "append_turn_bounded": [B, A],
+    "append_turn_once": [OLD],
+    "append_unless_stored": [B, A, OLD],
+    "clear": [],
+    "insert": [B[:-1] + ',"g":1}', A, OLD],
+    "quarantine": [OLD[:-1] + ',"g":1}'],
+    "remove_duplicates": [OLD, A],
+    "replace": [B[:-1] + ',"g":1}', OLD],
+}
+"""The conversation afterwards, newest first; where it is not here, the script leaves it as it was."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_runs_alone(run: Run, name: str) -> None:
+    case = CASES[name]
+    for words in case.before:
+        run(*words)
+    before = run("LRANGE", "k", 0, -1)
+    assert run(*call(name, case.keys, *case.arguments)) == case.answer
+    if name != "with_expiry":
+        assert run("LRANGE", "k", 0, -1) == LEFT.get(name, before)
+    assert not {"p", "q"} & {*run("KEYS", "*")} or name in ("quarantine", "replace")
+
+
+def _named(header: str, table: str) -> set[int]:
+    """Return the numbers that a header names, such as 2 of `KEYS[2]`, 4 to 7 of `ARGV[4..7]` and 3 of `KEYS[3..]`."""
+    found = re.findall(rf"^-- {table}\[(\d+)(?:\.\.(\d*))?\]", header, re.MULTILINE)
+    return {number for first, last in found for number in range(int(first), int(last or first) + 1)}
+
+
+def _used(script: str, table: str) -> set[int]:
+    """Return the numbers that a script uses, as in `KEYS[2]` and `unpack(KEYS, 2)`."""
+    return {int(number) for number in re.findall(rf"\b{table}(?:\[|, )(\d+)", script)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_header_names_its_keys_and_arguments(name: str) -> None:
+    header = text_of(f"{name}.lua").partition("\n\n")[0]
+    assert _named(header, "KEYS") == (_used(source(name), "KEYS") or {1})
+    assert _named(header, "ARGV") >= _used(source(name), "ARGV")
+    assert re.search("^-- Answer .*^-- Cost ", header, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_flags_are_those_that_are_left_out_where_a_server_refuses_them(name: str) -> None:
+    assert source(name).startswith((KEY_LOCKING, READING))
+
+
+def test_an_include_stands_once_and_comments_are_not_sent() -> None:
+    script = composed('#!lua\n-- first\n--- @include "generation"\n--- @include "identity"\n\n  return REFUSED\n')
+    assert script.startswith("#!lua\nlocal REFUSED = 0\n")
+    assert script.endswith("\nreturn REFUSED")
+    assert script.count("local function identity(raw)") == 1
+    assert "\n-- " not in script
+    with pytest.raises(FileNotFoundError):
+        composed('#!lua\n--- @include "no_such"\n')

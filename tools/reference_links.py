@@ -1,0 +1,35 @@
+"""Links names in docstrings, such as `Store` and `Session.append`, to their entries in the reference.
+
+An extension of griffe, which reads the docstrings for `make docs`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import griffe
+
+_NAME = re.compile(r"(?<!\[)`([A-Z]\w+(?:\.[a-z]\w*)?)`")
+
+
+class ReferenceLinks(griffe.Extension):
+    """Makes links of the names that `chatstash` and `chatstash.local` export."""
+
+    def on_package(self, *, pkg: griffe.Module, **kwargs: Any) -> None:  # noqa: ARG002
+        """Link the names in the docstrings of a package that was loaded."""
+        self._link_all(pkg, pkg)
+
+    def _link_all(self, pkg: griffe.Module, thing: griffe.Object) -> None:
+        if thing.docstring is not None:
+            thing.docstring.value = _NAME.sub(lambda match: _linked(pkg, match[0], match[1]), thing.docstring.value)
+        for member in thing.members.values():
+            if not member.is_alias:
+                self._link_all(pkg, member)
+
+
+def _linked(pkg: griffe.Module, shown: str, name: str) -> str:
+    for module in (pkg, pkg["local"]):
+        if name.partition(".")[0] in module.members:
+            return f"[{shown}][{module.path}.{name}]"
+    return shown
