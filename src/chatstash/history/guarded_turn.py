@@ -65,11 +65,12 @@ class GuardedTurn(Generic[ItemT]):
 
         Raises:
             UnstorableMessage: An item cannot be stored.
+            ValueError: The turn has more items than `max_stored_messages`.
         """
         added = list(items)
         records = self._session.codec.to_records(added)
-        # What cannot be stored raises here, while the caller can still mend it.
-        self._session.prepared(records)
+        # An item that cannot be stored raises here, while the caller can still replace it.
+        self._session.prepared([*self._records, *records])
         self._items += added
         self._records += records
 

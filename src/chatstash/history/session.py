@@ -150,7 +150,8 @@ class Session(Runner[ItemT]):
             `STORED`, `NOT_STORED` or `STILL_POSSIBLE`. With strict delivery, an append that is not stored is called
             off, so the answer is `NOT_STORED` at once. Records that others cleared or trimmed count as not stored,
             except with an idempotency key that is still remembered. An append whose idempotency key was used for other
-            items is not stored. A clear is remembered for an hour.
+            items is not stored. A clear is remembered for an hour; where the token may run no scripts, the answer for a
+            clear stays `STILL_POSSIBLE`.
 
         Raises:
             ValueError: The error belongs to another conversation, the idempotency key is not a string, or
@@ -193,7 +194,6 @@ class Session(Runner[ItemT]):
         return self._work("append", op, self.options.retry_policy.append)
 
     def _clear(self) -> Work[ClearResult]:
-        self._seen.discard(self.key)
         op = with_cost(clear.clear(self.key, secrets.token_hex(12)))
         return self._work("clear", op, self.options.retry_policy.idempotent)
 

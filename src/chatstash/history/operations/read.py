@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain, count
 from typing import Any, NamedTuple
 
 from chatstash.errors import UnreadableRecord
@@ -46,6 +47,11 @@ class Contents(NamedTuple):
     fetched: Fetched | None = None
     system_kept: bool = False
     view: View = AS_STORED
+
+    @property
+    def positions(self) -> Iterator[int]:
+        """The place of each entry in the conversation, 0 for the oldest record."""
+        return chain((0,), count(self.omitted + 1)) if self.system_kept else count(self.omitted)
 
 
 class Entries(Sequence[Entry]):
