@@ -46,7 +46,7 @@ def test_a_script_that_has_written_and_never_ends_ends_the_server_and_not_the_pa
     with LocalUpstash() as upstash:
         body = ["EVAL", "redis.call('SET', 'a', '1') while true do end", 0]
         assert Client(upstash).send("/", body).status == 500
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while upstash.is_running and time.monotonic() < end:
             time.sleep(0.02)
         assert not upstash.is_running
@@ -68,7 +68,7 @@ def test_a_replica_opens_no_door_to_the_engine() -> None:
             b"*3\r\n$3\r\nSET\r\n$3\r\npwn\r\n$1\r\n1\r\n",
             b"*1\r\n$4\r\nPING\r\n*2\r\n$4\r\nAUTH\r\n$1\r\nx\r\n",
         ):
-            with socket.create_connection(("127.0.0.1", port), timeout=5) as door:
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as door:
                 door.sendall(attempt + b"*3\r\n$3\r\nSET\r\n$3\r\npwn\r\n$1\r\n1\r\n")
                 assert door.recv(100) in (b"", b"+PONG\r\n")
         client = Client(upstash)
@@ -86,7 +86,7 @@ def test_a_replica_that_died_is_noticed(tmp_path: Path) -> None:
     with LocalUpstash(replica_lag=3600) as upstash:
         client = Client(upstash)
         upstash._worker._databases[0]._replica._engine.stop()  # type: ignore[union-attr]
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while upstash.is_running and time.monotonic() < end:
             time.sleep(0.02)
         assert not upstash.is_running
@@ -191,10 +191,10 @@ def test_a_message_can_forge_no_event(client: Client) -> None:
 
 
 def test_what_is_applied_late_is_counted_once(client: Client) -> None:
-    client.upstash.faults.next("applied_late", seconds=0.1)
+    client.upstash.faults.next("applied_late", held=True)
     with contextlib.suppress(urllib3.exceptions.HTTPError):
         client.run("INCR", "n")
-    time.sleep(0.3)
+    assert client.upstash.release() == 1
     stats = client.upstash.stats
     assert (stats.requests, stats.commands, stats.faults, stats.billed_commands) == (1, 1, 1, 1)
     assert len(client.upstash.log) == 1
@@ -211,7 +211,7 @@ def test_an_endless_script_that_comes_late_is_ended_all_the_same(
     time.sleep(0.3)
     client.upstash._worker._gateway.delayed.drop()  # type: ignore[union-attr]
     # The engine hears nobody before its own five seconds are over, and then says that it is busy.
-    end = time.monotonic() + 15
+    end = time.monotonic() + 60
     while client.ask("/", ["PING"])[0] != 200 and time.monotonic() < end:
         time.sleep(0.05)
     assert client.run("PING") == "PONG"
@@ -266,7 +266,7 @@ def test_a_subscription_that_is_never_read_leaves_no_connection(client: Client) 
                 client.send("/subscribe/c", b"")
         with connected(client.upstash) as raw:
             raw.sendall(raw_request(client.upstash, b"", line="GET /subscribe/c HTTP/1.1"))
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while connections() > before and time.monotonic() < end:
         time.sleep(0.05)
     assert connections() == before
@@ -333,9 +333,9 @@ def test_trace_that_nobody_reads_holds_up_nobody() -> None:
         url = json.loads(process.stdout.readline())["UPSTASH_REDIS_REST_URL"]
         pool = urllib3.PoolManager(retries=False)
         for _ in range(3000):
-            assert pool.request("GET", f"{url}/ping?_token=t", timeout=10).status == 200
+            assert pool.request("GET", f"{url}/ping?_token=t", timeout=60).status == 200
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def test_a_transaction_of_reads_is_one_beside_a_replica_too() -> None:

@@ -261,7 +261,7 @@ def _unpickled(url: str, shared: bool, max_connections: int) -> Database:
         endpoint = resolve_endpoint()
     except ValueError as error:
         raise ValueError(
-            f"Cannot unpickle a store or history without its token, which is read from the environment: {error}"
+            f"Tokens are not pickled: unpickling a store or history reads the token from the environment. {error}"
         ) from None
     if endpoint.url != url:
         raise ValueError(

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from chatstash.errors import ConversationChanged, RequestTooLarge
 from chatstash.history.records.encoding import encode
-from chatstash.history.records.generation import can_carry_generation, without_generation
+from chatstash.history.records.generation import without_generation
+from chatstash.history.records.identity import has_id
 from chatstash.history.records.record import Record, new_record_ids
 from chatstash.history.steps import chunks
 from chatstash.rest.commands import Batch, Command, Cost, Replies
@@ -50,7 +51,7 @@ class Stored:
         if self.records:
             place %= len(self.records)
             old = without_generation(self.records[place])
-            self.records[place] = old.replace(b"x", b"y", 1) if can_carry_generation(old) else foreign(self.number)
+            self.records[place] = old.replace(b"x", b"y", 1) if has_id(old) else foreign(self.number)
         self.count_up()
 
     def move_and_insert(self, place: int) -> None:
@@ -69,7 +70,7 @@ class Stored:
 
     def count_up(self) -> None:
         for place in range(len(self.records) - 1, max(-1, len(self.records) - 201), -1):
-            if can_carry_generation(self.records[place]):
+            if has_id(self.records[place]):
                 self.number += 1
                 self.records[place] = without_generation(self.records[place])[:-1] + b',"g":%d}' % self.number
                 return

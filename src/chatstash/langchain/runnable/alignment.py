@@ -47,8 +47,7 @@ def align_input(history: Sequence[BaseMessage], given: Sequence[BaseMessage]) ->
     is_prompt = [view.role == "system" and view.text in prompts for view in seen]
     if end == 0:
         # A prompt that is sent along with every input is not new.
-        new = [message for message, repeated in zip(given, is_prompt, strict=True) if not repeated]
-        return AlignedInput([], new or list(given[-1:]))
+        return AlignedInput([], [message for message, repeated in zip(given, is_prompt, strict=True) if not repeated])
     instructions = [given[at] for at in range(end) if seen[at].role == "system" and not is_prompt[at]]
     return AlignedInput(instructions, list(given[end:]))
 
@@ -161,11 +160,7 @@ def _end_of_sent(known: Sequence[MessageView], output: Sequence[MessageView]) ->
     if known and len(output) >= len(known) and _begins_with(output, known):
         return len(known)
     matches = [match for match in _matches(known, output) if _is_sent(match, output)]
-    best = max(
-        matches,
-        key=lambda match: (match.ids, match.has_last, match.exact, match.unequal, -match.end),
-        default=None,
-    )
+    best = max(matches, key=lambda match: (match.ids, match.has_last, match.exact, match.unequal), default=None)
     return 0 if best is None else best.end
 
 

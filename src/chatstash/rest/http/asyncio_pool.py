@@ -78,7 +78,7 @@ class AsyncPool:
 
     def _tidy(self) -> None:
         """Close stale connections of other loops: a loop may be closed without notice, or never run again."""
-        # keyrefs is one step; other threads may add their loops meanwhile.
+        # keyrefs is one step; other threads may add loops at the same time.
         for loop in [found() for found in self._loops.keyrefs()]:
             state = self._loops.get(loop) if loop is not None else None
             if loop is None or state is None:
