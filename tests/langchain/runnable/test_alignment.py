@@ -67,6 +67,8 @@ TWO_TURNS = ["h:1", "a:one", "h:2", "a:two"]
         # a tool that the front end runs
         (["h:1", "c:x"], ["h:1", "c:x", "t:x"], ["t:x"]),
         (["h:1#a"], ["h:1#a"], []),
+        # a prompt alone is the question
+        (["s:go on", "a:one"], ["s:go on"], ["s:go on"]),
         (["h:1#a", "a:one#b"], ["h:1#a", "a:one#b"], []),
         # ids count more than texts
         (["h:1#a", "a:ok#b"], ["h:1#a", "a:ok#b", "a:ok", "h:2"], ["a:ok", "h:2"]),

@@ -47,7 +47,8 @@ def align_input(history: Sequence[BaseMessage], given: Sequence[BaseMessage]) ->
     is_prompt = [view.role == "system" and view.text in prompts for view in seen]
     if end == 0:
         # A prompt that is sent along with every input is not new.
-        return AlignedInput([], [message for message, repeated in zip(given, is_prompt, strict=True) if not repeated])
+        new = [message for message, repeated in zip(given, is_prompt, strict=True) if not repeated]
+        return AlignedInput([], new or list(given[-1:]))
     instructions = [given[at] for at in range(end) if seen[at].role == "system" and not is_prompt[at]]
     return AlignedInput(instructions, list(given[end:]))
 
