@@ -14,7 +14,7 @@ a turn is half stored or a key lacks its expiry. Every append is stored once, wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -33,11 +33,11 @@ from chatstash.history.records.sizes import fits
 from chatstash.history.results import AppendResult
 from chatstash.history.scripts.appending import ScriptedAppend, TurnSnapshot
 from chatstash.history.scripts.constants import EARLIER, REFUSED, STORED
-from chatstash.history.scripts.loading import APPEND_RAN_AT
+from chatstash.history.scripts.loading import APPEND_COUNT_INDEX
 from chatstash.history.steps import staging
 from chatstash.history.steps.replies import checked_counts, checked_reply, refused_within, unexpected_reply
 from chatstash.history.steps.requests import expiry_refused, list_command, run_script
-from chatstash.rest.commands import Effect, Reply
+from chatstash.rest.commands import Command, Effect, Reply
 from chatstash.rest.ops import Op
 
 _MOST_TOLD = 1_000_000
@@ -163,7 +163,7 @@ def _new_since(read: Contents, key: str, news: Reply) -> list[Record]:
 
 @contextmanager
 def _identifying(wanted: Append) -> Iterator[None]:
-    """An `OutcomeUnknown` raised within gets what identifies the append."""
+    """Add the key, ids and marker of the append to an `OutcomeUnknown` that is raised within."""
     try:
         yield
     except OutcomeUnknown as error:
@@ -211,21 +211,15 @@ def _append(wanted: Append, snapshot: TurnSnapshot | None) -> Op[AppendResult | 
 
 
 def _append_at_once(wanted: Append, snapshot: TurnSnapshot | None) -> Op[AppendResult | Refusal]:
-    first = wanted.by_script(snapshot)
-    settlement = replace(first, is_settlement=True)
-    if first.marker is None and first.snapshot is None:
-        return (yield from _append_by_command(wanted, settlement))
-    answer = yield from run_script(
-        wanted.key, first.of_records(wanted.texts), Effect.WRITE,
-        lambda: settlement.of_records(wanted.texts), ran_at=APPEND_RAN_AT,
-    )  # fmt: skip
-    return _script_result(wanted, answer)
+    if wanted.marker is None and snapshot is None:
+        return (yield from _append_by_command(wanted))
+    return (yield from _append_by_script(wanted, snapshot, lambda script: script.of_records(wanted.texts)))
 
 
-def _append_by_command(wanted: Append, settlement: ScriptedAppend) -> Op[AppendResult | Refusal]:
+def _append_by_command(wanted: Append) -> Op[AppendResult | Refusal]:
     key, texts, ttl = wanted.key, wanted.texts, wanted.options.ttl
     replies = yield from list_command(
-        key, ("LPUSH", key, *texts), ttl, Effect.WRITE, settlement=lambda: settlement.of_records(texts)
+        key, ("LPUSH", key, *texts), ttl, Effect.WRITE, settlement=lambda: wanted.by_script(None).of_records(texts)
     )
     if replies.settled:
         return _script_result(wanted, checked_reply(list, replies.values[0], Effect.WRITE))
@@ -234,10 +228,16 @@ def _append_by_command(wanted: Append, settlement: ScriptedAppend) -> Op[AppendR
 
 def _append_in_parts(wanted: Append, snapshot: TurnSnapshot | None, limit: int) -> Op[AppendResult | Refusal]:
     staged = yield from staging.stage(wanted.key, wanted.batch, wanted.texts, limit)
+    return (yield from _append_by_script(wanted, snapshot, lambda script: script.of_parts(staged)))
+
+
+def _append_by_script(
+    wanted: Append, snapshot: TurnSnapshot | None, call: Callable[[ScriptedAppend], Command]
+) -> Op[AppendResult | Refusal]:
     first = wanted.by_script(snapshot)
     settlement = replace(first, is_settlement=True)
     answer = yield from run_script(
-        wanted.key, first.of_parts(staged), Effect.WRITE, lambda: settlement.of_parts(staged), ran_at=APPEND_RAN_AT
+        wanted.key, call(first), Effect.WRITE, lambda: call(settlement), count_index=APPEND_COUNT_INDEX
     )
     return _script_result(wanted, answer)
 
