@@ -9,11 +9,11 @@ from itertools import count
 from typing import Any, Generic, TypeVar
 
 from chatstash.errors import CorruptRecord, UnreadableRecord, UnstorableMessage
-from chatstash.history.operations.read import Contents, Entries
-from chatstash.history.options import OnCorrupt, StartOn
+from chatstash.history.operations.contents import Contents, Entries
 from chatstash.history.records.record import Entry, Record
-from chatstash.history.results import ReadResult
 from chatstash.history.tool_calls.view import apply_view
+from chatstash.history.values.options import OnCorrupt, StartOn
+from chatstash.history.values.results import ReadResult
 
 ItemT = TypeVar("ItemT")
 

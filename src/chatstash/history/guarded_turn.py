@@ -8,11 +8,11 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from chatstash.errors import ConcurrentTurn
-from chatstash.history.operations.read import Contents
+from chatstash.history.operations.contents import Contents
 from chatstash.history.records.record import Record
-from chatstash.history.results import AppendResult, ReadResult
 from chatstash.history.runner import Runner, Work
-from chatstash.history.selection import Selection
+from chatstash.history.values.results import AppendResult, ReadResult
+from chatstash.history.values.selection import Selection
 
 ItemT = TypeVar("ItemT")
 

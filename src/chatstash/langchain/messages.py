@@ -15,9 +15,9 @@ from langchain_core.messages import BaseMessage, messages_from_dict
 from pydantic import ValidationError
 
 from chatstash.errors import CorruptRecord, UnstorableMessage
-from chatstash.history.options import StartOn
 from chatstash.history.records.message_types import JS_CHAT
 from chatstash.history.records.record import Record
+from chatstash.history.values.options import StartOn
 from chatstash.langchain.construction import FastConstructor
 from chatstash.langchain.templates import VALIDATION_ERRORS
 

@@ -9,10 +9,10 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 
 from chatstash.history.codec import JsonCodec
-from chatstash.history.options import StartOn
 from chatstash.history.records.record import Record
-from chatstash.history.results import ReadResult
-from chatstash.history.selection import ReadOptions
+from chatstash.history.values.options import StartOn
+from chatstash.history.values.results import ReadResult
+from chatstash.history.values.selection import ReadOptions
 from chatstash.langchain.messages import copied_messages, to_message, to_records, types_of
 from chatstash.langchain.tokens import TokenCounter
 
