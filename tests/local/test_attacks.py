@@ -46,7 +46,7 @@ def test_a_script_that_has_written_and_never_ends_ends_the_server_and_not_the_pa
     with LocalUpstash() as upstash:
         body = ["EVAL", "redis.call('SET', 'a', '1') while true do end", 0]
         assert Client(upstash).send("/", body).status == 500
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while upstash.is_running and time.monotonic() < end:
             time.sleep(0.02)
         assert not upstash.is_running
@@ -86,7 +86,7 @@ def test_a_replica_that_died_is_noticed(tmp_path: Path) -> None:
     with LocalUpstash(replica_lag=3600) as upstash:
         client = Client(upstash)
         upstash._worker._databases[0]._replica._engine.stop()  # type: ignore[union-attr]
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while upstash.is_running and time.monotonic() < end:
             time.sleep(0.02)
         assert not upstash.is_running
@@ -191,13 +191,18 @@ def test_a_message_can_forge_no_event(client: Client) -> None:
 
 
 def test_what_is_applied_late_is_counted_once(client: Client) -> None:
-    client.upstash.faults.next("applied_late", seconds=0.1)
+    client.upstash.faults.next("applied_late", held=True)
     with contextlib.suppress(urllib3.exceptions.HTTPError):
         client.run("INCR", "n")
-    time.sleep(0.3)
+    assert client.upstash.release() == 1
     stats = client.upstash.stats
     assert (stats.requests, stats.commands, stats.faults, stats.billed_commands) == (1, 1, 1, 1)
     assert len(client.upstash.log) == 1
+
+
+def _wait_for_a_script(upstash: LocalUpstash) -> None:
+    while not upstash._worker._databases[0]._executor._scripts:  # type: ignore[union-attr]
+        time.sleep(0.01)
 
 
 @pytest.mark.long
@@ -208,10 +213,10 @@ def test_an_endless_script_that_comes_late_is_ended_all_the_same(
     client.upstash.faults.next("applied_late", seconds=0.05)
     with contextlib.suppress(urllib3.exceptions.HTTPError):
         client.run("EVAL", "while true do end", 0)
-    time.sleep(0.3)
+    _wait_for_a_script(client.upstash)
     client.upstash._worker._gateway.delayed.drop()  # type: ignore[union-attr]
     # The engine hears nobody before its own five seconds are over, and then says that it is busy.
-    end = time.monotonic() + 15
+    end = time.monotonic() + 60
     while client.ask("/", ["PING"])[0] != 200 and time.monotonic() < end:
         time.sleep(0.05)
     assert client.run("PING") == "PONG"
@@ -266,7 +271,7 @@ def test_a_subscription_that_is_never_read_leaves_no_connection(client: Client) 
                 client.send("/subscribe/c", b"")
         with connected(client.upstash) as raw:
             raw.sendall(raw_request(client.upstash, b"", line="GET /subscribe/c HTTP/1.1"))
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while connections() > before and time.monotonic() < end:
         time.sleep(0.05)
     assert connections() == before
@@ -301,7 +306,7 @@ def test_a_flush_waits_for_a_script_that_runs(client: Client, monkeypatch: pytes
     client.run("SET", "k", "v")
     with connected(client.upstash) as raw:
         raw.sendall(raw_request(client.upstash, b'["EVAL", "while true do end", 0]'))
-        time.sleep(0.2)
+        _wait_for_a_script(client.upstash)
         client.upstash.flush()
         assert client.run("GET", "k") is None
 
@@ -332,7 +337,7 @@ def test_trace_that_nobody_reads_holds_up_nobody() -> None:
         assert process.stdout is not None
         url = json.loads(process.stdout.readline())["UPSTASH_REDIS_REST_URL"]
         pool = urllib3.PoolManager(retries=False)
-        for _ in range(3000):
+        for _ in range(1200):
             assert pool.request("GET", f"{url}/ping?_token=t", timeout=10).status == 200
         process.terminate()
         assert process.wait(10) == 0
