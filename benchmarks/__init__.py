@@ -1,1 +1,1 @@
-"""Benchmarks: measurements with ratios within one run. Never part of the tests."""
+"""Benchmarks: ratios measured within one run. Not part of the tests."""

@@ -5,6 +5,7 @@ Imports nothing else of the benchmarks: it must run in any version's tree.
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 
 
 class Work(NamedTuple):
-    """What is timed, what comes before it untimed, and how often it is repeated in a round."""
+    """The timed method, the untimed one before it, and how often they run in a round."""
 
     run: str
     count: int
@@ -76,6 +77,7 @@ def cpu_ms(conversations: Any, work: Work) -> float:
     """Return the CPU milliseconds of this process for one repetition."""
     before: Callable[[], None] = getattr(conversations, work.before) if work.before else lambda: None
     run: Callable[[int], None] = getattr(conversations, work.run)
+    gc.collect()  # else a full collection falls into the same piece of work in every round
     spent = 0.0
     for _ in range(work.repetitions):
         before()

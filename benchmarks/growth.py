@@ -1,8 +1,8 @@
-"""How costs grow with a conversation's length, and with conversations at the same time: part of `make bench`.
+"""How costs grow with a conversation's length and with concurrent conversations: part of `make bench`.
 
-`python -m benchmarks.growth --json FILE`. A cost that grows with the power e of the size has the exponent e: 0 stays as
-it is, 1 doubles with the size. It is fitted to the larger half of the sizes, by least squares of the logarithms, with
-its standard error.
+`python -m benchmarks.growth --json FILE`. A cost that grows with the power e of the size has the exponent e: with 0
+it is constant, with 1 it doubles with the size. It is fitted to the larger half of the sizes by least squares of the
+logarithms, with its standard error.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from chatstash import Store, UpstashRedisChatMessageHistory
 LENGTHS = (10, 100, 1000, 10_000, 100_000)
 CONVERSATIONS = (1, 10, 100, 1000)
 _OLD_CONVERSATIONS = 200
-"""The old class does no more at once within a reasonable time: its turns are in as many threads as there are."""
+"""The old class takes too long with more at once: each of its turns runs in a thread."""
 
 _console = Console(stderr=True)
 
@@ -61,7 +61,7 @@ def fill(local: Server, length: int) -> None:
 
 
 def _works(url: str, length: int) -> dict[str, Callable[[], object]]:
-    """Return what is done with a conversation of a length."""
+    """Return the measured operations on a conversation of that length."""
     new = UpstashRedisChatMessageHistory(f"new-{length}", url, TOKEN)
     old = Community(f"old-{length}", url, "")
     cached = UpstashRedisChatMessageHistory(f"new-{length}", store=Store(url, TOKEN, cache_bytes=10**9))
@@ -78,7 +78,7 @@ def _works(url: str, length: int) -> dict[str, Callable[[], object]]:
 
 
 def by_length(local: Server, lengths: Sequence[int]) -> list[dict[str, Any]]:
-    """Measure what is done with one conversation, by its length."""
+    """Measure the operations on one conversation, by its length."""
     curves: dict[str, list[dict[str, float]]] = {}
     relay = Relay(local.port)
     for length in track(lengths, "by length", console=_console):
@@ -87,7 +87,7 @@ def by_length(local: Server, lengths: Sequence[int]) -> list[dict[str, Any]]:
         for name, run in _works(local.url, length).items():
             before = relay.count
             relayed[name]()
-            time.sleep(0.05)  # what is under way is counted by another thread
+            time.sleep(0.05)  # another thread counts the last bytes
             size = relay.count - before
             cpu, wall = _medians(run, rounds=3 if length > 10_000 else 9)
             curves.setdefault(name, []).append({"n": length, "cpu_ms": cpu, "wall_ms": wall, "bytes": size})
@@ -111,7 +111,7 @@ def memory_by_length(local: Server, lengths: Sequence[int]) -> list[dict[str, An
 
 
 def _client_peak(local: Server, session_id: str) -> int:
-    """Return the most memory, in bytes, that reading a conversation took in a process of its own."""
+    """Return the peak memory, in bytes, of a new process that reads a conversation."""
     module = "benchmarks.growth"
     command = [sys.executable, "-W", "ignore", "-m", module, "--client", local.url, session_id]
     return int(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout)
@@ -126,7 +126,7 @@ def _be_client(url: str, session_id: str) -> None:
 
 
 def by_conversations(local: Server, counts: Sequence[int]) -> list[dict[str, Any]]:
-    """Measure turns of several conversations at the same time, asynchronous, each of 20 messages."""
+    """Measure concurrent asynchronous turns of conversations of 20 messages."""
     curves = []
     for name, kind, most in (("chatstash", Chatstash, counts[-1]), ("old class", Community, _OLD_CONVERSATIONS)):
         points = []
@@ -199,7 +199,7 @@ def show(found: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Measure, print, and write JSON where asked."""
+    """Measure, print, and write JSON if asked."""
     parser = parser_of(__doc__)
     parser.add_argument("--quick", action="store_true", help="up to 1,000 messages and 100 conversations")
     parser.add_argument("--client", nargs=2, metavar=("URL", "SESSION"), help=argparse.SUPPRESS)

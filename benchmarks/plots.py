@@ -1,4 +1,4 @@
-"""The plots of the documentation, drawn of the committed results: `make plots`, `python -m benchmarks.plots`."""
+"""The plots of the documentation, drawn from the committed results: `make plots`, `python -m benchmarks.plots`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STYLE = {
 
 
 def main() -> None:
-    """Draw all."""
+    """Draw all plots."""
     mpl.use("Agg")
     mpl.rcParams.update(_STYLE)
     IMAGES.mkdir(exist_ok=True)

@@ -1,8 +1,8 @@
-"""One million daily users, on paper and by chance: part of `make bench`, `python -m benchmarks.scale --json FILE`.
+"""One million daily users, calculated and simulated: part of `make bench`, `python -m benchmarks.scale --json FILE`.
 
-What each library's operations cost is measured on the local server: requests, billed commands and bytes. From that and
-the assumptions, a formula gives what a month comes to. A simulation of some of the users, whose turns come by chance
-over a day, gives the same within its error, and how much comes at the busiest time.
+The cost of each library's operations is measured on the local server: requests, billed commands and bytes. From it and
+the assumptions, a formula gives the cost of a month. A simulation of some of the users, with random turns over a day,
+gives the same within its error, and the peak load.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from chatstash.cli.prices import AS_OF, GB
 
 REGIONS = (0, 1, 2, 4)
 _LENGTHS = (10, 30)
-"""Of the conversations whose turns are measured, in messages: by two, what each message costs is known."""
+"""Lengths of the measured conversations, in messages; the difference of two gives the cost of a message."""
 
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What is chatted.
+    """Assumptions about the users and their conversations.
 
     Attributes:
-        users: Users a day; each has one conversation that day, which begins empty.
-        mean_turns: Turns of a conversation, on average.
+        users: Daily users; each has one new conversation that day.
+        mean_turns: Average turns of a conversation.
         spread: How unequal conversations are: the standard deviation of the logarithm of their turns (log-normal).
-        most_turns: No conversation has more.
+        most_turns: The most turns of a conversation.
         message_characters: Characters of a message; a turn adds two messages.
         ttl_days: Days for which a conversation is kept after its last message.
-        swing: By which share the busiest time of the day is above the average, and the quietest below.
-        think_seconds: Seconds between the turns of a conversation, on average.
-        hit_rate: Share of a conversation's reads that find it in the cache of the process they come to.
+        swing: How far the busiest time of the day is above the average, and the quietest below, as a share.
+        think_seconds: Average seconds between the turns of a conversation.
+        hit_rate: Share of reads that are cache hits in their process.
         window: Messages of a window.
     """
 
@@ -75,15 +75,15 @@ class Assumptions:
 
 @dataclass(frozen=True)
 class Costs:
-    """What a turn costs, as measured. Bytes are those of HTTP bodies.
+    """The measured cost of a turn. Bytes are those of HTTP bodies.
 
     Attributes:
-        requests, commands, writes: HTTP requests, commands as billed in one region, and those of them that write.
-        fixed_bytes: Bytes of a turn that reads none.
+        requests, commands, writes: HTTP requests, commands billed in one region, and the writing ones among them.
+        fixed_bytes: Bytes of a turn that reads no message.
         read_bytes: Bytes of each message that is read.
         stored_bytes: Bytes that a message takes in the database.
-        most_read: No more messages are read in a turn; None for all.
-        missed_share: The share of reads that fetch all; the others fetch nothing but what is new.
+        most_read: The most messages read in a turn; None for all.
+        missed_share: The share of reads that fetch all messages; the others fetch only new ones.
     """
 
     requests: float
@@ -96,13 +96,13 @@ class Costs:
     missed_share: float = 1.0
 
     def bytes_of(self, stored: int) -> float:
-        """Return the bytes of a turn of a conversation of so many messages."""
+        """Return the bytes of a turn of a conversation with `stored` messages."""
         read = stored if self.most_read is None else min(stored, self.most_read)
         return self.fixed_bytes + self.missed_share * self.read_bytes * read
 
 
 def measured(local: Server, assumptions: Assumptions) -> dict[str, Costs]:
-    """Measure what turns cost with each library and option."""
+    """Measure the cost of a turn with each library and option."""
     ttl = assumptions.ttl_days * 86_400
 
     def ours(session_id: str, cache_bytes: int | None = None) -> UpstashRedisChatMessageHistory:
@@ -150,7 +150,7 @@ def _costs(
 
 
 def _mixed(hit: Costs, miss: Costs, hit_rate: float) -> Costs:
-    """Return what a turn costs where a share of the reads finds the conversation in the cache."""
+    """Return the cost of a turn where a share of the reads are cache hits."""
 
     def mean(of_hit: float, of_miss: float) -> float:
         return hit_rate * of_hit + (1 - hit_rate) * of_miss
@@ -180,13 +180,13 @@ def _turn(local: Server, history: Any, added: Any) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Day:
-    """What a day of all users comes to."""
+    """The cost of a day of all users."""
 
     turns: float
     moved_bytes: float
 
     def month(self, costs: Costs, assumptions: Assumptions, read_regions: int) -> Month:
-        """Return what a month of such days comes to."""
+        """Return the cost of a month of such days."""
         turns = self.turns * DAYS
         kept = self.turns * 2 * assumptions.ttl_days
         return Month(
@@ -201,7 +201,7 @@ def by_formula(assumptions: Assumptions, costs: Costs) -> Day:
     """Return a day, from the probability of each number of turns."""
     turns = moved = read_so_far = 0.0
     for number, share in enumerate(assumptions.turn_shares(), 1):
-        # The turn before which 2 * (number - 1) messages are stored.
+        # Before this turn, 2 * (number - 1) messages are stored.
         read_so_far += costs.bytes_of(2 * (number - 1))
         turns += share * number
         moved += share * read_so_far
@@ -210,7 +210,7 @@ def by_formula(assumptions: Assumptions, costs: Costs) -> Day:
 
 @dataclass(frozen=True)
 class Simulated:
-    """What a simulated day gave.
+    """The result of a simulated day.
 
     Attributes:
         day: The day, scaled up to all users.
@@ -224,8 +224,8 @@ class Simulated:
 
 
 def by_chance(assumptions: Assumptions, costs: Costs, seed: int = 1, sampled: int = 20_000) -> Simulated:
-    """Simulate a day of some of the users: when each begins, and how many turns follow, by chance."""
-    chance = random.Random(seed)  # noqa: S311 - no secret
+    """Simulate a day of some of the users, with random starts and numbers of turns."""
+    chance = random.Random(seed)  # noqa: S311 - not a secret
     numbers = chance.choices(range(1, assumptions.most_turns + 1), assumptions.turn_shares(), k=sampled)
     moved = [sum(costs.bytes_of(2 * done) for done in range(number)) for number in numbers]
     starts = [_moment(chance, assumptions.swing) for _ in numbers]
@@ -242,7 +242,7 @@ def by_chance(assumptions: Assumptions, costs: Costs, seed: int = 1, sampled: in
 
 
 def _moment(chance: random.Random, swing: float) -> float:
-    """Return a second of the day: likelier in the evening, by a sine, than in the morning."""
+    """Return a second of the day; a sine makes the evening likelier than the morning."""
     while True:
         moment = chance.uniform(0, 86_400)
         if chance.uniform(0, 1 + swing) < 1 + swing * math.sin(2 * math.pi * (moment / 86_400 - 0.5)):
@@ -250,7 +250,7 @@ def _moment(chance: random.Random, swing: float) -> float:
 
 
 def limits(costs: Costs, day: Day, peak_turns: float, assumptions: Assumptions) -> list[dict[str, Any]]:
-    """Return how much of each of Upstash's limits is used, the most used first.
+    """Return the used share of each of Upstash's limits, the highest first.
 
     The limits are those of the pay-as-you-go plan: https://upstash.com/pricing/redis and
     https://upstash.com/docs/redis/troubleshooting/max_request_size_exceeded.
@@ -268,7 +268,7 @@ def limits(costs: Costs, day: Day, peak_turns: float, assumptions: Assumptions) 
 
 
 def measure(assumptions: Assumptions) -> dict[str, Any]:
-    """Measure costs, and work out everything."""
+    """Measure costs and calculate everything."""
     with server() as local:
         costs = measured(local, assumptions)
     scenarios = []
@@ -306,9 +306,9 @@ def _heads() -> Sequence[str]:
 
 
 def main() -> None:
-    """Work it out, print, and write JSON where asked."""
+    """Calculate, print, and write JSON if asked."""
     parser = parser_of(__doc__)
-    parser.add_argument("--users", type=int, default=Assumptions.users, help="users a day (default 1,000,000)")
+    parser.add_argument("--users", type=int, default=Assumptions.users, help="daily users (default 1,000,000)")
     options = parser.parse_args()
     found = measure(Assumptions(users=options.users))
     show(found)

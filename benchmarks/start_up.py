@@ -1,4 +1,4 @@
-"""What importing takes, in fresh processes."""
+"""The time that importing takes, in fresh processes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ STATEMENTS = {
 
 
 def start_up(rounds: int) -> dict[str, Any]:
-    """Return the median milliseconds that each import takes in a fresh process, and how many more chatstash's takes."""
+    """Return the median milliseconds of each import in a fresh process, and how many more chatstash's takes."""
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in STATEMENTS}
     with TemporaryDirectory() as compiled:
-        # Compiled code is kept, as anywhere but here: the first round writes it.
+        # Compiled code is cached as in production: the first round writes it.
         environment = {**os.environ, "PYTHONPYCACHEPREFIX": compiled, "PYTHONDONTWRITEBYTECODE": ""}
         for turn in range(rounds + 1):
             for name, statement in STATEMENTS.items():

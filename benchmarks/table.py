@@ -1,4 +1,4 @@
-"""The figures that have an aim, as rows: of the results of `benchmarks.compare`, for the terminal and the page."""
+"""The figures of `benchmarks.compare` that have an aim, as rows for the terminal and the page."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Row:
     """One figure.
 
     Attributes:
-        work: What was done.
-        aim: What was aimed at.
-        figure: What was measured.
-        is_met: Whether it is as aimed at.
+        work: The work measured.
+        aim: The aim.
+        figure: The measured figure.
+        is_met: Whether the aim is met.
     """
 
     work: str

@@ -1,4 +1,4 @@
-"""`RunnableWithMessageHistory` over the class: sync, async, streaming, with tool calls, and what a turn costs."""
+"""`RunnableWithMessageHistory` with the class: sync, async, streaming, tool calls, and the cost of a run."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def _streamed(chain: Runnable[Any, Any], given: Any) -> None:
 
 @pytest.mark.parametrize("way", ["invoke", "stream", "ainvoke", "astream"])
 @pytest.mark.parametrize(("with_key", "cost"), [(True, (2, 3)), (False, (3, 4))])
-def test_turns_are_stored_and_cost_what_they_should(
+def test_runs_are_stored_at_the_documented_cost(
     upstash: LocalUpstash, way: str, with_key: bool, cost: tuple[int, int]
 ) -> None:
     chain = _chain(
@@ -69,13 +69,12 @@ def test_turns_are_stored_and_cost_what_they_should(
     assert kinds == [("human", "one?"), ("ai", "first answer"), ("human", "two?"), ("ai", "second answer")]
 
 
-@pytest.mark.parametrize("way", ["invoke", "ainvoke"])
-def test_turns_with_tool_calls(upstash: LocalUpstash, way: str) -> None:
+def test_runs_with_tool_calls(upstash: LocalUpstash) -> None:
     asks = AIMessage("", id="a1", tool_calls=[CALL])
     chain = _chain(upstash, iter([asks, AIMessage("Sunny", id="a2")]), with_key=True)
     result = ToolMessage("sun", tool_call_id="call_1", artifact={"degrees": 31})
-    _say(chain, [HumanMessage("Weather?")], way, with_key=True)
-    _say(chain, [result], way, with_key=True)
+    _say(chain, [HumanMessage("Weather?")], "invoke", with_key=True)
+    _say(chain, [result], "invoke", with_key=True)
     stored = _history(upstash).messages
     assert stored[0] == HumanMessage("Weather?")
     assert stored[1].tool_calls == [CALL]
@@ -83,7 +82,7 @@ def test_turns_with_tool_calls(upstash: LocalUpstash, way: str) -> None:
     assert stored[3].content == "Sunny"
 
 
-def test_the_model_is_given_what_was_said_before(upstash: LocalUpstash) -> None:
+def test_the_model_gets_the_earlier_messages(upstash: LocalUpstash) -> None:
     seen: list[list[BaseMessage]] = []
 
     class Watched(GenericFakeChatModel):

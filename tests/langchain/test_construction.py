@@ -16,7 +16,7 @@ from chatstash.errors import CorruptRecord, UnstorableMessage
 from chatstash.history.records.decoding import decode
 from chatstash.history.records.encoding import encode
 from chatstash.history.records.record import Record
-from chatstash.langchain.construction import Fill
+from chatstash.langchain.construction import FastConstructor
 from chatstash.langchain.messages import _CLASSES, to_message, to_records
 from tests.strategies import EVERY_KIND, JSON_VALUES, equal, message
 
@@ -111,7 +111,7 @@ def test_messages_of_one_record_share_nothing() -> None:
 
 @pytest.mark.parametrize("kind", sorted(set(_CLASSES) - {"remove"}))
 def test_constructors_are_not_called(kind: str) -> None:
-    made = Fill(_CLASSES[kind])({"content": "x", "name": "n", "role": "r", "tool_call_id": "t"})
+    made = FastConstructor(_CLASSES[kind])({"content": "x", "name": "n", "role": "r", "tool_call_id": "t"})
     assert type(made) is _CLASSES[kind]
 
 
@@ -128,9 +128,9 @@ def test_a_constructor_with_its_own_behaviour_is_called() -> None:
         def __init__(self, content: str, *, flag: bool = False, **kwargs: Any) -> None:
             super().__init__(content=f"!{content}" if flag else content, **kwargs)
 
-    assert Fill(Odd)({"content": "x"}) is None
-    assert Fill(Named)({"content": "x"}) is None
-    marked = Fill(Marked)
+    assert FastConstructor(Odd)({"content": "x"}) is None
+    assert FastConstructor(Named)({"content": "x"}) is None
+    marked = FastConstructor(Marked)
     assert marked({"content": "x"}) == Marked("x")
     assert marked({"content": "x", "flag": True}) is None
 

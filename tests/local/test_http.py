@@ -170,7 +170,7 @@ def test_a_thousand_idle_connections() -> None:
         )
         assert holder.stdout is not None
         assert holder.stdout.readline() == "connected\n"
-        with socket.create_connection(("127.0.0.1", int(port)), timeout=5) as client:
+        with socket.create_connection(("127.0.0.1", int(port)), timeout=60) as client:
             client.sendall(
                 b'POST / HTTP/1.1\r\nhost: x\r\nauthorization: Bearer t\r\ncontent-length: 8\r\n\r\n["PING"]'
             )

@@ -145,7 +145,7 @@ def test_damaged_data_is_said_to_be_so(tmp_path: Path) -> None:
 
 def test_an_engine_that_dies_is_an_error_and_not_a_hang(tmp_path: Path) -> None:
     with LocalUpstash(data=tmp_path) as upstash:
-        history = UpstashRedisChatMessageHistory("s", upstash.url, upstash.token, retries=0, timeout=5)
+        history = UpstashRedisChatMessageHistory("s", upstash.url, upstash.token, retries=0, timeout=60)
         history.add_user_message("x")
         assert upstash.is_running
         for process in processes_of(tmp_path):

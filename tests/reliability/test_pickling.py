@@ -57,7 +57,7 @@ def test_without_an_environment_the_error_says_what_is_missing(
     monkeypatch.delenv("UPSTASH_REDIS_REST_URL", raising=False)
     monkeypatch.delenv("UPSTASH_REDIS_REST_TOKEN", raising=False)
     data = pickle.dumps(UpstashRedisChatMessageHistory("s", upstash.url, upstash.token))
-    with pytest.raises(ValueError, match=r"tokens are not pickled.*UPSTASH_REDIS_REST_TOKEN"):
+    with pytest.raises(ValueError, match=r"Tokens are not pickled.*UPSTASH_REDIS_REST_TOKEN"):
         pickle.loads(data)
 
 

@@ -1,10 +1,10 @@
-"""Messages made without their constructors, equal to what those make, in a fraction of the time. Pure.
+"""Messages constructed without their constructors: equal to theirs, in a fraction of the time. Pure.
 
-A message's constructor hands its keyword arguments to pydantic's validator as they are, with a few exceptions. Here
-the class's own validator fills an instance directly. The exceptions are left to the constructor: names that it has a
-parameter for, classes whose constructor does more, and whatever a validator refuses, so that errors are its own.
+A constructor passes its keyword arguments to pydantic's validator unchanged, with a few exceptions. Here the validator
+fills an instance directly. The exceptions are left to the constructor: names that it has a parameter for, classes whose
+constructor does more, and data that the validator refuses, so that errors are the constructor's.
 
-What is made of the names that messages mostly have is learned, so that the next needs no validator (`template`).
+For the most common sets of fields, copies of a validated message replace the validator: see `templates`.
 """
 
 from __future__ import annotations
@@ -15,71 +15,70 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
-from chatstash.langchain.templates import WHAT_VALIDATORS_RAISE, Template, template_of
+from chatstash.langchain.templates import VALIDATION_ERRORS, Template, template_of
 
-_ANY = {"content": "x", "name": "n", "role": "r", "tool_call_id": "t"}
-"""What a message of any class can be made of, but for those whose constructor does more."""
+_SAMPLE = {"content": "x", "name": "n", "role": "r", "tool_call_id": "t"}
+"""Valid data for any message class whose constructor does nothing else."""
+
+_MAX_TEMPLATES = 64
 
 
-_MOST_TEMPLATES = 64
-
-
-class Fill:
-    """Makes messages of a class.
+class FastConstructor:
+    """Constructs messages of one class.
 
     Args:
         kind: The class.
 
     Attributes:
-        templates: What was learned so far: of the names of fields, a template, or None where none would do.
+        templates: By the names of fields: a template, or None if copies would not be equal.
     """
 
     def __init__(self, kind: type[BaseMessage]) -> None:
         self._kind = kind
-        self._learned = False
-        self._taken: frozenset[str] = frozenset()
+        self._is_ready = False
+        self._parameters: frozenset[str] = frozenset()
         self._validate: Callable[..., BaseMessage] | None = None
         self.templates: dict[tuple[str, ...], Template | None] = {}
 
     def __call__(self, data: Mapping[str, Any]) -> BaseMessage | None:
-        """Return the message with these fields, as the class's constructor makes it; None where that must do it."""
+        """Return the message with these fields; None if only the class's constructor can make it."""
         template = self.templates.get(tuple(data))
-        copied = None if template is None else template.filled(data)
+        copied = None if template is None else template.message(data)
         return self._validated(data) if copied is None else copied
 
     def _validated(self, data: Mapping[str, Any]) -> BaseMessage | None:
-        if not self._learned:
-            self._learn()
-        if self._validate is None or "content" not in data or not self._taken.isdisjoint(data):
+        if not self._is_ready:
+            self._prepare()
+        if self._validate is None or "content" not in data or not self._parameters.isdisjoint(data):
             return None
         kind, names = self._kind, tuple(data)
-        if names not in self.templates and len(self.templates) < _MOST_TEMPLATES:
+        if names not in self.templates and len(self.templates) < _MAX_TEMPLATES:
             self.templates[names] = template_of(kind, names)
         try:
             return self._validate(dict(data), self_instance=kind.__new__(kind))
-        except WHAT_VALIDATORS_RAISE:
+        except VALIDATION_ERRORS:
             return None
 
-    def _learn(self) -> None:
-        self._taken = _parameters(self._kind)
+    def _prepare(self) -> None:
+        self._parameters = _constructor_parameters(self._kind)
         if _is_plain(self._kind):
             self._validate = self._kind.__pydantic_validator__.validate_python
-        # Last: another thread goes by it.
-        self._learned = True
+        # Last: another thread may check it.
+        self._is_ready = True
 
 
-def _parameters(kind: type[BaseMessage]) -> frozenset[str]:
-    """Return the names that constructors on the way keep for themselves, but for the content, which all hand on."""
+def _constructor_parameters(kind: type[BaseMessage]) -> frozenset[str]:
+    """Return the parameters of the constructors of a class and its bases, except `content`, which all pass on."""
     constructors = [vars(base)["__init__"] for base in kind.__mro__[:-1] if "__init__" in vars(base)]
     names = {name for constructor in constructors for name in inspect.signature(constructor).parameters}
     return frozenset(names - {"content"})
 
 
 def _is_plain(kind: type[BaseMessage]) -> bool:
-    """Tell whether the constructor of a class does nothing but hand on: tried, with a message."""
+    """Tell whether the constructor of a class only passes its arguments on, by constructing a message."""
     try:
-        made = kind(**_ANY)
-    except WHAT_VALIDATORS_RAISE:
+        constructed = kind(**_SAMPLE)
+    except VALIDATION_ERRORS:
         return False
-    filled = kind.__pydantic_validator__.validate_python(dict(_ANY), self_instance=kind.__new__(kind))
-    return bool(filled.__getstate__() == made.__getstate__())
+    filled = kind.__pydantic_validator__.validate_python(dict(_SAMPLE), self_instance=kind.__new__(kind))
+    return bool(filled.__getstate__() == constructed.__getstate__())

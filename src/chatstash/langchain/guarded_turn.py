@@ -11,7 +11,7 @@ from chatstash.history.guarded_turn import GuardedTurn
 from chatstash.history.selection import Selection
 from chatstash.history.session import Session
 from chatstash.langchain.results import MessagesResult
-from chatstash.langchain.write_errors import OnWriteError, write_watched
+from chatstash.langchain.write_errors import OnWriteError, report_errors
 
 
 class MessagesTurn(GuardedTurn[BaseMessage]):
@@ -65,5 +65,5 @@ class MessagesTurn(GuardedTurn[BaseMessage]):
 
     @contextmanager
     def _appending(self) -> Iterator[None]:
-        with write_watched(self._session.key, self._on_write_error), super()._appending():
+        with report_errors(self._session.key, self._on_write_error), super()._appending():
             yield

@@ -18,8 +18,8 @@ from chatstash.history.store import Store
 from chatstash.langchain.guarded_turn import MessagesTurn
 from chatstash.langchain.messages import types_of
 from chatstash.langchain.results import MESSAGES, MessageReadOptions, MessagesResult
-from chatstash.langchain.tokens import TokenCounter, TokenLimit
-from chatstash.langchain.write_errors import OnWriteError, checked_hook, write_watched
+from chatstash.langchain.tokens import TokenBudget, TokenCounter
+from chatstash.langchain.write_errors import OnWriteError, checked_hook, report_errors
 from chatstash.rest.secret import as_secret
 
 try:
@@ -95,7 +95,7 @@ class UpstashRedisChatMessageHistory(_Base):
         self.session_id = session_id
         self.key_prefix = key_prefix
         self.on_write_error = checked_hook(on_write_error)
-        self._tokens = TokenLimit(max_tokens, token_counter)
+        self._budget = TokenBudget(max_tokens, token_counter)
         if options.get("start_on") is not None:
             options["start_on"] = types_of(options["start_on"] or ())
         self._options = self._store.options.changed({"ttl": ttl, **options})
@@ -208,12 +208,12 @@ class UpstashRedisChatMessageHistory(_Base):
             messages: The messages, oldest first.
             idempotency_key: A name for this call, such as the id of an event that may be delivered twice.
         """
-        with write_watched(self.key, self.on_write_error):
+        with report_errors(self.key, self.on_write_error):
             self._session().append(messages, idempotency_key=idempotency_key)
 
     async def aadd_messages(self, messages: Sequence[BaseMessage], *, idempotency_key: str | None = None) -> None:
         """Add messages as `add_messages` does, without blocking the event loop."""
-        with write_watched(self.key, self.on_write_error):
+        with report_errors(self.key, self.on_write_error):
             await self._session().aappend(messages, idempotency_key=idempotency_key)
 
     def add_user_message(self, message: HumanMessage | str) -> None:
@@ -267,9 +267,9 @@ class UpstashRedisChatMessageHistory(_Base):
         rest: Any = dict(wanted)
         max_tokens, token_counter = rest.pop("max_tokens", None), rest.pop("token_counter", None)
         is_default = rest.get("last") is None and rest.get("before") is None
-        limit = self._tokens if is_default else TokenLimit(None, self._tokens.token_counter)
+        budget = self._budget if is_default else TokenBudget(None, self._budget.token_counter)
         selection = session.selection(rest)
-        return limit.changed(max_tokens, token_counter).selection(selection, session.options.on_corrupt)
+        return budget.changed(max_tokens, token_counter).selection(selection, session.options.on_corrupt)
 
     def __getstate__(self) -> dict[str, Any]:
         # The SDK's client holds the token.

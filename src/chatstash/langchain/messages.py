@@ -1,7 +1,7 @@
 """LangChain message <-> `Record`. Pure.
 
-`type` and `data` are LangChain's own: the message's `type` and its `model_dump()`. Fields of `data` that hold the
-default value of the class the record will be read as are left out; old readers fill them in again.
+`type` and `data` are the message's `type` and its `model_dump()`. Fields of `data` with the default value of the class
+that the record is read as are left out; old readers fill them in.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from chatstash.errors import CorruptRecord, UnstorableMessage
 from chatstash.history.options import StartOn
 from chatstash.history.records.message_types import JS_CHAT
 from chatstash.history.records.record import Record
-from chatstash.langchain.construction import Fill
-from chatstash.langchain.templates import WHAT_VALIDATORS_RAISE
+from chatstash.langchain.construction import FastConstructor
+from chatstash.langchain.templates import VALIDATION_ERRORS
 
 _CLASSES: Mapping[str, type[BaseMessage]] = {
     "human": langchain_messages.HumanMessage,
@@ -36,7 +36,7 @@ _CLASSES: Mapping[str, type[BaseMessage]] = {
     "FunctionMessageChunk": langchain_messages.FunctionMessageChunk,
     "ToolMessageChunk": langchain_messages.ToolMessageChunk,
 }
-"""What `messages_from_dict` makes of each type; the defaults of these classes are the ones left out."""
+"""The class that `messages_from_dict` constructs for each type; the default values of these classes are left out."""
 
 
 def types_of(start_on: StartOn) -> StartOn:
@@ -50,16 +50,14 @@ def types_of(start_on: StartOn) -> StartOn:
 
 
 def _names_of(kind: type) -> list[str]:
-    names = (
-        [name for name, known in _CLASSES.items() if issubclass(known, kind)] if issubclass(kind, BaseMessage) else []
-    )
-    if not names:
-        raise ValueError(f"start_on: no message that is read is a {kind.__name__}")
+    names = [name for name, read_as in _CLASSES.items() if issubclass(read_as, kind)]
+    if not names or not issubclass(kind, BaseMessage):
+        raise ValueError(f"start_on: no message is read as a {kind.__name__}")
     return names
 
 
-_FILLS: Mapping[str, Fill] = {name: Fill(kind) for name, kind in _CLASSES.items()}
-_OF_TEXT_ALONE = frozenset(("human", "ai", "system"))
+_CONSTRUCTORS: Mapping[str, FastConstructor] = {name: FastConstructor(kind) for name, kind in _CLASSES.items()}
+_TEXT_TYPES = frozenset(("human", "ai", "system"))
 _TEXT_FIELDS = frozenset(("content", "id", "name"))
 
 
@@ -67,12 +65,12 @@ def to_records(messages: Iterable[BaseMessage]) -> list[Record]:
     """Return the records of messages, without ids.
 
     Raises:
-        UnstorableMessage: One is no message, or of a type that LangChain cannot read back; says which.
+        UnstorableMessage: One is not a message, or of a type that LangChain cannot read back; says which.
     """
     if isinstance(messages, (str, bytes, dict, BaseMessage)) or not isinstance(messages, Iterable):
         raise UnstorableMessage(
-            f"add_messages takes a list of messages, not a {type(messages).__name__}; add_message takes a single "
-            "message, add_user_message a text",
+            f"add_messages takes a list of messages, not a {type(messages).__name__}; add_message takes one message, "
+            "add_user_message a text",
             index=None,
         )
     return [_to_record(message, index) for index, message in enumerate(messages)]
@@ -83,7 +81,7 @@ def _to_record(message: BaseMessage, index: int) -> Record:
         raise UnstorableMessage(f"it is a {type(message).__name__}, not a LangChain message", index=index)
     if not isinstance(message.type, str) or message.type not in _CLASSES:
         raise UnstorableMessage(
-            f"its type {message.type!r} is none that LangChain reads back; use one of {', '.join(_CLASSES)}",
+            f"LangChain cannot read back its type {message.type!r}; use one of {', '.join(_CLASSES)}",
             index=index,
             path="type",
         )
@@ -92,21 +90,23 @@ def _to_record(message: BaseMessage, index: int) -> Record:
     except (ValueError, RecursionError) as error:
         raise UnstorableMessage(f"LangChain cannot turn it into a dict ({_first_line(error)})", index=index) from None
     defaults = _defaults(message.type)
-    kept = {name: value for name, value in data.items() if not (name in defaults and _same(value, defaults[name]))}
+    kept = {
+        name: value for name, value in data.items() if not (name in defaults and _is_default(value, defaults[name]))
+    }
     record = Record(message.type, kept)
     if _is_surely_readable(record):
         return record
     try:
         to_message(record)
     except CorruptRecord as error:
-        # A field was set to what its class would refuse: stored, it would make the whole conversation unreadable.
+        # A field was set to a value that its class refuses. Stored, it would make the whole conversation unreadable.
         raise UnstorableMessage(f"it could not be read back: {error.reason}", index=index) from error
     return record
 
 
 def _is_surely_readable(record: Record) -> bool:
-    """Tell at a glance that LangChain takes a record: nothing but short of a few texts; False where it is not sure."""
-    if record.type not in _OF_TEXT_ALONE or "content" not in record.data:
+    """Tell whether a record has only a few ASCII texts, which LangChain always accepts."""
+    if record.type not in _TEXT_TYPES or "content" not in record.data:
         return False
     for name, value in record.data.items():
         # pydantic refuses half a surrogate pair, which is not ASCII.
@@ -124,8 +124,8 @@ def _defaults(message_type: str) -> Mapping[str, Any]:
     }
 
 
-def _same(value: Any, default: Any) -> bool:
-    # Type for type: 0 and False are equal, and yet not the same in JSON.
+def _is_default(value: Any, default: Any) -> bool:
+    # 0 and False are equal, but differ in JSON.
     return type(value) is type(default) and (value is default or (not value and not default) or value == default)
 
 
@@ -138,51 +138,51 @@ def to_message(record: Record, *, key: str = "", position: int = 0) -> BaseMessa
         position: The record's place in the conversation, 0 for the oldest, for the error.
 
     Raises:
-        CorruptRecord: LangChain cannot make a message of it: an unknown type, or fields that are wrong.
+        CorruptRecord: LangChain cannot convert it: its type is unknown, or its fields are invalid.
     """
-    fill = _FILLS.get(record.type)
-    if fill is not None and (filled := fill(record.data)) is not None:
-        return filled
+    construct = _CONSTRUCTORS.get(record.type)
+    if construct is not None and (constructed := construct(record.data)) is not None:
+        return constructed
     try:
         (message,) = messages_from_dict([_langchain_form(record)])
-    except WHAT_VALIDATORS_RAISE as error:
-        # Hostile data may make a validator stumble in many ways; all of them mean the same.
-        reason = f"LangChain cannot make a message of it ({type(error).__name__}: {_first_line(error)})"
-        # A stored type or name stands in a bare ValueError as it is, line ends included; pydantic escapes them.
+    except VALIDATION_ERRORS as error:
+        # Hostile data can make a validator fail in many ways, which all mean the same.
+        reason = f"LangChain cannot convert it to a message ({type(error).__name__}: {_first_line(error)})"
+        # A plain ValueError has the stored type or name unescaped, line ends included; pydantic escapes them.
         cause = error if isinstance(error, ValidationError) else None
         raise CorruptRecord(reason, key=key, position=position, raw=record.raw) from cause
     return message
 
 
 def copied_messages(parsed: list[Any]) -> list[BaseMessage | None]:
-    """Return the message of each record, given its JSON, that is like one made before; None for any other.
+    """Return the message of each record's parsed JSON, if it can be copied from a template; else None.
 
-    The list of JSON is used up: what is not needed any more makes room for what comes.
+    Consumes the list, to free memory early.
     """
-    made: list[BaseMessage | None] = []
+    copies: list[BaseMessage | None] = []
     parsed.reverse()
     while parsed:
         fields = parsed.pop()
         try:
             data = fields["data"]
-            template = None if "v" in fields else _FILLS[fields["type"]].templates.get(tuple(data))
-            made.append(None if template is None else template.filled(data))
+            template = None if "v" in fields else _CONSTRUCTORS[fields["type"]].templates.get(tuple(data))
+            copies.append(None if template is None else template.message(data))
         except (LookupError, TypeError):
-            # It is no record, or of a type that LangChain does not know.
-            made.append(None)
-    return made
+            # Not a record, or of a type that LangChain does not know.
+            copies.append(None)
+    return copies
 
 
 def why_unreadable(record: Record) -> str | None:
-    """Return why LangChain can make no message of a record, without a word of what the record says; else None."""
+    """Return why LangChain cannot convert a record to a message, without quoting the record; None if it can."""
     try:
         to_message(record)
     except CorruptRecord as error:
-        return f"LangChain cannot make a message of it ({_what_is_wrong(error.__cause__, record)})"
+        return f"LangChain cannot convert it to a message ({_problem(error.__cause__, record)})"
     return None
 
 
-def _what_is_wrong(error: BaseException | None, record: Record) -> str:
+def _problem(error: BaseException | None, record: Record) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_input=False, include_context=False, include_url=False)[0]
         known = _CLASSES[record.type].model_fields if record.type in _CLASSES else {}

@@ -38,7 +38,7 @@ def checked_hook(hook: OnWriteError | None) -> OnWriteError | None:
 
 
 @contextmanager
-def write_watched(key: str, hook: OnWriteError | None) -> Iterator[None]:
+def report_errors(key: str, hook: OnWriteError | None) -> Iterator[None]:
     """Log an error of the write within and call the hook, then raise it again.
 
     The log line has the key, escaped, the kind of error and the outcome. It has no text of the server, which may quote

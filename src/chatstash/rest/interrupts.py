@@ -7,7 +7,7 @@ from types import CodeType
 
 
 def is_from_signal_handler(error: BaseException) -> bool:
-    """Tell whether a signal handler raised an error: it belongs to the program, and is no failure of the request."""
+    """Tell whether a signal handler raised an error: it belongs to the program, not to the request."""
     handlers = set(map(_code_of, map(signal.getsignal, signal.valid_signals()))) - {None}
     traceback = error.__traceback__
     while traceback is not None and handlers:

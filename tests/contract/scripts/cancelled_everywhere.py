@@ -172,10 +172,10 @@ async def main() -> None:
     socket.socket.recv = recv  # type: ignore[method-assign]
     problems: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
-    async with Store(timeout=20, max_request_bytes=100_000) as store:
+    async with Store(timeout=60, max_request_bytes=100_000) as store:
         await UpstashRedisChatMessageHistory("first", store=store).aget_messages()
     descriptors = len(os.listdir("/proc/self/fd"))
-    async with Store(timeout=20, max_request_bytes=100_000) as store:
+    async with Store(timeout=60, max_request_bytes=100_000) as store:
         await check(UpstashRedisChatMessageHistory("everywhere", store=store, ttl=60))
         await within_timeouts(UpstashRedisChatMessageHistory("timeouts", store=store))
     gc.collect()

@@ -12,7 +12,7 @@ from chatstash import Store, UpstashRedisChatMessageHistory
 warnings.filterwarnings("ignore", "unclosed event loop", ResourceWarning)  # the test's own
 # asyncio's own word for a loop that is left with tasks.
 logging.getLogger("asyncio").addFilter(lambda record: "Task was destroyed" not in record.getMessage())
-store = Store(timeout=30, max_connections=4)
+store = Store(timeout=60, max_connections=4)
 
 
 def descriptors() -> int:

@@ -167,6 +167,11 @@ def test_a_newer_format_is_reported_and_left_alone() -> None:
     assert {finding.repair for finding in find(*newer)} == {Repair.NONE}
 
 
+@pytest.mark.parametrize("fields", [{"v": 2}, {"v": 2, "type": []}, {"v": {}, "type": 1, "data": None}])
+def test_a_newer_format_may_have_other_fields(fields: Any) -> None:
+    assert damages(json.dumps(fields).encode()) == [(Damage.NEWER_FORMAT, 0)]
+
+
 def test_a_result_without_its_call_is_moved() -> None:
     for stored, position in (
         ([tool("a")], 0),

@@ -1,4 +1,4 @@
-"""Reading in pages, with no I/O: whatever others do between two pages, what is read was stored at one moment."""
+"""Reading in chunks, without I/O: whatever others do between two chunks, the records were stored at one moment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from chatstash.errors import ConversationChanged, RequestTooLarge
 from chatstash.history.records.encoding import encode
-from chatstash.history.records.generation import can_carry_generation, without_generation
+from chatstash.history.records.generation import without_generation
+from chatstash.history.records.identity import has_id
 from chatstash.history.records.record import Record, new_record_ids
 from chatstash.history.steps import chunks
 from chatstash.rest.commands import Batch, Command, Cost, Replies
@@ -50,7 +51,7 @@ class Stored:
         if self.records:
             place %= len(self.records)
             old = without_generation(self.records[place])
-            self.records[place] = old.replace(b"x", b"y", 1) if can_carry_generation(old) else foreign(self.number)
+            self.records[place] = old.replace(b"x", b"y", 1) if has_id(old) else foreign(self.number)
         self.count_up()
 
     def move_and_insert(self, place: int) -> None:
@@ -69,7 +70,7 @@ class Stored:
 
     def count_up(self) -> None:
         for place in range(len(self.records) - 1, max(-1, len(self.records) - 201), -1):
-            if can_carry_generation(self.records[place]):
+            if has_id(self.records[place]):
                 self.number += 1
                 self.records[place] = without_generation(self.records[place])[:-1] + b',"g":%d}' % self.number
                 return
@@ -115,13 +116,13 @@ def numbered(first: int, count: int, size: int = 100) -> list[bytes]:
     return [str(number).zfill(size).encode() for number in range(first, first + count)]
 
 
-@pytest.mark.parametrize("limit", [100, 199, 200, 1000, 12_345])
-def test_pages_make_one_list(limit: int) -> None:
+@pytest.mark.parametrize("limit", [100, 199, 12_345])
+def test_chunks_make_one_list(limit: int) -> None:
     records = numbered(0, 500)
     assert read_all(Stored(records, limit)) == records
 
 
-def test_pages_of_records_of_very_different_sizes() -> None:
+def test_records_of_very_different_sizes() -> None:
     records = [*(str(number).zfill(10 if number % 50 else 900).encode() for number in range(1000)), ours(1)]
     stored = Stored(records, 1000)
     assert read_all(stored) == records
@@ -129,14 +130,14 @@ def test_pages_of_records_of_very_different_sizes() -> None:
 
 
 @pytest.mark.parametrize("append", [Stored.append_ours, Stored.append_foreign])
-def test_pages_while_others_append(append: Callable[[Stored], None]) -> None:
+def test_others_may_append_during_the_read(append: Callable[[Stored], None]) -> None:
     stored = Stored([*numbered(0, 500), ours(1)], 2000)
     found = read_all(stored, lambda: append(stored))
     assert found in stored.moments
     assert len(found) > 501
 
 
-def test_where_the_newest_have_ids_the_check_costs_one_command() -> None:
+def test_if_the_newest_records_have_ids_the_checks_cost_one_request() -> None:
     stored = Stored(list(map(ours, range(1000))), 20_000)
     asked = []
     op = chunks.stored_records("k", None, stored.limit)
@@ -176,7 +177,7 @@ CHANGES: dict[str, Callable[[Stored], object]] = {
 @pytest.mark.parametrize("newest", ["ours", "foreign", "all foreign"])
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("limit", [200, 2000])
-def test_pages_begin_again_where_others_change_what_was_read(newest: str, change: str, limit: int) -> None:
+def test_reading_starts_again_if_others_change_the_records(newest: str, change: str, limit: int) -> None:
     records = [(foreign if newest == "all foreign" else ours)(number) for number in range(100)]
     stored = Stored([*records, *([foreign(5)] if newest == "foreign" else [])], limit)
 
@@ -187,13 +188,13 @@ def test_pages_begin_again_where_others_change_what_was_read(newest: str, change
     assert read_all(stored, between) == stored.records
 
 
-def test_pages_of_a_conversation_that_is_never_still_end_with_an_error() -> None:
+def test_a_conversation_that_keeps_changing_is_an_error() -> None:
     stored = Stored(list(map(ours, range(100))), 2000)
     with pytest.raises(ConversationChanged, match="kept trimming"):
         read_all(stored, lambda: stored.edit(0))
 
 
-def test_a_record_that_no_page_can_hold_is_named() -> None:
+def test_a_record_over_the_limit_is_named() -> None:
     for after in (3, 0):
         stored = Stored([*numbered(0, 3), b"x" * 5000, *numbered(3, after)], 1000)
         with pytest.raises(RequestTooLarge, match="position 3 "):
@@ -220,7 +221,7 @@ BETWEEN = st.dictionaries(st.integers(1, 40), st.lists(ACTIONS, min_size=1, max_
     newest=st.none() | st.integers(1, 30),
     all_ours=st.booleans(),
 )
-def test_what_is_read_in_pages_was_stored_at_one_moment(
+def test_chunks_show_one_state(
     are_ours: list[bool], between: dict[int, list[Any]], limit: int, newest: int | None, all_ours: bool
 ) -> None:
     records = [ours(at) if is_ours or all_ours else foreign(at) for at, is_ours in enumerate(are_ours)]

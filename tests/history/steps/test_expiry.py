@@ -1,4 +1,4 @@
-"""What is sent in place of EXPIRE beside a list command, with no I/O."""
+"""The requests that set an expiry on a list only, without I/O."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _pushing(seen: SeenLists, **more: Any) -> Op[Replies]:
     return expiring_lists_only(list_command("k", PUSH, 60, Effect.WRITE, **more), "k", seen)
 
 
-def test_a_script_goes_in_place_of_what_is_not_known_to_be_safe() -> None:
+def test_a_script_runs_the_commands_unless_the_key_was_lately_a_list() -> None:
     seen = SeenLists()
     replies, (script,) = play(_pushing(seen), [_replies([2, [], [7, 1]])])
     ((name, _, *words),) = script.commands
@@ -36,7 +36,7 @@ def test_a_script_goes_in_place_of_what_is_not_known_to_be_safe() -> None:
     assert play(_pushing(seen), [_replies(9, 1)])[1] == [NATIVE]
 
 
-def test_what_was_seen_is_believed_for_minutes_only() -> None:
+def test_a_key_is_taken_for_a_list_for_minutes_only() -> None:
     now = [0.0]
     seen = SeenLists(lambda: now[0])
     seen.add("k")
@@ -46,7 +46,7 @@ def test_what_was_seen_is_believed_for_minutes_only() -> None:
     assert "k" not in seen
 
 
-def test_no_more_keys_are_remembered_than_make_sense() -> None:
+def test_the_oldest_of_too_many_keys_is_forgotten() -> None:
     seen = SeenLists()
     for number in range(20_000):
         seen.add(str(number))
@@ -55,7 +55,7 @@ def test_no_more_keys_are_remembered_than_make_sense() -> None:
     assert "0" not in seen
 
 
-def test_a_wrong_type_is_forgotten_and_nothing_is_put_right() -> None:
+def test_a_key_of_another_type_is_forgotten() -> None:
     seen = SeenLists()
     with pytest.raises(WrongType, match="left as it was"):
         play(_pushing(seen), [WrongType("x", applied=Applied.UNKNOWN)])
@@ -66,21 +66,21 @@ def test_a_wrong_type_is_forgotten_and_nothing_is_put_right() -> None:
 
 
 @pytest.mark.parametrize("refusal", [CommandRejected("no EVAL"), ReadOnlyToken("no EVAL")])
-def test_where_no_scripts_can_be_run_the_type_is_asked_for_first(refusal: DatabaseError) -> None:
+def test_without_scripts_the_type_is_checked_first(refusal: DatabaseError) -> None:
     replies, asked = play(_pushing(SeenLists()), [refusal, _replies(0), _replies(7, 1)])
     assert (asked[1:], replies.values) == ([Batch((("LLEN", "k"),)), NATIVE], (7, 1))
     with pytest.raises(WrongType, match="left as it was"):
         play(_pushing(SeenLists()), [refusal, WrongType("x")])
 
 
-def test_what_a_script_was_refused_is_told_as_beside_it() -> None:
+def test_an_expiry_refused_within_the_script_is_a_partial_append() -> None:
     with pytest.raises(CommandRejected, match=r"were stored, but the expiry .* NOPERM") as caught:
         play(_pushing(SeenLists()), [_replies([2, [1], [7, b"NOPERM s3cret"]])])
     assert caught.value.applied is Applied.PARTIALLY
     assert "s3cret" not in str(caught.value)
 
 
-def test_the_errors_of_others_and_of_other_keys_tell_nothing() -> None:
+def test_other_keys_and_other_errors_do_not_show_a_list() -> None:
     seen = SeenLists()
 
     def other() -> Op[Replies]:

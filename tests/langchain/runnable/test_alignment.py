@@ -67,10 +67,26 @@ TWO_TURNS = ["h:1", "a:one", "h:2", "a:two"]
         # a tool that the front end runs
         (["h:1", "c:x"], ["h:1", "c:x", "t:x"], ["t:x"]),
         (["h:1#a"], ["h:1#a"], []),
+        # a prompt alone is the question
+        (["s:go on", "a:one"], ["s:go on"], ["s:go on"]),
+        (["h:1#a", "a:one#b"], ["h:1#a", "a:one#b"], []),
+        # ids count more than texts
+        (["h:1#a", "a:ok#b"], ["h:1#a", "a:ok#b", "a:ok", "h:2"], ["a:ok", "h:2"]),
+        # too little evidence of a repetition: no answer, one answer out of its place, or most of it differs
+        (["h:hi"], ["h:0", "h:hi", "h:3"], ["h:0", "h:hi", "h:3"]),
+        (["a:hi", "h:1"], ["a:hi", "h:2"], ["a:hi", "h:2"]),
+        (TWO_TURNS, ["h:x", "a:y", "h:z", "a:two", "h:3"], ["h:x", "a:y", "h:z", "a:two", "h:3"]),
     ],
 )
 def test_the_new_messages_of_an_input(history: list[str], given: list[str], new: list[str]) -> None:
     assert align_input(_m(*history), _m(*given)).new == _m(*new)
+
+
+def test_a_front_end_shows_the_text_of_an_answer_without_its_calls() -> None:
+    call: Any = {"name": "w", "args": {}, "id": "x"}
+    history = [HumanMessage("1"), AIMessage("I look", tool_calls=[call])]
+    question = HumanMessage("2")
+    assert align_input(history, [history[0], AIMessage("I look"), question]).new == [question]
 
 
 def test_instructions_before_a_transcript_are_only_for_the_model() -> None:
@@ -115,6 +131,12 @@ KNOWN = ["h:1", "a:one", "h:2"]
         (["h:ok", "a:ok", "h:ok"], ["a:ok"], 1),
         (["h:ok", "a:ok", "h:go"], ["a:ok"], 1),
         ([*TOOL_TURN, "h:1"], ["c:x", "t:x", "a:one"], 3),
+        # no reply
+        (["h:1#a"], ["h:context", "h:1#a"], 0),
+        (["a:one", "h:2"], ["a:one", "h:context", "h:2"], 0),
+        (["h:1"], ["h:***"], 0),
+        # an answer after a pending call
+        (["h:1", "c:x"], ["h:1", "a:one"], 1),
         # the question was removed
         (KNOWN, ["h:1", "a:one", "a:two"], 1),
     ],

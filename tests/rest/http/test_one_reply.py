@@ -174,6 +174,24 @@ def test_a_request_that_is_refused_while_it_is_sent(call: Call) -> None:
     assert caught.value.applied is Applied.NO
 
 
+class _UnwatchingLoop(asyncio.SelectorEventLoop):
+    """A loop without add_reader, as Windows' ProactorEventLoop."""
+
+    def add_reader(self, *args: Any) -> None:
+        raise NotImplementedError
+
+
+def test_a_refusal_is_heard_in_a_loop_that_cannot_watch_sockets() -> None:
+    large = [Record("human", {"content": "x" * 9_000_000})]
+    with (
+        _refusing_early() as url,
+        Store(url, "t", retries=0) as store,
+        asyncio.Runner(loop_factory=_UnwatchingLoop) as runner,
+        pytest.raises(RequestTooLarge),
+    ):
+        runner.run(store.session("bob").aappend(large))
+
+
 @contextmanager
 def _refusing_early() -> Iterator[str]:
     """A server that reads the beginning of a request, answers that it is too large, and reads no further."""

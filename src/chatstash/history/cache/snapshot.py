@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from chatstash.history.records.generation import can_carry_generation, has_generation
+from chatstash.history.records.generation import has_generation
+from chatstash.history.records.identity import has_id
 
 _DEEPEST = 100
 """How many records without an id may be newer than the anchor."""
@@ -68,7 +69,7 @@ def take_snapshot(stored: Sequence[bytes], length: int, previous: Snapshot | Non
         previous: The snapshot before this one; tells how many newer records to expect the next time.
     """
     for newer, raw in enumerate(stored[: -_DEEPEST - 1 : -1]):
-        if can_carry_generation(raw):
+        if has_id(raw):
             grown = 0 if previous is None else _newer_than(previous.stored[-1], stored)
             expected = newer + max(_TURN, min(_MOST_EXPECTED, grown))
             return Snapshot(stored[: len(stored) - newer], length - newer, expected, newer)
@@ -119,7 +120,7 @@ class Revalidation:
     def _is_unique(self, far: bytes, records: Sequence[bytes]) -> bool:
         """Tell whether no other record equals `far`: only then its place proves that none after it was removed."""
         is_whole = len(self.snapshot.stored) == self.snapshot.length
-        return (is_whole or can_carry_generation(far)) and records.count(far) == 1
+        return (is_whole or has_id(far)) and records.count(far) == 1
 
     def _newer_than_anchor(self, newest: Sequence[bytes]) -> Sequence[bytes] | None:
         """Return the records after the anchor; None where the anchor or a record before it has changed."""

@@ -158,10 +158,10 @@ def _newer_format(error: UnsupportedRecord, position: int) -> Finding:
 def _record_without_tools(raw: bytes) -> Record | None:
     """Return a record in a newer format as an empty one if its type cannot hold tool calls or results, else None."""
     try:
-        kind = json.loads(raw)["type"]
+        kind = json.loads(raw).get("type")
     except (ValueError, RecursionError):
         return None
-    return Record(kind, {}) if kind in _WITHOUT_TOOLS else None
+    return Record(kind, {}) if isinstance(kind, str) and kind in _WITHOUT_TOOLS else None
 
 
 def _without_duplicates(candidates: Sequence[_Kept], findings: list[Finding]) -> list[_Kept]:
@@ -240,4 +240,4 @@ def _open_turn(kept: Sequence[_Kept], pairing: Pairing, before_ms: float) -> int
 
 def no_expiry(ttl: int) -> Finding:
     """Return the finding for a conversation that never expires and should expire in `ttl` seconds."""
-    return Finding(Damage.NO_EXPIRY, Repair.SET_EXPIRY, "no expiry", ttl=ttl)
+    return Finding(Damage.NO_EXPIRY, Repair.SET_EXPIRY, "never expires", ttl=ttl)

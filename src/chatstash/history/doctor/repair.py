@@ -1,4 +1,4 @@
-"""Repairs, each one atomic script that may be sent twice. Pure: no I/O of its own.
+"""Repairs, each one atomic script that may be sent twice. Pure.
 
 A repair applies only if the records it depends on are still where they were, byte for byte. Concurrent changes,
 interruptions and a second run therefore do no harm. Positions count from the oldest record, so appends do not move
@@ -114,23 +114,28 @@ class _Planner:
         note = self._note(finding, position)
         rest = encode(without_blocks(decode(self.records[position]), finding.blocks))
         keys = (self.key, companion_key("quarantine", self.key))
-        seen = (_index(position), self._seen(position))
+        expected = self._expected([position])
         self.records[position] = rest.encode()
-        return call("replace", keys, _index(position), rest, note, *seen)
+        return call("replace", keys, _index(position), rest, note, *expected)
 
     def _insertion(self, finding: Finding, slot: Slot) -> Command:
-        record = self._stand_in(slot)
-        seen = [slot.insert_after, slot.insert_after + 1, *finding.depends_on]
-        command = self._script("insert", (self.key,), slot.insert_after, record, seen)
+        record = self._placeholder_result(slot)
+        neighbours = [slot.insert_after, slot.insert_after + 1]
+        command = self._script("insert", (self.key,), slot.insert_after, record, [*neighbours, *finding.depends_on])
         self.records.insert(slot.insert_after + 1, record.encode())
         return command
 
-    def _script(self, script: str, keys: tuple[str, ...], position: int, what: str, seen: Iterable[int]) -> Command:
-        placeholder = f"chatstash:placeholder:{self.randomness(16).hex()}"
-        as_seen: list[Argument] = [word for at in seen for word in (_index(at), self._seen(at))]
-        return call(script, keys, _index(position), placeholder, what, *as_seen)
+    def _script(
+        self, name: str, keys: tuple[str, ...], position: int, payload: str, depends_on: Iterable[int]
+    ) -> Command:
+        marker = f"chatstash:placeholder:{self.randomness(16).hex()}"
+        return call(name, keys, _index(position), marker, payload, *self._expected(depends_on))
 
-    def _seen(self, position: int) -> str:
+    def _expected(self, positions: Iterable[int]) -> list[Argument]:
+        """Return the index and digest of each record that the script checks, in turn."""
+        return [word for position in positions for word in (_index(position), self._digest(position))]
+
+    def _digest(self, position: int) -> str:
         """Return the digest of a record without its generation; empty where the list must end."""
         return digest_of(without_generation(self.records[position])) if position < len(self.records) else ""
 
@@ -148,7 +153,7 @@ class _Planner:
         }
         return json.dumps(fields, separators=(",", ":"))
 
-    def _stand_in(self, slot: Slot) -> str:
+    def _placeholder_result(self, slot: Slot) -> str:
         time_ms = self._time_around(slot.insert_after)
         (rid,) = new_record_ids(1, time_ms=time_ms, randomness=self.randomness(RANDOM_BYTES))
         return encode(replace(stand_in(slot.call), id=rid))

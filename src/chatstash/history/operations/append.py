@@ -1,4 +1,4 @@
-"""Appends records: each workflow once, for blocking callers and asyncio, without I/O of its own.
+"""Appends records, all or none, and once.
 
 A conversation is a Redis list, newest record first. One append is one atomic request, so there is no moment at which
 a turn is half stored or a key lacks its expiry. Every append is stored once, whatever request or reply is lost:
@@ -41,7 +41,7 @@ from chatstash.rest.commands import Effect, Reply
 from chatstash.rest.ops import Op
 
 _MOST_TOLD = 1_000_000
-"""Of how many bytes of others' records a turn is told: a reply over the server's limit would tell of none."""
+"""Bytes of new records that a refused turn gets, at most: a reply over the server's limit would have none."""
 
 
 @dataclass(frozen=True, slots=True)

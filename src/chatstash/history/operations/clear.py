@@ -1,4 +1,4 @@
-"""Clearing, as an operation: once, whatever is lost on the way, so that it never takes what came after. Pure."""
+"""Clears a conversation once: a late or repeated request never deletes records that were appended afterwards."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from chatstash.rest.ops import Op, send
 def clear(key: str, name: str) -> Op[ClearResult]:
     """Delete a conversation, once; one request, three commands, or four where there was none.
 
-    Does not look at what the key holds. A marker set in the same step tells a repetition, and the first request where
-    that comes late, that it was done: it would delete what others appended since.
+    Deletes the key whatever type it holds. The script sets a marker, which stops a repeated or late request: that would
+    delete records that were appended since.
 
     Args:
         key: The conversation's key.
-        name: What tells this clearing from any other.
+        name: A name for this clearing that no other has.
 
     Raises:
-        OutcomeUnknown: The reply was lost, and asking again failed until the budget was used up.
+        OutcomeUnknown: The reply was lost, and every retry within the budget failed.
     """
     marker = companion_key("clear", key, name)
     try:
@@ -32,7 +32,7 @@ def clear(key: str, name: str) -> Op[ClearResult]:
         error.key, error.marker = key, marker
         raise
     except (CommandRejected, ReadOnlyToken):
-        # A token that may run no scripts, or a server that has none: what the old class did still does.
+        # The token may not run scripts, or the server has none: DEL is what langchain-community sends.
         return (yield from _clear_by_command(key))
 
 
@@ -44,7 +44,7 @@ def _clear_by_script(key: str, marker: str) -> Op[ClearResult]:
 
 
 def _clear_by_command(key: str) -> Op[ClearResult]:
-    """Delete without a marker; where the reply is lost, it is not sent again, for it could delete what came after."""
+    """Delete without a marker. If the reply is lost, there is no retry: it could delete what was appended since."""
     try:
         replies = yield from send(Batch((("DEL", key),), effect=Effect.WRITE))
         deleted = checked_reply(int, replies.values[0], Effect.WRITE)

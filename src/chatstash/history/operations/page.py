@@ -29,14 +29,14 @@ from chatstash.rest.ops import Op
 def read_before(key: str, page: Page) -> Op[Contents]:
     """Read the records before a cursor; one request and three commands.
 
-    One request more where others trimmed or removed records since. Where the cursor's record was removed, reading goes
-    on at the one before it; where that is gone as well, others trimmed or cleared the conversation, and the page is
-    empty. A page that would be over the server's limit is shorter. One more request where a record may be a duplicate,
-    and where it was one, the page is read again.
+    One request more if others trimmed or removed records since. If the cursor's record was removed, the page ends at
+    the record before it. If that is gone, too, others trimmed or cleared the conversation, and the page is empty. A
+    page that would be over the server's limit is shorter. One request more if a record may be a duplicate; if it was
+    one, the page is read again.
 
     Raises:
-        WrongType: The key holds something else; its value was not changed.
-        ConversationChanged: Others trimmed or removed records, and the place of one without an id cannot be told.
+        WrongType: The key holds another type, which was left unchanged.
+        ConversationChanged: Others trimmed or removed records, and those around the cursor have no id.
         RequestTooLarge: One record alone is over the server's limit.
     """
     search, limit = DuplicateSearch(key), page.limit
@@ -47,7 +47,7 @@ def read_before(key: str, page: Page) -> Op[Contents]:
         contents = _contents(found, page.limit, search.left)
         if len(contents.entries) >= page.limit or not contents.omitted or found.limit < limit:
             return contents
-        # Beyond the duplicates that could not be removed, as far back as it takes.
+        # Some are duplicates that could not be removed: read as many more.
         limit += page.limit - len(contents.entries)
 
 
@@ -57,13 +57,13 @@ class _FoundPage:
 
     Attributes:
         stored: Their stored form.
-        newer: The records after them, as far as they are known; the first is the cursor's.
-        limit: How many records were wanted; fewer than the caller wants where more would be over the server's limit.
+        newer: The records after them that were read, too; the first is the cursor's.
+        limit: How many records were asked for; fewer than the page has where more would be over the server's limit.
         position: The place of the cursor's record, 0 for the oldest: the number of records that are older.
         length: How many records the conversation has.
-        entries: What is read of `stored`.
-        beside: The record before `stored`, where there is one and none is beyond the page.
-        noted: Where batches were noted to stand that may have duplicates.
+        entries: The records of `stored`.
+        before: The name of the record before `stored`, where that was not read.
+        noted: The noted places of batches.
     """
 
     stored: Sequence[bytes]
@@ -72,7 +72,7 @@ class _FoundPage:
     position: int
     length: int
     entries: Sequence[Entry]
-    beside: Name
+    before: Name
     noted: Mapping[str, Place] = field(default_factory=dict)
 
     @property
@@ -87,46 +87,46 @@ def _find_page(key: str, before: Cursor, limit: int) -> Op[_FoundPage]:
             return (yield from _page_at_its_place(key, before, limit))
         except RequestTooLarge:
             if limit == 1:
-                # Without the cursor's record, and without any beyond the page.
-                return (yield from _look_for_page(key, before, 1, beyond=0))
+                # Without the cursor's record, and without any older than the page.
+                return (yield from _look_for_page(key, before, 1, extra=0))
             limit //= 2
 
 
 def _page_at_its_place(key: str, cursor: Cursor, limit: int) -> Op[_FoundPage]:
     older = min(limit + NEIGHBOURS, cursor.position)
     first = -1 - cursor.position
-    beside = max(cursor.covered - 1, 0)
-    asked = ("LRANGE", key, first - beside, first + older)
+    newer = max(cursor.covered - 1, 0)
+    asked = ("LRANGE", key, first - newer, first + older)
     replies = yield from list_command(key, asked, None, Effect.READ, more=(("LLEN", key), ("GET", places_key(key))))
     records, length = oldest_first(replies.values[0]), checked_reply(int, replies.values[1], Effect.READ)
     if not is_at_its_place(cursor, records, older, length):
         if cursor.covered:
             return _not_found(key, cursor, length)
-        return (yield from _look_for_page(key, cursor, limit, beyond=NEIGHBOURS))
+        return (yield from _look_for_page(key, cursor, limit, extra=NEIGHBOURS))
     entries = entries_of(records[:older], key, cursor.position - older)
     noted = places_of(replies.values[2])
     return _FoundPage(records[:older], records[older:], limit, cursor.position, length, entries, NO_NAME, noted)
 
 
-def _look_for_page(key: str, cursor: Cursor, limit: int, *, beyond: int) -> Op[_FoundPage]:
+def _look_for_page(key: str, cursor: Cursor, limit: int, *, extra: int) -> Op[_FoundPage]:
     place = (cursor.position, cursor.length, cursor.covered)
-    script = call("read_page", (key,), cursor.digest, cursor.older, limit + beyond, *place)
+    script = call("read_page", (key,), cursor.digest, cursor.older, limit + extra, *place)
     answer = yield from run_script(key, script, Effect.READ, ran_at=APPEND_RAN_AT)
     position, length = checked_counts(answer, 2, Effect.READ)
     if position < 0:
         return _not_found(key, cursor, length)
     stored = oldest_first(answer[3])
     entries = entries_of(stored, key, position - len(stored))
-    beside = Name(checked_reply(bytes, answer[4], Effect.READ).decode(), answer[5] == 1)
-    return _FoundPage(stored, [], limit, position, length, entries, beside)
+    before = Name(checked_reply(bytes, answer[4], Effect.READ).decode(), answer[5] == 1)
+    return _FoundPage(stored, [], limit, position, length, entries, before)
 
 
 def _not_found(key: str, cursor: Cursor, length: int) -> _FoundPage:
-    """Return an empty page where everything up to the cursor's record is gone; raises where that cannot be told."""
+    """Return an empty page if all records up to the cursor are gone; raise if that is uncertain."""
     if length and not names_its_place(cursor):
         raise ConversationChanged(
-            f"Others trimmed, removed or edited records of {key!r} since the cursor was made, and where it was cannot "
-            "be told, because the records there have no id"
+            f"Others trimmed, removed or edited records of {key!r} since the cursor was made, and the records around "
+            "its place have no id to find it by"
         )
     return _FoundPage([], [], 0, 0, length, [], NO_NAME)
 
@@ -141,5 +141,5 @@ def _contents(found: _FoundPage, most: int, duplicated: Mapping[str, Place]) -> 
 
 def _further_cursor(found: _FoundPage, begin: int) -> Cursor:
     raws = [*found.stored[begin:], *found.newer]
-    older = name_of(found.stored[begin - 1]) if begin else found.beside
+    older = name_of(found.stored[begin - 1]) if begin else found.before
     return cursor_of(older, raws, found.first_place + begin, found.length)

@@ -1,4 +1,4 @@
-"""Reading a conversation, as an operation: every record once, oldest first, whatever is stored. Pure."""
+"""Reads a whole conversation: every record once, oldest first, even where some cannot be decoded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from chatstash.rest.commands import Cost
 from chatstash.rest.ops import Op
 
 _MOST_COMPARED = 10
-"""How many records without an id, as old libraries write them, tell a conversation from another of the same length."""
+"""How many records without an id, as old libraries write them, tell whether a conversation has changed."""
 
 
 class Contents(NamedTuple):
@@ -27,13 +27,13 @@ class Contents(NamedTuple):
     Attributes:
         entries: Each record, or the error of one that cannot be read, oldest first, without duplicates.
         length: How many records are stored.
-        newest: The newest of them as stored, newest first: back to one whose id tells it from any other, ten at most.
-        cost: Requests, commands and bytes; nothing until the operation is over (`costs`).
-        omitted: How many records of the conversation were left out.
-        cursor: Where reading further back goes on; None where there is nothing older.
-        fetched: What it was made of; None for a page, or where that is not what is stored.
-        system_kept: Whether the first of the entries is the conversation's first record, between which and the next
-            others were left out.
+        newest: The newest of them as stored, newest first: back to one with an id, ten at most.
+        cost: Requests, commands and bytes; set when the operation ends (`costs`).
+        omitted: How many older records of the conversation were left out.
+        cursor: Where to continue further back; None where there is nothing older.
+        fetched: The stored records it was made of; None for a page, or where duplicates are still stored.
+        system_kept: Whether the first of the entries is the conversation's system message, and records after it were
+            left out.
         view: How the records are returned.
     """
 
@@ -49,9 +49,9 @@ class Contents(NamedTuple):
 
 
 class Entries(Sequence[Entry]):
-    """The records of a whole conversation, or the errors of those that cannot be read; made when they are asked for.
+    """The records of a whole conversation, or the errors of those that cannot be read; made on demand.
 
-    None is kept, for few need them: messages are mostly made straight of the JSON.
+    They are not kept, because few callers need them: most messages are made directly from the JSON.
 
     Args:
         stored: The stored forms, oldest first.
@@ -65,7 +65,7 @@ class Entries(Sequence[Entry]):
         self._parsed: list[Any] | None = parsed
 
     def take_parsed(self) -> list[Any] | None:
-        """Return the JSON of all records, to whoever asks first: it becomes part of what is made of it."""
+        """Return the JSON of all records, only once: the caller makes it part of its messages."""
         parsed, self._parsed = self._parsed, None
         return parsed
 
@@ -94,13 +94,13 @@ def read(key: str, options: Options, snapshot: Snapshot | None = None) -> Op[Con
 
     With a snapshot, three commands, four where the ttl is refreshed; one request more if the snapshot is stale.
 
-    More requests only where the reply would be over the server's limit, or where a record is stored twice: then the
-    duplicate is removed and the conversation is read again.
+    More requests only if the reply would be over the server's limit, or if a record is stored twice: then the duplicate
+    is removed and the conversation is read again.
 
     Raises:
-        WrongType: The key holds something else, which was left as it was.
+        WrongType: The key holds another type, which was left unchanged.
         RequestTooLarge: One record alone is over the server's limit.
-        ConversationChanged: It was read in pages, and others trimmed or cleared it again and again meanwhile.
+        ConversationChanged: Others kept trimming, clearing or editing the conversation during the read.
     """
     fetched = yield from fetch(key, None, options, snapshot)
     if contents := _without_duplicates(fetched, key):
@@ -113,7 +113,7 @@ def read(key: str, options: Options, snapshot: Snapshot | None = None) -> Op[Con
 
 
 def _without_duplicates(fetched: Fetched, key: str) -> Contents | None:
-    """Return what was fetched if no record is there twice."""
+    """Return the contents of what was fetched; None if a record is there twice."""
     stored = fetched.stored
     fields = parse_all(stored)
     if fields is not None and have_distinct_ids(fields):
@@ -125,7 +125,7 @@ def _without_duplicates(fetched: Fetched, key: str) -> Contents | None:
 
 
 def newest_of(stored: Sequence[bytes]) -> list[bytes]:
-    """Return what tells the end of a conversation from any other, newest first; see `Contents.newest`."""
+    """Return the newest stored records by which to tell whether a conversation has changed; see `Contents.newest`."""
     newest: list[bytes] = []
     for raw in stored[: -_MOST_COMPARED - 1 : -1]:
         newest.append(raw)

@@ -1,4 +1,4 @@
-"""Which conversations there are and when they expire, as operations. Pure: no I/O of its own."""
+"""Lists the keys of conversations, and when they expire."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ _GLOB = re.compile(r"([*?\[\]\\])")
 def scan(prefix: str, cursor: str = "0") -> Op[tuple[str, list[bytes]]]:
     """Return some of the keys that begin with a prefix, and the cursor for more; one request, one command.
 
-    With an empty prefix, lists only. A key may come more than once. https://redis.io/docs/latest/commands/scan/
+    With an empty prefix, lists only. A key may be returned more than once.
+    https://redis.io/docs/latest/commands/scan/
 
     Args:
         prefix: What the keys begin with, taken literally.
-        cursor: "0" to begin; the answer's is "0" again at the end.
+        cursor: "0" to begin. The returned cursor is "0" at the end.
 
     Raises:
         ReadOnlyToken: A read-only token may not list keys.
@@ -30,7 +31,7 @@ def scan(prefix: str, cursor: str = "0") -> Op[tuple[str, list[bytes]]]:
     replies = yield from send(Batch((("SCAN", cursor, "MATCH", pattern, "COUNT", 1000, *lists_only),)))
     reply = replies.values[0]
     if not isinstance(reply, list) or len(reply) != 2 or not isinstance(reply[1], list):
-        raise ProtocolError("The database answered SCAN with something else than a cursor and keys")
+        raise ProtocolError("The database answered SCAN with a reply that is not a cursor and keys")
     found = [key for key in reply[1] if isinstance(key, bytes) and key.startswith(prefix.encode())]
     return _text(reply[0]), [key for key in found if not key.startswith(COMPANION_PREFIX.encode())]
 
@@ -40,7 +41,7 @@ def _text(reply: Reply) -> str:
 
 
 def expiries(keys: Sequence[str]) -> Op[dict[str, int | None]]:
-    """Return the seconds left to each key that exists, None where it never expires; one request, a command a key."""
+    """Return the seconds until each existing key expires, None for never; one request, one command for each key."""
     if not keys:
         return {}
     replies = yield from send(Batch(tuple(("TTL", key) for key in keys)))

@@ -8,9 +8,9 @@ from functools import partial
 from chatstash.history.cache.cache import ReadCache
 from chatstash.history.cache.snapshot import Snapshot
 from chatstash.history.operations.page import read_before
-from chatstash.history.operations.presenting import presented, presented_page
 from chatstash.history.operations.read import Contents, read
-from chatstash.history.operations.token_window import read_fitting
+from chatstash.history.operations.token_window import read_token_window
+from chatstash.history.operations.views import in_view, page_in_view
 from chatstash.history.operations.window import read_window
 from chatstash.history.options import Options
 from chatstash.history.results import END
@@ -31,14 +31,14 @@ def read_selection(key: str, selection: Selection, options: Options, cache: Read
         case Page(before=before, limit=limit, view=view) if before == END:
             return (yield from read_selection(key, Window(limit, view=view), options, cache))
         case Page() as page:
-            return presented_page((yield from read_before(key, page)), page.view)
+            return page_in_view((yield from read_before(key, page)), page.view)
         case TokenWindow() as window:
-            return (yield from _cached(key, partial(read_fitting, key, window, options), cache))
+            return (yield from _cached(key, partial(read_token_window, key, window, options), cache))
         case Window() as window:
             contents = yield from _cached(key, partial(read_window, key, window, options), cache)
         case Whole():
             contents = yield from _cached(key, partial(read, key, options), cache)
-    return presented(contents, selection.view, keep_system=selection.keep_system)
+    return in_view(contents, selection.view, keep_system=selection.keep_system)
 
 
 def _cached(key: str, reading: Callable[[Snapshot | None], Op[Contents]], cache: ReadCache | None) -> Op[Contents]:

@@ -1,6 +1,6 @@
-"""The records that were appended with an idempotency key, as an operation: what a redelivered event is answered with.
+"""Reads the records that were appended with an idempotency key: the answer to a redelivered event.
 
-The marker of the key names the batch that was appended first, and each record holds its batch in its id. Pure.
+The marker of the key names the batch that was appended, and each record has its batch in its id.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from chatstash.rest.ops import Op
 def stored_for(key: str, idempotency_key: str) -> Op[list[Record] | None]:
     """Return the records that were appended with an idempotency key, oldest first; one request.
 
-    Two commands where the key was not used; else four, and a few more where over a hundred records came since.
+    Two commands if the key was not used; otherwise four, and a few more if over a hundred records were appended since.
 
     Args:
         key: The conversation's key.
         idempotency_key: The key.
 
     Returns:
-        The records that are still stored, or None where the key was not used, or longer ago than it is remembered.
+        The records that are still stored; None if the key was not used, or its marker has expired.
 
     Raises:
-        ValueError: The idempotency key is no text; nothing was sent.
-        WrongType: The key holds something else.
+        ValueError: The idempotency key is not a string; nothing was sent.
+        WrongType: The conversation's key holds another type.
     """
     marker = marker_key(key, checked_idempotency_key(idempotency_key))
     answer = yield from run_script(key, call("stored_for", (key, marker)), Effect.IDEMPOTENT)
@@ -50,7 +50,7 @@ def stored_for(key: str, idempotency_key: str) -> Op[list[Record] | None]:
 
 
 def _each_once(newest_first: Iterable[bytes], batch: str, key: str) -> list[Record]:
-    """Return the records of a batch, oldest first; of duplicates, the oldest. What cannot be read is left out."""
+    """Return the records of a batch, oldest first, without duplicates and without unreadable ones."""
     stored = {identity(raw): raw for raw in newest_first}
     entries = entries_of(list(stored.values()), key)
     records = [entry for entry in entries if isinstance(entry, Record) and entry.id and entry.id.batch == batch]

@@ -1,4 +1,4 @@
-"""Reading as many of the newest records as fit, as an operation: no more is fetched than about twice that. Pure."""
+"""Reads as many of the newest records as fit the token budget; fetches at most about twice that many."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from chatstash.history.cache.snapshot import Snapshot
 from chatstash.history.operations.page import read_before
-from chatstash.history.operations.presenting import presented
 from chatstash.history.operations.read import Contents
-from chatstash.history.operations.window import kept_system, read_window
+from chatstash.history.operations.views import in_view
+from chatstash.history.operations.window import read_window, system_message_in
 from chatstash.history.options import Options
 from chatstash.history.records.record import Entry
 from chatstash.history.results import END
@@ -19,27 +19,35 @@ from chatstash.rest.ops import Op
 
 
 class _Found(NamedTuple):
-    """The system message, if it is kept; the newest records after it, oldest first; and what else reading gave."""
+    """The newest records so far.
+
+    Attributes:
+        system: The system message, if it is kept.
+        entries: The records after it, oldest first.
+        contents: The contents of the first read, with `omitted` and `cursor` of the last.
+    """
 
     system: Entry | None
     entries: Sequence[Entry]
     contents: Contents
 
 
-def read_fitting(key: str, wanted: TokenWindow, options: Options, snapshot: Snapshot | None = None) -> Op[Contents]:
-    """Read as many of the newest records as fit; costs what a window does, where the first guess was enough.
+def read_token_window(
+    key: str, wanted: TokenWindow, options: Options, snapshot: Snapshot | None = None
+) -> Op[Contents]:
+    """Read as many of the newest records as fit; costs as much as a window if the first guess was enough.
 
-    Where all of that fits and there is more, as many again are read, in a request of three commands, until something
+    If all records so far fit and there are more, reads as many again, in a request of three commands, until a record
     does not fit.
 
     Raises:
-        WrongType: The key holds something else, which was left as it was.
+        WrongType: The key holds another type, which was left unchanged.
         RequestTooLarge: One record alone is over the server's limit.
     """
     found = yield from _newest(key, wanted, options, snapshot)
     most = wanted.within.last
     while found.contents.cursor is not None and len(found.entries) < most and _all_fit(found, wanted):
-        found = yield from _further_back(key, found, most)
+        found = yield from _with_older(key, found, most)
     return _cut(found, wanted)
 
 
@@ -51,7 +59,7 @@ def _newest(key: str, wanted: TokenWindow, options: Options, snapshot: Snapshot 
 
 
 def _found(contents: Contents, wanted: TokenWindow) -> _Found:
-    system = kept_system(contents, keep_system=wanted.within.keep_system)
+    system = system_message_in(contents, keep_system=wanted.within.keep_system)
     return _Found(system, contents.entries if system is None else contents.entries[1:], contents)
 
 
@@ -59,7 +67,7 @@ def _all_fit(found: _Found, wanted: TokenWindow) -> bool:
     return wanted.count(found.system, found.entries) == len(found.entries)
 
 
-def _further_back(key: str, found: _Found, most: int) -> Op[_Found]:
+def _with_older(key: str, found: _Found, most: int) -> Op[_Found]:
     contents = found.contents
     assert contents.cursor is not None
     limit = min(len(found.entries), most - len(found.entries))
@@ -69,9 +77,9 @@ def _further_back(key: str, found: _Found, most: int) -> Op[_Found]:
         older = older[1:]
     elif found.system is not None and omitted:
         omitted -= 1
-    # What others append meanwhile is no part of it: the length stays that of the first look.
-    gone_on = contents._replace(omitted=omitted, cursor=page.cursor)
-    return found._replace(entries=[*older, *found.entries], contents=gone_on)
+    # Records that others append during the read do not belong to it: the length stays that of the first request.
+    contents = contents._replace(omitted=omitted, cursor=page.cursor)
+    return found._replace(entries=[*older, *found.entries], contents=contents)
 
 
 def _cut(found: _Found, wanted: TokenWindow) -> Contents:
@@ -84,4 +92,4 @@ def _cut(found: _Found, wanted: TokenWindow) -> Contents:
     contents = found.contents._replace(
         entries=entries, omitted=omitted, cursor=cursor, system_kept=found.system is not None
     )
-    return presented(contents, wanted.within.view, keep_system=found.system is not None)
+    return in_view(contents, wanted.within.view, keep_system=found.system is not None)

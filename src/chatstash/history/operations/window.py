@@ -1,7 +1,6 @@
-"""Reading the newest records, as operations. Pure.
+"""Reads a window, the newest records as they are stored; and counts records.
 
-What a window costs depends on what it returns, and not on what is stored. It is given here as it is stored;
-`presenting` makes of it what a model takes.
+The cost of a window depends on the records that it returns, not on the length of the conversation.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def read_window(key: str, window: Window, options: Options, snapshot: Snapshot |
     the server's limit, or where a record may be a duplicate of one outside the window.
 
     Raises:
-        WrongType: The key holds something else, which was left as it was.
+        WrongType: The key holds another type, which was left unchanged.
         RequestTooLarge: One record alone is over the server's limit.
     """
     found = yield from fetch(key, window, options, snapshot)
@@ -44,7 +43,7 @@ def read_window(key: str, window: Window, options: Options, snapshot: Snapshot |
             wanted = window.last + len(entries) - len(kept)
             if reach >= wanted or not first_place:
                 return _contents(key, window, found, kept)
-            # Of the duplicates that could not be removed, as far back as it takes.
+            # Some are duplicates that could not be removed: read as many more.
             reach = wanted
         found = yield from fetch(key, window._replace(last=reach), options)
 
@@ -72,8 +71,8 @@ def _contents(key: str, window: Window, found: Fetched, entries: Sequence[Entry]
     )  # fmt: skip
 
 
-def kept_system(contents: Contents, *, keep_system: bool) -> Entry | None:
-    """Return the first of the records that were read where it is the system message to keep."""
+def system_message_in(contents: Contents, *, keep_system: bool) -> Entry | None:
+    """Return the system message to keep, the first of the records that were read; None where there is none."""
     keeps = keep_system and (contents.system_kept or not contents.omitted)
     first = contents.entries[0] if keeps and contents.entries else None
     return first if first is not None and _is_system(first) else None
@@ -84,10 +83,10 @@ def _is_system(entry: Entry) -> bool:
 
 
 def count(key: str) -> Op[int]:
-    """Count the records of a conversation without duplicates; one request, four commands, more where there may be some.
+    """Count the records of a conversation without duplicates; one request, four commands, more if there may be any.
 
     Raises:
-        WrongType: The key holds something else, which was left as it was.
+        WrongType: The key holds another type, which was left unchanged.
     """
     answer = yield from run_script(key, call("count", (key, places_key(key))), Effect.READ)
     (length,) = checked_counts(answer, 1, Effect.READ)

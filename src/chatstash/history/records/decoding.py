@@ -100,12 +100,10 @@ def _loaded_by_json(raw: bytes, key: str, position: int) -> Any:
 def _why_not_json(error: ValueError | RecursionError) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    # Python's own message quotes a byte.
-    return (
-        f"it is not UTF-8 (byte {error.start})"
-        if isinstance(error, UnicodeDecodeError)
-        else f"it is not JSON ({error})"
-    )
+    # Python's own message would quote a byte.
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is not UTF-8 (byte {error.start})"
+    return f"it is not JSON ({error})"
 
 
 def _may_hold_long_number(raw: bytes) -> bool:

@@ -7,17 +7,24 @@ becomes null, a UUID a string, and so on. orjson writes only records whose data 
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Mapping
+from types import NoneType
 from typing import Any
 
 import orjson
 
 from chatstash.errors import UnstorableMessage
 from chatstash.history.records.record import Record
-from chatstash.history.records.unserializable import COMPACT, unstorable_message
 
+# Text that is not escaped takes its UTF-8 size, not up to six bytes a character.
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _ASCII = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
 _SORTED = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), sort_keys=True)
+_DEEPEST_SEARCH = 200
+_LONGEST_PATH = 400
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
 
 
 def encode(record: Record, *, index: int = 0) -> str:
@@ -32,23 +39,31 @@ def encode(record: Record, *, index: int = 0) -> str:
     """
     if wrong := _why_not_storable(record):
         raise UnstorableMessage(wrong, index=index)
-    fields: dict[str, Any] = {"type": record.type, "data": record.data}
-    fields |= {name: value for name, value in record.other.items() if name not in fields}
-    if record.id is not None:
-        # Last: only there it counts as the record's identity.
-        fields.pop("rid", None)
-        fields["rid"] = str(record.id)
+    fields = _fields_of(record)
     if not record.other and _is_text(record.data):
         try:
             return orjson.dumps(fields).decode()
         except TypeError:
             pass  # half a surrogate pair, or a subclass of str
     try:
-        text = COMPACT.encode(fields)
+        text = _COMPACT.encode(fields)
     except (TypeError, ValueError, RecursionError) as error:
-        raise unstorable_message({**record.other, **record.data}, error, index) from None
-    # UTF-8 cannot encode half a surrogate pair; JSON can escape it.
-    return text if text.isascii() or _is_utf8(text) else _ASCII.encode(fields)
+        raise _unstorable_message({**record.other, **record.data}, error, index) from None
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _ASCII.encode(fields)  # UTF-8 cannot encode half a surrogate pair; JSON can escape it
+    return text
+
+
+def _fields_of(record: Record) -> dict[str, Any]:
+    fields: dict[str, Any] = {"type": record.type, "data": record.data}
+    fields |= {name: value for name, value in record.other.items() if name not in fields}
+    if record.id is not None:
+        # Last: only there it counts as the record's identity.
+        fields.pop("rid", None)
+        fields["rid"] = str(record.id)
+    return fields
 
 
 def _is_text(data: Mapping[str, Any]) -> bool:
@@ -77,9 +92,41 @@ def _why_not_storable(record: Record) -> str | None:
     return None
 
 
-def _is_utf8(text: str) -> bool:
+def _unstorable_message(data: Mapping[str, Any], error: Exception, index: int) -> UnstorableMessage:
+    """Return the error for a message that JSON cannot represent; it names the value."""
+    path, value = _first_unstorable(data)
+    path = path if len(path) <= _LONGEST_PATH else f"{path[:_LONGEST_PATH]}…"
+    if isinstance(error, RecursionError):
+        return UnstorableMessage("it is nested too deeply, or contains itself", index=index, path=path)
+    if not path:
+        return UnstorableMessage(f"JSON cannot hold it ({error})", index=index)
+    return UnstorableMessage(f"JSON cannot hold a {type(value).__name__} ({error})", index=index, path=path)
+
+
+def _first_unstorable(data: Mapping[str, Any]) -> tuple[str, Any]:
+    """Return path and value of the first leaf or key that JSON cannot represent; an empty path where there is none."""
+    for name, value in data.items():
+        if found := _search(value, name if name.isidentifier() else _SHORT.repr(name), depth=0):
+            return found
+    return "", None
+
+
+def _search(value: Any, path: str, depth: int) -> tuple[str, Any] | None:
+    if depth > _DEEPEST_SEARCH:
+        return path, value
+    if not isinstance(value, (dict, list, tuple)):
+        return None if _is_storable(value) else (path, value)
+    for step, child in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(value, dict) and not isinstance(step, (str, int, float, bool, NoneType)):
+            return f"{path}[{_SHORT.repr(step)}] (the key)", step
+        if found := _search(child, f"{path}[{_SHORT.repr(step)}]", depth + 1):
+            return found
+    return None
+
+
+def _is_storable(value: Any) -> bool:
     try:
-        text.encode()
-    except UnicodeEncodeError:
+        _COMPACT.encode(value)
+    except (TypeError, ValueError, RecursionError):
         return False
     return True

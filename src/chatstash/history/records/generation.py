@@ -18,11 +18,6 @@ _GENERATION = re.compile(rb',"g":[0-9]{1,9}\}\Z')
 _LONGEST_GENERATION = 16
 
 
-def can_carry_generation(raw: bytes) -> bool:
-    """Tell whether a stored record may carry the generation: it has an id."""
-    return identity.has_id(raw)
-
-
 def has_generation(raw: bytes) -> bool:
     """Tell whether a stored record has a generation, in whatever form it is written."""
     try:

@@ -57,13 +57,7 @@ def checked_key(key: str) -> str:
         raise ValueError(f"a conversation's key must be a non-empty string, not {key!r}")
     if key.startswith(COMPANION_PREFIX):
         raise ValueError(f"keys that begin with {COMPANION_PREFIX!r} are reserved: use another key_prefix")
-    try:
-        size = len(key.encode())
-    except UnicodeEncodeError:
-        raise ValueError(
-            f"the session_id or key_prefix contains half a surrogate pair, which UTF-8 cannot encode: {key[:80]!r}"
-        ) from None
-    if size > MAX_KEY_BYTES:
+    if (size := len(_utf8(key, "session_id or key_prefix"))) > MAX_KEY_BYTES:
         raise ValueError(f"the key (key_prefix and session_id) has {size} bytes; the limit is {MAX_KEY_BYTES}")
     return key
 
@@ -72,11 +66,17 @@ def checked_idempotency_key(idempotency_key: str) -> str:
     """Return `idempotency_key`, or raise ValueError where it is not a non-empty string."""
     if not isinstance(idempotency_key, str) or not idempotency_key:
         raise ValueError(f"idempotency_key must be a non-empty string, not {idempotency_key!r}")
-    try:
-        idempotency_key.encode()
-    except UnicodeEncodeError:
-        raise ValueError("the idempotency_key contains half a surrogate pair, which UTF-8 cannot encode") from None
+    _utf8(idempotency_key, "idempotency_key")
     return idempotency_key
+
+
+def _utf8(text: str, name: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"the {name} contains half a surrogate pair, which UTF-8 cannot encode: {text[:80]!r}"
+        ) from None
 
 
 def checked_ttl(ttl: int | None) -> int | None:

@@ -20,7 +20,6 @@ _RECORD_ID = re.compile(r"([A-Za-z0-9_-]{16})\.(\d{1,9})/(\d{1,9})", re.ASCII)
 _TIME_BYTES = 6
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _LAST_MS = 253_402_300_799_999  # the last millisecond of the year 9999
-_new_tuple = tuple.__new__
 RANDOM_BYTES = 6
 """The number of random bytes in the id of a batch."""
 
@@ -54,8 +53,7 @@ class RecordId(NamedTuple):
         if match is None:
             return None
         batch, position, size = match.groups()
-        # A named tuple's own constructor takes twice as long as tuple's.
-        return _new_tuple(cls, (batch, int(position), int(size)))
+        return cls(batch, int(position), int(size))
 
 
 def new_record_ids(count: int, *, time_ms: int, randomness: bytes) -> list[RecordId]:

@@ -25,7 +25,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from chatstash.errors import ConversationChanged, ProtocolError, RequestTooLarge
-from chatstash.history.records.generation import can_carry_generation, has_generation
+from chatstash.history.records.generation import has_generation
+from chatstash.history.records.identity import has_id
 from chatstash.history.steps.replies import checked_reply
 from chatstash.history.steps.requests import list_command
 from chatstash.rest.commands import Batch, Effect
@@ -145,7 +146,7 @@ class _Start(NamedTuple):
             return _Seen.UNSURE
         if records[place] != self.newest or any(map(has_generation, records[place + 1 :])):
             return _Seen.CHANGE
-        return _Seen.NO_CHANGE if all(map(can_carry_generation, records[place:])) else _Seen.UNSURE
+        return _Seen.NO_CHANGE if all(map(has_id, records[place:])) else _Seen.UNSURE
 
 
 def _start(key: str) -> Op[_Start]:

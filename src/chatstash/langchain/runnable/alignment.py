@@ -161,11 +161,7 @@ def _end_of_sent(known: Sequence[MessageView], output: Sequence[MessageView]) ->
     if known and len(output) >= len(known) and _begins_with(output, known):
         return len(known)
     matches = [match for match in _matches(known, output) if _is_sent(match, output)]
-    best = max(
-        matches,
-        key=lambda match: (match.ids, match.has_last, match.exact, match.unequal, -match.end),
-        default=None,
-    )
+    best = max(matches, key=lambda match: (match.ids, match.has_last, match.exact, match.unequal), default=None)
     return 0 if best is None else best.end
 
 

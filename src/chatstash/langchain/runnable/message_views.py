@@ -40,7 +40,7 @@ class MessageView(NamedTuple):
     @property
     def marks(self) -> tuple[Any, ...]:
         """Values of which two views have one in common if `matches` is true."""
-        return (self.id, self.text, self.calls) if self.calls else (self.id or self.text, self.text)
+        return (self.id or self.text, self.text)
 
     def matches(self, other: MessageView) -> bool:
         """Tell whether two views are of the same message: same id, or same role, text and calls."""

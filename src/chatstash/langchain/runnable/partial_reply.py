@@ -15,7 +15,7 @@ from langchain_core.messages import (
 )
 
 from chatstash.langchain.runnable.callbacks import NAMESPACE, GraphTrace
-from chatstash.langchain.runnable.chunks import messages_in, output_from_chunks
+from chatstash.langchain.runnable.chunks import messages_from_chunks, messages_in, output_from_chunks
 from chatstash.langchain.runnable.inputs_outputs import STATE_KEY
 from chatstash.langchain.runnable.message_views import text_of
 from chatstash.langchain.runnable.tool_messages import answered_calls
@@ -112,10 +112,7 @@ def _streamed(chunks: Iterable[Any], namespaces: set[str]) -> dict[str | None, B
 
 
 def _by_id(chunks: Iterable[BaseMessageChunk]) -> dict[str | None, BaseMessage]:
-    found: dict[str | None, list[BaseMessageChunk]] = {}
-    for chunk in chunks:
-        found.setdefault(chunk.id, []).append(chunk)
-    return {name: partial_messages(each)[0] for name, each in found.items()}
+    return {message.id: message for message in messages_from_chunks(chunks)}
 
 
 def _with_metadata(chunk: Any) -> Iterator[tuple[BaseMessage, Mapping[str, Any]]]:

@@ -17,15 +17,7 @@ from chatstash.langchain.runnable.tool_messages import removed_calls
 
 
 class RunOptions(NamedTuple):
-    """The options of all runs, as `with_history` documents them, and the kind of the runnable.
-
-    Attributes:
-        keys: Where the dicts of the runnable hold messages.
-        keep_partial: As of `with_history`.
-        return_unstored: Whether `on_write_failure` is `return`.
-        store_rewritten: As of `with_history`.
-        is_graph: Whether the runnable is a graph, whose stream has chunks of its own kinds.
-    """
+    """The options of all runs, as `with_history` documents them, and whether the runnable is a graph."""
 
     keys: Keys
     keep_partial: bool

@@ -112,20 +112,12 @@ def _check_parameters(factory: Callable[..., Any], names: list[str]) -> bool:
     try:
         signature.bind(*names) if len(names) == 1 else signature.bind(**dict.fromkeys(names))
     except TypeError:
-        raise ValueError(_mismatch(signature, names)) from None
+        how = "" if len(names) == 1 else " by keyword"
+        raise ValueError(
+            f"get_session_history{signature} cannot be called with {', '.join(names)}{how}. Name its parameters in "
+            "history_factory_config=[ConfigurableFieldSpec(id=..., annotation=str), ...]."
+        ) from None
     return False
-
-
-def _mismatch(signature: inspect.Signature, names: list[str]) -> str:
-    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    taken = [name for name, parameter in signature.parameters.items() if parameter.kind not in kinds]
-    needed = [name for name in taken if signature.parameters[name].default is inspect.Parameter.empty]
-    specs = ", ".join(f"ConfigurableFieldSpec(id={name!r}, annotation=str)" for name in needed or taken)
-    passed = f"one argument, {names[0]}" if len(names) == 1 else f"the keyword arguments {', '.join(names)}"
-    return (
-        f"get_session_history takes {', '.join(taken) or 'nothing'}, but each run calls it with {passed}. Declare its "
-        f"parameters as fields, history_factory_config=[{specs}], and pass a value for each in config['configurable']."
-    )
 
 
 def _checked_history(found: Any) -> MessageHistory:

@@ -203,7 +203,7 @@ class Connection:
             yield from self._secure(route.tls_host)
 
     def _secure(self, host: str) -> Generator[None, bytes, None]:
-        from chatstash.rest.http.tls import Tls  # noqa: PLC0415 - ssl is loaded where it is used
+        from chatstash.rest.http.tls import Tls  # noqa: PLC0415 - ssl is imported on first use
 
         tls = Tls(self._tls_context(), host)
         done = tls.handshake(b"")

@@ -93,7 +93,7 @@ def tls_context() -> ssl.SSLContext:
     """
     import ssl  # noqa: PLC0415
 
-    import certifi  # noqa: PLC0415 - both are loaded where they are used
+    import certifi  # noqa: PLC0415 - both are imported on first use
 
     cafile, capath = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     try:

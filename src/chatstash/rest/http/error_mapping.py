@@ -69,7 +69,7 @@ def _reason(error: Exception) -> tuple[str, bool]:
         return str(error), error.lasting
     if isinstance(error, socket.gaierror):
         return f"the host name could not be resolved ({error.strerror})", error.errno in _UNKNOWN_NAMES
-    # Without ssl imported, this is no SSLError.
+    # If ssl was never imported, this is not an SSLError.
     ssl = sys.modules.get("ssl")
     if ssl is not None and isinstance(error, ssl.SSLError):
         return _tls_reason(error)

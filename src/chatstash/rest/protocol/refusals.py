@@ -19,7 +19,7 @@ from chatstash.errors import (
     WrongType,
 )
 from chatstash.rest.http.messages import HttpReply
-from chatstash.rest.protocol.forms import ReplyFormatRefused, ScriptFlagsRefused
+from chatstash.rest.protocol.requests import ReplyFormatRefused, ScriptFlagsRefused
 from chatstash.rest.secret import Secret, redact
 
 _MAX_SHOWN = 200
@@ -87,7 +87,8 @@ def _kind_of(text: str, status: int) -> tuple[type[DatabaseError], str]:
 
 def redirect_refused(reply: HttpReply) -> DatabaseError:
     """Return the error for a redirect."""
-    return ProtocolError(f"The server redirects (status {reply.status}), which is not followed", status=reply.status)
+    problem = f"The server redirects (status {reply.status}), and redirects are not followed"
+    return ProtocolError(problem, status=reply.status)
 
 
 def not_the_api(reply: HttpReply, reason: str, token: Secret) -> DatabaseError:

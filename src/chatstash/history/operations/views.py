@@ -1,28 +1,28 @@
-"""The result of a read in a view, with the matching `omitted` and `cursor`. Pure."""
+"""Applies a view to the contents of a read, and adapts `omitted` and `cursor` to it."""
 
 from __future__ import annotations
 
 from chatstash.history.operations.read import Contents
-from chatstash.history.operations.window import kept_system
+from chatstash.history.operations.window import system_message_in
 from chatstash.history.results import END
 from chatstash.history.steps.cursors import cursor_before, cursor_within
 from chatstash.history.tool_calls.view import AS_STORED, View, apply_view
 
 
-def presented(contents: Contents, view: View, *, keep_system: bool) -> Contents:
+def in_view(contents: Contents, view: View, *, keep_system: bool) -> Contents:
     """Return the newest records, or all, in a view.
 
-    Records left out at the beginning count as omitted, and the cursor leads to them. Records left out between others
-    are on no page.
+    Records that the view leaves out at the beginning count as omitted, and the cursor leads to them. Records that it
+    leaves out between others are on no page.
 
     Args:
-        contents: What was read, as stored.
+        contents: The contents, as stored.
         view: The view.
         keep_system: Whether to keep the conversation's first record if it is a system message.
     """
     if view == AS_STORED:
         return contents
-    system = kept_system(contents, keep_system=keep_system)
+    system = system_message_in(contents, keep_system=keep_system)
     kept = [] if system is None else [system]
     read = list(contents.entries)[len(kept) :]
     given = apply_view(read, view)
@@ -35,11 +35,11 @@ def presented(contents: Contents, view: View, *, keep_system: bool) -> Contents:
     )
 
 
-def presented_page(contents: Contents, view: View) -> Contents:
+def page_in_view(contents: Contents, view: View) -> Contents:
     """Return a page of older records in a view.
 
     Args:
-        contents: What was read, as stored.
+        contents: The page, as stored.
         view: The view.
     """
     if view == AS_STORED:
