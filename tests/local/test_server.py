@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -108,11 +107,10 @@ def test_a_directory_that_cannot_be_used(tmp_path: Path) -> None:
             LocalUpstash(data=folder).start()
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
-def test_a_file_system_that_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    # No test can fill a file system of its own without being its administrator.
-    monkeypatch.setattr("tempfile.TemporaryFile", Mock(side_effect=OSError(number, os.strerror(number))))
-    with pytest.raises(EngineError, match=f"{tmp_path}: {os.strerror(number)}"):
+def test_a_file_system_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reason = os.strerror(errno.ENOSPC)
+    monkeypatch.setattr("tempfile.TemporaryFile", Mock(side_effect=OSError(errno.ENOSPC, reason)))
+    with pytest.raises(EngineError, match=f"{tmp_path}: {reason}"):
         LocalUpstash(data=tmp_path).start()
 
 
@@ -122,19 +120,11 @@ def test_no_place_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
         LocalUpstash().start()
 
 
-@pytest.mark.parametrize(
-    ("options", "reason"),
-    [
-        ({"host": "no.such.host.invalid"}, "interface of this machine"),
-        ({"host": "203.0.113.7"}, "interface of this machine"),
-        ({"host": "x" * 70}, "interface of this machine"),
-        ({"host": "a..b"}, "interface of this machine"),
-    ],
-)
-def test_an_address_that_is_not_this_machines(options: dict[str, Any], reason: str) -> None:
-    with pytest.raises(ListenError, match=reason) as caught:
-        LocalUpstash(**options).start()
-    assert options["host"] in str(caught.value)
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "203.0.113.7", "a..b"])
+def test_an_address_that_is_not_this_machines(host: str) -> None:
+    with pytest.raises(ListenError, match="interface of this machine") as caught:
+        LocalUpstash(host=host).start()
+    assert host in str(caught.value)
 
 
 def test_a_port_that_is_the_administrators(monkeypatch: pytest.MonkeyPatch) -> None:
