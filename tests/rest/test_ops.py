@@ -26,7 +26,7 @@ from chatstash.errors import (
 from chatstash.rest.commands import Batch, Cost, Effect, Replies
 from chatstash.rest.limits import Budget
 from chatstash.rest.ops import Attempt, DrivenOp, Op, Pause, retrying, send
-from chatstash.rest.protocol.forms import ReplyFormatRefused
+from chatstash.rest.protocol.requests import ReplyFormatRefused
 
 READ = Batch((("GET", "k"),))
 WRITE = Batch((("LPUSH", "k", "v"),), effect=Effect.WRITE)

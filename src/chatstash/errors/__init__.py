@@ -37,77 +37,15 @@
 An invalid argument (an empty session id, a ttl of zero) raises a plain ValueError before anything is sent.
 """
 
-from chatstash.errors.base import Applied, ChatstashError, ChatstashWarning, InsecureConnectionWarning, Outcome
-from chatstash.errors.database import (
-    BadCredentials,
-    CommandRejected,
-    ConnectionFailed,
-    ConversationChanged,
-    DatabaseError,
-    GatewayError,
-    ProtocolError,
-    QuotaExceeded,
-    RateLimited,
-    ReadOnlyToken,
-    RequestTimeout,
-    RequestTooLarge,
-    ServerError,
-    WrongType,
-)
-from chatstash.errors.outcomes import (
-    OutcomeUnknown,
-    OutcomeUnknownAfterBadReply,
-    OutcomeUnknownAfterConnectionLoss,
-    OutcomeUnknownAfterGatewayError,
-    OutcomeUnknownAfterServerError,
-    OutcomeUnknownAfterTimeout,
-)
-from chatstash.errors.records import (
-    CorruptRecord,
-    RecordTooLarge,
-    UnreadableRecord,
-    UnstorableMessage,
-    UnsupportedRecord,
-)
-from chatstash.errors.turns import ConcurrentTurn, IdempotencyConflict, ReplyGone, ReplyNotStored, StoreClosed
+from chatstash.errors import base, conversations, database
+from chatstash.errors.base import *  # noqa: F403 - its __all__ is curated
+from chatstash.errors.conversations import *  # noqa: F403
+from chatstash.errors.database import *  # noqa: F403
 
-__all__ = [
-    "Applied",
-    "BadCredentials",
-    "ChatstashError",
-    "ChatstashWarning",
-    "CommandRejected",
-    "ConcurrentTurn",
-    "ConnectionFailed",
-    "ConversationChanged",
-    "CorruptRecord",
-    "DatabaseError",
-    "GatewayError",
-    "IdempotencyConflict",
-    "InsecureConnectionWarning",
-    "Outcome",
-    "OutcomeUnknown",
-    "OutcomeUnknownAfterBadReply",
-    "OutcomeUnknownAfterConnectionLoss",
-    "OutcomeUnknownAfterGatewayError",
-    "OutcomeUnknownAfterServerError",
-    "OutcomeUnknownAfterTimeout",
-    "ProtocolError",
-    "QuotaExceeded",
-    "RateLimited",
-    "ReadOnlyToken",
-    "RecordTooLarge",
-    "ReplyGone",
-    "ReplyNotStored",
-    "RequestTimeout",
-    "RequestTooLarge",
-    "ServerError",
-    "StoreClosed",
-    "UnreadableRecord",
-    "UnstorableMessage",
-    "UnsupportedRecord",
-    "WrongType",
-]
+__all__: list[str] = []
+__all__ += base.__all__
+__all__ += conversations.__all__
+__all__ += database.__all__
 
 # Tracebacks and pickles name the public place.
 for _name in __all__:

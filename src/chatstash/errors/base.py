@@ -5,6 +5,14 @@ from __future__ import annotations
 import enum
 from typing import Any
 
+__all__ = [
+    "Applied",
+    "ChatstashError",
+    "ChatstashWarning",
+    "InsecureConnectionWarning",
+    "Outcome",
+]
+
 
 def one_line(text: str) -> str:
     """Replace unprintable characters by spaces, so that stored text cannot forge log lines or control a terminal."""

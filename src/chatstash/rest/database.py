@@ -176,12 +176,6 @@ class Database:
         if self._async_pool is not None:
             await self._async_pool.aclose()
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StoreClosed(
-                "The store is closed. Nothing was sent. Create a new Store, or keep this one open longer."
-            )
-
     def _do(self, wanted: Attempt | Pause, run: _Run) -> Replies | bool:
         if isinstance(wanted, Pause):
             if in_time := run.deadline.allows_retry(wanted.seconds):
@@ -211,7 +205,10 @@ class Database:
         return self._async_pool
 
     def _start(self, attempt: Attempt, run: _Run) -> _Call:
-        self._check_open()
+        if self._closed:
+            raise StoreClosed(
+                "The store is closed. Nothing was sent. Create a new Store, or keep this one open longer."
+            )
         if run.deadline.has_passed:
             error = RequestTimeout("The time ran out before the request could be sent")
             error.cost = Cost()

@@ -30,7 +30,7 @@ from chatstash.errors import (
 )
 from chatstash.rest.commands import Batch, Cost, Effect, Replies
 from chatstash.rest.limits import Budget
-from chatstash.rest.protocol.forms import FormRefused
+from chatstash.rest.protocol.requests import FormRefused
 
 T = TypeVar("T")
 YieldT = TypeVar("YieldT")

@@ -11,7 +11,7 @@ import importlib
 import re
 import sys
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from chatstash.errors import DatabaseError
@@ -86,16 +86,13 @@ class Telemetry:
         self._duration.record(operation.seconds, started.common | failure, context=context)
 
 
-class OperationSpan:
+class OperationSpan(NamedTuple):
     """A started span."""
 
-    __slots__ = ("common", "span", "telemetry", "token")
-
-    def __init__(self, telemetry: Telemetry, span: Span, token: Token[Context], common: dict[str, str | int]) -> None:
-        self.telemetry = telemetry
-        self.span = span
-        self.token = token
-        self.common = common
+    telemetry: Telemetry
+    span: Span
+    token: Token[Context]
+    common: dict[str, str | int]
 
 
 def telemetry() -> Telemetry | None:

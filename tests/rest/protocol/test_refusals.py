@@ -24,7 +24,7 @@ from chatstash.errors import (
 )
 from chatstash.rest.commands import Batch
 from chatstash.rest.protocol import replies_from, request_for
-from chatstash.rest.protocol.forms import ReplyFormatRefused, ScriptFlagsRefused
+from chatstash.rest.protocol.requests import ReplyFormatRefused, ScriptFlagsRefused
 from chatstash.rest.secret import Secret
 from tests.rest.protocol.replying import GET, RESP2, TRANSACTION, TWO, read, reply
 

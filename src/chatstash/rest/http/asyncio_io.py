@@ -29,7 +29,7 @@ _POLL_SECONDS = 0.005
 
 
 class RequestSlots:
-    """Limits the requests of one event loop in flight to `most`, first come first served.
+    """Limits the requests of one event loop in flight to `most`, first come first served. An async context manager.
 
     It holds the loop and the waiting tasks by weak references only.
     """
@@ -43,8 +43,7 @@ class RequestSlots:
         """Whether the next request has to wait."""
         return self._free <= 0
 
-    async def take(self) -> None:
-        """Wait for a free slot, and take it."""
+    async def __aenter__(self) -> None:
         if not self.all_taken:
             self._free -= 1
             return
@@ -54,10 +53,13 @@ class RequestSlots:
             await slot
         except BaseException:
             if slot.done() and not slot.cancelled():
-                self.release()
+                self._release()
             raise
 
-    def release(self) -> None:
+    async def __aexit__(self, *_: object) -> None:
+        self._release()
+
+    def _release(self) -> None:
         """Free a slot, or pass it to the next waiting request."""
         while self._waiting:
             slot = self._waiting.popleft()()

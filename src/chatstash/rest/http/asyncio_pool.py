@@ -38,8 +38,9 @@ class AsyncPool:
         exchange = Exchange(request)
         scope = RequestScope(state, deadline, must_wait=state.slots.all_taken)
         try:
-            async with scope:
-                return await self._in_slot(exchange, scope, state, deadline)
+            async with scope, state.slots:
+                scope.extend()
+                return await self._exchange(exchange, scope, state, deadline)
         except FAILURES as error:
             if is_from_signal_handler(error):
                 strip_tracebacks(error)
@@ -87,16 +88,6 @@ class AsyncPool:
             if loop.is_closed():
                 state.idle.close()
                 self._loops.pop(loop, None)
-
-    async def _in_slot(
-        self, exchange: Exchange, scope: RequestScope, state: LoopState, deadline: Deadline
-    ) -> HttpReply:
-        await state.slots.take()
-        try:
-            scope.extend()
-            return await self._exchange(exchange, scope, state, deadline)
-        finally:
-            state.slots.release()
 
     async def _exchange(
         self, exchange: Exchange, scope: RequestScope, state: LoopState, deadline: Deadline

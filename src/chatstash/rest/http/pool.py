@@ -6,7 +6,7 @@ lock is taken, so a signal handler may use the pool while the program does.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from chatstash.errors import DatabaseError
@@ -39,7 +39,6 @@ class Pool:
     def __init__(self, endpoint: Endpoint, max_idle: int) -> None:
         self._endpoint = endpoint
         self._max_idle = max_idle
-        self._route: Route | None = None
         self._tls = lru_cache(maxsize=1)(tls_context)
         self.addresses = AddressCache()
         self._idle = IdleConnections(max_idle)
@@ -92,12 +91,10 @@ class Pool:
         """Return the addresses to connect to; empty if the host must be resolved."""
         return ip_literal(self.route.host, self.route.port) or self.addresses.get()
 
-    @property
+    @cached_property
     def route(self) -> Route:
         """The route to the database; raises ValueError if the environment names an unusable proxy."""
-        if self._route is None:
-            self._route = Route(self._endpoint, proxy_for(self._endpoint))
-        return self._route
+        return Route(self._endpoint, proxy_for(self._endpoint))
 
     def ready_route(self) -> Route:
         """Return the route once its TLS context is made; raises ValueError if certificates or proxy are unusable."""

@@ -3,8 +3,7 @@
 The rules: https://upstash.com/docs/redis/features/restapi
 """
 
-from chatstash.rest.protocol.forms import FormRefused, Forms
 from chatstash.rest.protocol.replies import replies_from, sync_token_of
-from chatstash.rest.protocol.requests import request_for
+from chatstash.rest.protocol.requests import FormRefused, Forms, request_for
 
 __all__ = ["FormRefused", "Forms", "replies_from", "request_for", "sync_token_of"]

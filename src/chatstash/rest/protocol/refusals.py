@@ -19,7 +19,7 @@ from chatstash.errors import (
     WrongType,
 )
 from chatstash.rest.http.messages import HttpReply
-from chatstash.rest.protocol.forms import ReplyFormatRefused, ScriptFlagsRefused
+from chatstash.rest.protocol.requests import ReplyFormatRefused, ScriptFlagsRefused
 from chatstash.rest.secret import Secret, redact
 
 _MAX_SHOWN = 200

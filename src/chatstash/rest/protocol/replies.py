@@ -9,11 +9,9 @@ from __future__ import annotations
 from chatstash.errors import DatabaseError
 from chatstash.rest.commands import Batch, Reply
 from chatstash.rest.http.messages import HttpReply, HttpRequest
-from chatstash.rest.protocol.decoded import Decoded, Failure
-from chatstash.rest.protocol.json_body import decode_json
+from chatstash.rest.protocol.bodies import Decoded, Failure, decode_json, decode_resp2
 from chatstash.rest.protocol.refusals import not_the_api, redirect_refused, refusal
 from chatstash.rest.protocol.requests import SYNC_TOKEN_HEADER
-from chatstash.rest.protocol.resp2 import decode_resp2
 from chatstash.rest.secret import Secret
 from chatstash.rest.sync_token import is_sync_token
 

@@ -1,17 +1,49 @@
-"""Builds the HTTP request of a batch."""
+"""Builds the HTTP request of a batch, in the forms that the server knows."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import orjson
 
+from chatstash.errors import CommandRejected
 from chatstash.rest.commands import KEY_LOCKING, READING, Batch, Command
 from chatstash.rest.http.messages import HttpRequest
-from chatstash.rest.protocol.forms import Forms
 
 SYNC_TOKEN_HEADER = "upstash-sync-token"  # noqa: S105 - a header's name
 
 _RESP2 = {"upstash-response-format": "resp2"}
 _BASE64 = {"upstash-encoding": "base64"}
+
+
+class FormRefused(CommandRejected):
+    """The server does not know a form of the request. The request is then sent without it."""
+
+
+class ReplyFormatRefused(FormRefused):
+    """The server does not know RESP2 replies."""
+
+
+class ScriptFlagsRefused(FormRefused):
+    """The server does not know the flags in the first line of a script: a Redis or Valkey that is not Upstash."""
+
+
+class Forms(NamedTuple):
+    """The forms that a server is assumed to know, because it has not refused them.
+
+    Attributes:
+        resp2: Replies in RESP2. Otherwise base64 is requested, so that all bytes of a stored record survive.
+        script_flags: The flags `KEY_LOCKING` in the first line of scripts.
+    """
+
+    resp2: bool = True
+    script_flags: bool = True
+
+    def without(self, refused: FormRefused) -> Forms:
+        """Return the forms that remain after a refusal."""
+        return self._replace(**{"resp2" if isinstance(refused, ReplyFormatRefused) else "script_flags": False})
+
+
 _ALL_FORMS = Forms()
 
 

@@ -1,4 +1,4 @@
-"""Errors of single records: stored ones that cannot be read, and messages that cannot be stored."""
+"""Errors of stored records, of messages that cannot be stored, and of turns."""
 
 from __future__ import annotations
 
@@ -7,6 +7,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from chatstash.errors.base import ChatstashError, one_line
+
+__all__ = [
+    "ConcurrentTurn",
+    "CorruptRecord",
+    "IdempotencyConflict",
+    "RecordTooLarge",
+    "ReplyGone",
+    "ReplyNotStored",
+    "StoreClosed",
+    "UnreadableRecord",
+    "UnstorableMessage",
+    "UnsupportedRecord",
+]
 
 
 class UnreadableRecord(ChatstashError):
@@ -22,13 +35,16 @@ class UnreadableRecord(ChatstashError):
         further: The errors of the other unreadable records, oldest first.
     """
 
-    key: str = ""
-    position: int = 0
-    raw: bytes = b""
-    reason: str = ""
     records: Sequence[Any] = ()
     messages: Sequence[Any] = ()
     further: Sequence[UnreadableRecord] = ()
+
+    def __init__(self, reason: str, *, key: str = "", position: int = 0, raw: bytes = b"") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.key = key
+        self.position = position
+        self.raw = raw
 
     @property
     def unreadable(self) -> Sequence[UnreadableRecord]:
@@ -52,13 +68,6 @@ class UnreadableRecord(ChatstashError):
 class CorruptRecord(UnreadableRecord, ValueError):
     """A stored record is damaged, or is not a record. Nothing was changed; it is still stored."""
 
-    def __init__(self, reason: str, *, key: str = "", position: int = 0, raw: bytes = b"") -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.key = key
-        self.position = position
-        self.raw = raw
-
     def __str__(self) -> str:
         return self._message("Run `chatstash doctor` to inspect and repair the conversation.")
 
@@ -71,12 +80,10 @@ class UnsupportedRecord(UnreadableRecord):
     """
 
     def __init__(self, version: object, *, key: str = "", position: int = 0, raw: bytes = b"") -> None:
-        super().__init__(version)
+        reason = f"this version of chatstash does not know records of version {reprlib.repr(version)}"
+        super().__init__(reason, key=key, position=position, raw=raw)
+        self.args = (version,)
         self.version = version
-        self.reason = f"this version of chatstash does not know records of version {reprlib.repr(version)}"
-        self.key = key
-        self.position = position
-        self.raw = raw
 
     def __str__(self) -> str:
         return self._message("Upgrade chatstash: a newer version wrote it.")
@@ -123,3 +130,77 @@ class RecordTooLarge(ChatstashError, ValueError):
             "was stored. Store large contents elsewhere and keep a reference, or raise max_request_bytes= if your plan "
             "permits it."
         )
+
+
+class IdempotencyConflict(ChatstashError, ValueError):
+    """The idempotency key was used before, for other messages. This call stored nothing.
+
+    Attributes:
+        key: The conversation's key.
+        idempotency_key: The idempotency key.
+    """
+
+    def __init__(self, key: str, idempotency_key: str) -> None:
+        super().__init__(key, idempotency_key)
+        self.key = key
+        self.idempotency_key = idempotency_key
+
+    def __str__(self) -> str:
+        return (
+            f"The idempotency key {self.idempotency_key!r} was already used in the conversation {self.key!r}, for "
+            "other messages. Those are kept; this call stored nothing. Use a distinct key for each append."
+        )
+
+
+class ConcurrentTurn(ChatstashError):
+    """Others changed a conversation during a guarded turn. This turn stored nothing.
+
+    Attributes:
+        key: The conversation's key.
+        records: The records appended meanwhile, oldest first. If the conversation was cleared or shortened meanwhile:
+            all its records that the turn had not read.
+        messages: Their messages, for a turn of the LangChain class.
+    """
+
+    messages: Sequence[Any] = ()
+
+    def __init__(self, key: str, records: Sequence[Any] = ()) -> None:
+        super().__init__(key, records)
+        self.key = key
+        self.records = records
+
+    def __str__(self) -> str:
+        return (
+            f"Others changed the conversation {self.key!r} during this turn (new records: {len(self.records)}). "
+            "This turn stored nothing. Read the error's `records` or `messages`, then start the turn again."
+        )
+
+
+class ReplyNotStored(ChatstashError, ValueError):
+    """`with_history` could not store the reply of a run. Nothing was stored; `reply` holds the reply.
+
+    Either the reply cannot be converted to messages, or the history failed with an error that cannot carry the reply:
+    that error is then the `__cause__`.
+    """
+
+
+class ReplyGone(ChatstashError):
+    """The event was answered before, and its messages were trimmed or cleared since. Nothing was called or stored.
+
+    Attributes:
+        idempotency_key: The key of the event.
+    """
+
+    def __init__(self, idempotency_key: str) -> None:
+        super().__init__(idempotency_key)
+        self.idempotency_key = idempotency_key
+
+    def __str__(self) -> str:
+        return (
+            f"The event {self.idempotency_key!r} was answered before, and its messages were trimmed or cleared since. "
+            "The model was not called, and nothing was stored. Use another idempotency_key to get a new answer."
+        )
+
+
+class StoreClosed(ChatstashError, RuntimeError):
+    """The store was used after it was closed. Nothing was sent."""
