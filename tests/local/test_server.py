@@ -330,17 +330,22 @@ def test_a_forked_child_stops_nothing_of_its_parents() -> None:
 
 def test_a_forked_child_does_not_hold_the_port() -> None:
     upstash = LocalUpstash().start()
+    reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
+        os.write(writing, b"forked")
         time.sleep(30)
         os._exit(0)
     try:
+        assert os.read(reading, 10) == b"forked"
         upstash.stop()
         with LocalUpstash(port=int(upstash.url.rsplit(":", 1)[1])):
             pass
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+        os.close(reading)
+        os.close(writing)
 
 
 def test_a_long_temporary_directory_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
