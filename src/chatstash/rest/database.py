@@ -14,15 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
-from chatstash.errors import (
-    CommandRejected,
-    DatabaseError,
-    InsecureConnectionWarning,
-    RequestTimeout,
-    RequestTooLarge,
-    StoreClosed,
-    WrongType,
-)
+from chatstash import errors
 from chatstash.rest.commands import Batch, Cost, Effect, Replies
 from chatstash.rest.deadline import Deadline
 from chatstash.rest.endpoint import URL_VARIABLE, Endpoint, resolve_endpoint
@@ -49,28 +41,8 @@ class _Run:
     tracker: OperationTracker
 
 
-@dataclass(slots=True, eq=False)
-class _Call:
-    """A request in flight."""
-
-    batch: Batch
-    request: HttpRequest
-    ticket: Ticket
-    run: _Run
-
-
 class Database:
-    """Runs operations on one Upstash database.
-
-    Args:
-        endpoint: The URL and token of the database.
-        shared: Whether `shared_database` returns it.
-        on_operation: Called after each operation.
-        max_connections: Maximum number of open connections of an event loop.
-
-    Raises:
-        ValueError: `on_operation` is not a plain function, or `max_connections` is invalid.
-    """
+    """Runs operations on one Upstash database."""
 
     def __init__(
         self,
@@ -98,19 +70,8 @@ class Database:
         return f"Database({self.endpoint.url!r})"
 
     def run(self, name: str, op: Op[T], key: str, budget: Budget) -> T:
-        """Run an operation and return its result.
-
-        Args:
-            name: The name of the operation in metrics.
-            op: The operation.
-            key: The key of its conversation; empty for an operation on several.
-            budget: Its time limit and retries.
-
-        Raises:
-            DatabaseError: A request failed, after its retries.
-            StoreClosed: The database was closed.
-        """
-        with self._instrumentation.track(name, key) as tracker:
+        """Run an operation and return its result."""
+        with OperationTracker(self._instrumentation, name, key) as tracker:
             run = _Run(Deadline(budget.timeout), self._sync_tokens.of(key), tracker)
             driven = retrying(op, budget)
             try:
@@ -118,7 +79,7 @@ class Database:
                 while True:
                     try:
                         answer = self._do(wanted, run)
-                    except (DatabaseError, StoreClosed) as error:
+                    except (errors.DatabaseError, errors.StoreClosed) as error:
                         wanted = driven.throw(error)
                     else:
                         wanted = driven.send(answer)
@@ -127,7 +88,7 @@ class Database:
 
     async def arun(self, name: str, op: Op[T], key: str, budget: Budget) -> T:
         """Run an operation as `run` does, without blocking the event loop."""
-        with self._instrumentation.track(name, key) as tracker:
+        with OperationTracker(self._instrumentation, name, key) as tracker:
             run = _Run(Deadline(budget.timeout), self._sync_tokens.of(key), tracker)
             driven = retrying(op, budget)
             try:
@@ -135,7 +96,7 @@ class Database:
                 while True:
                     try:
                         answer = await self._ado(wanted, run)
-                    except (DatabaseError, StoreClosed) as error:
+                    except (errors.DatabaseError, errors.StoreClosed) as error:
                         wanted = driven.throw(error)
                     else:
                         wanted = driven.send(answer)
@@ -182,8 +143,9 @@ class Database:
                 run.tracker.retrying()
                 time.sleep(wanted.seconds)
             return in_time
-        call = self._start(wanted, run)
-        return self._finish(call, self._pool.exchange(call.request, run.deadline))
+        request, ticket = self._start(wanted, run)
+        reply = self._pool.exchange(request, run.deadline)
+        return self._finish(wanted.batch, request, ticket, reply, run)
 
     async def _ado(self, wanted: Attempt | Pause, run: _Run) -> Replies | bool:
         if isinstance(wanted, Pause):
@@ -193,55 +155,52 @@ class Database:
                 run.tracker.retrying()
                 await asyncio.sleep(wanted.seconds)
             return in_time
-        call = self._start(wanted, run)
-        pool = self._async_pool or self._open_async_pool()
-        return self._finish(call, await pool.exchange(call.request, run.deadline))
-
-    def _open_async_pool(self) -> AsyncPool:
-        from chatstash.rest.http.asyncio_pool import AsyncPool  # noqa: PLC0415 - imported on first use
-
+        request, ticket = self._start(wanted, run)
         if self._async_pool is None:
-            self._async_pool = AsyncPool(self._pool, self._max_connections)
-        return self._async_pool
+            from chatstash.rest.http.asyncio_pool import AsyncPool  # noqa: PLC0415 - imported on first use
 
-    def _start(self, attempt: Attempt, run: _Run) -> _Call:
+            self._async_pool = self._async_pool or AsyncPool(self._pool, self._max_connections)
+        reply = await self._async_pool.exchange(request, run.deadline)
+        return self._finish(wanted.batch, request, ticket, reply, run)
+
+    def _start(self, attempt: Attempt, run: _Run) -> tuple[HttpRequest, Ticket]:
         if self._closed:
-            raise StoreClosed(
+            raise errors.StoreClosed(
                 "The store is closed. Nothing was sent. Create a new Store, or keep this one open longer."
             )
         if run.deadline.has_passed:
-            error = RequestTimeout("The time ran out before the request could be sent")
+            error = errors.RequestTimeout("The time ran out before the request could be sent")
             error.cost = Cost()
             raise error
         batch = attempt.batch
         run.tracker.sending(batch)
         ticket = run.sync_token.start(writes=batch.writes)
         run.deadline.start_attempt(is_last=attempt.is_last)
-        return _Call(batch, request_for(batch, sync_token=ticket.token, forms=self._forms), ticket, run)
+        return request_for(batch, sync_token=ticket.token, forms=self._forms), ticket
 
-    def _finish(self, call: _Call, reply: HttpReply) -> Replies:
-        call.run.sync_token.finish(call.ticket, sync_token_of(reply))
-        cost = Cost(bytes_sent=len(call.request.body), bytes_received=len(reply.body))
+    def _finish(self, batch: Batch, request: HttpRequest, ticket: Ticket, reply: HttpReply, run: _Run) -> Replies:
+        run.sync_token.finish(ticket, sync_token_of(reply))
+        cost = Cost(bytes_sent=len(request.body), bytes_received=len(reply.body))
         try:
-            values = replies_from(call.batch, call.request, reply, token=self.endpoint.token)
-        except DatabaseError as error:
-            cost += Cost(commands=_billed_despite(error, call.batch))
-            call.run.tracker.answered(cost)
+            values = replies_from(batch, request, reply, token=self.endpoint.token)
+        except errors.DatabaseError as error:
+            cost += Cost(commands=_billed_despite(error, batch))
+            run.tracker.answered(cost)
             error.cost = cost + Cost(requests=1)
             if isinstance(error, FormRefused):
                 self._forms = self._forms.without(error)
             raise
-        cost += Cost(commands=call.batch.billed_commands(values))
-        call.run.tracker.answered(cost)
+        cost += Cost(commands=batch.billed_commands(values))
+        run.tracker.answered(cost)
         return Replies(values, cost + Cost(requests=1))
 
 
-def _billed_despite(error: DatabaseError, batch: Batch) -> int:
+def _billed_despite(error: errors.DatabaseError, batch: Batch) -> int:
     """Return how many commands are billed although the whole batch was refused: those that ran."""
-    if isinstance(error, RequestTooLarge):
+    if isinstance(error, errors.RequestTooLarge):
         # The request of a write was too large, and did not run; so was the reply of a read, which did.
         return 0 if batch.effect is Effect.WRITE else len(batch.commands) + batch.script_commands
-    return len(batch.commands) if isinstance(error, (CommandRejected, WrongType)) else 0
+    return len(batch.commands) if isinstance(error, (errors.CommandRejected, errors.WrongType)) else 0
 
 
 @lru_cache(maxsize=128)
@@ -273,7 +232,7 @@ def _warn_insecure(endpoint: Endpoint) -> None:
     warnings.warn(
         f"{endpoint.url} is plain http to another machine: the token and all messages travel unencrypted. "
         "Use https, unless you trust the network.",
-        InsecureConnectionWarning,
+        errors.InsecureConnectionWarning,
         stacklevel=_stacklevel_of_caller(),
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from dataclasses import dataclass
@@ -16,15 +15,13 @@ TOKEN_VARIABLE = "UPSTASH_REDIS_REST_TOKEN"  # noqa: S105 - a variable's name
 _VERCEL = ("KV_REST_API_URL", "KV_REST_API_TOKEN")
 """Vercel's names for them; Upstash's JavaScript SDK reads these too."""
 
+PORTS = {"http": 80, "https": 443}
+
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
 
 
 class NoDatabaseConfigured(ValueError):
-    """Neither an argument nor an environment variable gives the url or the token.
-
-    Attributes:
-        missing: The names of the environment variables that are not set.
-    """
+    """Neither an argument nor an environment variable gives the url or the token."""
 
     def __init__(self, missing: list[str]) -> None:
         super().__init__(missing)
@@ -42,9 +39,7 @@ class NoDatabaseConfigured(ValueError):
 class Endpoint:
     """One database: its REST URL without a trailing slash, and its token.
 
-    Raises:
-        ValueError: The url or the token is invalid. The message never shows the token, and of a url only its scheme and
-            host.
+    A ValueError for an invalid one never shows the token, and of a url only its scheme and host.
     """
 
     url: str
@@ -70,6 +65,11 @@ class Endpoint:
         return urlsplit(self.url).hostname or ""
 
     @property
+    def port(self) -> int:
+        """The port of the url, or that of its scheme."""
+        return urlsplit(self.url).port or PORTS[self.scheme]
+
+    @property
     def is_insecure(self) -> bool:
         """Whether the token travels unencrypted to another machine."""
         return self.scheme == "http" and not is_loopback(self.host)
@@ -80,10 +80,6 @@ def resolve_endpoint(url: str | Secret = "", token: str | Secret = "") -> Endpoi
 
     The variables are `UPSTASH_REDIS_REST_URL` and `UPSTASH_REDIS_REST_TOKEN` or, if neither is set, Vercel's
     `KV_REST_API_URL` and `KV_REST_API_TOKEN`. The two pairs are never mixed: they may belong to two databases.
-
-    Raises:
-        NoDatabaseConfigured: The url or the token is missing.
-        ValueError: The url or the token is invalid.
     """
     names = _variables()
     given = zip(names, (as_secret(url), as_secret(token)), strict=True)
@@ -120,6 +116,8 @@ def is_loopback(host: str) -> bool:
     """Tell whether a host name or address is this machine."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
+    import ipaddress  # noqa: PLC0415 - for plain http only
+
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -25,13 +25,6 @@ class Instrumentation:
     """Instruments the operations of one database. Safe to share between threads and event loops.
 
     The totals start at 0 in a child process.
-
-    Args:
-        endpoint: The database, for OpenTelemetry.
-        on_operation: Called after each operation, in its thread or task; an error it raises is logged.
-
-    Raises:
-        ValueError: `on_operation` is not a plain function.
     """
 
     def __init__(self, endpoint: Endpoint, on_operation: OnOperation | None = None) -> None:
@@ -49,10 +42,6 @@ class Instrumentation:
         # Re-entrant: a finaliser or a signal handler may end an operation while this thread holds the lock.
         self._lock = threading.RLock()
         self._stats = StoreStats()
-
-    def track(self, name: str, key: str) -> OperationTracker:
-        """Return the tracker of an operation, a context manager."""
-        return OperationTracker(self, name, key)
 
     def stats(self) -> StoreStats:
         """Return the totals of all operations so far."""

@@ -30,30 +30,24 @@ silence                   an attempt ends when the server is silent for half of 
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from chatstash.errors import (
-    Applied,
-    ConnectionFailed,
-    DatabaseError,
-    ProtocolError,
-    RateLimited,
-    RequestTimeout,
-    ServerError,
-)
+from chatstash import errors
 from chatstash.rest.commands import Effect
+
+_MAY_PASS = (errors.ConnectionFailed, errors.RequestTimeout, errors.ServerError, errors.RateLimited)
 
 DEFAULT_TIMEOUT = 30.0
 MAX_LASTING_RETRIES = 3
 DEFAULT_MAX_CONNECTIONS = 256
-LARGEST_MAX_CONNECTIONS = 65_535
 MAX_TIMEOUT = 10**6
 
 
 def _random() -> float:
     # random.random itself pickles its state, and all processes that unpickle it would pause for the same times.
+    import random  # noqa: PLC0415 - imported for the first retry
+
     return random.random()  # noqa: S311 - no secret
 
 
@@ -92,15 +86,9 @@ class Budget:
         """Tell whether no retry may follow after `attempt` retries."""
         return self.retries is not None and attempt >= self.retries
 
-    def pause_after(self, attempt: int, error: DatabaseError, effect: Effect) -> float | None:
-        """Return how many seconds to wait before a retry, or None for no retry.
-
-        Args:
-            attempt: The number of retries so far.
-            error: The error of the last attempt.
-            effect: The effect of the batch to retry, which says whether it may be sent twice.
-        """
-        certain = error.applied is Applied.NO or effect is not Effect.WRITE
+    def pause_after(self, attempt: int, error: errors.DatabaseError, effect: Effect) -> float | None:
+        """Return how many seconds to wait before a retry, or None for no retry, after `attempt` retries."""
+        certain = error.applied is errors.Applied.NO or effect is not Effect.WRITE
         if self.is_last(attempt) or not certain or attempt >= _max_retries(error):
             return None
         # The exponent is bounded: 2**1024 does not fit a float.
@@ -131,11 +119,13 @@ class RetryPolicy:
                 raise ValueError(f"{name} must be a Budget, not {getattr(self, name)!r}")
 
 
-def _max_retries(error: DatabaseError) -> float:
-    is_garbled = isinstance(error, ProtocolError) and error.applied is Applied.UNKNOWN
-    if not is_garbled and not isinstance(error, (ConnectionFailed, RequestTimeout, ServerError, RateLimited)):
+def _max_retries(error: errors.DatabaseError) -> float:
+    is_garbled = isinstance(error, errors.ProtocolError) and error.applied is errors.Applied.UNKNOWN
+    if not is_garbled and not isinstance(
+        error, (errors.ConnectionFailed, errors.RequestTimeout, errors.ServerError, errors.RateLimited)
+    ):
         return 0
-    lasts = error.lasting or (is_garbled and not isinstance(error, ServerError))
+    lasts = error.lasting or (is_garbled and not isinstance(error, errors.ServerError))
     return MAX_LASTING_RETRIES if lasts else math.inf
 
 
@@ -153,8 +143,8 @@ def checked_timeout(timeout: float) -> float:
 
 def checked_max_connections(count: int) -> int:
     """Return `max_connections`; raises ValueError unless it is a whole number from 1 to 65535."""
-    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= LARGEST_MAX_CONNECTIONS:
-        raise ValueError(f"max_connections must be a whole number from 1 to {LARGEST_MAX_CONNECTIONS}, not {count!r}")
+    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= 65_535:
+        raise ValueError(f"max_connections must be a whole number from 1 to 65535, not {count!r}")
     return count
 
 

@@ -11,23 +11,8 @@ from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from chatstash.errors import (
-    Applied,
-    ConnectionFailed,
-    DatabaseError,
-    GatewayError,
-    OutcomeUnknown,
-    OutcomeUnknownAfterBadReply,
-    OutcomeUnknownAfterConnectionLoss,
-    OutcomeUnknownAfterGatewayError,
-    OutcomeUnknownAfterServerError,
-    OutcomeUnknownAfterTimeout,
-    ProtocolError,
-    RequestTimeout,
-    ServerError,
-    StoreClosed,
-    WrongType,
-)
+from chatstash import errors
+from chatstash.errors import DatabaseError
 from chatstash.rest.commands import Batch, Cost, Effect, Replies
 from chatstash.rest.limits import Budget
 from chatstash.rest.protocol.requests import FormRefused
@@ -55,30 +40,18 @@ DrivenOp: TypeAlias = Generator[Attempt | Pause, Any, T]
 
 
 def send(batch: Batch) -> Op[Replies]:
-    """Send one batch in one request: `replies = yield from send(batch)` in an operation.
-
-    Raises:
-        DatabaseError: The request failed, after the retries that the driver allows.
-    """
+    """Send one batch in one request: `replies = yield from send(batch)` in an operation."""
     return (yield batch)
 
 
 def intercept(op: Op[T], handle: Callable[[Batch], Generator[YieldT, SendT, Replies]]) -> Generator[YieldT, SendT, T]:
-    """Run `op` and pass each of its batches to `handle`, whose replies or error it receives.
-
-    Args:
-        op: The operation.
-        handle: A generator function that returns the replies to a batch, or raises a `DatabaseError` or `StoreClosed`.
-
-    Returns:
-        What `op` returns.
-    """
+    """Run `op` and pass each of its batches to `handle`, whose replies or error it receives."""
     try:
         batch = next(op)
         while True:
             try:
                 replies = yield from handle(batch)
-            except (DatabaseError, StoreClosed) as error:
+            except (DatabaseError, errors.StoreClosed) as error:
                 batch = op.throw(error)
             else:
                 batch = op.send(replies)
@@ -106,13 +79,15 @@ def _attempts(batch: Batch, budget: Budget) -> DrivenOp[Replies]:
             if type(error) in refused:
                 raise _with_cost(spent, _final_error(error, lost, batch.effect)) from None
             refused.add(type(error))
-        except StoreClosed:
+        except errors.StoreClosed:
             if lost is None:
                 raise
-            raise _with_cost(spent, _closed_meanwhile(lost)) from lost.__cause__
+            unknown = _unknown_outcome(lost)
+            unknown.problem += "; the store was closed before the write could be completed"
+            raise _with_cost(spent, unknown) from lost.__cause__
         except DatabaseError as error:
             spent += cost_of(error)
-            if sent.settlement is not None and error.applied is Applied.UNKNOWN:
+            if sent.settlement is not None and error.applied is errors.Applied.UNKNOWN:
                 sent, lost = sent.settlement(), error
             pause = budget.pause_after(attempt, error, sent.effect)
             if pause is None or not (yield Pause(pause)):
@@ -135,27 +110,24 @@ def _with_cost(spent: Cost, error: DatabaseError) -> DatabaseError:
 def _final_error(error: DatabaseError, lost: DatabaseError | None, effect: Effect) -> DatabaseError:
     """Return the error to raise. The only place that decides what a lost reply means.
 
-    Args:
-        error: The error of the last attempt.
-        lost: The error of the attempt that may have been applied, if the last attempt sent its settlement.
-        effect: The effect of the batch.
+    `lost` is the error of the attempt that may have been applied, if the last attempt sent its settlement.
     """
     if lost is not None:
         return _unsettled(error, lost)
-    if error.applied is not Applied.UNKNOWN:
+    if error.applied is not errors.Applied.UNKNOWN:
         return error
     if effect is Effect.WRITE:
         return _unknown_outcome(error)
     if effect is Effect.READ:
-        error.applied = Applied.NO
+        error.applied = errors.Applied.NO
     return error
 
 
 def _unsettled(error: DatabaseError, lost: DatabaseError) -> DatabaseError:
     """Return the error of a write whose settlement failed too."""
-    if isinstance(error, WrongType):
+    if isinstance(error, errors.WrongType):
         # The list commands of the write failed too, but other commands of its request may have been applied.
-        error.applied = Applied.UNKNOWN
+        error.applied = errors.Applied.UNKNOWN
         return error
     unknown = _unknown_outcome(lost)
     if error is not lost:
@@ -164,23 +136,16 @@ def _unsettled(error: DatabaseError, lost: DatabaseError) -> DatabaseError:
     return unknown
 
 
-def _closed_meanwhile(lost: DatabaseError) -> OutcomeUnknown:
-    """Return the error of a write whose settlement was not sent because the store was closed."""
-    unknown = _unknown_outcome(lost)
-    unknown.problem += "; the store was closed before the write could be completed"
-    return unknown
-
-
-_UNKNOWN_AFTER: tuple[tuple[type[DatabaseError], type[OutcomeUnknown]], ...] = (
-    (RequestTimeout, OutcomeUnknownAfterTimeout),
-    (ConnectionFailed, OutcomeUnknownAfterConnectionLoss),
-    (GatewayError, OutcomeUnknownAfterGatewayError),
-    (ServerError, OutcomeUnknownAfterServerError),
-    (ProtocolError, OutcomeUnknownAfterBadReply),
+_UNKNOWN_AFTER: tuple[tuple[type[DatabaseError], type[errors.OutcomeUnknown]], ...] = (
+    (errors.RequestTimeout, errors.OutcomeUnknownAfterTimeout),
+    (errors.ConnectionFailed, errors.OutcomeUnknownAfterConnectionLoss),
+    (errors.GatewayError, errors.OutcomeUnknownAfterGatewayError),
+    (errors.ServerError, errors.OutcomeUnknownAfterServerError),
+    (errors.ProtocolError, errors.OutcomeUnknownAfterBadReply),
 )
 
 
-def _unknown_outcome(error: DatabaseError) -> OutcomeUnknown:
+def _unknown_outcome(error: DatabaseError) -> errors.OutcomeUnknown:
     kind = next(unknown for cause, unknown in _UNKNOWN_AFTER if isinstance(error, cause))
     return kind(
         error.problem,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from typing import NoReturn, TypeVar, cast
-from urllib.parse import quote
 
 T = TypeVar("T")
 
@@ -31,9 +30,6 @@ class Secret:
 
     def __str__(self) -> str:
         return "***"
-
-    def __format__(self, spec: str) -> str:
-        return format(str(self), spec)
 
     def __bool__(self) -> bool:
         return bool(self.get_secret_value())
@@ -74,7 +70,8 @@ def redact(text: str, token: Secret) -> str:
 
 
 def _forms_of(token: Secret) -> set[str]:
-    import html  # noqa: PLC0415 - a millisecond, and hardly ever needed
+    import html  # noqa: PLC0415 - both are hardly ever needed
+    from urllib.parse import quote  # noqa: PLC0415
 
     plain = token.get_secret_value()
     in_json = plain.replace("\\", "\\\\").replace('"', '\\"')

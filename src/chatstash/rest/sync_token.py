@@ -72,43 +72,31 @@ class SyncToken:
 
         A token that is set came from elsewhere, and counts as newer than all tokens received here. The reply to a write
         in flight replaces it; the reply to a read in flight does not.
-
-        Raises:
-            ValueError: The token is not a string of 1 to 4096 printable ASCII characters.
         """
         return self._token
 
     @value.setter
     def value(self, token: str | None) -> None:
-        checked = None if token is None else checked_sync_token(token)
+        if token is not None and not is_sync_token(token):
+            raise ValueError("a sync token is 1 to 4096 printable ASCII characters without spaces, or None")
         with _shared.lock:
-            self._token = checked
+            self._token = token
             self._writes_answered += 1
 
     def finish(self, ticket: Ticket, token: str | None) -> None:
         """Keep the token of a reply if it is newer than the current one."""
         with _shared.lock:
             if ticket.writes:
-                self._finish_write(ticket, token)
+                self._writes_answered += 1
+                if token and ticket.sent > self._write_sent:
+                    self._token, self._write_sent = token, ticket.sent
             elif token and ticket.writes_answered == self._writes_answered:
                 self._token = token
-
-    def _finish_write(self, ticket: Ticket, token: str | None) -> None:
-        self._writes_answered += 1
-        if token and ticket.sent > self._write_sent:
-            self._token, self._write_sent = token, ticket.sent
 
 
 def is_sync_token(token: object) -> bool:
     """Tell whether a value can be a sync token: a header can carry it, and it is not huge."""
     return isinstance(token, str) and _SYNC_TOKEN.fullmatch(token) is not None
-
-
-def checked_sync_token(token: str) -> str:
-    """Return a sync token from elsewhere; raises ValueError if it is invalid."""
-    if not is_sync_token(token):
-        raise ValueError("a sync token is 1 to 4096 printable ASCII characters without spaces, or None")
-    return token
 
 
 class SyncTokens:

@@ -7,12 +7,10 @@ application has imported it: otherwise nobody listens. Spans and metrics hold no
 
 from __future__ import annotations
 
-import importlib
 import re
 import sys
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
 
 from chatstash.errors import DatabaseError
 from chatstash.version import __version__
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from chatstash.rest.endpoint import Endpoint
     from chatstash.rest.metrics import Operation
 
-_TRACE, _METRICS, _CONTEXT = "opentelemetry.trace", "opentelemetry.metrics", "opentelemetry.context"
 _DURATION = "db.client.operation.duration"
 _BOUNDARIES = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
 """Histogram boundaries in seconds, as the conventions recommend."""
@@ -40,21 +37,13 @@ _STATUS_CODE = (
 
 
 class Telemetry:
-    """Creates spans and records the duration of operations.
-
-    Args:
-        tracers: Provides the tracer; None for the application's provider.
-        meters: Provides the meter; None for the application's provider.
-
-    Raises:
-        ImportError: `opentelemetry-api` is not installed.
-    """
+    """Creates spans and records the duration of operations."""
 
     def __init__(self, tracers: TracerProvider | None = None, meters: MeterProvider | None = None) -> None:
-        self._trace = importlib.import_module(_TRACE)
-        self._context = importlib.import_module(_CONTEXT)
-        metrics = importlib.import_module(_METRICS)
-        self._tracer: Tracer = self._trace.get_tracer("chatstash", __version__, tracer_provider=tracers)
+        from opentelemetry import context, metrics, trace  # noqa: PLC0415 - an optional package
+
+        self._trace, self._context = trace, context
+        self._tracer: Tracer = trace.get_tracer("chatstash", __version__, tracer_provider=tracers)
         meter = metrics.get_meter("chatstash", __version__, meter_provider=meters)
         self._duration = _duration_of(meter)
 
@@ -68,10 +57,7 @@ class Telemetry:
     def end(self, started: OperationSpan, operation: Operation, batch_size: int) -> None:
         """End the span of an operation, and record its duration.
 
-        Args:
-            started: The result of `start`.
-            operation: The operation's metrics.
-            batch_size: Commands in its only request; 0 if there were several requests.
+        `batch_size` is the number of commands in its only request; 0 if there were several requests.
         """
         if not isinstance(operation.error, GeneratorExit):
             # An abandoned coroutine is closed by the garbage collector, in another context.
@@ -97,12 +83,10 @@ class OperationSpan(NamedTuple):
 
 def telemetry() -> Telemetry | None:
     """Return the application's telemetry; None if it has not imported OpenTelemetry."""
-    return _application_telemetry() if sys.modules.get(_TRACE) is not None else None
+    return _application_telemetry() if sys.modules.get("opentelemetry.trace") is not None else None
 
 
-@lru_cache(maxsize=1)
-def _application_telemetry() -> Telemetry:
-    return Telemetry()
+_application_telemetry = lru_cache(maxsize=1)(Telemetry)
 
 
 def _duration_of(meter: Meter) -> Histogram:
@@ -114,22 +98,18 @@ def _duration_of(meter: Meter) -> Histogram:
 
 
 def _common_attributes(name: str, endpoint: Endpoint) -> dict[str, str | int]:
-    port = urlsplit(endpoint.url).port or (80 if endpoint.scheme == "http" else 443)
     return {
         "db.system.name": "redis",
         "db.operation.name": name,
         "server.address": endpoint.host,
-        "server.port": port,
+        "server.port": endpoint.port,
     }
 
 
 def _operation_attributes(operation: Operation, batch_size: int) -> dict[str, str | int]:
     attributes: dict[str, str | int] = {
-        "chatstash.requests": operation.requests,
-        "chatstash.commands": operation.commands,
-        "chatstash.bytes_sent": operation.bytes_sent,
-        "chatstash.bytes_received": operation.bytes_received,
-        "chatstash.retries": operation.retries,
+        f"chatstash.{name}": getattr(operation, name)
+        for name in ("requests", "commands", "bytes_sent", "bytes_received", "retries")
     }
     # The conventions forbid a batch size of 1.
     return attributes | ({"db.operation.batch.size": batch_size} if batch_size > 1 else {})

@@ -159,11 +159,7 @@ def _retrieve_exception(lookup: asyncio.Future[list[Address]]) -> None:
 
 
 async def connect(addresses: list[Address]) -> socket.socket:
-    """Return a connection to the first of the addresses that answers (https://www.rfc-editor.org/rfc/rfc8305).
-
-    Raises:
-        OSError: No address answers; the error of the last one.
-    """
+    """Return a connection to the first of the addresses that answers (https://www.rfc-editor.org/rfc/rfc8305)."""
     if len(addresses) == 1:
         return await _connected(addresses[0])
     waiting, connecting = interleaved(addresses), set[asyncio.Task[socket.socket]]()
@@ -205,12 +201,7 @@ def _close_socket(task: asyncio.Task[socket.socket]) -> None:
 
 
 async def move(connection: Connection, sock: socket.socket, scope: RequestScope, is_done: Callable[[], bool]) -> None:
-    """Send and receive the bytes of a connection, until `is_done()`.
-
-    Raises:
-        HttpFault: The received bytes end the connection.
-        OSError: The connection failed.
-    """
+    """Send and receive the bytes of a connection, until `is_done()`."""
     loop = asyncio.get_running_loop()
     process = os.getpid()
     try:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from weakref import WeakKeyDictionary
 
+from chatstash.errors import ConnectionFailed
 from chatstash.rest.deadline import CONNECT_TIMEOUT, Deadline
 from chatstash.rest.fork import register_fork_reset
 from chatstash.rest.http.asyncio_io import LoopState, RequestScope, connect, move
 from chatstash.rest.http.connection import Exchange
-from chatstash.rest.http.error_mapping import store_closed
 from chatstash.rest.http.exceptions import FAILURES
 from chatstash.rest.http.idle import Link
 from chatstash.rest.http.messages import HttpReply, HttpRequest
@@ -18,12 +18,7 @@ from chatstash.rest.interrupts import is_from_signal_handler, strip_tracebacks
 
 
 class AsyncPool:
-    """A pool for event loops: any number of loops, one after another or in several threads.
-
-    Args:
-        pool: The pool of the database.
-        max_connections: How many requests a loop may have in flight; others wait.
-    """
+    """A pool for event loops: any number of loops, one after another or in several threads."""
 
     def __init__(self, pool: Pool, max_connections: int) -> None:
         self._pool = pool
@@ -47,7 +42,8 @@ class AsyncPool:
                 raise
             failure, cause = self._pool.failed(error, exchange)
             if scope.aborted:
-                failure = store_closed(sent=exchange.sent)
+                problem = "The store was closed while the request was in flight"
+                failure = ConnectionFailed(problem, applied=failure.applied)
         except BaseException as error:
             strip_tracebacks(error)
             raise

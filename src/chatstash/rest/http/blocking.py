@@ -24,12 +24,7 @@ def resolve(host: str, port: int) -> list[Address]:
 
 
 def connect(addresses: list[Address], deadline: Deadline) -> socket.socket:
-    """Return a connection to the first of the addresses that answers (https://www.rfc-editor.org/rfc/rfc8305).
-
-    Raises:
-        OSError: No address answers; the error of the last one.
-        TimeoutError: No address answers in time.
-    """
+    """Return a connection to the first of the addresses that answers (https://www.rfc-editor.org/rfc/rfc8305)."""
     waiting = interleaved(addresses)
     connecting: list[socket.socket] = []
     failure: OSError = OSError("the host has no address")
@@ -46,7 +41,7 @@ def connect(addresses: list[Address], deadline: Deadline) -> socket.socket:
                 if not (number := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
                     return sock
                 sock.close()
-                failure = _as_error(number)
+                failure = OSError(number, os.strerror(number))
         raise failure
     finally:
         for sock in connecting:
@@ -54,12 +49,7 @@ def connect(addresses: list[Address], deadline: Deadline) -> socket.socket:
 
 
 def move(connection: Connection, sock: socket.socket, deadline: Deadline, is_done: Callable[[], bool]) -> None:
-    """Send and receive the bytes of a connection, until `is_done()`.
-
-    Raises:
-        HttpFault: The received bytes end the connection.
-        OSError: The connection failed; TimeoutError if the server was silent for too long.
-    """
+    """Send and receive the bytes of a connection, until `is_done()`."""
     while not is_done():
         while connection.has_output:
             if connection.is_open() and wait(sock, 0):
@@ -101,10 +91,6 @@ def _begin(address: Address) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def _as_error(number: int) -> OSError:
-    return OSError(number, os.strerror(number))
 
 
 if hasattr(select, "poll"):

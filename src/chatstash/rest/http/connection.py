@@ -27,11 +27,7 @@ _PIECE_SIZE = 2**16
 class Exchange:
     """One request in flight and its reply, on one connection after another until it can be sent.
 
-    Attributes:
-        request: The request.
-        sent: Whether the whole request may have been sent.
-        early: Whether the reply began before the whole request was sent.
-        reader: Reads the reply.
+    `sent`: the whole request may have been sent. `early`: the reply began before that.
     """
 
     __slots__ = ("early", "reader", "request", "sent")
@@ -55,12 +51,7 @@ class Exchange:
 
 
 class Connection:
-    """The state of one connection.
-
-    Args:
-        route: The route to the database.
-        tls_context: Returns the TLS context that verifies servers.
-    """
+    """The state of one connection."""
 
     __slots__ = ("_exchange", "_layers", "_piece", "_route", "_setup", "_tls_context", "_waiting", "used")
 
@@ -86,11 +77,7 @@ class Connection:
         return bool(self._piece or self._waiting)
 
     def begin(self, exchange: Exchange) -> None:
-        """Begin to send a request.
-
-        Raises:
-            BadReply: The server has sent something already.
-        """
+        """Begin to send a request."""
         early = b""
         for layer in self._layers:
             early = layer.decrypt(early)
@@ -106,11 +93,7 @@ class Connection:
             self._waiting.extend(view[start : start + _PIECE_SIZE] for start in range(0, len(view), _PIECE_SIZE))
 
     def finish(self) -> bool:
-        """End an exchange, and tell whether the connection can carry another.
-
-        Raises:
-            BadReply: The reply cannot belong to the request.
-        """
+        """End an exchange, and tell whether the connection can carry another."""
         exchange, self._exchange = self._exchange, None
         assert exchange is not None
         if exchange.early:
@@ -148,12 +131,7 @@ class Connection:
         self._piece = memoryview(b"")
 
     def receive(self, data: bytes) -> None:
-        """Process bytes from the socket; empty bytes mean its end.
-
-        Raises:
-            HttpFault: The connection cannot be used any more.
-            ssl.SSLError: TLS failed.
-        """
+        """Process bytes from the socket; empty bytes mean its end."""
         ended = not data
         if ended and self._layers and not self._layers[-1].ended:
             raise Broken("the connection ended before its TLS session")
@@ -167,11 +145,7 @@ class Connection:
 
     def _process(self, data: bytes) -> None:
         if self._setup is not None:
-            self._advance(data)
-        else:
-            self._read_reply(data)
-
-    def _read_reply(self, data: bytes) -> None:
+            return self._advance(data)
         exchange = self._exchange
         if exchange is None:
             raise BadReply("the server sent data without a request")
@@ -179,9 +153,10 @@ class Connection:
         if early and self.used:
             raise BadReply("the server sent data before the request was sent")
         exchange.reader.feed(data)
-        if early and exchange.reader.is_final:
+        if early and not exchange.reader.in_head:
             exchange.early, exchange.sent = True, False
             self.stop_sending()
+        return None
 
     def _advance(self, data: bytes | None) -> None:
         setup = self._setup

@@ -12,31 +12,22 @@ import sys
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from chatstash.rest.endpoint import Endpoint
+from chatstash.rest.endpoint import PORTS, Endpoint
 from chatstash.rest.secret import Secret
 
 if TYPE_CHECKING:
     import ssl
 
-_PORTS = {"http": 80, "https": 443}
-
 
 class Proxy:
-    """An HTTP proxy: its address and its credentials, which no repr shows.
-
-    Args:
-        url: Its URL, from the environment.
-
-    Raises:
-        ValueError: The URL is invalid, or not http or https.
-    """
+    """An HTTP proxy: its address and its credentials, which no repr shows."""
 
     def __init__(self, url: Secret) -> None:
         if wrong := _proxy_error(url):
             raise ValueError(wrong)
         parts = urlsplit(_with_scheme(url))
         self.host = parts.hostname or ""
-        self.port = parts.port or _PORTS[parts.scheme]
+        self.port = parts.port or PORTS[parts.scheme]
         self.is_https = parts.scheme == "https"
         """Whether the connection to the proxy itself uses TLS."""
         self.credentials = _basic(unquote(parts.username or ""), unquote(parts.password or ""))
@@ -50,7 +41,7 @@ def _proxy_error(url: Secret) -> str | None:
         host, _ = parts.hostname, parts.port
     except ValueError:
         return "the proxy URL in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY has no valid host or port"
-    if parts.scheme not in _PORTS or not host:
+    if parts.scheme not in PORTS or not host:
         return (
             f"a {parts.scheme!r} proxy is not supported: set HTTPS_PROXY to an http:// or https:// proxy, or exclude "
             "the database's host with NO_PROXY"
@@ -70,7 +61,11 @@ def _basic(user: str, password: str) -> Secret | None:
 
 def proxy_for(endpoint: Endpoint) -> Proxy | None:
     """Return the proxy the environment names for a database, or None."""
-    if os.name == "posix" and sys.platform != "darwin" and not any(map(_is_proxy_variable, os.environ)):
+    if (
+        os.name == "posix"
+        and sys.platform != "darwin"
+        and not any(name.lower().endswith("_proxy") for name in os.environ)
+    ):
         return None  # urllib.request takes long to import
     from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415
 
@@ -81,16 +76,8 @@ def proxy_for(endpoint: Endpoint) -> Proxy | None:
     return Proxy(url)
 
 
-def _is_proxy_variable(name: str) -> bool:
-    return name.lower().endswith("_proxy")
-
-
 def tls_context() -> ssl.SSLContext:
-    """Return a new TLS context that verifies certificates and host names. Takes some milliseconds.
-
-    Raises:
-        ValueError: The certificates that the environment names cannot be read.
-    """
+    """Return a new TLS context that verifies certificates and host names. Takes some milliseconds."""
     import ssl  # noqa: PLC0415
 
     import certifi  # noqa: PLC0415 - both are imported on first use

@@ -18,41 +18,23 @@ _UNKNOWN_NAMES = {
 }
 
 
-def store_closed(*, sent: bool) -> DatabaseError:
-    """Return the error of a request that was in flight when the store was closed."""
-    return ConnectionFailed("The store was closed while the request was in flight", applied=_applied(sent=sent))
-
-
 def error_for(error: Exception, target: str, *, sent: bool) -> DatabaseError:
-    """Return the error of this package for a failed exchange.
-
-    Args:
-        error: The failure.
-        target: The host and port, for the message.
-        sent: Whether the whole request may have been sent.
-    """
+    """Return the error for a failed exchange. `sent`: the whole request may have been sent."""
+    applied = Applied.UNKNOWN if sent else Applied.NO
     if isinstance(error, TimeoutError):
-        return _timeout(target, sent=sent)
+        missing = f"complete reply from {target}" if sent else f"connection to {target}"
+        return RequestTimeout(f"No {missing} in time", applied=applied)
     reason, lasting = _reason(error)
     if isinstance(error, UnwantedReply):
-        mapped: DatabaseError = ProtocolError(f"{target}: {reason}", applied=_applied(sent=sent))
+        mapped: DatabaseError = ProtocolError(f"{target}: {reason}", applied=applied)
     elif sent:
         mapped = ConnectionFailed(
-            f"The connection to {target} broke before the reply was complete: {reason}", applied=Applied.UNKNOWN
+            f"The connection to {target} broke before the reply was complete: {reason}", applied=applied
         )
     else:
         mapped = ConnectionFailed(f"Could not make or keep a connection to {target}: {reason}")
     mapped.lasting = lasting
     return mapped
-
-
-def _applied(*, sent: bool) -> Applied:
-    return Applied.UNKNOWN if sent else Applied.NO
-
-
-def _timeout(target: str, *, sent: bool) -> DatabaseError:
-    problem = f"No complete reply from {target} in time" if sent else f"No connection to {target} in time"
-    return RequestTimeout(problem, applied=_applied(sent=sent))
 
 
 _WORDS: tuple[tuple[type[Exception], str], ...] = (

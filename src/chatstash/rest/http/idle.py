@@ -17,21 +17,17 @@ from chatstash.rest.interrupts import is_from_signal_handler
 class Link:
     """An HTTP connection and its socket."""
 
-    __slots__ = ("_idle_since", "connection", "sock")
+    __slots__ = ("connection", "idle_since", "sock")
 
     def __init__(self, connection: Connection, sock: socket.socket) -> None:
         self.connection = connection
         self.sock = sock
-        self._idle_since = 0.0
-
-    def start_idling(self) -> None:
-        """Note that it is idle from now on."""
-        self._idle_since = time.time()
+        self.idle_since = 0.0
 
     @property
     def is_fresh(self) -> bool:
         """Whether it was idle for at most `MAX_IDLE` seconds, and the wall clock was not set back meanwhile."""
-        return 0 <= time.time() - self._idle_since <= MAX_IDLE
+        return 0 <= time.time() - self.idle_since <= MAX_IDLE
 
     def close(self) -> None:
         """Close the socket, and drop unsent bytes."""
@@ -40,11 +36,7 @@ class Link:
 
 
 class IdleConnections:
-    """Idle connections, most recently used first. Takes no lock: each step is one operation of a deque.
-
-    Args:
-        most: How many are kept.
-    """
+    """Idle connections, most recently used first. Takes no lock: each step is one operation of a deque."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -67,7 +59,7 @@ class IdleConnections:
         if self._is_closed or len(self._links) >= self._most:
             link.close()
             return
-        link.start_idling()
+        link.idle_since = time.time()
         self._links.append(link)
         self.close_stale()
 

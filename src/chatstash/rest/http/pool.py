@@ -29,12 +29,7 @@ if TYPE_CHECKING:
 
 
 class Pool:
-    """The route to one database, and the connections of blocking callers. Safe to share between threads.
-
-    Args:
-        endpoint: The database.
-        max_idle: How many idle connections are kept.
-    """
+    """The route to one database, and the connections of blocking callers. Safe to share between threads."""
 
     def __init__(self, endpoint: Endpoint, max_idle: int) -> None:
         self._endpoint = endpoint
@@ -50,13 +45,7 @@ class Pool:
             import chatstash.rest.http.tls  # noqa: F401, PLC0415
 
     def exchange(self, request: HttpRequest, deadline: Deadline) -> HttpReply:
-        """Send one request and return the complete reply, before the deadline.
-
-        Raises:
-            ConnectionFailed: There is no connection, or it broke.
-            RequestTimeout: No complete reply arrived in time.
-            ProtocolError: The reply is too large or compressed.
-        """
+        """Send one request and return the complete reply, before the deadline."""
         exchange = Exchange(request)
         try:
             return self._exchange(exchange, deadline)

@@ -34,22 +34,6 @@ class ReplyReader:
             (https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6).
     """
 
-    __slots__ = (
-        "_body",
-        "_head_size",
-        "_headers",
-        "_in_head",
-        "_interim",
-        "_parser",
-        "_pending",
-        "_reusable",
-        "_tunnel",
-        "_unframed",
-        "_wrong",
-        "done",
-        "status",
-    )
-
     def __init__(self, *, tunnel: bool = False) -> None:
         self.done = False
         """Whether the reply is complete."""
@@ -60,17 +44,13 @@ class ReplyReader:
         self.status = 0
         """The status of the newest complete head; 0 before."""
         self._interim = 0
-        self._in_head = True
+        self.in_head = True
+        """Whether the head of the final reply is incomplete."""
         self._head_size = 0
         self._pending = 0  # bytes since the last byte of the body
         self._unframed = False
         self._reusable = False
         self._wrong: HttpFault | None = None
-
-    @property
-    def is_final(self) -> bool:
-        """Whether the head of the final reply is complete."""
-        return not self._in_head
 
     @property
     def reply(self) -> HttpReply:
@@ -88,12 +68,7 @@ class ReplyReader:
         self._body = bytearray()
 
     def feed(self, data: bytes) -> None:
-        """Read bytes from the connection; empty bytes mean its end.
-
-        Raises:
-            Broken: The connection ended too early.
-            BadReply: The bytes are no HTTP reply, or more than one.
-        """
+        """Read bytes from the connection; empty bytes mean its end."""
         if not data:
             return self._end()
         if self.status == 0 and self._pending == 0 and not data.startswith(b"H"):
@@ -133,7 +108,7 @@ class ReplyReader:
         self._head_size += len(name) + len(value)
         if self._head_size > MAX_HEAD:
             self._refuse(BadReply(f"the reply has over {MAX_HEAD} bytes of headers"))
-        if not self._in_head:
+        if not self.in_head:
             return
         key = name.decode("latin-1").lower()
         if key in _FRAMING and key in self._headers:
@@ -147,7 +122,7 @@ class ReplyReader:
             self._refuse(BadReply("the reply has another HTTP version or an invalid status"))
         if self.status < 200:
             return self._skip_interim()
-        self._in_head = False
+        self.in_head = False
         if self._tunnel and self.status < 300:
             self.done = True
             return None

@@ -10,8 +10,6 @@ from chatstash.rest.http.messages import HttpRequest
 from chatstash.rest.secret import Secret
 from chatstash.version import __version__
 
-_PORTS = {"http": 80, "https": 443}
-
 
 class Route:
     """How to reach a database, and the parts of a request's head that depend on it.
@@ -34,10 +32,9 @@ class Route:
 
     def __init__(self, endpoint: Endpoint, proxy: Proxy | None) -> None:
         parts = urlsplit(endpoint.url)
-        own_port = parts.port or _PORTS[parts.scheme]
         name = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
-        self.target = f"{name}:{own_port}"
-        self.host, self.port = (proxy.host, proxy.port) if proxy else (endpoint.host, own_port)
+        self.target = f"{name}:{endpoint.port}"
+        self.host, self.port = (proxy.host, proxy.port) if proxy else (endpoint.host, endpoint.port)
         self.via = f" through the proxy {proxy.host}:{proxy.port}" if proxy else ""
         self.proxy_host = proxy.host if proxy and proxy.is_https else None
         self.tls_host = endpoint.host if endpoint.scheme == "https" else None

@@ -8,12 +8,7 @@ _READ_SIZE = 2**18
 
 
 class Tls:
-    """The client side of one TLS session.
-
-    Args:
-        context: Verifies the server.
-        host: The host name or address to verify; a name is also sent as SNI.
-    """
+    """The client side of one TLS session."""
 
     __slots__ = ("_incoming", "_outgoing", "_session", "ended")
 

@@ -38,11 +38,7 @@ _LONGEST_COUNT = 20
 
 
 def decode_resp2(body: bytes, count: int) -> Decoded:
-    """Decode the replies to `count` commands: one after the other, or in one array.
-
-    Raises:
-        ValueError: The body does not hold one RESP2 reply for each command.
-    """
+    """Decode the replies to `count` commands: one after the other, or in one array."""
     if wrong := _structural_error(body):
         raise ValueError(wrong)
     values = _parse(body, count)
@@ -109,16 +105,7 @@ def _walk(body: bytes) -> str | None:
 
 
 def decode_json(body: bytes, count: int, *, asked_base64: bool) -> Decoded:
-    """Decode the replies to `count` commands.
-
-    Args:
-        body: The HTTP body.
-        count: How many commands the request had.
-        asked_base64: Whether the request asked for base64. A proxy may ignore that.
-
-    Raises:
-        ValueError: The body does not hold one reply for each command.
-    """
+    """Decode the replies to `count` commands."""
     entries = _entries(orjson.loads(body), count)
     values = [_value_of(entry) for entry in entries]
     if isinstance(values[0], Failure) and len(values) == 1:

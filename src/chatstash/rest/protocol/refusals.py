@@ -4,20 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from chatstash.errors import (
-    Applied,
-    BadCredentials,
-    CommandRejected,
-    DatabaseError,
-    GatewayError,
-    ProtocolError,
-    QuotaExceeded,
-    RateLimited,
-    ReadOnlyToken,
-    RequestTooLarge,
-    ServerError,
-    WrongType,
-)
+from chatstash import errors
 from chatstash.rest.http.messages import HttpReply
 from chatstash.rest.protocol.requests import ReplyFormatRefused, ScriptFlagsRefused
 from chatstash.rest.secret import Secret, redact
@@ -29,50 +16,54 @@ _MAX_RETRY_AFTER = 10.0**9
 
 # How error texts begin, as Upstash and Redis document them:
 # https://upstash.com/docs/redis/troubleshooting and https://redis.io/docs/latest/develop/reference/protocol-spec/
-_BY_TEXT: tuple[tuple[str, type[DatabaseError], str], ...] = (
-    ("WRONGPASS", BadCredentials, "The database does not accept the token"),
-    ("NOAUTH", BadCredentials, "The database requires a token"),
-    ("NOPERM", ReadOnlyToken, "The token may not run this command"),
-    ("WRONGTYPE", WrongType, "The key holds a value of another type"),
-    ("ERR max request size", RequestTooLarge, "The request or its reply exceeds the plan's size limit"),
-    ("ERR max single record size", RequestTooLarge, "The conversation exceeds the plan's size limit for one record"),
-    ("ERR max key size", RequestTooLarge, "The key exceeds the size limit"),
-    ("ERR DB capacity quota", QuotaExceeded, "The database's storage is full"),
-    ("ERR max daily request limit", QuotaExceeded, "The plan's commands are used up"),
-    ("ERR max requests limit", QuotaExceeded, "The plan's commands are used up"),
-    ("LOADING", ServerError, "The database is still loading"),
-    ("BUSY", ServerError, "The database is busy"),
-    ("TRYAGAIN", ServerError, "The database asks for a retry"),
-    ("CLUSTERDOWN", ServerError, "The database is down"),
-    ("MASTERDOWN", ServerError, "The database is down"),
+_BY_TEXT: tuple[tuple[str, type[errors.DatabaseError], str], ...] = (
+    ("WRONGPASS", errors.BadCredentials, "The database does not accept the token"),
+    ("NOAUTH", errors.BadCredentials, "The database requires a token"),
+    ("NOPERM", errors.ReadOnlyToken, "The token may not run this command"),
+    ("WRONGTYPE", errors.WrongType, "The key holds a value of another type"),
+    ("ERR max request size", errors.RequestTooLarge, "The request or its reply exceeds the plan's size limit"),
+    (
+        "ERR max single record size",
+        errors.RequestTooLarge,
+        "The conversation exceeds the plan's size limit for one record",
+    ),
+    ("ERR max key size", errors.RequestTooLarge, "The key exceeds the size limit"),
+    ("ERR DB capacity quota", errors.QuotaExceeded, "The database's storage is full"),
+    ("ERR max daily request limit", errors.QuotaExceeded, "The plan's commands are used up"),
+    ("ERR max requests limit", errors.QuotaExceeded, "The plan's commands are used up"),
+    ("LOADING", errors.ServerError, "The database is still loading"),
+    ("BUSY", errors.ServerError, "The database is busy"),
+    ("TRYAGAIN", errors.ServerError, "The database asks for a retry"),
+    ("CLUSTERDOWN", errors.ServerError, "The database is down"),
+    ("MASTERDOWN", errors.ServerError, "The database is down"),
 )
 
 # Redis and Valkey from version 7 on, and before, refuse the first line of a script in these words.
 _REFUSED_FLAGS = ("script shebang", "unexpected symbol near '#'")
 
-_BY_STATUS: Mapping[int, tuple[type[DatabaseError], str]] = {
-    401: (BadCredentials, "The database does not accept the token"),
-    408: (GatewayError, "A proxy in front of the database timed out"),
-    413: (RequestTooLarge, "The request exceeds the size limit"),
-    429: (RateLimited, "There are too many requests"),
+_BY_STATUS: Mapping[int, tuple[type[errors.DatabaseError], str]] = {
+    401: (errors.BadCredentials, "The database does not accept the token"),
+    408: (errors.GatewayError, "A proxy in front of the database timed out"),
+    413: (errors.RequestTooLarge, "The request exceeds the size limit"),
+    429: (errors.RateLimited, "There are too many requests"),
 }
 
 
-def refusal(text: str, reply: HttpReply, token: Secret) -> DatabaseError:
+def refusal(text: str, reply: HttpReply, token: Secret) -> errors.DatabaseError:
     """Return the error for a refusal by the database, in its own words."""
     kind, problem = _kind_of(text, reply.status)
     return kind(
         problem,
         status=reply.status,
         server_text=_shown(text, token),
-        applied=Applied.UNKNOWN if reply.status >= 500 else Applied.NO,
+        applied=errors.Applied.UNKNOWN if reply.status >= 500 else errors.Applied.NO,
         retry_after=_retry_after(reply),
     )
 
 
-def _kind_of(text: str, status: int) -> tuple[type[DatabaseError], str]:
+def _kind_of(text: str, status: int) -> tuple[type[errors.DatabaseError], str]:
     if status >= 500:
-        return ServerError, f"The server failed (status {status})"
+        return errors.ServerError, f"The server failed (status {status})"
     for beginning, kind, problem in _BY_TEXT:
         if text.startswith(beginning):
             return kind, problem
@@ -82,30 +73,27 @@ def _kind_of(text: str, status: int) -> tuple[type[DatabaseError], str]:
         return ReplyFormatRefused, "The server does not know the requested reply format"
     if any(sign in text for sign in _REFUSED_FLAGS):
         return ScriptFlagsRefused, "The server does not know the flags of the script"
-    return CommandRejected, "The database refused the command"
+    return errors.CommandRejected, "The database refused the command"
 
 
-def redirect_refused(reply: HttpReply) -> DatabaseError:
-    """Return the error for a redirect."""
-    problem = f"The server redirects (status {reply.status}), and redirects are not followed"
-    return ProtocolError(problem, status=reply.status)
-
-
-def not_the_api(reply: HttpReply, reason: str, token: Secret) -> DatabaseError:
+def not_the_api(reply: HttpReply, reason: str, token: Secret) -> errors.DatabaseError:
     """Return the error for a body that does not follow the API: a proxy's page, a login form, half a reply."""
     if reply.status in _BY_STATUS:
         kind, problem = _BY_STATUS[reply.status]
     elif reply.status >= 500:
-        kind, problem = GatewayError, f"A proxy in front of the database failed (status {reply.status})"
+        kind, problem = errors.GatewayError, f"A proxy in front of the database failed (status {reply.status})"
     else:
-        kind, problem = ProtocolError, f"The reply (status {reply.status}) does not follow Upstash's REST API: {reason}"
+        kind, problem = (
+            errors.ProtocolError,
+            f"The reply (status {reply.status}) does not follow Upstash's REST API: {reason}",
+        )
     # A status of 3xx or 4xx says that the request was not carried out.
     refused = 300 <= reply.status < 500
     return kind(
         problem,
         status=reply.status,
         server_text=_shown(reply.body[:_MAX_DECODED].decode("utf-8", "replace"), token),
-        applied=Applied.NO if refused else Applied.UNKNOWN,
+        applied=errors.Applied.NO if refused else errors.Applied.UNKNOWN,
         retry_after=_retry_after(reply),
     )
 

@@ -6,11 +6,11 @@ ignore a header.
 
 from __future__ import annotations
 
-from chatstash.errors import DatabaseError
+from chatstash.errors import DatabaseError, ProtocolError
 from chatstash.rest.commands import Batch, Reply
 from chatstash.rest.http.messages import HttpReply, HttpRequest
 from chatstash.rest.protocol.bodies import Decoded, Failure, decode_json, decode_resp2
-from chatstash.rest.protocol.refusals import not_the_api, redirect_refused, refusal
+from chatstash.rest.protocol.refusals import not_the_api, refusal
 from chatstash.rest.protocol.requests import SYNC_TOKEN_HEADER
 from chatstash.rest.secret import Secret
 from chatstash.rest.sync_token import is_sync_token
@@ -27,17 +27,7 @@ def sync_token_of(reply: HttpReply) -> str | None:
 def replies_from(
     batch: Batch, request: HttpRequest, reply: HttpReply, *, token: Secret = _NO_TOKEN
 ) -> tuple[Reply, ...]:
-    """Return the replies to a batch, one for each command. If one of several commands fails, its reply is the error.
-
-    Args:
-        batch: The batch.
-        request: The HTTP request it was sent as.
-        reply: The HTTP reply.
-        token: The database's token, which is redacted from server messages.
-
-    Raises:
-        DatabaseError: The whole batch was refused, or the reply does not follow the REST API.
-    """
+    """Return the replies to a batch, one for each command. If one of several commands fails, its reply is the error."""
     outcome = _outcome(batch, request, reply, token)
     # Raised here, where no local variable holds the server's text: it may repeat the token.
     if isinstance(outcome, DatabaseError):
@@ -47,7 +37,8 @@ def replies_from(
 
 def _outcome(batch: Batch, request: HttpRequest, reply: HttpReply, token: Secret) -> tuple[Reply, ...] | DatabaseError:
     if 300 <= reply.status < 400:
-        return redirect_refused(reply)
+        problem = f"The server redirects (status {reply.status}), and redirects are not followed"
+        return ProtocolError(problem, status=reply.status)
     try:
         values = _decoded(len(batch.commands), request, reply)
     except (ValueError, RecursionError) as error:

@@ -48,13 +48,7 @@ _ALL_FORMS = Forms()
 
 
 def request_for(batch: Batch, *, sync_token: str | None = None, forms: Forms = _ALL_FORMS) -> HttpRequest:
-    """Return the HTTP request of a batch.
-
-    Args:
-        batch: One command goes to `/`, several to `/pipeline` or, if atomic, to `/multi-exec`.
-        sync_token: The conversation's read-your-writes token, if there is one.
-        forms: The forms the server knows. `/multi-exec` never answers in RESP2.
-    """
+    """Return the HTTP request of a batch."""
     path = _path_of(batch)
     headers = {"content-type": "application/json"}
     headers |= _RESP2 if forms.resp2 and path != "/multi-exec" else _BASE64
