@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from chatstash import Record, ServerError, Store, StoreClosed, WrongType
 from chatstash.local import LocalUpstash
-from chatstash.rest import instrumentation
+from chatstash.rest import telemetry
 from chatstash.rest.telemetry import Telemetry
 from tests.conftest import Call, command
 
@@ -51,7 +51,7 @@ class Listener:
 @pytest.fixture
 def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
     made = Listener()
-    monkeypatch.setattr(instrumentation, "telemetry", lambda: made.telemetry)
+    monkeypatch.setattr(telemetry, "telemetry", lambda: made.telemetry)
     yield made
     made.tracers.shutdown()
 

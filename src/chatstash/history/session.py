@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Iterable
 from typing import TypeVar, Unpack
 
@@ -194,7 +194,7 @@ class Session(Runner[ItemT]):
         return self._work("append", op, self.options.retry_policy.append)
 
     def _clear(self) -> Work[ClearResult]:
-        op = with_cost(clear.clear(self.key, secrets.token_hex(12)))
+        op = with_cost(clear.clear(self.key, os.urandom(12).hex()))
         return self._work("clear", op, self.options.retry_policy.idempotent)
 
     def _check_outcome(self, lost: OutcomeUnknown | str, in_flight_seconds: float) -> Work[Outcome]:

@@ -95,13 +95,7 @@ class Cost:
 
 
 class Replies(NamedTuple):
-    """The replies to a batch, one for each command.
-
-    Attributes:
-        values: The replies, in the order of the commands.
-        cost: The cost of all requests it took.
-        settled: Whether these are the replies to the batch's settlement.
-    """
+    """The replies to a batch, one for each command; if `settled`, to its settlement. `cost` covers all its requests."""
 
     values: tuple[Reply, ...]
     cost: Cost = Cost()

@@ -105,7 +105,7 @@ class Database:
 
     def stats(self) -> StoreStats:
         """Return the totals of all operations in this process so far."""
-        return self._instrumentation.stats()
+        return self._instrumentation.stats
 
     def sync_token_of(self, key: str) -> str | None:
         """Return the read-your-writes token of the conversation at `key`; None before the first request."""
@@ -140,7 +140,7 @@ class Database:
     def _do(self, wanted: Attempt | Pause, run: _Run) -> Replies | bool:
         if isinstance(wanted, Pause):
             if in_time := run.deadline.allows_retry(wanted.seconds):
-                run.tracker.retrying()
+                run.tracker.retries += 1
                 time.sleep(wanted.seconds)
             return in_time
         request, ticket = self._start(wanted, run)
@@ -152,7 +152,7 @@ class Database:
             if in_time := run.deadline.allows_retry(wanted.seconds):
                 import asyncio  # noqa: PLC0415 - imported on first use
 
-                run.tracker.retrying()
+                run.tracker.retries += 1
                 await asyncio.sleep(wanted.seconds)
             return in_time
         request, ticket = self._start(wanted, run)
@@ -185,13 +185,13 @@ class Database:
             values = replies_from(batch, request, reply, token=self.endpoint.token)
         except errors.DatabaseError as error:
             cost += Cost(commands=_billed_despite(error, batch))
-            run.tracker.answered(cost)
+            run.tracker.cost += cost
             error.cost = cost + Cost(requests=1)
             if isinstance(error, FormRefused):
                 self._forms = self._forms.without(error)
             raise
         cost += Cost(commands=batch.billed_commands(values))
-        run.tracker.answered(cost)
+        run.tracker.cost += cost
         return Replies(values, cost + Cost(requests=1))
 
 

@@ -38,10 +38,6 @@ class Deadline:
         left = self._at - now
         self._longest_silence = left if is_last or now + left / 2 > self._last_retry else left / 2
 
-    def at_most(self, seconds: float) -> Deadline:
-        """Return a deadline that ends in `seconds` at the latest, and no later than this one."""
-        return Deadline(min(seconds, self.remaining()))
-
     def remaining(self) -> float:
         """Return the seconds left; raises TimeoutError if the deadline has passed."""
         left = self._at - time.monotonic()

@@ -148,22 +148,16 @@ def _url_error(url: Secret) -> str | None:
     except ValueError:
         return "url is not a URL; copy UPSTASH_REDIS_REST_URL from the Upstash console"
     if parts.scheme not in ("http", "https") or not host:
-        return f"url {_shown(parts.scheme, host)} {_REST_URL_WANTED}"
+        shown = repr(f"{parts.scheme}://{host or ''}…") if parts.scheme else "without a scheme"
+        return (
+            f"url {shown} is not a database's REST URL, which begins with https:// (the Redis protocol's redis:// or "
+            "rediss:// URL is a different one); copy UPSTASH_REDIS_REST_URL from the Upstash console"
+        )
     if not _VISIBLE_ASCII.fullmatch(_trimmed_url(url)):
         return "url has spaces, control or non-ASCII characters; write an international host name as xn--…"
     if parts.username is not None or parts.query or parts.fragment:
         return "url must not have a user, a query or a fragment; pass the token as token="
     return None
-
-
-_REST_URL_WANTED = (
-    "is not a database's REST URL, which begins with https:// (the Redis protocol's redis:// or rediss:// URL is a "
-    "different one); copy UPSTASH_REDIS_REST_URL from the Upstash console"
-)
-
-
-def _shown(scheme: str, host: str | None) -> str:
-    return repr(f"{scheme}://{host or ''}…") if scheme else "without a scheme"
 
 
 def _checked_token(token: object) -> Secret:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import inspect
 import logging
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from chatstash.rest.commands import Batch, Cost
 from chatstash.rest.endpoint import Endpoint
 from chatstash.rest.fork import register_fork_reset
 from chatstash.rest.interrupts import is_from_signal_handler
 from chatstash.rest.metrics import OnOperation, Operation, StoreStats
-from chatstash.rest.telemetry import OperationSpan, telemetry
+
+if TYPE_CHECKING:
+    from chatstash.rest.telemetry import OperationSpan
 
 _log = logging.getLogger("chatstash")
 
@@ -41,16 +44,12 @@ class Instrumentation:
         """Reset the totals and the lock."""
         # Re-entrant: a finaliser or a signal handler may end an operation while this thread holds the lock.
         self._lock = threading.RLock()
-        self._stats = StoreStats()
-
-    def stats(self) -> StoreStats:
-        """Return the totals of all operations so far."""
-        return self._stats
+        self.stats = StoreStats()
 
     def add(self, operation: Operation) -> None:
         """Count a finished operation, and call the hook."""
         with self._lock:
-            self._stats = self._stats.plus(operation)
+            self.stats = self.stats.plus(operation)
         if self._on_operation is not None:
             with _errors_logged("on_operation"):
                 self._on_operation(operation)
@@ -59,15 +58,15 @@ class Instrumentation:
 class OperationTracker:
     """One running operation. Used as a context manager."""
 
-    __slots__ = ("_batch_size", "_began", "_cost", "_instrumentation", "_retries", "_span", "key", "name")
+    __slots__ = ("_batch_size", "_began", "_instrumentation", "_span", "cost", "key", "name", "retries")
 
     def __init__(self, instrumentation: Instrumentation, name: str, key: str) -> None:
         self.name = name
         self.key = key
         self._instrumentation = instrumentation
-        self._cost = Cost()
+        self.cost = Cost()
         self._batch_size = 0
-        self._retries = 0
+        self.retries = 0
         self._span: OperationSpan | None = None
         self._began = time.monotonic()
 
@@ -76,52 +75,35 @@ class OperationTracker:
 
     def sending(self, batch: Batch) -> None:
         """Note that a request is about to be sent."""
-        if not self._cost.requests:
-            self._start_span()
-        self._cost += Cost(requests=1)
+        if not self.cost.requests and sys.modules.get("opentelemetry.trace") is not None:
+            with _errors_logged("OpenTelemetry"):
+                from chatstash.rest.telemetry import telemetry  # noqa: PLC0415 - only for those who use it
+
+                self._span = telemetry().start(self.name, self._instrumentation.endpoint)
+        self.cost += Cost(requests=1)
         self._batch_size = len(batch.commands)
-
-    def answered(self, cost: Cost) -> None:
-        """Add the commands and bytes of a request that was answered."""
-        self._cost += cost
-
-    def retrying(self) -> None:
-        """Note that a request is about to be retried."""
-        self._retries += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is None and not self._cost.requests:
+        if error is None and not self.cost.requests:
             return  # it needed no request
-        operation = self._operation(error)
-        self._end_span(operation)
-        self._instrumentation.add(operation)
-
-    def _operation(self, error: BaseException | None) -> Operation:
-        cost = self._cost
-        return Operation(
+        cost = self.cost
+        operation = Operation(
             name=self.name,
             key=self.key,
             requests=cost.requests,
             commands=cost.commands,
             bytes_sent=cost.bytes_sent,
             bytes_received=cost.bytes_received,
-            retries=self._retries,
+            retries=self.retries,
             seconds=time.monotonic() - self._began,
             error=error,
         )
-
-    def _start_span(self) -> None:
-        with _errors_logged("OpenTelemetry"):
-            if found := telemetry():
-                self._span = found.start(self.name, self._instrumentation.endpoint)
-
-    def _end_span(self, operation: Operation) -> None:
         if self._span is not None:
             with _errors_logged("OpenTelemetry"):
-                size = self._batch_size if operation.requests == 1 else 0
-                self._span.telemetry.end(self._span, operation, size)
+                self._span.telemetry.end(self._span, operation, self._batch_size if cost.requests == 1 else 0)
+        self._instrumentation.add(operation)
 
 
 @contextmanager

@@ -73,9 +73,11 @@ class Budget:
     jitter: Callable[[], float] = _random
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "timeout", checked_timeout(self.timeout))
-        if self.retries is not None:
-            checked_retries(self.retries)
+        if not is_number(self.timeout) or not 0 < self.timeout <= MAX_TIMEOUT:
+            raise ValueError(f"timeout must be a positive number of seconds, at most {MAX_TIMEOUT}")
+        object.__setattr__(self, "timeout", float(self.timeout))
+        if self.retries is not None and not _is_whole(self.retries, 0, math.inf):
+            raise ValueError(f"retries must be a whole number, 0 or more, not {self.retries!r}")
         if not callable(self.jitter):
             raise ValueError(f"jitter must be a function that returns a number from 0 to 1, not {self.jitter!r}")
         for name in ("first_pause", "longest_pause"):
@@ -121,9 +123,7 @@ class RetryPolicy:
 
 def _max_retries(error: errors.DatabaseError) -> float:
     is_garbled = isinstance(error, errors.ProtocolError) and error.applied is errors.Applied.UNKNOWN
-    if not is_garbled and not isinstance(
-        error, (errors.ConnectionFailed, errors.RequestTimeout, errors.ServerError, errors.RateLimited)
-    ):
+    if not is_garbled and not isinstance(error, _MAY_PASS):
         return 0
     lasts = error.lasting or (is_garbled and not isinstance(error, errors.ServerError))
     return MAX_LASTING_RETRIES if lasts else math.inf
@@ -134,22 +134,12 @@ def is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def checked_timeout(timeout: float) -> float:
-    """Return `timeout` in seconds as a float; raises ValueError unless it is a positive number up to 10^6."""
-    if not is_number(timeout) or not 0 < timeout <= MAX_TIMEOUT:
-        raise ValueError(f"timeout must be a positive number of seconds, at most {MAX_TIMEOUT}")
-    return float(timeout)
-
-
 def checked_max_connections(count: int) -> int:
     """Return `max_connections`; raises ValueError unless it is a whole number from 1 to 65535."""
-    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= 65_535:
+    if not _is_whole(count, 1, 65_535):
         raise ValueError(f"max_connections must be a whole number from 1 to 65535, not {count!r}")
     return count
 
 
-def checked_retries(retries: int) -> int:
-    """Return `retries`; raises ValueError unless it is a whole number, 0 or more."""
-    if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
-        raise ValueError(f"retries must be a whole number, 0 or more, not {retries!r}")
-    return retries
+def _is_whole(value: object, least: int, most: float) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most

@@ -147,10 +147,6 @@ _UNKNOWN_AFTER: tuple[tuple[type[DatabaseError], type[errors.OutcomeUnknown]], .
 
 def _unknown_outcome(error: DatabaseError) -> errors.OutcomeUnknown:
     kind = next(unknown for cause, unknown in _UNKNOWN_AFTER if isinstance(error, cause))
-    return kind(
-        error.problem,
-        status=error.status,
-        server_text=error.server_text,
-        applied=error.applied,
-        retry_after=error.retry_after,
-    )
+    unknown = kind(error.problem, status=error.status, server_text=error.server_text, applied=error.applied)
+    unknown.retry_after = error.retry_after
+    return unknown

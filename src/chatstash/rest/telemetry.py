@@ -8,7 +8,6 @@ application has imported it: otherwise nobody listens. Spans and metrics hold no
 from __future__ import annotations
 
 import re
-import sys
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from chatstash.rest.endpoint import Endpoint
     from chatstash.rest.metrics import Operation
 
-_DURATION = "db.client.operation.duration"
 _BOUNDARIES = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
 """Histogram boundaries in seconds, as the conventions recommend."""
 
@@ -81,16 +79,16 @@ class OperationSpan(NamedTuple):
     common: dict[str, str | int]
 
 
-def telemetry() -> Telemetry | None:
-    """Return the application's telemetry; None if it has not imported OpenTelemetry."""
-    return _application_telemetry() if sys.modules.get("opentelemetry.trace") is not None else None
-
-
-_application_telemetry = lru_cache(maxsize=1)(Telemetry)
+@lru_cache(maxsize=1)
+def telemetry() -> Telemetry:
+    """Return the telemetry of the application."""
+    return Telemetry()
 
 
 def _duration_of(meter: Meter) -> Histogram:
-    create = partial(meter.create_histogram, _DURATION, "s", "Duration of database client operations.")
+    create = partial(
+        meter.create_histogram, "db.client.operation.duration", "s", "Duration of database client operations."
+    )
     try:
         return create(explicit_bucket_boundaries_advisory=_BOUNDARIES)
     except TypeError:  # an opentelemetry-api before 1.30

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ def prepared(key: str, records: Sequence[Record], options: Options, idempotency_
     most = options.max_stored_messages
     if most is not None and len(records) > most:
         raise ValueError(f"an append of {len(records)} messages is over max_stored_messages, {most}; nothing was sent")
-    now, randomness = time.time_ns() // 1_000_000, secrets.token_bytes(RANDOM_BYTES)
+    now, randomness = time.time_ns() // 1_000_000, os.urandom(RANDOM_BYTES)
     ids = new_record_ids(len(records), time_ms=now, randomness=randomness)
     texts = [
         encode(with_new_id(record, record_id) if isinstance(record, Record) else record, index=index)

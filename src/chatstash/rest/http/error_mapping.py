@@ -72,9 +72,6 @@ def showable_cause(error: BaseException, token: Secret) -> BaseException | None:
     Frames hold the token in local variables, and a server may repeat it in an invalid reply.
     """
     error.__cause__ = error.__context__ = None
-    return None if _shows(error, token) else error.with_traceback(None)
-
-
-def _shows(error: BaseException, token: Secret) -> bool:
     words = f"{error!r} {error} {error.args!r}"
-    return len(token.get_secret_value()) >= _SHORTEST_SECRET and redact(words, token) != words
+    shows_token = len(token.get_secret_value()) >= _SHORTEST_SECRET and redact(words, token) != words
+    return None if shows_token else error.with_traceback(None)

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 
 class HttpFault(Exception):
-    """An exchange failed for a reason that the operating system does not report.
-
-    Attributes:
-        lasting: Whether a retry will probably fail too.
-    """
+    """An exchange failed for a reason that the operating system does not report."""
 
     lasting = False
+    """Whether a retry will probably fail too."""
 
 
 class Broken(HttpFault):

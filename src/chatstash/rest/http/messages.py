@@ -35,8 +35,3 @@ class HttpReply:
 
     def __repr__(self) -> str:
         return f"HttpReply(status={self.status!r})"
-
-    @property
-    def content_type(self) -> str:
-        """The media type, without parameters, in lower case."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()

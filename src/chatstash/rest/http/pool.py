@@ -87,7 +87,7 @@ class Pool:
 
     def ready_route(self) -> Route:
         """Return the route once its TLS context is made; raises ValueError if certificates or proxy are unusable."""
-        if self.route.uses_tls:
+        if self.route.proxy_host or self.route.tls_host:
             self._tls()
         return self.route
 
@@ -106,7 +106,7 @@ class Pool:
 
     def _open(self, deadline: Deadline) -> Link:
         route = self.ready_route()
-        limit = deadline.at_most(min(CONNECT_TIMEOUT, deadline.silence_limit()))
+        limit = Deadline(min(CONNECT_TIMEOUT, deadline.silence_limit()))
         try:
             found = self.cached_addresses() or self.addresses.put(resolve(route.host, route.port))
             link = self.new_link(connect(found, limit))

@@ -98,11 +98,6 @@ class ReplyReader:
 
     # Callbacks of httptools. An exception ends the parsing, but httptools replaces it by one of its own types.
 
-    def on_message_begin(self) -> None:
-        """Refuse a second final reply; an interim reply may come first."""
-        if self.done:
-            self._refuse(BadReply("there is a second reply"))
-
     def on_header(self, name: bytes, value: bytes) -> None:
         """Read a header line; lines after the body (trailers) are ignored."""
         self._head_size += len(name) + len(value)

@@ -44,11 +44,6 @@ class Route:
         self._prefix = f"{parts.scheme}://{parts.netloc}{parts.path}" if proxy and not tunnelled else parts.path
         self._fixed = _fixed_lines(parts.netloc, endpoint, None if tunnelled else proxy)
 
-    @property
-    def uses_tls(self) -> bool:
-        """Whether a certificate must be verified."""
-        return self.proxy_host is not None or self.tls_host is not None
-
     def head(self, request: HttpRequest) -> bytes:
         """Return the head of a request. It holds the token: keep it in no variable."""
         own = "".join([f"{name}: {value}\r\n" for name, value in request.headers.items()])

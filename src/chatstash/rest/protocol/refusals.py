@@ -52,13 +52,7 @@ _BY_STATUS: Mapping[int, tuple[type[errors.DatabaseError], str]] = {
 def refusal(text: str, reply: HttpReply, token: Secret) -> errors.DatabaseError:
     """Return the error for a refusal by the database, in its own words."""
     kind, problem = _kind_of(text, reply.status)
-    return kind(
-        problem,
-        status=reply.status,
-        server_text=_shown(text, token),
-        applied=errors.Applied.UNKNOWN if reply.status >= 500 else errors.Applied.NO,
-        retry_after=_retry_after(reply),
-    )
+    return _error(kind, problem, reply, _shown(text, token), is_refused=reply.status < 500)
 
 
 def _kind_of(text: str, status: int) -> tuple[type[errors.DatabaseError], str]:
@@ -88,20 +82,18 @@ def not_the_api(reply: HttpReply, reason: str, token: Secret) -> errors.Database
             f"The reply (status {reply.status}) does not follow Upstash's REST API: {reason}",
         )
     # A status of 3xx or 4xx says that the request was not carried out.
-    refused = 300 <= reply.status < 500
-    return kind(
-        problem,
-        status=reply.status,
-        server_text=_shown(reply.body[:_MAX_DECODED].decode("utf-8", "replace"), token),
-        applied=errors.Applied.NO if refused else errors.Applied.UNKNOWN,
-        retry_after=_retry_after(reply),
-    )
+    said = _shown(reply.body[:_MAX_DECODED].decode("utf-8", "replace"), token)
+    return _error(kind, problem, reply, said, is_refused=300 <= reply.status < 500)
 
 
-def _retry_after(reply: HttpReply) -> float | None:
-    """Return the seconds of a Retry-After header, at most 10^9; a date, its other form, is ignored."""
+def _error(
+    kind: type[errors.DatabaseError], problem: str, reply: HttpReply, said: str, *, is_refused: bool
+) -> errors.DatabaseError:
+    applied = errors.Applied.NO if is_refused else errors.Applied.UNKNOWN
+    # In seconds; a date, the header's other form, is ignored.
     value = reply.headers.get("retry-after", "")
-    return min(float(value), _MAX_RETRY_AFTER) if value.isascii() and value.isdigit() else None
+    retry_after = min(float(value), _MAX_RETRY_AFTER) if value.isascii() and value.isdigit() else None
+    return kind(problem, status=reply.status, server_text=said, applied=applied, retry_after=retry_after)
 
 
 def _shown(text: str, token: Secret) -> str:

@@ -51,6 +51,7 @@ def _outcome(batch: Batch, request: HttpRequest, reply: HttpReply, token: Secret
 
 
 def _decoded(count: int, request: HttpRequest, reply: HttpReply) -> Decoded:
-    if reply.content_type == "application/octet-stream":
+    media_type = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == "application/octet-stream":
         return decode_resp2(reply.body, count)
     return decode_json(reply.body, count, asked_base64="upstash-encoding" in request.headers)

@@ -12,9 +12,6 @@ from chatstash.rest.http.messages import HttpRequest
 
 SYNC_TOKEN_HEADER = "upstash-sync-token"  # noqa: S105 - a header's name
 
-_RESP2 = {"upstash-response-format": "resp2"}
-_BASE64 = {"upstash-encoding": "base64"}
-
 
 class FormRefused(CommandRejected):
     """The server does not know a form of the request. The request is then sent without it."""
@@ -51,7 +48,9 @@ def request_for(batch: Batch, *, sync_token: str | None = None, forms: Forms = _
     """Return the HTTP request of a batch."""
     path = _path_of(batch)
     headers = {"content-type": "application/json"}
-    headers |= _RESP2 if forms.resp2 and path != "/multi-exec" else _BASE64
+    # /multi-exec never answers in RESP2.
+    asks_resp2 = forms.resp2 and path != "/multi-exec"
+    headers |= {"upstash-response-format": "resp2"} if asks_resp2 else {"upstash-encoding": "base64"}
     if sync_token:
         headers[SYNC_TOKEN_HEADER] = sync_token
     commands = batch.commands if forms.script_flags else tuple(map(_without_flags, batch.commands))
