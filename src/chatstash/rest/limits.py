@@ -30,6 +30,7 @@ silence                   an attempt ends when the server is silent for half of 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -45,10 +46,8 @@ MAX_TIMEOUT = 10**6
 
 
 def _random() -> float:
-    # random.random itself pickles its state, and all processes that unpickle it would pause for the same times.
-    import random  # noqa: PLC0415 - imported for the first retry
-
-    return random.random()  # noqa: S311 - no secret
+    """Return a number from 0 to 1. Unlike `random.random`, it has no state that a pickled policy would repeat."""
+    return int.from_bytes(os.urandom(4)) / 2**32
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from typing import NoReturn, TypeVar, cast
+from urllib.parse import quote
 
 T = TypeVar("T")
 
@@ -30,6 +31,9 @@ class Secret:
 
     def __str__(self) -> str:
         return "***"
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
 
     def __bool__(self) -> bool:
         return bool(self.get_secret_value())
@@ -69,11 +73,11 @@ def redact(text: str, token: Secret) -> str:
     return text
 
 
-def _forms_of(token: Secret) -> set[str]:
-    import html  # noqa: PLC0415 - both are hardly ever needed
-    from urllib.parse import quote  # noqa: PLC0415
+_HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})
 
+
+def _forms_of(token: Secret) -> set[str]:
     plain = token.get_secret_value()
     in_json = plain.replace("\\", "\\\\").replace('"', '\\"')
     in_base64 = base64.b64encode(plain.encode()).decode().rstrip("=")
-    return {plain, in_json, in_json.replace("/", "\\/"), html.escape(plain), quote(plain, safe=""), in_base64}
+    return {plain, in_json, in_json.replace("/", "\\/"), plain.translate(_HTML), quote(plain, safe=""), in_base64}
