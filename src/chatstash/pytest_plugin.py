@@ -1,7 +1,7 @@
 """Fixtures for tests of code that talks to Upstash: a local Upstash, emptied for each test.
 
-pytest finds them once `chatstash[local]` is installed. One server runs for each pytest process, started by the first
-test that asks for it; under pytest-xdist each worker has its own, so tests never meet.
+pytest finds them once `chatstash[local]` is installed. The first test that uses one starts a server for its pytest
+process; under pytest-xdist each worker has its own, so tests never share data.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def upstash_options() -> dict[str, Any]:
-    """The arguments of the server's `LocalUpstash`; override it in conftest.py."""
+    """The arguments for `LocalUpstash`. Override it in conftest.py."""
     return {}
 
 
 @pytest.fixture(scope="session")
 def upstash_server(upstash_options: dict[str, Any]) -> Iterator[LocalUpstash]:
-    """The server of this pytest process, as the tests left it. Tests ask for `upstash`."""
+    """The server of this pytest process, not reset between tests. Use `upstash` in tests."""
     try:
-        from chatstash.local import LocalUpstash  # noqa: PLC0415 - most test runs have no use for it
+        from chatstash.local import LocalUpstash  # noqa: PLC0415 - most test runs do not use it
     except ImportError as error:
         pytest.fail(f"{error}: pip install 'chatstash[local]'", pytrace=False)
     with LocalUpstash(**upstash_options) as server:
@@ -35,13 +35,13 @@ def upstash_server(upstash_options: dict[str, Any]) -> Iterator[LocalUpstash]:
 
 @pytest.fixture
 def upstash(upstash_server: LocalUpstash, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalUpstash]:
-    """A local Upstash with no data, no faults, and all counters at 0: `url`, `token`, `faults`, `stats`, `flush()`."""
+    """A local Upstash without data or faults, with all counters at 0: `url`, `token`, `faults`, `stats`, `flush()`."""
     from chatstash.local.environment import without_proxy  # noqa: PLC0415 - as above
 
     for name, value in without_proxy(os.environ).items():
         monkeypatch.setenv(name, value)
     if not upstash_server.is_running:
-        # A test ended it, or its engine; the next one is not to suffer.
+        # A test stopped it, or its engine.
         upstash_server.stop()
         upstash_server.start()
     upstash_server.reset()
@@ -51,7 +51,7 @@ def upstash(upstash_server: LocalUpstash, monkeypatch: pytest.MonkeyPatch) -> It
 
 @pytest.fixture
 def upstash_environment(upstash: LocalUpstash, monkeypatch: pytest.MonkeyPatch) -> LocalUpstash:
-    """`upstash`, with the variables set for the test that clients read, and none that leads to another database."""
+    """`upstash`, with the environment variables that clients read, and without any that lead to another database."""
     from chatstash.local.environment import all_names, reaching_others  # noqa: PLC0415 - as above
 
     for name in reaching_others(os.environ):

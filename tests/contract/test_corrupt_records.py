@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import HumanMessage, SystemMessage
 
 from chatstash import CorruptRecord, Store, UnreadableRecord, UnsupportedRecord, UpstashRedisChatMessageHistory
 from chatstash.local import LocalUpstash
@@ -49,6 +49,21 @@ def test_the_error_brings_all_that_can_be_read(damaged: LocalUpstash, call: Call
     assert [other.position for other in error.unreadable] == list(range(1, 8))
     assert [type(other) for other in error.unreadable] == [CorruptRecord] * 6 + [UnsupportedRecord]
     assert [other.raw.decode() for other in error.unreadable] == [*DAMAGED.values(), NEWER]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "position"), [({"last": 2}, 9), ({"last": 2, "keep_system": True}, 9), ({"last": 20}, 9)]
+)
+def test_the_error_of_a_window_names_the_place_in_the_conversation(
+    upstash: LocalUpstash, run: Run, wanted: dict[str, Any], position: int
+) -> None:
+    history = _history(upstash)
+    history.add_messages([SystemMessage("be kind"), *(HumanMessage(str(number)) for number in range(8))])
+    run("LPUSH", history.key, '{"type": "unknown", "data": {"content": "x"}}')
+    history.add_user_message("last")
+    with pytest.raises(CorruptRecord) as caught:
+        history.read(**wanted)
+    assert caught.value.position == position
 
 
 def test_a_session_leaves_unknown_types_to_its_caller(damaged: LocalUpstash) -> None:

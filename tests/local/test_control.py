@@ -153,6 +153,6 @@ def test_dev_tells_its_command_where_it_is() -> None:
 @pytest.mark.parametrize("fault", ["flood", "delay:seconds=x", "reset:often=1"])
 def test_a_fault_that_makes_no_sense_on_the_command_line(fault: str) -> None:
     done: subprocess.CompletedProcess[str] = chatstash("serve", "--port", "0", "--fault", fault)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "chatstash:" in done.stderr
     assert "Traceback" not in done.stderr

@@ -65,7 +65,7 @@ def kill_round(folder: Path, chances: random.Random) -> list[str]:
                 os.kill(victim, signal.SIGKILL)
         acknowledged = writer.join()
         server.kill()
-    assert gone(folder, 15)
+    assert gone(folder)
     return acknowledged
 
 

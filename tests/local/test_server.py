@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -108,11 +107,10 @@ def test_a_directory_that_cannot_be_used(tmp_path: Path) -> None:
             LocalUpstash(data=folder).start()
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
-def test_a_file_system_that_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    # No test can fill a file system of its own without being its administrator.
-    monkeypatch.setattr("tempfile.TemporaryFile", Mock(side_effect=OSError(number, os.strerror(number))))
-    with pytest.raises(EngineError, match=f"{tmp_path}: {os.strerror(number)}"):
+def test_a_file_system_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reason = os.strerror(errno.ENOSPC)
+    monkeypatch.setattr("tempfile.TemporaryFile", Mock(side_effect=OSError(errno.ENOSPC, reason)))
+    with pytest.raises(EngineError, match=f"{tmp_path}: {reason}"):
         LocalUpstash(data=tmp_path).start()
 
 
@@ -122,19 +120,11 @@ def test_no_place_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
         LocalUpstash().start()
 
 
-@pytest.mark.parametrize(
-    ("options", "reason"),
-    [
-        ({"host": "no.such.host.invalid"}, "interface of this machine"),
-        ({"host": "203.0.113.7"}, "interface of this machine"),
-        ({"host": "x" * 70}, "interface of this machine"),
-        ({"host": "a..b"}, "interface of this machine"),
-    ],
-)
-def test_an_address_that_is_not_this_machines(options: dict[str, Any], reason: str) -> None:
-    with pytest.raises(ListenError, match=reason) as caught:
-        LocalUpstash(**options).start()
-    assert options["host"] in str(caught.value)
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "203.0.113.7", "a..b"])
+def test_an_address_that_is_not_this_machines(host: str) -> None:
+    with pytest.raises(ListenError, match="interface of this machine") as caught:
+        LocalUpstash(host=host).start()
+    assert host in str(caught.value)
 
 
 def test_a_port_that_is_the_administrators(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,17 +330,22 @@ def test_a_forked_child_stops_nothing_of_its_parents() -> None:
 
 def test_a_forked_child_does_not_hold_the_port() -> None:
     upstash = LocalUpstash().start()
+    reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
+        os.write(writing, b"forked")
         time.sleep(30)
         os._exit(0)
     try:
+        assert os.read(reading, 10) == b"forked"
         upstash.stop()
         with LocalUpstash(port=int(upstash.url.rsplit(":", 1)[1])):
             pass
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+        os.close(reading)
+        os.close(writing)
 
 
 def test_a_long_temporary_directory_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

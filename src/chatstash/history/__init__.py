@@ -3,13 +3,13 @@
 from chatstash.history.cache.cache import CacheStats
 from chatstash.history.codec import Codec
 from chatstash.history.guarded_turn import GuardedTurn
-from chatstash.history.options import ConversationOptions, Delivery, OnCorrupt, Options, StartOn
 from chatstash.history.records.record import Record, RecordId
-from chatstash.history.results import AppendResult, ClearResult, Cursor, ReadResult
-from chatstash.history.selection import ReadOptions
 from chatstash.history.session import Session
 from chatstash.history.store import Store
 from chatstash.history.tool_calls.view import ToolCalls
+from chatstash.history.values.options import ConversationOptions, Delivery, OnCorrupt, Options, StartOn
+from chatstash.history.values.results import AppendResult, ClearResult, Cursor, ReadResult
+from chatstash.history.values.selection import ReadOptions
 from chatstash.rest.commands import Cost
 from chatstash.rest.limits import Budget, RetryPolicy
 from chatstash.rest.metrics import OnOperation, Operation, StoreStats

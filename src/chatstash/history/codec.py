@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from itertools import count
 from typing import Any, Generic, TypeVar
 
 from chatstash.errors import CorruptRecord, UnreadableRecord, UnstorableMessage
-from chatstash.history.operations.read import Contents, Entries
-from chatstash.history.options import OnCorrupt, StartOn
+from chatstash.history.operations.contents import Contents, Entries
 from chatstash.history.records.record import Entry, Record
-from chatstash.history.results import ReadResult
 from chatstash.history.tool_calls.view import apply_view
+from chatstash.history.values.options import OnCorrupt, StartOn
+from chatstash.history.values.results import ReadResult
 
 ItemT = TypeVar("ItemT")
 
@@ -45,9 +46,11 @@ class Codec(ABC, Generic[ItemT]):
             CorruptRecord: The record holds no item.
         """
 
-    def from_entries(self, entries: Sequence[Entry], key: str) -> list[ItemT | UnreadableRecord]:
+    def from_entries(
+        self, entries: Sequence[Entry], key: str, positions: Iterable[int]
+    ) -> list[ItemT | UnreadableRecord]:
         """Return the item of each record, or the error of a record that cannot be read."""
-        return [self._from_entry(entry, key, position) for position, entry in enumerate(entries)]
+        return [self._from_entry(entry, key, position) for entry, position in zip(entries, positions, strict=False)]
 
     def _from_entry(self, entry: Entry, key: str, position: int) -> ItemT | UnreadableRecord:
         if isinstance(entry, UnreadableRecord):
@@ -83,7 +86,12 @@ class RecordCodec(Codec[Record]):
         """Return the record."""
         return record
 
-    def from_entries(self, entries: Sequence[Entry], key: str) -> list[Record | UnreadableRecord]:  # noqa: ARG002
+    def from_entries(
+        self,
+        entries: Sequence[Entry],
+        key: str,  # noqa: ARG002
+        positions: Iterable[int],  # noqa: ARG002
+    ) -> list[Record | UnreadableRecord]:
         """Return the entries as a list."""
         return list(entries)
 
@@ -122,7 +130,7 @@ def read_result(contents: Contents, codec: Codec[ItemT], key: str, on_corrupt: O
         UnreadableRecord: A record cannot be read, and `on_corrupt` is `raise`; has the records that can be read.
     """
     entries = list(contents.entries)
-    items = codec.from_entries(entries, key)
+    items = codec.from_entries(entries, key, contents.positions)
     if errors := [item for item in items if isinstance(item, UnreadableRecord)]:
         if on_corrupt == "raise":
             raise _first_of(errors, entries, items)
@@ -132,7 +140,7 @@ def read_result(contents: Contents, codec: Codec[ItemT], key: str, on_corrupt: O
 
 def readable_items(records: Sequence[Record], codec: Codec[ItemT], key: str) -> list[ItemT]:
     """Return the items of records, without those that cannot be read."""
-    return [item for item in codec.from_entries(records, key) if not isinstance(item, UnreadableRecord)]
+    return [item for item in codec.from_entries(records, key, count()) if not isinstance(item, UnreadableRecord)]
 
 
 def placeholder_record(error: UnreadableRecord) -> Record:

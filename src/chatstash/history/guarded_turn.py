@@ -8,11 +8,11 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from chatstash.errors import ConcurrentTurn
-from chatstash.history.operations.read import Contents
+from chatstash.history.operations.contents import Contents
 from chatstash.history.records.record import Record
-from chatstash.history.results import AppendResult, ReadResult
 from chatstash.history.runner import Runner, Work
-from chatstash.history.selection import Selection
+from chatstash.history.values.results import AppendResult, ReadResult
+from chatstash.history.values.selection import Selection
 
 ItemT = TypeVar("ItemT")
 
@@ -65,11 +65,12 @@ class GuardedTurn(Generic[ItemT]):
 
         Raises:
             UnstorableMessage: An item cannot be stored.
+            ValueError: The turn has more items than `max_stored_messages`.
         """
         added = list(items)
         records = self._session.codec.to_records(added)
-        # What cannot be stored raises here, while the caller can still mend it.
-        self._session.prepared(records)
+        # An item that cannot be stored raises here, while the caller can still replace it.
+        self._session.prepared([*self._records, *records])
         self._items += added
         self._records += records
 

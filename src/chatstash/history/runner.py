@@ -9,16 +9,16 @@ from weakref import WeakKeyDictionary
 from chatstash.history.cache.cache import ReadCache
 from chatstash.history.codec import Codec, items_of, read_result, readable_items
 from chatstash.history.operations.append import Append, append_unless_changed
+from chatstash.history.operations.contents import Contents
 from chatstash.history.operations.prepare import prepared
-from chatstash.history.operations.read import Contents
 from chatstash.history.operations.select import read_selection
-from chatstash.history.options import Options
 from chatstash.history.records.keys import checked_key
 from chatstash.history.records.record import Record
-from chatstash.history.results import AppendResult, ReadResult
-from chatstash.history.selection import Page, ReadOptions, Selection, Whole, Window, selection_of
 from chatstash.history.steps.costs import with_cost
 from chatstash.history.steps.expiry import SeenLists, expiring_lists_only
+from chatstash.history.values.options import Options
+from chatstash.history.values.results import AppendResult, ReadResult
+from chatstash.history.values.selection import Page, ReadOptions, Selection, Whole, Window, selection_of
 from chatstash.rest.database import Database
 from chatstash.rest.limits import Budget
 from chatstash.rest.ops import Op

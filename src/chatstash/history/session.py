@@ -10,12 +10,12 @@ from chatstash.errors import Outcome, OutcomeUnknown
 from chatstash.history.guarded_turn import GuardedTurn
 from chatstash.history.operations import append, clear, outcome, window
 from chatstash.history.operations.stored_for import stored_for
-from chatstash.history.options import shows_keywords
 from chatstash.history.records.record import Record
-from chatstash.history.results import AppendResult, ClearResult, ReadResult
 from chatstash.history.runner import Runner, Work
-from chatstash.history.selection import ReadOptions
 from chatstash.history.steps.costs import with_cost
+from chatstash.history.values.options import shows_keywords
+from chatstash.history.values.results import AppendResult, ClearResult, ReadResult
+from chatstash.history.values.selection import ReadOptions
 from chatstash.rest.limits import is_number
 
 ItemT = TypeVar("ItemT")
@@ -150,7 +150,8 @@ class Session(Runner[ItemT]):
             `STORED`, `NOT_STORED` or `STILL_POSSIBLE`. With strict delivery, an append that is not stored is called
             off, so the answer is `NOT_STORED` at once. Records that others cleared or trimmed count as not stored,
             except with an idempotency key that is still remembered. An append whose idempotency key was used for other
-            items is not stored. A clear is remembered for an hour.
+            items is not stored. A clear is remembered for an hour; where the token may run no scripts, the answer for a
+            clear stays `STILL_POSSIBLE`.
 
         Raises:
             ValueError: The error belongs to another conversation, the idempotency key is not a string, or
@@ -193,14 +194,13 @@ class Session(Runner[ItemT]):
         return self._work("append", op, self.options.retry_policy.append)
 
     def _clear(self) -> Work[ClearResult]:
-        self._seen.discard(self.key)
         op = with_cost(clear.clear(self.key, secrets.token_hex(12)))
         return self._work("clear", op, self.options.retry_policy.idempotent)
 
     def _check_outcome(self, lost: OutcomeUnknown | str, in_flight_seconds: float) -> Work[Outcome]:
         if not is_number(in_flight_seconds) or not in_flight_seconds >= 0:
             raise ValueError(f"in_flight_seconds must be a number of seconds, 0 or more, not {in_flight_seconds!r}")
-        write = append.unresolved_write(self.key, lost, self.options)
+        write = outcome.unresolved_write(self.key, lost, self.options)
         may_still_arrive = (0 if isinstance(lost, str) else lost.age) < in_flight_seconds
         op = outcome.check_outcome(self.key, write, may_still_arrive=may_still_arrive)
         return self._work("check_outcome", op, self.options.retry_policy.idempotent)

@@ -7,10 +7,10 @@ from typing import Self, TypeVar, Unpack
 
 from chatstash.history.cache.cache import CacheStats, ReadCache
 from chatstash.history.codec import Codec, RecordCodec
-from chatstash.history.options import ConversationOptions, Options, shows_keywords
 from chatstash.history.records.keys import DEFAULT_PREFIX, conversation_key
 from chatstash.history.records.record import Record
 from chatstash.history.session import Session
+from chatstash.history.values.options import ConversationOptions, Options, shows_keywords
 from chatstash.rest.database import Database, shared_database
 from chatstash.rest.endpoint import Endpoint, resolve_endpoint
 from chatstash.rest.limits import DEFAULT_MAX_CONNECTIONS

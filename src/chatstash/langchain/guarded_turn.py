@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from chatstash.history.guarded_turn import GuardedTurn
-from chatstash.history.selection import Selection
 from chatstash.history.session import Session
+from chatstash.history.values.selection import Selection
 from chatstash.langchain.results import MessagesResult
 from chatstash.langchain.write_errors import OnWriteError, report_errors
 

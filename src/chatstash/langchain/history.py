@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Unpack
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, get_buffer_string
 
 from chatstash.errors import Outcome, OutcomeUnknown
-from chatstash.history.options import MoreOptions, check_keywords, shows_keywords
 from chatstash.history.records.keys import DEFAULT_PREFIX, conversation_key
 from chatstash.history.records.record import Record
-from chatstash.history.selection import Selection
 from chatstash.history.session import LONGEST_IN_FLIGHT, Session
 from chatstash.history.store import Store
+from chatstash.history.values.options import MoreOptions, check_keywords, shows_keywords
+from chatstash.history.values.selection import Selection
 from chatstash.langchain.guarded_turn import MessagesTurn
 from chatstash.langchain.messages import MESSAGES
 from chatstash.langchain.results import MessageReadOptions, MessagesResult

@@ -16,9 +16,9 @@ from pydantic import ValidationError
 
 from chatstash.errors import CorruptRecord, UnstorableMessage
 from chatstash.history.codec import JsonCodec
-from chatstash.history.options import StartOn
 from chatstash.history.records.message_types import JS_CHAT
 from chatstash.history.records.record import Record
+from chatstash.history.values.options import StartOn
 from chatstash.langchain.construction import VALIDATION_ERRORS, FastConstructor
 
 _CLASSES: Mapping[str, type[BaseMessage]] = {

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from langchain_core.messages import BaseMessage
 
-from chatstash.history.results import ReadResult
-from chatstash.history.selection import ReadOptions
+from chatstash.history.values.results import ReadResult
+from chatstash.history.values.selection import ReadOptions
 from chatstash.langchain.tokens import TokenCounter
 
 

@@ -12,11 +12,11 @@ from langchain_core.messages.utils import count_tokens_approximately
 
 from chatstash.errors import CorruptRecord, UnreadableRecord
 from chatstash.history.codec import placeholder_record
-from chatstash.history.options import MOST_MESSAGES, OnCorrupt, check_whole
 from chatstash.history.records.record import Entry, Record
-from chatstash.history.selection import Page, TokenWindow, Whole, Window
 from chatstash.history.tool_calls.formats import may_hold_calls_or_results
 from chatstash.history.tool_calls.view import View, apply_view
+from chatstash.history.values.options import MOST_MESSAGES, OnCorrupt, check_whole
+from chatstash.history.values.selection import Page, TokenWindow, Whole, Window
 from chatstash.langchain.messages import to_message
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from chatstash.errors import DatabaseError, ReadOnlyToken, RequestTooLarge
 from chatstash.history.cache.snapshot import Snapshot
-from chatstash.history.options import Options
 from chatstash.history.records.encoding import encode
 from chatstash.history.records.generation import has_generation
 from chatstash.history.records.record import Record, new_record_ids
-from chatstash.history.selection import Window
 from chatstash.history.steps.fetch import Fetched, fetch
+from chatstash.history.values.options import Options
+from chatstash.history.values.selection import Window
 from chatstash.rest.commands import Batch, Command, Cost, Replies
 from chatstash.rest.ops import Op
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from chatstash.errors import Applied, RequestTimeout
 from chatstash.history.operations import append as appends
-from chatstash.history.options import Options
 from chatstash.history.records.record import new_record_ids
+from chatstash.history.values.options import Options
 from chatstash.rest.commands import Batch, Cost, Replies
 from chatstash.rest.limits import Budget
 

@@ -18,12 +18,13 @@ from chatstash.errors import (
 from chatstash.history.operations import append as appends
 from chatstash.history.operations import clear as clears
 from chatstash.history.operations import read as reads
-from chatstash.history.options import Options
+from chatstash.history.operations.contents import Contents, entries_of
 from chatstash.history.records.keys import companion_key
 from chatstash.history.records.places import places_key
 from chatstash.history.records.record import new_record_ids
 from chatstash.history.scripts import loading
 from chatstash.history.steps.costs import with_cost
+from chatstash.history.values.options import Options
 from chatstash.rest.commands import Batch, Effect
 from chatstash.rest.limits import Budget
 from chatstash.rest.ops import Pause, retrying
@@ -102,8 +103,8 @@ def test_a_used_idempotency_key_returns_the_first_ids_or_is_a_conflict() -> None
         play(appends.append(wanted), [replied([0, 5, 2, b"e" * 64 + b":x"])])
 
 
-def _contents(*raws: bytes) -> reads.Contents:
-    return reads.Contents(reads.entries_of(raws, "k"), len(raws), raws[-1:], COST)
+def _contents(*raws: bytes) -> Contents:
+    return Contents(entries_of(raws, "k"), len(raws), raws[-1:], COST)
 
 
 def test_a_refused_turn_has_the_new_records() -> None:

@@ -6,10 +6,10 @@ import pytest
 
 from chatstash.errors import Applied, ReadOnlyToken, RecordTooLarge, RequestTooLarge
 from chatstash.history.operations import append as appends
-from chatstash.history.options import Options
 from chatstash.history.records import sizes
 from chatstash.history.records.record import new_record_ids
 from chatstash.history.steps.costs import with_cost
+from chatstash.history.values.options import Options
 from chatstash.rest.commands import Cost, Effect
 from tests.history.operations.replies import lost, replied
 from tests.rest.test_ops import play

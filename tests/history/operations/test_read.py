@@ -7,9 +7,9 @@ import pytest
 from chatstash.errors import ConnectionFailed, CorruptRecord, ReadOnlyToken
 from chatstash.history.codec import RecordCodec, read_result
 from chatstash.history.operations import read as reads
-from chatstash.history.options import Options
 from chatstash.history.records.places import places_key
 from chatstash.history.records.record import new_record_ids
+from chatstash.history.values.options import Options
 from chatstash.rest.commands import Batch, Effect
 from tests.history.operations.replies import replied
 from tests.rest.test_ops import play

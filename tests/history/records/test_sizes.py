@@ -8,11 +8,11 @@ import orjson
 import pytest
 
 from chatstash.history.operations import append as appends
-from chatstash.history.operations.read import Contents
-from chatstash.history.options import Options
+from chatstash.history.operations.contents import Contents
 from chatstash.history.records import sizes
 from chatstash.history.records.keys import MAX_KEY_BYTES
 from chatstash.history.records.record import new_record_ids
+from chatstash.history.values.options import Options
 from chatstash.rest.commands import Batch
 from chatstash.rest.ops import Op
 

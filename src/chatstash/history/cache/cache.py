@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from chatstash.history.cache.snapshot import Snapshot
-from chatstash.history.options import check_whole
+from chatstash.history.values.options import check_whole
 from chatstash.rest.fork import register_fork_reset
 
 MOST_CACHE_BYTES = 2**50

@@ -14,30 +14,29 @@ a turn is half stored or a key lacks its expiry. Every append is stored once, wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import NamedTuple
 
 from chatstash.errors import ConcurrentTurn, IdempotencyConflict, OutcomeUnknown, RequestTooLarge
-from chatstash.history.operations.outcome import UnresolvedWrite
-from chatstash.history.operations.read import Contents, entries_of
-from chatstash.history.options import Options
+from chatstash.history.operations.contents import Contents, entries_of
 from chatstash.history.records.encoding import canonical_json
 from chatstash.history.records.identity import digest_of, identity
-from chatstash.history.records.keys import IN_FLIGHT_TTL, checked_idempotency_key, companion_key
-from chatstash.history.records.markers import Marker, held_by
+from chatstash.history.records.keys import IN_FLIGHT_TTL, companion_key
+from chatstash.history.records.markers import Marker, held_by, marker_key
 from chatstash.history.records.record import Record, RecordId, record_ids_in_batch
 from chatstash.history.records.sizes import fits
-from chatstash.history.results import AppendResult
 from chatstash.history.scripts.appending import ScriptedAppend, TurnSnapshot
 from chatstash.history.scripts.constants import EARLIER, REFUSED, STORED
-from chatstash.history.scripts.loading import APPEND_RAN_AT
+from chatstash.history.scripts.loading import APPEND_COUNT_INDEX
 from chatstash.history.steps import staging
 from chatstash.history.steps.replies import checked_counts, checked_reply, refused_within, unexpected_reply
 from chatstash.history.steps.requests import expiry_refused, list_command, run_script
-from chatstash.rest.commands import Effect, Reply
+from chatstash.history.values.options import Options
+from chatstash.history.values.results import AppendResult
+from chatstash.rest.commands import Command, Effect, Reply
 from chatstash.rest.ops import Op
 
 _MOST_TOLD = 1_000_000
@@ -88,11 +87,6 @@ class Append:
         """
         ttl, most = self.options.ttl, self.options.max_stored_messages
         return ScriptedAppend(self.key, ttl, most, self.batch, self.marker, snapshot)
-
-
-def marker_key(key: str, idempotency_key: str) -> str:
-    """Return the key of the marker that an append with this idempotency key sets in the conversation at `key`."""
-    return companion_key("idempotency", key, sha256(idempotency_key.encode()).hexdigest())
 
 
 def digest_of_records(records: Iterable[Record]) -> str:
@@ -163,7 +157,7 @@ def _new_since(read: Contents, key: str, news: Reply) -> list[Record]:
 
 @contextmanager
 def _identifying(wanted: Append) -> Iterator[None]:
-    """An `OutcomeUnknown` raised within gets what identifies the append."""
+    """Add the key, ids and marker of the append to an `OutcomeUnknown` that is raised within."""
     try:
         yield
     except OutcomeUnknown as error:
@@ -171,30 +165,6 @@ def _identifying(wanted: Append) -> Iterator[None]:
         error.key, error.record_ids = wanted.key, tuple(wanted.record_ids)
         error.marker, error.digest = None if marker is None else marker.key, wanted.digest
         raise
-
-
-def unresolved_write(key: str, lost: OutcomeUnknown | str, options: Options) -> UnresolvedWrite:
-    """Return the write that an error or an idempotency key stands for.
-
-    Raises:
-        ValueError: It is neither, or the error belongs to another conversation.
-    """
-    if isinstance(lost, str):
-        return UnresolvedWrite(marker=marker_key(key, checked_idempotency_key(lost)))
-    if not isinstance(lost, OutcomeUnknown):
-        raise ValueError(f"check_outcome takes an idempotency key or an OutcomeUnknown, not {lost!r}")
-    if lost.key != key:
-        raise ValueError(
-            f"this error belongs to the conversation {lost.key!r}, not to {key!r}: "
-            "ask the history or session that raised it"
-        )
-    return _lost_append(lost, options)
-
-
-def _lost_append(error: OutcomeUnknown, options: Options) -> UnresolvedWrite:
-    batch = str(error.record_ids[0]).partition(".")[0] if error.record_ids else ""
-    is_called_off = options.is_strict and bool(batch) and error.marker is not None
-    return UnresolvedWrite(batch, error.marker, error.digest, is_called_off)
 
 
 def _append(wanted: Append, snapshot: TurnSnapshot | None) -> Op[AppendResult | Refusal]:
@@ -211,21 +181,15 @@ def _append(wanted: Append, snapshot: TurnSnapshot | None) -> Op[AppendResult | 
 
 
 def _append_at_once(wanted: Append, snapshot: TurnSnapshot | None) -> Op[AppendResult | Refusal]:
-    first = wanted.by_script(snapshot)
-    settlement = replace(first, is_settlement=True)
-    if first.marker is None and first.snapshot is None:
-        return (yield from _append_by_command(wanted, settlement))
-    answer = yield from run_script(
-        wanted.key, first.of_records(wanted.texts), Effect.WRITE,
-        lambda: settlement.of_records(wanted.texts), ran_at=APPEND_RAN_AT,
-    )  # fmt: skip
-    return _script_result(wanted, answer)
+    if wanted.marker is None and snapshot is None:
+        return (yield from _append_by_command(wanted))
+    return (yield from _append_by_script(wanted, snapshot, lambda script: script.of_records(wanted.texts)))
 
 
-def _append_by_command(wanted: Append, settlement: ScriptedAppend) -> Op[AppendResult | Refusal]:
+def _append_by_command(wanted: Append) -> Op[AppendResult | Refusal]:
     key, texts, ttl = wanted.key, wanted.texts, wanted.options.ttl
     replies = yield from list_command(
-        key, ("LPUSH", key, *texts), ttl, Effect.WRITE, settlement=lambda: settlement.of_records(texts)
+        key, ("LPUSH", key, *texts), ttl, Effect.WRITE, settlement=lambda: wanted.by_script(None).of_records(texts)
     )
     if replies.settled:
         return _script_result(wanted, checked_reply(list, replies.values[0], Effect.WRITE))
@@ -234,10 +198,16 @@ def _append_by_command(wanted: Append, settlement: ScriptedAppend) -> Op[AppendR
 
 def _append_in_parts(wanted: Append, snapshot: TurnSnapshot | None, limit: int) -> Op[AppendResult | Refusal]:
     staged = yield from staging.stage(wanted.key, wanted.batch, wanted.texts, limit)
+    return (yield from _append_by_script(wanted, snapshot, lambda script: script.of_parts(staged)))
+
+
+def _append_by_script(
+    wanted: Append, snapshot: TurnSnapshot | None, call: Callable[[ScriptedAppend], Command]
+) -> Op[AppendResult | Refusal]:
     first = wanted.by_script(snapshot)
     settlement = replace(first, is_settlement=True)
     answer = yield from run_script(
-        wanted.key, first.of_parts(staged), Effect.WRITE, lambda: settlement.of_parts(staged), ran_at=APPEND_RAN_AT
+        wanted.key, call(first), Effect.WRITE, lambda: call(settlement), count_index=APPEND_COUNT_INDEX
     )
     return _script_result(wanted, answer)
 

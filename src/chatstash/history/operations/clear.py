@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from chatstash.errors import CommandRejected, OutcomeUnknown, ReadOnlyToken
 from chatstash.history.records.keys import IN_FLIGHT_TTL, companion_key
-from chatstash.history.results import ClearResult
 from chatstash.history.scripts.loading import call
 from chatstash.history.steps.replies import checked_counts, checked_reply
 from chatstash.history.steps.requests import run_script
+from chatstash.history.values.results import ClearResult
 from chatstash.rest.commands import Batch, Effect
 from chatstash.rest.ops import Op, send
 

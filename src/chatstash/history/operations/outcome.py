@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from chatstash.errors import Outcome
-from chatstash.history.records.keys import IN_FLIGHT_TTL
-from chatstash.history.records.markers import Held, held_by
+from chatstash.errors import Outcome, OutcomeUnknown
+from chatstash.history.records.keys import IN_FLIGHT_TTL, checked_idempotency_key
+from chatstash.history.records.markers import Held, held_by, marker_key
 from chatstash.history.scripts.loading import call
 from chatstash.history.steps.replies import checked_counts
 from chatstash.history.steps.requests import run_script
+from chatstash.history.values.options import Options
 from chatstash.rest.commands import Effect
 from chatstash.rest.ops import Op
 
@@ -28,6 +29,30 @@ class UnresolvedWrite(NamedTuple):
     marker: str | None = None
     digest: str = ""
     is_called_off: bool = False
+
+
+def unresolved_write(key: str, lost: OutcomeUnknown | str, options: Options) -> UnresolvedWrite:
+    """Return the write that an error or an idempotency key stands for.
+
+    Raises:
+        ValueError: It is neither, or the error belongs to another conversation.
+    """
+    if isinstance(lost, str):
+        return UnresolvedWrite(marker=marker_key(key, checked_idempotency_key(lost)))
+    if not isinstance(lost, OutcomeUnknown):
+        raise ValueError(f"check_outcome takes an idempotency key or an OutcomeUnknown, not {lost!r}")
+    if lost.key != key:
+        raise ValueError(
+            f"this error belongs to the conversation {lost.key!r}, not to {key!r}: "
+            "ask the history or session that raised it"
+        )
+    return _unresolved(lost, options)
+
+
+def _unresolved(error: OutcomeUnknown, options: Options) -> UnresolvedWrite:
+    batch = str(error.record_ids[0]).partition(".")[0] if error.record_ids else ""
+    is_called_off = options.is_strict and bool(batch) and error.marker is not None
+    return UnresolvedWrite(batch, error.marker, error.digest, is_called_off)
 
 
 def check_outcome(key: str, write: UnresolvedWrite, *, may_still_arrive: bool) -> Op[Outcome]:

@@ -11,17 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from chatstash.errors import ConversationChanged, RequestTooLarge
-from chatstash.history.operations.read import Contents, entries_of
+from chatstash.history.operations.contents import Contents, entries_of
 from chatstash.history.records.places import Place, places_key, places_of
 from chatstash.history.records.record import Entry
-from chatstash.history.results import Cursor
-from chatstash.history.scripts.loading import APPEND_RAN_AT, call
-from chatstash.history.selection import NEIGHBOURS, Page
+from chatstash.history.scripts.loading import APPEND_COUNT_INDEX, call
 from chatstash.history.steps.chunks import oldest_first
 from chatstash.history.steps.cursors import NO_NAME, Name, cursor_of, is_at_its_place, name_of, names_its_place
 from chatstash.history.steps.duplicates import DuplicateSearch, distinct
 from chatstash.history.steps.replies import checked_counts, checked_reply
 from chatstash.history.steps.requests import list_command, run_script
+from chatstash.history.values.results import Cursor
+from chatstash.history.values.selection import NEIGHBOURS, Page
 from chatstash.rest.commands import Effect
 from chatstash.rest.ops import Op
 
@@ -111,7 +111,7 @@ def _page_at_its_place(key: str, cursor: Cursor, limit: int) -> Op[_FoundPage]:
 def _look_for_page(key: str, cursor: Cursor, limit: int, *, extra: int) -> Op[_FoundPage]:
     place = (cursor.position, cursor.length, cursor.covered)
     script = call("read_page", (key,), cursor.digest, cursor.older, limit + extra, *place)
-    answer = yield from run_script(key, script, Effect.READ, ran_at=APPEND_RAN_AT)
+    answer = yield from run_script(key, script, Effect.READ, count_index=APPEND_COUNT_INDEX)
     position, length = checked_counts(answer, 2, Effect.READ)
     if position < 0:
         return _not_found(key, cursor, length)

@@ -7,11 +7,11 @@ import time
 from collections.abc import Sequence
 
 from chatstash.history.operations.append import Append, digest_of_records
-from chatstash.history.options import Options
 from chatstash.history.records.encoding import encode
 from chatstash.history.records.generation import with_new_id
 from chatstash.history.records.keys import checked_idempotency_key
 from chatstash.history.records.record import RANDOM_BYTES, Record, new_record_ids
+from chatstash.history.values.options import Options
 
 
 def prepared(key: str, records: Sequence[Record], options: Options, idempotency_key: str | None = None) -> Append:

@@ -2,91 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
-
-from chatstash.errors import UnreadableRecord
 from chatstash.history.cache.snapshot import Snapshot
-from chatstash.history.options import Options
-from chatstash.history.records.decoding import decode, have_distinct_ids, parse_all, record_from_json
-from chatstash.history.records.record import Entry, Record
-from chatstash.history.results import Cursor
+from chatstash.history.operations.contents import Contents, Entries, entries_of, newest_of
+from chatstash.history.records.decoding import have_distinct_ids, parse_all
 from chatstash.history.steps.duplicates import distinct, remove_duplicates, suspects
 from chatstash.history.steps.fetch import Fetched, fetch
-from chatstash.history.tool_calls.view import AS_STORED, View
-from chatstash.rest.commands import Cost
+from chatstash.history.values.options import Options
 from chatstash.rest.ops import Op
-
-_MOST_COMPARED = 10
-"""How many records without an id, as old libraries write them, tell whether a conversation has changed."""
-
-
-class Contents(NamedTuple):
-    """The entries of a conversation, readable or not.
-
-    Attributes:
-        entries: Each record, or the error of one that cannot be read, oldest first, without duplicates.
-        length: How many records are stored.
-        newest: The newest of them as stored, newest first: back to one with an id, ten at most.
-        cost: Requests, commands and bytes; set when the operation ends (`costs`).
-        omitted: How many older records of the conversation were left out.
-        cursor: Where to continue further back; None where there is nothing older.
-        fetched: The stored records it was made of; None for a page, or where duplicates are still stored.
-        system_kept: Whether the first of the entries is the conversation's system message, and records after it were
-            left out.
-        view: How the records are returned.
-    """
-
-    entries: Sequence[Entry]
-    length: int
-    newest: Sequence[bytes]
-    cost: Cost = Cost()
-    omitted: int = 0
-    cursor: Cursor | None = None
-    fetched: Fetched | None = None
-    system_kept: bool = False
-    view: View = AS_STORED
-
-
-class Entries(Sequence[Entry]):
-    """The records of a whole conversation, or the errors of those that cannot be read; made on demand.
-
-    They are not kept, because few callers need them: most messages are made directly from the JSON.
-
-    Args:
-        stored: The stored forms, oldest first.
-        key: The conversation's key, for errors.
-        parsed: Their JSON.
-    """
-
-    def __init__(self, stored: Sequence[bytes], key: str, parsed: list[Any]) -> None:
-        self._stored = stored
-        self._key = key
-        self._parsed: list[Any] | None = parsed
-
-    def take_parsed(self) -> list[Any] | None:
-        """Return the JSON of all records, only once: the caller makes it part of its messages."""
-        parsed, self._parsed = self._parsed, None
-        return parsed
-
-    def __len__(self) -> int:
-        return len(self._stored)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return entries_of(self._stored, self._key)[index]
-        return _entry(self._stored[index], self._key, range(len(self._stored))[index])
-
-    def __iter__(self) -> Iterator[Entry]:
-        parsed = self.take_parsed()
-        for position, raw in enumerate(self._stored):
-            try:
-                if parsed is None:
-                    yield decode(raw, key=self._key, position=position)
-                else:
-                    yield record_from_json(parsed[position], raw, key=self._key, position=position)
-            except UnreadableRecord as error:
-                yield error
 
 
 def read(key: str, options: Options, snapshot: Snapshot | None = None) -> Op[Contents]:
@@ -122,32 +44,3 @@ def _without_duplicates(fetched: Fetched, key: str) -> Contents | None:
     if len(distinct(entries)) < len(entries):
         return None
     return Contents(entries, len(stored), newest_of(stored), fetched=fetched)
-
-
-def newest_of(stored: Sequence[bytes]) -> list[bytes]:
-    """Return the newest stored records by which to tell whether a conversation has changed; see `Contents.newest`."""
-    newest: list[bytes] = []
-    for raw in stored[: -_MOST_COMPARED - 1 : -1]:
-        newest.append(raw)
-        (entry,) = entries_of([raw], "")
-        if isinstance(entry, Record) and entry.id is not None:
-            break
-    return newest
-
-
-def entries_of(stored: Sequence[bytes], key: str, first: int = 0) -> list[Entry]:
-    """Return the record of each stored form, oldest first, or the error of one that cannot be read.
-
-    Args:
-        stored: The stored forms.
-        key: The conversation's key, for errors.
-        first: The place of the first in the conversation, for errors.
-    """
-    return [_entry(raw, key, position) for position, raw in enumerate(stored, first)]
-
-
-def _entry(raw: bytes, key: str, position: int) -> Entry:
-    try:
-        return decode(raw, key=key, position=position)
-    except UnreadableRecord as error:
-        return error

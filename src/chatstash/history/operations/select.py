@@ -7,14 +7,15 @@ from functools import partial
 
 from chatstash.history.cache.cache import ReadCache
 from chatstash.history.cache.snapshot import Snapshot
+from chatstash.history.operations.contents import Contents
 from chatstash.history.operations.page import read_before
-from chatstash.history.operations.read import Contents, read
+from chatstash.history.operations.read import read
 from chatstash.history.operations.token_window import read_token_window
 from chatstash.history.operations.views import in_view, page_in_view
 from chatstash.history.operations.window import read_window
-from chatstash.history.options import Options
-from chatstash.history.results import END
-from chatstash.history.selection import Page, Selection, TokenWindow, Whole, Window
+from chatstash.history.values.options import Options
+from chatstash.history.values.results import END
+from chatstash.history.values.selection import Page, Selection, TokenWindow, Whole, Window
 from chatstash.rest.ops import Op
 
 

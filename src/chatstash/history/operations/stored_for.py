@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from chatstash.history.operations.append import marker_key
-from chatstash.history.operations.read import entries_of
+from chatstash.history.operations.contents import entries_of
 from chatstash.history.records.identity import identity
 from chatstash.history.records.keys import checked_idempotency_key
-from chatstash.history.records.markers import held_by
+from chatstash.history.records.markers import held_by, marker_key
 from chatstash.history.records.record import Record
 from chatstash.history.scripts.loading import call
 from chatstash.history.steps.replies import checked_counts, checked_reply

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from chatstash.history.cache.snapshot import Snapshot
+from chatstash.history.operations.contents import Contents
 from chatstash.history.operations.page import read_before
-from chatstash.history.operations.read import Contents
 from chatstash.history.operations.views import in_view
 from chatstash.history.operations.window import read_window, system_message_in
-from chatstash.history.options import Options
 from chatstash.history.records.record import Entry
-from chatstash.history.results import END
-from chatstash.history.selection import Page, TokenWindow, Window
 from chatstash.history.steps.cursors import cursor_before
+from chatstash.history.values.options import Options
+from chatstash.history.values.results import END
+from chatstash.history.values.selection import Page, TokenWindow, Window
 from chatstash.rest.ops import Op
 
 

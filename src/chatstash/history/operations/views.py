@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from chatstash.history.operations.read import Contents
+from chatstash.history.operations.contents import Contents
 from chatstash.history.operations.window import system_message_in
-from chatstash.history.results import END
 from chatstash.history.steps.cursors import cursor_before, cursor_within
 from chatstash.history.tool_calls.view import AS_STORED, View, apply_view
+from chatstash.history.values.results import END
 
 
 def in_view(contents: Contents, view: View, *, keep_system: bool) -> Contents:

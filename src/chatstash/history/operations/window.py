@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chatstash.history.cache.snapshot import Snapshot
-from chatstash.history.operations.read import Contents, entries_of, newest_of
-from chatstash.history.options import Options
+from chatstash.history.operations.contents import Contents, entries_of, newest_of
 from chatstash.history.records.message_types import SYSTEM_TYPES
 from chatstash.history.records.places import places_key
 from chatstash.history.records.record import Entry, Record
 from chatstash.history.scripts.loading import call
-from chatstash.history.selection import Window
 from chatstash.history.steps.cursors import cursor_before
 from chatstash.history.steps.duplicates import DuplicateSearch, distinct
 from chatstash.history.steps.fetch import Fetched, fetch
 from chatstash.history.steps.replies import checked_counts
 from chatstash.history.steps.requests import run_script
+from chatstash.history.values.options import Options
+from chatstash.history.values.selection import Window
 from chatstash.rest.commands import Effect
 from chatstash.rest.ops import Op
 

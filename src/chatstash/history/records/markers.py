@@ -6,7 +6,10 @@ arrives. Another append with the same idempotency key is another batch, and goes
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import NamedTuple
+
+from chatstash.history.records.keys import companion_key
 
 VOID = "void:"
 
@@ -51,3 +54,8 @@ def held_by(value: bytes) -> Held:
     text = value.decode("ascii", "replace")
     digest, _, batch = text.partition(":")
     return Held(digest, batch, text.startswith(VOID))
+
+
+def marker_key(key: str, idempotency_key: str) -> str:
+    """Return the key of the marker that an append with this idempotency key sets in the conversation at `key`."""
+    return companion_key("idempotency", key, sha256(idempotency_key.encode()).hexdigest())

@@ -1,6 +1,7 @@
 """Loads the scripts, whole `.lua` files, and makes the calls that run them. Pure, but for reading the package's files.
 
-A line `--- @include "name"` stands for `include/name.lua`, once in a script.
+A line `--- @include "name"` inserts `include/name.lua`, once in a script. A script begins with those of the shared
+constants that it names (`constants`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from functools import cache
 from chatstash.history.scripts.constants import locals_for
 from chatstash.rest.commands import READING, Argument, Command
 
-APPEND_RAN_AT, RAN_AT = 2, 1
+APPEND_COUNT_INDEX, COUNT_INDEX = 2, 1
 """The place of `commands` in the answer of a script that appends or reads a page, and of any other."""
 
 _INCLUDE = re.compile(r'--- @include "([a-z_]+)"')

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from chatstash.history.records.identity import digest_of, identity
 from chatstash.history.records.record import Entry
-from chatstash.history.results import Cursor
+from chatstash.history.values.results import Cursor
 
 MOST_COVERED = 5
 """How many records identify one without an id: others may be equal to it."""

@@ -88,16 +88,16 @@ def _batches_elsewhere(
     Requests that arrive late together leave duplicates with the same neighbours, further on. An append is all or
     nothing, so only the beginning of a batch is compared.
     """
-    for at, rid in enumerate(ids):
-        if rid is None or rid.batch not in places:
+    for at, record_id in enumerate(ids):
+        if record_id is None or record_id.batch not in places:
             continue
-        noted = places[rid.batch]
+        noted = places[record_id.batch]
         if at == 0:
-            is_elsewhere = first_place - rid.position != noted.first
+            is_elsewhere = first_place - record_id.position != noted.first
         else:
             is_elsewhere = first_place + at > noted.first or _digest_of(entries[at - 1]) != noted.older
-        if is_elsewhere and (at == 0 or rid.position == 0):
-            yield rid.batch
+        if is_elsewhere and (at == 0 or record_id.position == 0):
+            yield record_id.batch
 
 
 def _digest_of(entry: Entry) -> str:
@@ -129,9 +129,9 @@ def _batches_out_of_order(ids: Sequence[RecordId | None], places: Mapping[str, P
     Batches that arrived with such a batch follow it, and were written before that record, too. Clocks differ, so all
     of them may be in order. A batch whose place is noted needs no such guess.
     """
-    known = [rid for rid in ids if rid]
+    present = [record_id for record_id in ids if record_id]
     written_later = 0
-    for older, newer in pairwise(known):
+    for older, newer in pairwise(present):
         if _is_late(older, newer):
             written_later = max(written_later, older.time_ms)
         elif newer.time_ms >= written_later:

@@ -58,7 +58,7 @@ class SeenLists:
         self._seen.pop(key, None)
 
 
-_RAN_AT = 0
+_COUNT_INDEX = 0
 
 _MOST_ARGUMENTS = 4000
 """How many arguments of one command a script can unpack at once, with room to spare."""
@@ -116,7 +116,7 @@ def _by_script(batch: Batch, key: str) -> Op[Replies]:
     words = [word for name, on, *rest in batch.commands for word in (name, keys.index(str(on)) + 1, len(rest), *rest)]
     script = Batch(
         (call("with_expiry", keys, *words),), effect=batch.effect, settlement=batch.settlement,
-        command_count_index=_RAN_AT, script_commands=len(batch.commands),
+        command_count_index=_COUNT_INDEX, script_commands=len(batch.commands),
     )  # fmt: skip
     try:
         replies = yield from send(script)

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from chatstash.errors import ReadOnlyToken, RequestTooLarge
 from chatstash.history.cache.snapshot import Revalidation, Snapshot, take_snapshot
-from chatstash.history.options import Options
 from chatstash.history.records.places import Place, places_key, places_of
-from chatstash.history.selection import Window
 from chatstash.history.steps.chunks import chunked, oldest_first, stored_records
 from chatstash.history.steps.replies import checked_reply
 from chatstash.history.steps.requests import list_command
+from chatstash.history.values.options import Options
+from chatstash.history.values.selection import Window
 from chatstash.rest.commands import Batch, Command, Effect, Reply
 from chatstash.rest.ops import Op, send
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from chatstash.errors import Applied, DatabaseError, WrongType
-from chatstash.history.scripts.loading import APPEND_RAN_AT, RAN_AT
+from chatstash.history.scripts.loading import APPEND_COUNT_INDEX, COUNT_INDEX
 from chatstash.history.steps.replies import checked_reply
 from chatstash.rest.commands import Batch, Command, Effect, Replies, Reply
 from chatstash.rest.ops import Op, send
@@ -39,7 +39,7 @@ def list_command(
     """
     expire: tuple[Command, ...] = () if ttl is None else (("EXPIRE", key, ttl),)
     commands = (command, *more, *expire)
-    settling = None if settlement is None else partial(_settling, settlement, APPEND_RAN_AT)
+    settling = None if settlement is None else partial(_settling, settlement, APPEND_COUNT_INDEX)
     try:
         replies = yield from send(Batch(commands, atomic or effect is Effect.WRITE, effect, settling))
     except WrongType as error:
@@ -59,7 +59,12 @@ def list_command(
 
 
 def run_script(
-    key: str, script: Command, effect: Effect, settlement: Callable[[], Command] | None = None, *, ran_at: int = RAN_AT
+    key: str,
+    script: Command,
+    effect: Effect,
+    settlement: Callable[[], Command] | None = None,
+    *,
+    count_index: int = COUNT_INDEX,
 ) -> Op[list[Reply]]:
     """Run a script that answers a list, and return the list.
 
@@ -68,10 +73,10 @@ def run_script(
         script: The call.
         effect: What sending it twice would do.
         settlement: Returns the call to send instead if the reply is lost.
-        ran_at: The place in the list at which the script says how many commands it ran.
+        count_index: The place in the list at which the script says how many commands it ran.
     """
-    settling = None if settlement is None else partial(_settling, settlement, ran_at)
-    batch = Batch((script,), effect=effect, settlement=settling, command_count_index=ran_at)
+    settling = None if settlement is None else partial(_settling, settlement, count_index)
+    batch = Batch((script,), effect=effect, settlement=settling, command_count_index=count_index)
     try:
         replies = yield from send(batch)
     except WrongType as error:
@@ -79,8 +84,8 @@ def run_script(
     return checked_reply(list, replies.values[0], effect)
 
 
-def _settling(settlement: Callable[[], Command], ran_at: int) -> Batch:
-    return Batch((settlement(),), effect=Effect.IDEMPOTENT, command_count_index=ran_at)
+def _settling(settlement: Callable[[], Command], count_index: int) -> Batch:
+    return Batch((settlement(),), effect=Effect.IDEMPOTENT, command_count_index=count_index)
 
 
 def _list_command_failed(key: str, error: DatabaseError, *, expiry_set: bool) -> Op[DatabaseError]:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias, TypedDict
 
-from chatstash.history.options import MOST_MESSAGES, Options, StartOn, check_keywords, check_whole
 from chatstash.history.records.record import Entry
-from chatstash.history.results import Cursor
 from chatstash.history.tool_calls.view import ToolCalls, View, checked_start_on, checked_tool_calls
+from chatstash.history.values.options import MOST_MESSAGES, Options, StartOn, check_keywords, check_whole
+from chatstash.history.values.results import Cursor
 
 DEFAULT_PAGE = 50
 NEIGHBOURS = 4
