@@ -87,8 +87,11 @@ def _is_surely_readable(record: Record) -> bool:
     """Tell whether a record has only a few ASCII texts, which LangChain always accepts."""
     if record.type not in _TEXT_TYPES or "content" not in record.data:
         return False
-    # pydantic refuses half a surrogate pair, which is not ASCII.
-    return all(name in _TEXT_FIELDS and type(value) is str and value.isascii() for name, value in record.data.items())
+    for name, value in record.data.items():
+        # pydantic refuses half a surrogate pair, which is not ASCII.
+        if name not in _TEXT_FIELDS or type(value) is not str or not value.isascii():
+            return False
+    return True
 
 
 @lru_cache

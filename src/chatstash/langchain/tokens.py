@@ -60,8 +60,7 @@ def _list_counter(token_counter: TokenCounter | None) -> _ListCounter:
     """Return a token counter as a function of a list of messages; None stands for "approximate"."""
     if token_counter in (None, "approximate"):
         return count_tokens_approximately
-    of_model = getattr(token_counter, "get_num_tokens_from_messages", None)
-    if of_model is not None:
+    if (of_model := getattr(token_counter, "get_num_tokens_from_messages", None)) is not None:
         return of_model  # type: ignore[no-any-return]
     if not callable(token_counter):
         raise ValueError(f"token_counter must be a function, a language model or 'approximate', not {token_counter!r}")

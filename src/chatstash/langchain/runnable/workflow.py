@@ -85,8 +85,7 @@ class Run:
         self._history = yield Step(partial(histories.get, fields), partial(histories.aget, fields))
         if self._event is not None and (stored := (yield self._stored_for_event())) is not None:
             return Start(is_redelivery=True, reply=self._stored_reply(stored))
-        history = self._history
-        messages = yield Step(lambda: history.messages, history.aget_messages)
+        messages = yield Step(lambda: self._history.messages, self._history.aget_messages)
         self._messages = RunMessages(self._options, self._value, self._given, messages)
         self.config = self._runnable_config()
         return Start(self._messages.runnable_input)
@@ -119,11 +118,11 @@ class Run:
         """
         try:
             yield self._add(messages or self._new_messages(output, chunks))
-        except IdempotencyConflict:
-            _log.info("Another delivery of this event was stored first; its reply is returned.")
-            stored = yield self._stored_for_event()
-            return self._stored_reply(stored or [])
         except Exception as error:  # noqa: BLE001 - raised, unless the user wants the reply
+            if self._event is not None and isinstance(error, IdempotencyConflict):
+                _log.info("Another delivery of this event was stored first; its reply is returned.")
+                stored = yield self._stored_for_event()
+                return self._stored_reply(stored or [])
             if not self._options.return_unstored:
                 raise _with_reply(error, output)  # noqa: B904 - mostly the same error
             _log.error("The messages of a run could not be stored; its reply is returned: %s.", type(error).__name__)
