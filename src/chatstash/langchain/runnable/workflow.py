@@ -121,8 +121,7 @@ class Run:
         except Exception as error:  # noqa: BLE001 - raised, unless the user wants the reply
             if self._event is not None and isinstance(error, IdempotencyConflict):
                 _log.info("Another delivery of this event was stored first; its reply is returned.")
-                stored = yield self._stored_for_event()
-                return self._stored_reply(stored or [])
+                return self._stored_reply((yield self._stored_for_event()) or [])
             if not self._options.return_unstored:
                 raise _with_reply(error, output)  # noqa: B904 - mostly the same error
             _log.error("The messages of a run could not be stored; its reply is returned: %s.", type(error).__name__)
