@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.local.test_cli import ENVIRONMENT
+from tests.cli.support import ENVIRONMENT
 from tests.local.test_server import gone
 
 _IMPORT = re.compile(r"^import time:.*\n", re.MULTILINE)

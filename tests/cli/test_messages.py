@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from chatstash.cli.app import app
-from tests.local.test_cli import ENVIRONMENT, chatstash
+from tests.cli.support import ENVIRONMENT, chatstash
 
 
 def run(*arguments: str) -> Result:

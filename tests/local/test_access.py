@@ -11,8 +11,8 @@ import urllib3
 
 from chatstash.local import LocalUpstash
 from chatstash.local.engine import Engine
+from tests.cli.support import CHATSTASH, ENVIRONMENT, chatstash, serving
 from tests.local.client import Client
-from tests.local.test_cli import CHATSTASH, ENVIRONMENT, chatstash, serving
 
 
 @pytest.fixture(scope="module")

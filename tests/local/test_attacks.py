@@ -20,8 +20,8 @@ import urllib3
 from chatstash.local import Limits, LocalUpstash
 from chatstash.local.engine import Engine
 from chatstash.local.engine.connection import EngineLost, connect, subscribe
+from tests.cli.support import CHATSTASH, ENVIRONMENT
 from tests.local.client import Client, connected, raw_request
-from tests.local.test_cli import CHATSTASH, ENVIRONMENT
 from tests.local.test_server import gone, processes_of
 
 

@@ -13,8 +13,8 @@ import urllib3
 
 from chatstash.local import LocalUpstash
 from chatstash.local.engine import Engine
+from tests.cli.support import chatstash
 from tests.local.client import Client
-from tests.local.test_cli import chatstash
 
 
 @pytest.fixture(scope="module")

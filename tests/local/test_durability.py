@@ -16,8 +16,8 @@ import pytest
 import urllib3
 
 from chatstash.local import LocalUpstash
+from tests.cli.support import CHATSTASH, ENVIRONMENT
 from tests.local.client import Client
-from tests.local.test_cli import CHATSTASH, ENVIRONMENT
 from tests.local.test_server import gone, processes_of
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chatstash.local.environment import environment_with, reaching_others
-from tests.local.test_cli import CHATSTASH, ENVIRONMENT
+from tests.cli.support import CHATSTASH, ENVIRONMENT
 from tests.local.test_pytest_plugin import run_pytest
 
 REAL = {

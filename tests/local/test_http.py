@@ -16,8 +16,8 @@ import pytest
 from chatstash.local import LocalUpstash
 from chatstash.local.http import HttpResponse
 from chatstash.local.http.connection import HttpConnection
+from tests.cli.support import serving
 from tests.local.client import Client, connected, raw_request, read_all, replies_to, statuses
-from tests.local.test_cli import serving
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.local.test_cli import serving
+from tests.cli.support import serving
 
 REQUESTS = 200_000
 CONNECTIONS = 64

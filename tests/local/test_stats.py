@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from chatstash.local import LocalUpstash
+from tests.cli.support import CHATSTASH, ENVIRONMENT
 from tests.local.client import Client
-from tests.local.test_cli import CHATSTASH, ENVIRONMENT
 
 TWICE = "redis.call('INCR', KEYS[1]) return redis.call('INCR', KEYS[1])"
 

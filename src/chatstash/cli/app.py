@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import signal
-from collections.abc import Callable
-from typing import Annotated, ParamSpec
+from typing import Annotated
 
 import typer
 
@@ -14,8 +11,6 @@ from chatstash.cli.doctor.command import doctor
 from chatstash.cli.missing_packages import how_to_install
 from chatstash.cli.terminal import fail
 from chatstash.version import __version__
-
-_P = ParamSpec("_P")
 
 app = typer.Typer(
     help="Tools for chat conversations in Upstash Redis: find and repair damage, estimate the bill, "
@@ -42,23 +37,6 @@ def _root(
     ] = False,
 ) -> None:
     pass
-
-
-def _interruptible(command: Callable[_P, None]) -> Callable[_P, None]:
-    """Make Ctrl-C raise KeyboardInterrupt in a command, which then reports the work done so far."""
-
-    @functools.wraps(command)
-    def run(*args: _P.args, **kwargs: _P.kwargs) -> None:
-        silent = signal.getsignal(signal.SIGINT) is signal.SIG_DFL
-        if silent:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            command(*args, **kwargs)
-        finally:
-            if silent:
-                signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-    return run
 
 
 def _add_local_commands() -> None:
@@ -90,5 +68,5 @@ def _add_placeholder(name: str, package: str) -> None:
 
 
 _add_local_commands()
-app.command()(_interruptible(doctor))
+app.command()(doctor)
 app.command()(cost)

@@ -8,11 +8,24 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from chatstash.cli import prices
 from chatstash.cli.estimate import Month, Usage, month_of, old_month_of
-from chatstash.cli.prices import AS_OF, FREE, NOT_VERIFIED, PAY_AS_YOU_GO, SOURCE
 from chatstash.cli.terminal import option, out
 
 _DEFAULT_TTL_DAYS = 30.0
+
+_NOT_VERIFIED = "\n".join(f"  {text}" for text in prices.NOT_VERIFIED)
+_PRICES = f"""
+Pay-as-you-go prices as of {prices.AS_OF:%Y-%m-%d}:
+  ${prices.COMMAND * 100_000:.2f} per 100,000 commands; each further region bills a write once more
+  ${prices.MOVED_GB:.2f} per GB of bandwidth, after {prices.FREE_MOVED_GB:g} GB a month
+  ${prices.STORED_GB:.2f} per GB of storage a month, after {prices.FREE_STORED_GB:g} GB
+Free plan, per month:
+  {prices.PLAN_COMMANDS:,} commands, {prices.PLAN_MOVED_GB:g} GB of bandwidth, \
+{prices.PLAN_STORED_GB * 1000:g} MB of storage
+Not verified:
+{_NOT_VERIFIED}
+Check {prices.SOURCE} before you rely on this."""
 
 
 def _count(usage: str, help: str, min: int = 0) -> Any:
@@ -58,27 +71,24 @@ def cost(
         guarded=guarded,
         refresh=refresh_ttl_on_read,
     )
-    _print(usage, month_of(usage), old_month_of(usage), as_json=as_json)
-
-
-def _print(usage: Usage, ours: Month, theirs: Month, *, as_json: bool) -> None:
+    ours, theirs = month_of(usage), old_month_of(usage)
     if as_json:
         typer.echo(json.dumps(_document(ours, theirs), indent=2))
         return
     out.print(f"{usage.monthly_turns:,} turns a month", style="bold")
     out.print(_table(ours, theirs))
-    if usage.ttl_days is None:
+    if no_ttl:
         out.print("Conversations never expire: storage grows by this much each month.")
-    out.print(_prices(), style="dim")
+    out.print(_PRICES, style="dim")
 
 
 def _document(ours: Month, theirs: Month) -> dict[str, Any]:
     return {
         "chatstash": _as_json(ours),
         "langchain_community": _as_json(theirs),
-        "prices_as_of": AS_OF.isoformat(),
-        "prices_from": SOURCE,
-        "not_verified": list(NOT_VERIFIED),
+        "prices_as_of": prices.AS_OF.isoformat(),
+        "prices_from": prices.SOURCE,
+        "not_verified": prices.NOT_VERIFIED,
     }
 
 
@@ -94,42 +104,22 @@ def _as_json(month: Month) -> dict[str, Any]:
 
 
 def _table(ours: Month, theirs: Month) -> Table:
-    table = Table("", "chatstash", "langchain-community", box=None, pad_edge=False)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    rows, old_rows = _rows(ours), _rows(theirs)
-    for name, value in rows.items():
-        table.add_row(name, value, old_rows[name], style="bold" if name == "total" else "")
+    table = Table("", box=None, pad_edge=False)
+    for name in ("chatstash", "langchain-community"):
+        table.add_column(name, justify="right")
+    for (name, value), old_value in zip(_rows(ours).items(), _rows(theirs).values(), strict=True):
+        table.add_row(name, value, old_value, style="bold" if name == "total" else "")
     return table
 
 
 def _rows(month: Month) -> dict[str, str]:
-    bill = {name: f"${dollars:,.2f}" for name, dollars in month.bill.items()}
+    bill = {f"cost of {name}": f"${month.bill[name]:,.2f}" for name in ("commands", "bandwidth", "storage")}
     return {
         "requests": f"{month.requests:,}",
         "billed commands": f"{month.commands:,}",
         "bandwidth": f"{month.moved_gb:,.2f} GB",
         "storage": f"{month.stored_gb:,.2f} GB",
-        "cost of commands": bill["commands"],
-        "cost of bandwidth": bill["bandwidth"],
-        "cost of storage": bill["storage"],
-        "total": bill["total"],
+        **bill,
+        "total": f"${month.bill['total']:,.2f}",
         "within the free plan": "yes" if month.is_free else "no",
     }
-
-
-def _prices() -> str:
-    plan = PAY_AS_YOU_GO
-    lines = [
-        "",
-        f"Pay-as-you-go prices as of {AS_OF:%Y-%m-%d}:",
-        f"  ${plan.command * 100_000:.2f} per 100,000 commands; each further region bills a write once more",
-        f"  ${plan.moved_gb:.2f} per GB of bandwidth, after {plan.free_moved_gb:g} GB a month",
-        f"  ${plan.stored_gb:.2f} per GB of storage a month, after {plan.free_stored_gb:g} GB",
-        "Free plan, per month:",
-        f"  {FREE.commands:,} commands, {FREE.moved_gb:g} GB of bandwidth, {FREE.stored_gb * 1000:g} MB of storage",
-        "Not verified:",
-        *(f"  {text}" for text in NOT_VERIFIED),
-        f"Check {SOURCE} before you rely on this.",
-    ]
-    return "\n".join(lines)

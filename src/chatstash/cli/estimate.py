@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chatstash.cli.prices import FREE, GB, PAY_AS_YOU_GO
+from chatstash.cli import prices
 
 DAYS = 30
 """Days in a month."""
@@ -15,18 +15,9 @@ _BASE64 = 4 / 3
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The traffic of an application. Each user starts one conversation a day.
+    """The traffic of an application, as the options of `cost` describe it.
 
-    Attributes:
-        daily_users: Users a day.
-        turns: Turns of each user a day; each reads the conversation and adds messages.
-        messages: Messages that a turn adds.
-        message_bytes: Size of a stored message, in bytes.
-        ttl_days: Days from the last message until a conversation expires; None if it never does.
-        regions: Regions of the database, with the primary one.
-        idempotency: Whether messages are added with an idempotency key.
-        guarded: Whether turns run in `guarded_turn()`.
-        refresh: Whether each read refreshes the expiry.
+    Each user starts one conversation a day. Each turn reads it and adds messages. A `ttl_days` of None keeps it.
     """
 
     daily_users: int
@@ -47,13 +38,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The requests and commands of one turn.
-
-    Attributes:
-        requests: HTTP requests.
-        commands: Commands billed in one region.
-        writes: How many of these commands write.
-    """
+    """The HTTP requests of one turn, its commands as billed in one region, and how many of these write."""
 
     requests: int
     commands: int
@@ -68,11 +53,7 @@ def turn_of(usage: Usage) -> Turn:
     """Return a turn with chatstash: one request reads, one adds. A conversation's first guarded turn takes less."""
     expiry = int(usage.ttl_days is not None)
     refresh = expiry * usage.refresh
-    added, writes = 1, 1
-    if usage.idempotency:
-        added, writes = 3, 2
-    if usage.guarded:
-        added, writes = 4, 1
+    added, writes = (4, 1) if usage.guarded else (3, 2) if usage.idempotency else (1, 1)
     return Turn(2, 1 + refresh + added + expiry, refresh + writes + expiry)
 
 
@@ -85,13 +66,9 @@ def old_turn_of(usage: Usage) -> Turn:
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """The usage of a month, and its cost.
+    """The HTTP requests of a month, billed commands, gigabytes of bandwidth and gigabytes stored; and the bill.
 
-    Attributes:
-        requests: HTTP requests.
-        commands: Billed commands.
-        moved_gb: Gigabytes of bandwidth.
-        stored_gb: Gigabytes stored, once conversations expire as fast as they start; without a ttl, after one month.
+    Stored is what a database holds once conversations expire as fast as they start; without a ttl, after one month.
     """
 
     requests: int
@@ -103,17 +80,17 @@ class Month:
     def bill(self) -> dict[str, float]:
         """The pay-as-you-go cost in dollars: `commands`, `storage`, `bandwidth` and `total`."""
         lines = {
-            "commands": self.commands * PAY_AS_YOU_GO.command,
-            "storage": max(0.0, self.stored_gb - PAY_AS_YOU_GO.free_stored_gb) * PAY_AS_YOU_GO.stored_gb,
-            "bandwidth": max(0.0, self.moved_gb - PAY_AS_YOU_GO.free_moved_gb) * PAY_AS_YOU_GO.moved_gb,
+            "commands": self.commands * prices.COMMAND,
+            "storage": max(0.0, self.stored_gb - prices.FREE_STORED_GB) * prices.STORED_GB,
+            "bandwidth": max(0.0, self.moved_gb - prices.FREE_MOVED_GB) * prices.MOVED_GB,
         }
         return lines | {"total": sum(lines.values())}
 
     @property
     def is_free(self) -> bool:
         """Whether the free plan covers it."""
-        within = self.stored_gb <= FREE.stored_gb and self.moved_gb <= FREE.moved_gb
-        return within and self.commands <= FREE.commands
+        within = self.stored_gb <= prices.PLAN_STORED_GB and self.moved_gb <= prices.PLAN_MOVED_GB
+        return within and self.commands <= prices.PLAN_COMMANDS
 
 
 def month_of(usage: Usage) -> Month:
@@ -133,4 +110,4 @@ def _month(usage: Usage, turn: Turn, per_read_byte: float) -> Month:
     moved = turns * usage.message_bytes * (usage.messages + read * per_read_byte)
     kept_days = DAYS if usage.ttl_days is None else usage.ttl_days
     stored = turns / DAYS * usage.messages * usage.message_bytes * kept_days
-    return Month(turns * turn.requests, turns * turn.billed(usage.regions), moved / GB, stored / GB)
+    return Month(turns * turn.requests, turns * turn.billed(usage.regions), moved / prices.GB, stored / prices.GB)

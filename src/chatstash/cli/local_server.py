@@ -16,10 +16,7 @@ from chatstash.local import EngineError, Fault, ListenError, LocalUpstash, limit
 def running_server(stop: StopRequest, faults: Sequence[str] | None, settings: dict[str, Any]) -> Iterator[LocalUpstash]:
     """Run a local Upstash for the block, or print why it cannot start and exit.
 
-    Args:
-        stop: Set when the process is asked to stop.
-        faults: Faults to inject, as text.
-        settings: The arguments of `LocalUpstash`, with `replica_lag` in milliseconds; `limits` override the plan's.
+    The settings are the arguments of `LocalUpstash`, with `replica_lag` in milliseconds; `limits` override the plan's.
     """
     upstash = _server(faults or (), **settings)
     _raise_open_file_limit()

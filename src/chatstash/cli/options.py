@@ -47,11 +47,7 @@ MaxCommands = Annotated[int | None, _limit("--max-commands N", "Maximum number o
 ReadRegions = Annotated[int, option("--read-regions N", "Read regions. Each bills every write once more.", min=0)]
 ReplicaLag = Annotated[
     int | None,
-    option(
-        "--replica-lag MS",
-        "Serve reads without a fresh sync token from a replica with this lag, in milliseconds.",
-        min=0,
-    ),
+    option("--replica-lag MS", "Lag, in milliseconds, of a replica for reads without a fresh sync token.", min=0),
 ]
 Faults = Annotated[
     list[str] | None,

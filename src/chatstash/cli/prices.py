@@ -7,7 +7,6 @@ https://upstash.com/docs/redis/overall/billing. Check Upstash's pages before you
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
 
 AS_OF = dt.date(2026, 9, 20)
 """The date of the copies."""
@@ -24,39 +23,14 @@ NOT_VERIFIED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PayAsYouGo:
-    """Prices of the pay-as-you-go plan, in US dollars.
+COMMAND = 0.20 / 100_000
+"""Dollars for a billed command, pay-as-you-go. Each read region bills a write once more."""
 
-    Attributes:
-        command: One billed command. Each read region bills a write once more.
-        stored_gb: One gigabyte stored for a month.
-        free_stored_gb: Gigabytes stored for free.
-        moved_gb: One gigabyte of bandwidth.
-        free_moved_gb: Gigabytes of bandwidth a month that are free.
-    """
+STORED_GB, FREE_STORED_GB = 0.25, 1.0
+"""Dollars for a gigabyte stored for a month, pay-as-you-go, and how many are free."""
 
-    command: float = 0.20 / 100_000
-    stored_gb: float = 0.25
-    free_stored_gb: float = 1.0
-    moved_gb: float = 0.03
-    free_moved_gb: float = 200.0
+MOVED_GB, FREE_MOVED_GB = 0.03, 200.0
+"""Dollars for a gigabyte of bandwidth, pay-as-you-go, and how many a month are free."""
 
-
-@dataclass(frozen=True, slots=True)
-class Free:
-    """The limits of the free plan.
-
-    Attributes:
-        commands: Billed commands a month.
-        stored_gb: Gigabytes stored.
-        moved_gb: Gigabytes of bandwidth a month.
-    """
-
-    commands: int = 500_000
-    stored_gb: float = 0.256
-    moved_gb: float = 10.0
-
-
-PAY_AS_YOU_GO = PayAsYouGo()
-FREE = Free()
+PLAN_COMMANDS, PLAN_STORED_GB, PLAN_MOVED_GB = 500_000, 0.256, 10.0
+"""The limits of the free plan: billed commands a month, gigabytes stored, gigabytes of bandwidth a month."""

@@ -7,8 +7,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
-
 
 class StopRequest(threading.Event):
     """Set once the process is asked to stop.
@@ -51,7 +49,7 @@ class StopRequest(threading.Event):
 def stop_signals() -> Iterator[StopRequest]:
     """Turn Ctrl-C, SIGTERM and SIGHUP into an event for the block, so that it can shut down in order."""
     stop = StopRequest()
-    numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     previous = {number: signal.signal(number, stop.receive) for number in numbers}
     try:
         yield stop

@@ -18,7 +18,7 @@ from chatstash.history.steps.costs import with_cost
 from chatstash.history.steps.expiry import SeenLists, expiring_lists_only
 from chatstash.history.values.options import Options
 from chatstash.history.values.results import AppendResult, ReadResult
-from chatstash.history.values.selection import ReadOptions, Selection, selection_of
+from chatstash.history.values.selection import Page, ReadOptions, Selection, Whole, Window, selection_of
 from chatstash.rest.database import Database
 from chatstash.rest.limits import Budget
 from chatstash.rest.ops import Op
@@ -68,7 +68,7 @@ class Runner(Generic[ItemT]):
         """Run an operation as `run` does, without blocking the event loop."""
         return await self._database.arun(work.name, work.op, self.key, work.budget)
 
-    def selection(self, wanted: ReadOptions) -> Selection:
+    def selection(self, wanted: ReadOptions) -> Window | Page | Whole:
         """Return the selection of a read; raises as `read` does, before anything is sent."""
         if wanted.get("start_on") is not None:
             wanted = {**wanted, "start_on": self.codec.type_names(wanted["start_on"] or ())}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, get_buffer_string
@@ -16,9 +17,9 @@ from chatstash.history.store import Store
 from chatstash.history.values.options import MoreOptions, check_keywords, keywords_of, shows_keywords
 from chatstash.history.values.selection import Selection
 from chatstash.langchain.guarded_turn import MessagesTurn
-from chatstash.langchain.messages import types_of
-from chatstash.langchain.results import MESSAGES, MessageReadOptions, MessagesResult
-from chatstash.langchain.tokens import TokenBudget, TokenCounter
+from chatstash.langchain.messages import MESSAGES
+from chatstash.langchain.results import MessageReadOptions, MessagesResult
+from chatstash.langchain.tokens import TokenCounter, check_budget, within_tokens
 from chatstash.langchain.write_errors import OnWriteError, checked_hook, report_errors
 from chatstash.rest.secret import as_secret
 
@@ -31,8 +32,11 @@ if TYPE_CHECKING:
     from upstash_redis import Redis
 
 
-# Equal to the old class's default, but distinct from the same text given by the caller.
-_PREFIX_NOT_GIVEN = "".join(DEFAULT_PREFIX)
+class _StorePrefix(str):
+    """The store's prefix: the old class's default, told apart from the same text given by the caller."""
+
+
+STORE_PREFIX: str = _StorePrefix(DEFAULT_PREFIX)
 
 
 class UpstashRedisChatMessageHistory(_Base):
@@ -45,7 +49,8 @@ class UpstashRedisChatMessageHistory(_Base):
         session_id: Names the conversation; any non-empty string.
         url: The database's REST URL; empty for `UPSTASH_REDIS_REST_URL` or `KV_REST_API_URL`.
         token: Its token; empty for `UPSTASH_REDIS_REST_TOKEN` or `KV_REST_API_TOKEN`.
-        key_prefix: Prefix of the conversation's key; the session id follows.
+        key_prefix: Prefix of the conversation's key; the session id follows. The store's by default, "message_store:"
+            without a store.
         ttl: Seconds until the conversation expires, 1 to 10^9; every added message restarts it. None for the store's,
             else the expiry stays unchanged.
         max_tokens: Token budget of a read: it returns the newest messages that fit. None for no budget.
@@ -77,7 +82,7 @@ class UpstashRedisChatMessageHistory(_Base):
         session_id: str,
         url: str = "",
         token: str = "",
-        key_prefix: str = _PREFIX_NOT_GIVEN,
+        key_prefix: str = STORE_PREFIX,
         ttl: int | None = None,
         *,
         max_tokens: int | None = None,
@@ -90,19 +95,19 @@ class UpstashRedisChatMessageHistory(_Base):
         url, token = as_secret(url), as_secret(token)
         check_keywords(options, keywords_of(UpstashRedisChatMessageHistory.__init__), "UpstashRedisChatMessageHistory")
         self._store = _store_of(store, url, token)
-        if store is not None and key_prefix is _PREFIX_NOT_GIVEN:
-            key_prefix = store.key_prefix
+        if isinstance(key_prefix, _StorePrefix):
+            key_prefix = self._store.key_prefix
         conversation_key(session_id, key_prefix)
         self.session_id = session_id
         self.key_prefix = key_prefix
         self.on_write_error = checked_hook(on_write_error)
-        self._budget = TokenBudget(max_tokens, token_counter)
+        check_budget(max_tokens, token_counter)
+        self._max_tokens, self._token_counter = max_tokens, token_counter
         if options.get("start_on") is not None:
-            options["start_on"] = types_of(options["start_on"] or ())
+            options["start_on"] = MESSAGES.type_names(options["start_on"] or ())
         self._options = self._store.options.changed({"ttl": ttl, **options})
         self.ttl = self._options.ttl
         self.refresh_ttl_on_read = self._options.refresh_ttl_on_read
-        self._redis_client: Redis | None = None
 
     def __repr__(self) -> str:
         # vars, for a traceback may show the locals of a constructor that is not done.
@@ -122,24 +127,22 @@ class UpstashRedisChatMessageHistory(_Base):
         """
         return conversation_key(self.session_id, self.key_prefix)
 
-    @property
+    @cached_property
     def redis_client(self) -> Redis:
         """An `upstash_redis.Redis` for the same database, made when first asked for; chatstash itself uses none.
 
         Raises:
             ImportError: The package `upstash-redis` is not installed.
         """
-        if self._redis_client is None:
-            try:
-                from upstash_redis import Redis  # noqa: PLC0415 - an optional package
-            except ImportError as error:
-                raise ImportError(
-                    "redis_client needs the package upstash-redis, which chatstash itself does not use: "
-                    "pip install upstash-redis"
-                ) from error
-            endpoint = self._store.endpoint
-            self._redis_client = Redis(url=endpoint.url, token=endpoint.token.get_secret_value())
-        return self._redis_client
+        try:
+            from upstash_redis import Redis  # noqa: PLC0415 - an optional package
+        except ImportError as error:
+            raise ImportError(
+                "redis_client needs the package upstash-redis, which chatstash itself does not use: "
+                "pip install upstash-redis"
+            ) from error
+        endpoint = self._store.endpoint
+        return Redis(url=endpoint.url, token=endpoint.token.get_secret_value())
 
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override]
@@ -267,14 +270,19 @@ class UpstashRedisChatMessageHistory(_Base):
         check_keywords(wanted, MessageReadOptions.__annotations__, "read")
         rest: Any = dict(wanted)
         max_tokens, token_counter = rest.pop("max_tokens", None), rest.pop("token_counter", None)
-        is_default = rest.get("last") is None and rest.get("before") is None
-        budget = self._budget if is_default else TokenBudget(None, self._budget.token_counter)
+        if max_tokens is None and rest.get("last") is None and rest.get("before") is None:
+            max_tokens = self._max_tokens
         selection = session.selection(rest)
-        return budget.changed(max_tokens, token_counter).selection(selection, session.options.on_corrupt)
+        if max_tokens is not None:
+            counter = self._token_counter if token_counter is None else token_counter
+            return within_tokens(selection, max_tokens, counter, session.options.on_corrupt)
+        if token_counter is not None:
+            raise ValueError("token_counter= requires max_tokens=")
+        return selection
 
     def __getstate__(self) -> dict[str, Any]:
         # The SDK's client holds the token.
-        return {**vars(self), "_redis_client": None}
+        return {name: value for name, value in vars(self).items() if name != "redis_client"}
 
 
 def _store_of(store: Store | None, url: str, token: str) -> Store:

@@ -15,11 +15,11 @@ from langchain_core.messages import BaseMessage, messages_from_dict
 from pydantic import ValidationError
 
 from chatstash.errors import CorruptRecord, UnstorableMessage
+from chatstash.history.codec import JsonCodec
 from chatstash.history.records.message_types import JS_CHAT
 from chatstash.history.records.record import Record
 from chatstash.history.values.options import StartOn
-from chatstash.langchain.construction import FastConstructor
-from chatstash.langchain.templates import VALIDATION_ERRORS
+from chatstash.langchain.construction import VALIDATION_ERRORS, FastConstructor
 
 _CLASSES: Mapping[str, type[BaseMessage]] = {
     "human": langchain_messages.HumanMessage,
@@ -39,34 +39,13 @@ _CLASSES: Mapping[str, type[BaseMessage]] = {
 """The class that `messages_from_dict` constructs for each type; the default values of these classes are left out."""
 
 
-def types_of(start_on: StartOn) -> StartOn:
-    """Return the names of message types; a class stands for all types read as one of its instances."""
-    if isinstance(start_on, str):
-        return start_on
-    given = [start_on] if isinstance(start_on, type) else start_on
-    if not isinstance(given, Sequence):
-        return given
-    return [name for kind in given for name in (_names_of(kind) if isinstance(kind, type) else [kind])]
-
-
-def _names_of(kind: type) -> list[str]:
-    names = [name for name, read_as in _CLASSES.items() if issubclass(read_as, kind)]
-    if not names or not issubclass(kind, BaseMessage):
-        raise ValueError(f"start_on: no message is read as a {kind.__name__}")
-    return names
-
-
 _CONSTRUCTORS: Mapping[str, FastConstructor] = {name: FastConstructor(kind) for name, kind in _CLASSES.items()}
 _TEXT_TYPES = frozenset(("human", "ai", "system"))
 _TEXT_FIELDS = frozenset(("content", "id", "name"))
 
 
 def to_records(messages: Iterable[BaseMessage]) -> list[Record]:
-    """Return the records of messages, without ids.
-
-    Raises:
-        UnstorableMessage: One is not a message, or of a type that LangChain cannot read back; says which.
-    """
+    """Return the records of messages, without ids; UnstorableMessage if LangChain could not read one back."""
     if isinstance(messages, (str, bytes, dict, BaseMessage)) or not isinstance(messages, Iterable):
         raise UnstorableMessage(
             f"add_messages takes a list of messages, not a {type(messages).__name__}; add_message takes one message, "
@@ -130,21 +109,14 @@ def _is_default(value: Any, default: Any) -> bool:
 
 
 def to_message(record: Record, *, key: str = "", position: int = 0) -> BaseMessage:
-    """Return the message of a record.
-
-    Args:
-        record: The record.
-        key: The conversation's key, for the error.
-        position: The record's place in the conversation, 0 for the oldest, for the error.
-
-    Raises:
-        CorruptRecord: LangChain cannot convert it: its type is unknown, or its fields are invalid.
-    """
+    """Return the message of a record; CorruptRecord if its type is unknown or its fields are invalid."""
     construct = _CONSTRUCTORS.get(record.type)
     if construct is not None and (constructed := construct(record.data)) is not None:
         return constructed
+    kind = "chat" if record.type == JS_CHAT else record.type
+    data = {**record.data, "type": kind} if record.type == JS_CHAT else dict(record.data)
     try:
-        (message,) = messages_from_dict([_langchain_form(record)])
+        (message,) = messages_from_dict([{"type": kind, "data": data}])
     except VALIDATION_ERRORS as error:
         # Hostile data can make a validator fail in many ways, which all mean the same.
         reason = f"LangChain cannot convert it to a message ({type(error).__name__}: {_first_line(error)})"
@@ -154,23 +126,49 @@ def to_message(record: Record, *, key: str = "", position: int = 0) -> BaseMessa
     return message
 
 
-def copied_messages(parsed: list[Any]) -> list[BaseMessage | None]:
-    """Return the message of each record's parsed JSON, if it can be copied from a template; else None.
+class MessageCodec(JsonCodec[BaseMessage]):
+    """The items of a session are LangChain messages."""
 
-    Consumes the list, to free memory early.
-    """
-    copies: list[BaseMessage | None] = []
-    parsed.reverse()
-    while parsed:
-        fields = parsed.pop()
-        try:
-            data = fields["data"]
-            template = None if "v" in fields else _CONSTRUCTORS[fields["type"]].templates.get(tuple(data))
-            copies.append(None if template is None else template.message(data))
-        except (LookupError, TypeError):
-            # Not a record, or of a type that LangChain does not know.
-            copies.append(None)
-    return copies
+    def to_records(self, items: Iterable[BaseMessage]) -> list[Record]:
+        """Return the records of messages."""
+        return to_records(items)
+
+    def from_record(self, record: Record, *, key: str = "", position: int = 0) -> BaseMessage:
+        """Return the message of a record."""
+        return to_message(record, key=key, position=position)
+
+    def from_json(self, parsed: list[Any]) -> list[BaseMessage | None]:
+        """Return the message of each record's parsed JSON, if it can be copied from a template; else None."""
+        copies: list[BaseMessage | None] = []
+        # Consumed, to free memory early.
+        parsed.reverse()
+        while parsed:
+            fields = parsed.pop()
+            try:
+                data = fields["data"]
+                template = None if "v" in fields else _CONSTRUCTORS[fields["type"]].templates.get(tuple(data))
+                copies.append(None if template is None else template.message(data))
+            except (LookupError, TypeError):
+                # Not a record, or of a type that LangChain does not know.
+                copies.append(None)
+        return copies
+
+    def type_names(self, start_on: StartOn) -> StartOn:
+        """Return the names of message types; a class stands for all types read as one of its instances."""
+        given = [start_on] if isinstance(start_on, type) else start_on
+        if isinstance(given, str) or not isinstance(given, Sequence):
+            return given
+        return [name for kind in given for name in (_names_of(kind) if isinstance(kind, type) else [kind])]
+
+
+MESSAGES = MessageCodec()
+
+
+def _names_of(kind: type) -> list[str]:
+    names = [name for name, read_as in _CLASSES.items() if issubclass(read_as, kind)]
+    if not names or not issubclass(kind, BaseMessage):
+        raise ValueError(f"start_on: no message is read as a {kind.__name__}")
+    return names
 
 
 def why_unreadable(record: Record) -> str | None:
@@ -191,12 +189,6 @@ def _problem(error: BaseException | None, record: Record) -> str:
     if isinstance(error, KeyError) and error.args and error.args[0] in ("content", "tool_call_id"):
         return f"{error.args[0]}: missing"
     return type(error).__name__
-
-
-def _langchain_form(record: Record) -> dict[str, Any]:
-    if record.type != JS_CHAT:
-        return {"type": record.type, "data": dict(record.data)}
-    return {"type": "chat", "data": {**record.data, "type": "chat"}}
 
 
 def _first_line(error: Exception) -> str:

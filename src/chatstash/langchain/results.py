@@ -1,43 +1,14 @@
-"""The codec of LangChain messages, and the result of reading them."""
+"""Which LangChain messages to read, and the result of reading them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from langchain_core.messages import BaseMessage
 
-from chatstash.history.codec import JsonCodec
-from chatstash.history.records.record import Record
-from chatstash.history.values.options import StartOn
 from chatstash.history.values.results import ReadResult
 from chatstash.history.values.selection import ReadOptions
-from chatstash.langchain.messages import copied_messages, to_message, to_records, types_of
 from chatstash.langchain.tokens import TokenCounter
-
-
-class MessageCodec(JsonCodec[BaseMessage]):
-    """The items of a session are LangChain messages."""
-
-    def to_records(self, items: Iterable[BaseMessage]) -> list[Record]:
-        """Return the records of messages."""
-        return to_records(items)
-
-    def from_record(self, record: Record, *, key: str = "", position: int = 0) -> BaseMessage:
-        """Return the message of a record."""
-        return to_message(record, key=key, position=position)
-
-    def from_json(self, parsed: list[Any]) -> list[BaseMessage | None]:
-        """Return the message of each parsed record; None where it must be made from the record."""
-        return copied_messages(parsed)
-
-    def type_names(self, start_on: StartOn) -> StartOn:
-        """Return the names of message types; a class stands for all types read as one of its instances."""
-        return types_of(start_on)
-
-
-MESSAGES = MessageCodec()
 
 
 class MessageReadOptions(ReadOptions, total=False):

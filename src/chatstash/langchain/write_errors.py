@@ -27,11 +27,7 @@ _log = logging.getLogger("chatstash")
 
 
 def checked_hook(hook: OnWriteError | None) -> OnWriteError | None:
-    """Return the hook.
-
-    Raises:
-        ValueError: It is not a plain function; a coroutine function would never run.
-    """
+    """Return the hook; ValueError if it is not a plain function: a coroutine function would never run."""
     if hook is not None and (not callable(hook) or inspect.iscoroutinefunction(hook)):
         raise ValueError(f"on_write_error must be a plain function of one error, or None, not {hook!r}")
     return hook
@@ -41,27 +37,19 @@ def checked_hook(hook: OnWriteError | None) -> OnWriteError | None:
 def report_errors(key: str, hook: OnWriteError | None) -> Iterator[None]:
     """Log an error of the write within and call the hook, then raise it again.
 
-    The log line has the key, escaped, the kind of error and the outcome. It has no text of the server, which may quote
-    messages.
-
-    Args:
-        key: The conversation's key.
-        hook: Called with the error. If it raises, that is logged, and the write's error is raised.
+    The log line has no text of the server, which may quote messages. An error of the hook is logged.
     """
     try:
         yield
     except ConcurrentTurn:
         raise  # a regular outcome of a guarded turn
     except Exception as error:
-        _log.error("Adding messages to %r failed: %s. %s", key, _kind(error), _outcome(error))
+        status = getattr(error, "status", None)
+        kind = type(error).__name__ + ("" if status is None else f" (status {status})")
+        _log.error("Adding messages to %r failed: %s. %s", key, kind, _outcome(error))
         if hook is not None:
             _call(hook, error)
         raise
-
-
-def _kind(error: Exception) -> str:
-    status = getattr(error, "status", None)
-    return type(error).__name__ + (f" (status {status})" if status is not None else "")
 
 
 def _outcome(error: Exception) -> str:

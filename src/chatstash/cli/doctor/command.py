@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -57,20 +58,16 @@ def doctor(
     with _warnings_on_stderr(), _usage_errors():
         keys = [conversation_key(session_id, key_prefix) for session_id in session_ids or []]
         store = Store(url, key_prefix=key_prefix, timeout=timeout)
-        the_doctor = _doctor_of(store, abandoned_after)
-    with closing(the_doctor):
+        from chatstash.langchain.messages import why_unreadable  # noqa: PLC0415 - importing LangChain takes 0.3 s
+
+        the_doctor = Doctor(store, why_unreadable, abandoned_after=abandoned_after)
+    with closing(the_doctor), _keyboard_interrupts():
         _run(the_doctor, report, keys, ttl, quiet=as_json)
     if as_json:
         typer.echo(report_as_json(report))
     else:
         print_summary(report)
     raise typer.Exit(report.exit_code)
-
-
-def _doctor_of(store: Store, abandoned_after: float) -> Doctor:
-    from chatstash.langchain.messages import why_unreadable  # noqa: PLC0415 - importing LangChain takes 0.3 s
-
-    return Doctor(store, why_unreadable, abandoned_after=abandoned_after)
 
 
 def _run(the_doctor: Doctor, report: DoctorReport, named: Sequence[str], ttl: int | None, *, quiet: bool) -> None:
@@ -93,16 +90,25 @@ def _run(the_doctor: Doctor, report: DoctorReport, named: Sequence[str], ttl: in
         except KeyboardInterrupt:
             report.interrupted = True
         except ChatstashError as error:
-            report.stopped_by = _explained(error)
+            report.stopped_by = without_server_text(error)
+            if isinstance(error, ReadOnlyToken):
+                report.stopped_by += (
+                    " A read-only token cannot list or repair conversations. To examine one, name it: "
+                    "chatstash doctor SESSION_ID"
+                )
 
 
-def _explained(error: ChatstashError) -> str:
-    if isinstance(error, ReadOnlyToken):
-        return (
-            f"{without_server_text(error)} A read-only token cannot list or repair conversations. To examine one, "
-            "name it: chatstash doctor SESSION_ID"
-        )
-    return without_server_text(error)
+@contextmanager
+def _keyboard_interrupts() -> Iterator[None]:
+    """Make Ctrl-C raise KeyboardInterrupt in the block, instead of ending the process without a report."""
+    ends_process = signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    if ends_process:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if ends_process:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextmanager

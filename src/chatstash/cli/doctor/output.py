@@ -44,7 +44,8 @@ def print_conversation(conversation: ConversationReport, *, fix: bool) -> None:
     for finding, action, style in sorted(lines, key=lambda line: line[0].position or 0):
         out.print(_finding_line(finding, action, style, width))
     if any(finding.repair in _TO_QUARANTINE for finding in conversation.repaired):
-        out.print(Text(f"{'':{_INDENT}}quarantine: {_quarantine(conversation)}", "dim"))
+        quarantine = companion_key("quarantine", conversation.key)
+        out.print(Text(f"{'':{_INDENT}}quarantine: {quarantine}", "dim"))
     out.print()
 
 
@@ -60,10 +61,6 @@ def _finding_line(finding: Finding, action: str, style: str, width: int) -> Text
 
 def _place(finding: Finding) -> str:
     return "expiry" if finding.position is None else f"{finding.position}"
-
-
-def _quarantine(conversation: ConversationReport) -> str:
-    return companion_key("quarantine", conversation.key)
 
 
 def print_summary(report: DoctorReport) -> None:
@@ -92,9 +89,7 @@ def _totals(report: DoctorReport) -> Text:
     found = report.repaired + len(report.remaining)
     if not found:
         return Text(f"Examined {examined}: no problems found.", "" if report.exit_code else "green")
-    keys = {
-        conversation.key for conversation in report.conversations if conversation.repaired or conversation.remaining
-    }
+    keys = {each.key for each in report.conversations if each.repaired or each.remaining}
     place = f"in {len(keys):,} of {examined}"
     if report.fix:
         of_found = f" of {found:,}" if report.remaining else ""
@@ -121,11 +116,7 @@ def report_as_json(report: DoctorReport) -> str:
             for finding in findings
         ],
         "skipped": [{"key": key, "reason": reason} for reason, keys in report.skipped.items() for key in keys],
-        "errors": [
-            {"key": conversation.key, "error": conversation.error}
-            for conversation in report.conversations
-            if conversation.error is not None
-        ],
+        "errors": [{"key": each.key, "error": each.error} for each in report.conversations if each.error is not None],
         "stopped_by": report.stopped_by,
         "interrupted": report.interrupted,
     }
@@ -145,7 +136,7 @@ def _finding_as_json(conversation: ConversationReport, finding: Finding, *, repa
     if finding.damage is Damage.NO_EXPIRY:
         fields["ttl"] = finding.ttl
     if finding.repair in _TO_QUARANTINE:
-        fields["quarantine"] = _quarantine(conversation)
+        fields["quarantine"] = companion_key("quarantine", conversation.key)
     return fields
 
 

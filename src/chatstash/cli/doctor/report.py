@@ -9,15 +9,7 @@ from chatstash.history.doctor.diagnosis import Finding
 
 @dataclass
 class ConversationReport:
-    """The findings in one conversation, and its repairs.
-
-    Attributes:
-        key: The conversation's key.
-        records: How many records it has; None if only its expiry was checked.
-        remaining: Findings that are not repaired.
-        repaired: Findings that are repaired.
-        error: Why it could not be examined or repaired, or None.
-    """
+    """The findings in one conversation. `records` is None if only its expiry was checked."""
 
     key: str
     records: int | None = None
@@ -34,17 +26,10 @@ class ConversationReport:
 
 @dataclass
 class DoctorReport:
-    """The results of a run.
+    """The results of a run: the conversations with findings, repairs or an error, and the skipped keys by the reason.
 
-    Attributes:
-        fix: Whether repairs were requested.
-        key_prefix: The prefix of the conversations' keys.
-        named: Whether the user named the conversations.
-        examined: How many conversations were examined.
-        conversations: Those with findings, repairs or an error.
-        skipped: Keys that were not examined, by the reason.
-        stopped_by: The error that ended the run early, or None.
-        interrupted: Whether Ctrl-C ended the run.
+    `fix`: repairs were requested. `named`: the user named the conversations. `stopped_by`: the error that ended the
+    run early.
     """
 
     fix: bool

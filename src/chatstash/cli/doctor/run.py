@@ -12,19 +12,11 @@ from chatstash.history.doctor.doctor import Doctor
 
 _STOP_THE_RUN = (BadCredentials, QuotaExceeded, ReadOnlyToken)
 
-NOT_FOUND = "no such conversation"
-NOT_A_LIST = "not a list"
-NOT_UTF8 = "key is not UTF-8"
-NO_MESSAGES = "no readable message, so it may not be a conversation; name it to examine it"
-
 
 class DoctorRun:
-    """Examines conversations one after the other, and repairs them if the report says so.
+    """Examines conversations one after the other, repairs them if the report says so, and reports.
 
-    Args:
-        doctor: The doctor.
-        report: Collects the results.
-        on_examined: Called with each conversation, also if an error or Ctrl-C cut it short.
+    Calls `on_examined` with each conversation, also if an error or Ctrl-C cut it short.
     """
 
     def __init__(self, doctor: Doctor, report: DoctorReport, on_examined: Callable[[ConversationReport], None]) -> None:
@@ -34,25 +26,17 @@ class DoctorRun:
         self._examined: list[str] = []
 
     def keys(self) -> list[str]:
-        """Return the keys that start with the prefix, in order.
-
-        Raises:
-            ReadOnlyToken: The token cannot list keys.
-        """
+        """Return the keys that start with the prefix, in order."""
         keys: list[str] = []
         for key in self._doctor.list_keys():
             try:
                 keys.append(key.decode())
             except UnicodeDecodeError:
-                self._report.skip(key.decode(errors="backslashreplace"), NOT_UTF8)
+                self._report.skip(key.decode(errors="backslashreplace"), "key is not UTF-8")
         return sorted(keys)
 
     def examine(self, keys: Sequence[str]) -> None:
-        """Examine conversations, and repair them if requested. An error in one does not stop the others.
-
-        Raises:
-            DatabaseError: The token or the quota, which concern all conversations.
-        """
+        """Examine conversations, and repair them if requested. An error stops the others only if it concerns all."""
         for key in keys:
             conversation = ConversationReport(key)
             try:
@@ -81,12 +65,12 @@ class DoctorRun:
         try:
             examination = self._doctor.examine(key)
         except WrongType:
-            return report.skip(key, NOT_A_LIST)
+            return report.skip(key, "not a list")
         if not examination.records:
             # A key found by its prefix has expired since.
-            return report.skip(key, NOT_FOUND) if report.named else None
+            return report.skip(key, "no such conversation") if report.named else None
         if examination.has_no_message and not report.named and not report.key_prefix:
-            return report.skip(key, NO_MESSAGES)
+            return report.skip(key, "no readable message, so it may not be a conversation; name it to examine it")
         report.examined += 1
         self._examined.append(key)
         conversation.records, conversation.remaining = len(examination.records), list(examination.findings)

@@ -101,7 +101,7 @@ class ReadOptions(TypedDict, total=False):
     tool_calls: ToolCalls | None
 
 
-def selection_of(options: Options, wanted: ReadOptions) -> Selection:
+def selection_of(options: Options, wanted: ReadOptions) -> Window | Page | Whole:
     """Return the selection of a read.
 
     Raises:

@@ -20,23 +20,16 @@ _MAX_COMPARED = 50
 
 
 class AlignedInput(NamedTuple):
-    """An input, aligned with the history.
-
-    Attributes:
-        instructions: System messages before the repeated history that are not in it: only for the model.
-        new: The messages after the repeated history.
-    """
+    """An input, aligned with the history: its messages after the repeated history, and its system messages before."""
 
     instructions: list[BaseMessage]
     new: list[BaseMessage]
 
 
 def align_input(history: Sequence[BaseMessage], given: Sequence[BaseMessage]) -> AlignedInput:
-    """Separate the new messages of an input from those that repeat the history.
+    """Separate the new messages of an input from those that repeat the history, which may be a window.
 
-    Args:
-        history: The conversation as it was read: all of it, or a window.
-        given: The messages of the input.
+    System messages before the repeated history that are not in it are instructions: only for the model.
     """
     if len(given) == 1:
         is_last = bool(history) and given[0].id is not None and given[0].id == history[-1].id
@@ -56,35 +49,21 @@ def align_input(history: Sequence[BaseMessage], given: Sequence[BaseMessage]) ->
 def start_of_reply(
     sent: Sequence[BaseMessage], output: Sequence[BaseMessage], generated_ids: Collection[str] = ()
 ) -> int:
-    """Return the index of the first new message of an output.
-
-    Args:
-        sent: The messages of the runnable's input, the newest last.
-        output: The messages of the output: the whole state, its end, or the reply alone.
-        generated_ids: The ids of messages that were generated in this run.
-    """
+    """Return the index of the first new message of an output: of a whole state, of its end, or of the reply alone."""
     generated = next((at for at, message in enumerate(output) if message.id in generated_ids), len(output))
-    has_ids = len(sent) <= generated and all(map(_has_same_id, sent, output))
+    has_ids = len(sent) <= generated and all(
+        message.id is not None and message.id == other.id for message, other in zip(sent, output, strict=False)
+    )
     end = len(sent) if has_ids else _end_of_sent(views(sent), views(output[:generated]))
     # Messages between the input and the first answer were added for the model: context, a summary.
     after = views(output[end:])
     return end + next((at for at, view in enumerate(after) if view.is_answer), 0)
 
 
-def _has_same_id(message: BaseMessage, other: BaseMessage) -> bool:
-    return message.id is not None and message.id == other.id
-
-
 def rewritten_input(
     new_input: Sequence[BaseMessage], output: Sequence[BaseMessage], updates: Sequence[BaseMessage] = ()
 ) -> list[BaseMessage]:
-    """Return the new messages of an input as the run rewrote them; a message that it did not rewrite, as it is.
-
-    Args:
-        new_input: The messages.
-        output: The messages of the output before the reply.
-        updates: The messages of a graph's updates.
-    """
+    """Return the new messages of an input as the run rewrote them, in its output or in a graph's updates."""
     by_id = {message.id: message for message in (*updates, *output) if message.id and _is_from_input(message)}
     candidates = [message for message in output if _is_from_input(message)]
     roles = [view.role for view in views(candidates)]
@@ -104,25 +83,18 @@ def _is_from_input(message: BaseMessage) -> bool:
 
 @dataclass(slots=True)
 class _Match:
-    """How well a transcript, up to some message, matches the end of the known messages.
+    """How well a transcript, up to the index `end`, matches the end of the known messages.
 
-    Attributes:
-        end: The index after that message.
-        ids: How many messages have the same id.
-        exact: How many have the same role and text.
-        unequal: How many have the same role, but another text.
-        answers: How many of all these are answers.
-        has_last: Whether the last known message is among the matched.
-        skips_visible: Whether known messages were skipped that a front end shows.
+    Counts the messages with the same id, with the same role and text (exact), and with the same role only (unequal).
     """
 
     end: int
     ids: int = 0
     exact: int = 0
     unequal: int = 0
-    answers: int = 0
+    answers: int = 0  # of all these
     has_last: bool = False
-    skips_visible: bool = False
+    skips_visible: bool = False  # passed over known messages that a front end shows
 
     def add(self, view: MessageView, other: MessageView) -> None:
         if view.id and view.id == other.id:

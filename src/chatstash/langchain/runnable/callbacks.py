@@ -8,7 +8,7 @@ https://docs.langchain.com/oss/python/langgraph/streaming.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -25,14 +25,7 @@ _ALL = "__remove_all__"
 
 
 class GraphTrace:
-    """What a graph did.
-
-    Attributes:
-        output: Its output; None if it did not end.
-        inputs: The input of its first node; None before that.
-        updates: The updates its nodes returned, in their order.
-        namespaces: The checkpoint namespaces of its nodes.
-    """
+    """What a graph did: its output and the input of its first node, if known, and the updates of its nodes."""
 
     def __init__(self) -> None:
         self.output: Any = None
@@ -41,19 +34,22 @@ class GraphTrace:
         self.namespaces: set[str] = set()
 
     def state_messages(self, key: str | None) -> list[BaseMessage]:
-        """Return the messages of its state after its nodes' updates, merged as by langgraph's `add_messages`.
-
-        Args:
-            key: The state's key of messages; None for `messages`.
-        """
-        return _merged(self.input_messages(key) or [], self.update_messages())
+        """Return the messages of its state after its nodes' updates, merged as by langgraph's `add_messages`."""
+        messages = self.input_messages(key) or []
+        for message in self.update_messages():
+            if isinstance(message, RemoveMessage):
+                messages = [] if message.id == _ALL else [each for each in messages if each.id != message.id]
+                continue
+            at = next((at for at, each in enumerate(messages) if message.id and each.id == message.id), len(messages))
+            messages = [*messages[:at], message, *messages[at + 1 :]]
+        return messages
 
     def update_messages(self) -> list[BaseMessage]:
         """Return the messages of its nodes' updates, in their order; a rewritten message is in it again."""
         return [message for update in self.updates for message in messages_in(update)]
 
     def input_messages(self, key: str | None) -> list[BaseMessage] | None:
-        """Return the messages of its first node's input; None if unknown."""
+        """Return the messages of its first node's input, at a key or at `messages`; None if unknown."""
         held = self.inputs.get(key or STATE_KEY) if isinstance(self.inputs, Mapping) else None
         if not isinstance(held, (list, tuple)) or not held:
             return None
@@ -61,16 +57,12 @@ class GraphTrace:
 
 
 class RunTracer(BaseCallbackHandler):
-    """Records a run and the runs within it. Used for one run.
-
-    Attributes:
-        generated: The messages that models and tools returned.
-    """
+    """Records a run and the runs within it. Used for one run."""
 
     run_inline = True
 
     def __init__(self) -> None:
-        self.generated: list[BaseMessage] = []
+        self._generated: list[BaseMessage] = []
         self._root: UUID | None = None
         self._namespaces: dict[UUID, str | None] = {}
         self._graphs: dict[UUID, GraphTrace] = {}
@@ -82,16 +74,9 @@ class RunTracer(BaseCallbackHandler):
         """The graph that answered: the last one that did not run within a node; None without one."""
         return next(reversed(self._graphs.values()), None)
 
-    @property
-    def finished_graph(self) -> GraphTrace | None:
-        """The graph that answered, if it has an output."""
-        graph = self.graph
-        return None if graph is None or graph.output is None else graph
-
     def generated_ids(self, earlier: Iterable[BaseMessage]) -> set[str]:
         """Return the ids of the messages that were generated in this run, except those of earlier messages."""
-        earlier_ids = {message.id for message in earlier}
-        return {message.id for message in self.generated if message.id and message.id not in earlier_ids}
+        return {message.id for message in self._generated if message.id} - {message.id for message in earlier}
 
     def unfinished_chunks(self) -> list[BaseMessageChunk]:
         """Return the chunks of models that a graph's nodes called and that have not ended."""
@@ -138,18 +123,8 @@ class RunTracer(BaseCallbackHandler):
         """Record the messages of a model."""
         self._open_streams.pop(kwargs["run_id"], None)
         generations = [generation for each in response.generations for generation in each]
-        self.generated += [each.message for each in generations if hasattr(each, "message")]
+        self._generated += [each.message for each in generations if hasattr(each, "message")]
 
     def on_tool_end(self, output: Any, **kwargs: Any) -> None:  # noqa: ARG002
         """Record the result of a tool."""
-        self.generated += messages_in(output)
-
-
-def _merged(messages: list[BaseMessage], updates: Sequence[BaseMessage]) -> list[BaseMessage]:
-    for message in updates:
-        if isinstance(message, RemoveMessage):
-            messages = [] if message.id == _ALL else [each for each in messages if each.id != message.id]
-            continue
-        at = next((at for at, each in enumerate(messages) if message.id and each.id == message.id), None)
-        messages = [*messages, message] if at is None else [*messages[:at], message, *messages[at + 1 :]]
-    return messages
+        self._generated += messages_in(output)

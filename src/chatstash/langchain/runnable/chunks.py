@@ -111,13 +111,13 @@ def _combined_messages(pieces: Iterable[str | BaseMessage]) -> Iterator[BaseMess
             message = _sum(chunks)
             chunks = []
             if not _repeats(piece, message):
-                yield _as_message(message)
+                yield message
         if isinstance(piece, (str, BaseMessageChunk)):
             chunks.append(piece)
         else:
             yield piece
     if chunks:
-        yield _as_message(_sum(chunks))
+        yield _sum(chunks)
 
 
 def _continues(chunk: Any, piece: Any) -> bool:
@@ -131,19 +131,15 @@ def _continues(chunk: Any, piece: Any) -> bool:
 
 def _repeats(piece: Any, combined: Any) -> bool:
     """Tell whether a whole message repeats the chunks before it."""
-    if isinstance(combined, str) or not isinstance(piece, BaseMessage) or isinstance(piece, BaseMessageChunk):
+    if not isinstance(combined, BaseMessageChunk) or isinstance(piece, (str, BaseMessageChunk)):
         return False
     if piece.id and combined.id:
         return bool(piece.id == combined.id)
     return message_chunk_to_message(combined).type == piece.type and bool(combined.content == piece.content)
 
 
-def _as_message(combined: Any) -> BaseMessage:
-    return AIMessage(content=combined) if isinstance(combined, str) else combined
-
-
-def _sum(chunks: Sequence[Any]) -> Any:
-    return "".join(chunks) if isinstance(chunks[0], str) else reduce(_added, chunks)
+def _sum(chunks: Sequence[Any]) -> BaseMessage:
+    return AIMessage(content="".join(chunks)) if isinstance(chunks[0], str) else reduce(_added, chunks)
 
 
 def _added(left: Any, right: Any) -> Any:

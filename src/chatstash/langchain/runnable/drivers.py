@@ -4,45 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
-from functools import partial
+from collections.abc import Coroutine
 from typing import Any, cast
 
-from chatstash.langchain.runnable.workflow import Step, Steps, T
+from chatstash.langchain.runnable.workflow import Steps, T
 
 _log = logging.getLogger("chatstash")
 
 
 def run(steps: Steps[T]) -> T:
     """Run a workflow whose steps block."""
-    resume: Callable[[], Step] = partial(next, steps)
+    resume, value = steps.send, None
     try:
         while True:
-            step = resume()
+            step = resume(value)
             try:
-                resume = partial(steps.send, step.blocking())
+                resume, value = steps.send, step.blocking()
             except Exception as error:  # noqa: BLE001 - the workflow decides what to do with it
-                resume = partial(steps.throw, error)
+                resume, value = steps.throw, error
     except StopIteration as end:
         return cast("T", end.value)
 
 
 async def arun(steps: Steps[T]) -> T:
     """Run a workflow without blocking the event loop."""
-    resume: Callable[[], Step] = partial(next, steps)
+    resume, value = steps.send, None
     try:
         while True:
-            step = resume()
+            step = resume(value)
             try:
-                resume = partial(steps.send, await _awaitable(step))
+                awaited = _uncancelled(step.awaited()) if step.is_write else step.awaited()
+                resume, value = steps.send, await awaited
             except Exception as error:  # noqa: BLE001 - the workflow decides what to do with it
-                resume = partial(steps.throw, error)
+                resume, value = steps.throw, error
     except StopIteration as end:
         return cast("T", end.value)
-
-
-def _awaitable(step: Step) -> Awaitable[Any]:
-    return _uncancelled(step.awaited()) if step.is_write else step.awaited()
 
 
 _running_writes: set[asyncio.Task[None]] = set()

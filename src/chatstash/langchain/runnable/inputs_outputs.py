@@ -6,7 +6,7 @@ https://python.langchain.com/api_reference/core/runnables/langchain_core.runnabl
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from langchain_core.messages import (
@@ -28,46 +28,24 @@ STATE_KEY = "messages"
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The keys at which a runnable's dicts hold messages; None without such a dict.
-
-    Attributes:
-        input: The key of the new messages, in the input.
-        output: The key of the reply, in the output.
-        history: The key of the earlier messages, in the runnable's input.
-
-    Raises:
-        ValueError: One is neither None nor a non-empty string.
-    """
+    """The keys at which a runnable's dicts hold messages, as `with_history` documents them; None without a dict."""
 
     input: str | None = None
     output: str | None = None
     history: str | None = None
 
     def __post_init__(self) -> None:
-        for name in (field.name for field in fields(self)):
-            value = getattr(self, name)
+        for name, value in asdict(self).items():
             if value is not None and not (isinstance(value, str) and value):
                 raise ValueError(f"{name}_messages_key must be a non-empty string or None, not {value!r}")
 
     def input_key_of(self, value: dict[Any, Any]) -> Any:
-        """Return the key of a dict input that holds the new messages.
-
-        Raises:
-            ValueError: It has no such key.
-        """
+        """Return the key of a dict input that holds the new messages; ValueError if it has no such key."""
         others = {name: held for name, held in value.items() if name != self.history}
         return _key_in(others, self.input, "input")
 
     def output_key_of(self, value: dict[Any, Any], *, is_state: bool = False) -> Any:
-        """Return the key of a dict output that holds the reply.
-
-        Args:
-            value: The output.
-            is_state: Whether it is the state of a graph, whose messages are at `messages` by default.
-
-        Raises:
-            ValueError: It has no such key.
-        """
+        """Return the key of a dict output that holds the reply; by default `messages` in the state of a graph."""
         is_default = is_state and self.output is None and STATE_KEY in value
         return STATE_KEY if is_default else _key_in(value, self.output, "output")
 
@@ -78,9 +56,7 @@ def _key_in(value: dict[Any, Any], given: str | None, default: str) -> Any:
     key = default if given is None else given
     if key not in value:
         option = f"{default}_messages_key="
-        advice = (
-            f"Set {option} to the key of its messages" if given is None else f"{option}{given!r} must be one of them"
-        )
+        advice = f"Set {option} to the key of its messages" if given is None else f"{option}{key!r} must be one of them"
         raise ValueError(
             f"the {default} is a dict without the key {key!r}; its keys are {sorted(map(str, value))}. "
             f"Nothing was stored. {advice}."
@@ -89,11 +65,7 @@ def _key_in(value: dict[Any, Any], given: str | None, default: str) -> Any:
 
 
 def input_messages(value: Any) -> list[BaseMessage]:
-    """Return the messages of an input, or of the value at its key.
-
-    Raises:
-        ValueError: It has an unsupported form, or LangChain cannot convert an item of the list to a message.
-    """
+    """Return the messages of an input, or of the value at its key; ValueError if its form is not supported."""
     if isinstance(value, str):
         return [HumanMessage(content=value)]
     if isinstance(value, BaseMessage):
@@ -109,11 +81,7 @@ def input_messages(value: Any) -> list[BaseMessage]:
 
 
 def output_messages(value: Any) -> list[BaseMessage]:
-    """Return the messages of an output, or of the value at its key; chunks become whole messages.
-
-    Raises:
-        ValueError: It has an unsupported form.
-    """
+    """Return the messages of an output, or of the value at its key, as `input_messages`; chunks become whole."""
     if isinstance(value, str):
         return [AIMessage(content=value)]
     messages = [value] if isinstance(value, BaseMessage) else value

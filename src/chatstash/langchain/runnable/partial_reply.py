@@ -34,7 +34,9 @@ def partial_reply(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
         if id(message) in answered or not (has_call or _is_interrupted(message)):
             kept.append(message_chunk_to_message(message))
         elif isinstance(message, AIMessage) and (text := text_of(message)):
-            kept.append(_interrupted(message, text))
+            # Without tool calls and reasoning: model providers refuse a conversation with incomplete ones.
+            metadata = {**message.response_metadata, "interrupted": True}
+            kept.append(AIMessage(content=text, id=message.id, name=message.name, response_metadata=metadata))
     return kept if any(isinstance(message, (AIMessage, ToolMessage)) for message in kept) else []
 
 
@@ -42,18 +44,10 @@ def _is_interrupted(message: BaseMessage) -> bool:
     return isinstance(message, BaseMessageChunk) and getattr(message, "chunk_position", None) != "last"
 
 
-def _interrupted(message: BaseMessage, text: str) -> AIMessage:
-    # Without tool calls and reasoning: model providers refuse a conversation with incomplete ones.
-    metadata = {**message.response_metadata, "interrupted": True}
-    return AIMessage(content=text, id=message.id, name=message.name, response_metadata=metadata)
-
-
 def partial_messages(chunks: Iterable[Any], key: str | None = None) -> list[BaseMessage]:
     """Return the messages of a stream's chunks so far; a text is the chunk of a message.
 
-    Args:
-        chunks: The chunks.
-        key: The key of the reply in an output that is a dict; None for `output`, else `messages`.
+    In a dict, they are at the key; None stands for `output`, else `messages`.
     """
     output = output_from_chunks(chunks)
     if isinstance(output, Mapping):
@@ -72,13 +66,7 @@ def received_state(
     """Return the messages of a stopped graph's state that its reader received.
 
     A graph may be ahead of its reader. A reader that receives no messages, but events or other values, is treated as
-    having received all.
-
-    Args:
-        graph: The graph.
-        key: The state's key of messages; None for `messages`.
-        chunks: The chunks of the stream.
-        unfinished: The chunks of models that have not ended.
+    having received all. `unfinished` has the chunks of models that have not ended.
     """
     state = graph.state_messages(key)
     streamed = _streamed(chunks, graph.namespaces)

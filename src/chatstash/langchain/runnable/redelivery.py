@@ -20,15 +20,12 @@ def stored_reply(
 
     A str is the text of the last AI message, and a message is that message. A list or the state of an agent has all
     messages of the reply. If the schema does not say, the reply is the last AI message.
-
-    Args:
-        runnable: The wrapped runnable.
-        keys: Where its dicts hold messages.
-        new_input: The messages of the input.
-        stored: The messages that were stored with the idempotency key; at least one.
     """
     reply = list(stored[start_of_reply(new_input, stored) :])
-    schema = _output_schema(runnable)
+    try:
+        schema: Mapping[str, Any] = runnable.get_output_jsonschema()
+    except (TypeError, ValueError, RuntimeError, AttributeError):
+        schema = {}  # not every type has a schema
     properties = schema.get("properties", {})
     is_message = {"content", "type"} <= set(properties)
     if keys.output is None and (is_message or schema.get("type") != "object"):
@@ -44,10 +41,3 @@ def _in_form(reply: list[BaseMessage], schema: Mapping[str, Any]) -> Any:
     answers = [message for message in reply if isinstance(message, AIMessage)]
     last = (answers or reply or [AIMessage("")])[-1]
     return text_of(last) if schema.get("type") == "string" else last
-
-
-def _output_schema(runnable: Runnable[Any, Any]) -> Mapping[str, Any]:
-    try:
-        return runnable.get_output_jsonschema()
-    except (TypeError, ValueError, RuntimeError, AttributeError):
-        return {}  # not every type has a schema

@@ -88,23 +88,22 @@ def with_history(
     if on_write_failure not in get_args(OnWriteFailure):
         raise ValueError(f"on_write_failure must be 'raise' or 'return', not {on_write_failure!r}")
     answering: Runnable[Any, Any] = coerce_to_runnable(runnable)
-    histories = HistoryProvider(get_session_history, history_factory_config)
     options = RunOptions(
+        runnable=answering,
+        is_graph=is_graph(answering),
+        histories=HistoryProvider(get_session_history, history_factory_config),
         keys=Keys(input_messages_key, output_messages_key, history_messages_key),
         keep_partial=keep_partial,
         return_unstored=on_write_failure == "return",
         store_rewritten=store_rewritten,
-        is_graph=is_graph(answering),
     )
-    return RunnableWithHistory(answering, histories, options)
+    return RunnableWithHistory(options)
 
 
 class RunnableWithHistory(Runnable[Any, Any]):
     """The runnable that `with_history` returns."""
 
-    def __init__(self, runnable: Runnable[Any, Any], histories: HistoryProvider, options: RunOptions) -> None:
-        self._runnable = runnable
-        self._histories = histories
+    def __init__(self, options: RunOptions) -> None:
         self._options = options
 
     @property
@@ -117,12 +116,12 @@ class RunnableWithHistory(Runnable[Any, Any]):
     @property
     def OutputType(self) -> Any:  # noqa: N802 - langchain-core's name
         """The type of the output: the runnable's."""
-        return self._runnable.OutputType
+        return self._options.runnable.OutputType
 
     @property
     def config_specs(self) -> list[ConfigurableFieldSpec]:
         """The fields of `config["configurable"]`: the runnable's, the history's, and the idempotency key."""
-        specs = [*self._runnable.config_specs, *self._histories.fields]
+        specs = [*self._options.runnable.config_specs, *self._options.histories.fields]
         more = [] if any(spec.id == IDEMPOTENCY_KEY.id for spec in specs) else [IDEMPOTENCY_KEY]
         return get_unique_config_specs([*specs, *more])
 
@@ -142,7 +141,7 @@ class RunnableWithHistory(Runnable[Any, Any]):
             yield start.reply
             return
         received: list[Any] = []
-        chunks = self._runnable.stream(start.input, current.config, **kwargs)
+        chunks = self._options.runnable.stream(start.input, current.config, **kwargs)
         try:
             for chunk in chunks:
                 received.append(chunk)
@@ -150,11 +149,10 @@ class RunnableWithHistory(Runnable[Any, Any]):
         except GeneratorExit:
             # Computed first: until it is closed, the runnable may produce more than the reader received.
             messages = current.partial_messages(received)
-            _close(chunks)
+            if close := getattr(chunks, "close", None):
+                close()
             run(current.save_partial(received, messages))
             raise
-        finally:
-            _close(chunks)
         run(current.end_stream(received))
 
     async def astream(
@@ -170,31 +168,18 @@ class RunnableWithHistory(Runnable[Any, Any]):
             yield start.reply
             return
         received: list[Any] = []
-        chunks = self._runnable.astream(start.input, current.config, **kwargs)
+        chunks = self._options.runnable.astream(start.input, current.config, **kwargs)
         try:
             async for chunk in chunks:
                 received.append(chunk)
                 yield chunk
         except (GeneratorExit, asyncio.CancelledError):
             messages = current.partial_messages(received)
-            await _aclose(chunks)
+            if aclose := getattr(chunks, "aclose", None):
+                await aclose()
             await arun(current.save_partial(received, messages))
             raise
-        finally:
-            await _aclose(chunks)
         await arun(current.end_stream(received))
 
     def _run(self, value: Any, config: RunnableConfig | None) -> Run:
-        return Run(self._runnable, self._histories, self._options, value, ensure_config(config))
-
-
-def _close(chunks: Any) -> None:
-    """Stop the runnable; a second call does nothing. An iterator that is not a generator may have no `close`."""
-    if close := getattr(chunks, "close", None):
-        close()
-
-
-async def _aclose(chunks: Any) -> None:
-    """Stop the runnable as `_close` does."""
-    if aclose := getattr(chunks, "aclose", None):
-        await aclose()
+        return Run(self._options, value, ensure_config(config))

@@ -41,35 +41,27 @@ HistoryFactory = Callable[..., MessageHistory | Awaitable[MessageHistory]]
 
 
 class HistoryProvider:
-    """Provides the history of each run.
-
-    Args:
-        get_session_history: Returns a history, given the value of a single field, or several by keyword. It may be
-            `async def`.
-        fields: The fields of `config["configurable"]` that select the history; None for `session_id` alone.
-
-    Raises:
-        ValueError: The function is not callable, or does not take those fields.
-    """
+    """Provides the history of each run: calls the user's function with one field, or with several by keyword."""
 
     def __init__(self, get_session_history: HistoryFactory, fields: Sequence[ConfigurableFieldSpec] | None) -> None:
         if not callable(get_session_history):
             raise ValueError(f"get_session_history must be callable, not a {type(get_session_history).__name__}")
-        self.fields = _checked_fields(fields)
+        self.fields = list(fields or [_SESSION_ID])
+        if not all(isinstance(field, ConfigurableFieldSpec) for field in self.fields):
+            raise ValueError("history_factory_config must be a list of ConfigurableFieldSpec")
         self._factory = get_session_history
         self._takes_nothing = _check_parameters(get_session_history, [field.id for field in self.fields])
 
     def get(self, configurable: Mapping[str, Any]) -> MessageHistory:
-        """Return the history for a config's `configurable`.
-
-        Raises:
-            ValueError: It lacks a field, the function is `async def`, or the function did not return a history.
-        """
+        """Return the history for a config's `configurable`."""
         found = self._call(configurable)
         if inspect.isawaitable(found):
             if inspect.iscoroutine(found):
                 found.close()
-            raise ValueError(_ASYNC)
+            raise ValueError(
+                "get_session_history is async def, and this run is blocking. Nothing was read or stored. "
+                "Call ainvoke, astream or abatch, or pass a function that is not async."
+            )
         return _checked_history(found)
 
     async def aget(self, configurable: Mapping[str, Any]) -> MessageHistory:
@@ -82,23 +74,13 @@ class HistoryProvider:
             return self._factory()
         names = [field.id for field in self.fields]
         if missing := sorted(set(names) - set(configurable)):
-            raise ValueError(_missing_fields(missing))
+            example = {"configurable": dict.fromkeys(missing, "...")}
+            raise ValueError(
+                f"config['configurable'] lacks {', '.join(map(repr, missing))}. Nothing was read or stored. "
+                f"Pass it with the call: chain.invoke(input, {example})."
+            )
         values = {name: configurable[name] for name in names}
         return self._factory(*values.values()) if len(values) == 1 else self._factory(**values)
-
-
-_ASYNC = (
-    "get_session_history is async def, and this run is blocking. Nothing was read or stored. "
-    "Call ainvoke, astream or abatch, or pass a function that is not async."
-)
-
-
-def _checked_fields(fields: Sequence[ConfigurableFieldSpec] | None) -> list[ConfigurableFieldSpec]:
-    if not fields:
-        return [_SESSION_ID]
-    if not isinstance(fields, (list, tuple)) or not all(isinstance(each, ConfigurableFieldSpec) for each in fields):
-        raise ValueError("history_factory_config must be a list of ConfigurableFieldSpec")
-    return list(fields)
 
 
 def _check_parameters(factory: Callable[..., Any], names: list[str]) -> bool:
@@ -127,11 +109,3 @@ def _checked_history(found: Any) -> MessageHistory:
             "Nothing was read or stored."
         )
     return cast("MessageHistory", found)
-
-
-def _missing_fields(missing: list[str]) -> str:
-    example = {"configurable": dict.fromkeys(missing, "...")}
-    return (
-        f"config['configurable'] lacks {', '.join(map(repr, missing))}. Nothing was read or stored. "
-        f"Pass it with the call: chain.invoke(input, {example})."
-    )

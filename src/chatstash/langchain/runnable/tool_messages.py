@@ -26,13 +26,7 @@ def answered_calls(messages: Iterable[BaseMessage]) -> list[BaseMessage]:
 def removed_calls(
     updates: Iterable[BaseMessage], reply: Sequence[BaseMessage], generated_ids: Collection[str]
 ) -> list[BaseMessage]:
-    """Return the tool calls of a run, with their results, that its graph removed from its state during the run.
-
-    Args:
-        updates: The messages of the graph's updates.
-        reply: The messages of the reply.
-        generated_ids: The ids of the messages that were generated in the run.
-    """
+    """Return the tool calls of a run, with their results, that its graph removed from its state during the run."""
     ids = {message.id for message in reply}
     copies = {
         (message.type, name) for message in reply if message.id not in generated_ids for name in call_ids(message)

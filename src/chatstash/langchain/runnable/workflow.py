@@ -6,13 +6,12 @@ A workflow yields the steps it waits for, so that it is written once for blockin
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from langchain_core.messages import BaseMessage
-from langchain_core.runnables import ConfigurableFieldSpec, Runnable, RunnableConfig
+from langchain_core.runnables import ConfigurableFieldSpec, RunnableConfig
 from langchain_core.runnables.config import merge_configs, patch_config
 
 from chatstash.errors import IdempotencyConflict, ReplyGone, ReplyNotStored
@@ -21,7 +20,7 @@ from chatstash.langchain.history import UpstashRedisChatMessageHistory
 from chatstash.langchain.runnable.callbacks import RunTracer
 from chatstash.langchain.runnable.chunks import output_from_chunks
 from chatstash.langchain.runnable.redelivery import stored_reply
-from chatstash.langchain.runnable.run_messages import RunInput, RunMessages, RunOptions
+from chatstash.langchain.runnable.run_messages import RunMessages, RunOptions, messages_of_input
 from chatstash.langchain.runnable.session_config import HistoryProvider, MessageHistory
 
 T = TypeVar("T")
@@ -39,13 +38,7 @@ _log = logging.getLogger("chatstash")
 
 
 class Step(NamedTuple):
-    """One thing a workflow waits for.
-
-    Attributes:
-        blocking: Does it, and blocks.
-        awaited: Does it for asyncio.
-        is_write: Whether it completes although its caller is cancelled.
-    """
+    """One thing a workflow waits for, in both colours. A write completes although its caller is cancelled."""
 
     blocking: Callable[[], Any]
     awaited: Callable[[], Coroutine[Any, Any, Any]]
@@ -56,13 +49,7 @@ Steps: TypeAlias = Generator[Step, Any, T]
 
 
 class Start(NamedTuple):
-    """A started run.
-
-    Attributes:
-        input: The input for the runnable.
-        is_redelivery: Whether the event was answered before: the runnable is not called.
-        reply: The stored reply to a redelivered event.
-    """
+    """A started run: the input for the runnable, or the stored reply to an event that was answered before."""
 
     input: Any = None
     is_redelivery: bool = False
@@ -70,36 +57,14 @@ class Start(NamedTuple):
 
 
 class Run:
-    """One run.
+    """One run. Its `config` is the runnable's, once it has started."""
 
-    Args:
-        runnable: The wrapped runnable.
-        histories: Provides the history.
-        options: The options of all runs.
-        value: The input.
-        config: The config of the run.
-
-    Attributes:
-        config: The config for the runnable, once the run has started.
-
-    Raises:
-        ValueError: The input has an unsupported form, or the idempotency key is not a string.
-    """
-
-    def __init__(
-        self,
-        runnable: Runnable[Any, Any],
-        histories: HistoryProvider,
-        options: RunOptions,
-        value: Any,
-        config: RunnableConfig,
-    ) -> None:
+    def __init__(self, options: RunOptions, value: Any, config: RunnableConfig) -> None:
         self.config = config
-        self._runnable = runnable
-        self._histories = histories
         self._options = options
-        self._input = RunInput.parse(options, value)
-        self._event = _event_in(config, histories)
+        self._value = value
+        self._given = messages_of_input(options.keys, value)
+        self._event = _event_in(config, options.histories)
         self._tracer = RunTracer()
         self._history: MessageHistory
         self._messages: RunMessages
@@ -109,26 +74,25 @@ class Run:
         start = yield from self.start()
         if start.is_redelivery:
             return start.reply
-        runnable, given = self._runnable, (start.input, self.config)
+        runnable, given = self._options.runnable, (start.input, self.config)
         output = yield Step(partial(runnable.invoke, *given, **kwargs), partial(runnable.ainvoke, *given, **kwargs))
-        return (yield from self._append(output, partial(self._new_messages, output)))
+        return (yield from self._append(output))
 
     def start(self) -> Steps[Start]:
         """Find and read the history; with an idempotency key, ask first whether the event was answered."""
         fields = self.config.get("configurable", {})
-        self._history = yield Step(partial(self._histories.get, fields), partial(self._histories.aget, fields))
+        histories = self._options.histories
+        self._history = yield Step(partial(histories.get, fields), partial(histories.aget, fields))
         if self._event is not None and (stored := (yield self._stored_for_event())) is not None:
             return Start(is_redelivery=True, reply=self._stored_reply(stored))
-        history = self._history
-        messages = yield Step(lambda: history.messages, history.aget_messages)
-        self._messages = self._input.after(messages)
+        messages = yield Step(lambda: self._history.messages, self._history.aget_messages)
+        self._messages = RunMessages(self._options, self._value, self._given, messages)
         self.config = self._runnable_config()
         return Start(self._messages.runnable_input)
 
     def end_stream(self, chunks: Sequence[Any]) -> Steps[Any]:
         """Append the new messages after the last chunk of a stream."""
-        output = output_from_chunks(chunks)
-        return (yield from self._append(output, partial(self._new_messages, output, chunks)))
+        return (yield from self._append(output_from_chunks(chunks), chunks))
 
     def partial_messages(self, chunks: Sequence[Any]) -> list[BaseMessage]:
         """Return the messages to store if a stream is closed after these chunks."""
@@ -137,28 +101,29 @@ class Run:
     def save_partial(self, chunks: Sequence[Any], messages: list[BaseMessage]) -> Steps[None]:
         """Append the messages of a stream that was closed early."""
         if messages:
-            yield from self._append(list(chunks), lambda: messages)
+            yield from self._append(list(chunks), messages=messages)
 
-    def _new_messages(self, output: Any, chunks: Sequence[Any] | None = None) -> list[BaseMessage]:
+    def _new_messages(self, output: Any, chunks: Sequence[Any] | None) -> list[BaseMessage]:
         try:
             return self._messages.complete(output, self._tracer, chunks)
         except ValueError as error:
             raise ReplyNotStored(str(error)) from None
 
-    def _append(self, output: Any, messages: Callable[[], list[BaseMessage]]) -> Steps[Any]:
-        """Append messages; return the output, or the reply that another delivery of the event stored meanwhile."""
+    def _append(
+        self, output: Any, chunks: Sequence[Any] | None = None, messages: list[BaseMessage] | None = None
+    ) -> Steps[Any]:
+        """Append messages, by default those of the output.
+
+        Returns the output, or the reply that another delivery of the event stored meanwhile.
+        """
         try:
-            with _reply_attached(output):
-                yield self._add(messages())
-        except IdempotencyConflict:
-            if self._event is None:
-                raise
-            _log.info("Another delivery of this event was stored first; its reply is returned.")
-            stored = yield self._stored_for_event()
-            return self._stored_reply(stored or [])
-        except Exception as error:
+            yield self._add(messages or self._new_messages(output, chunks))
+        except Exception as error:  # noqa: BLE001 - raised, unless the user wants the reply
+            if self._event is not None and isinstance(error, IdempotencyConflict):
+                _log.info("Another delivery of this event was stored first; its reply is returned.")
+                return self._stored_reply((yield self._stored_for_event()) or [])
             if not self._options.return_unstored:
-                raise
+                raise _with_reply(error, output)  # noqa: B904 - mostly the same error
             _log.error("The messages of a run could not be stored; its reply is returned: %s.", type(error).__name__)
         return output
 
@@ -183,7 +148,7 @@ class Run:
     def _stored_reply(self, stored: Sequence[BaseMessage]) -> Any:
         if not stored:
             raise ReplyGone(self._event or "")
-        return stored_reply(self._runnable, self._options.keys, self._input.messages, stored)
+        return stored_reply(self._options.runnable, self._options.keys, self._given, stored)
 
     def _runnable_config(self) -> RunnableConfig:
         # RunnableWithMessageHistory passes the history there, too. Runs within this one must not use its event.
@@ -200,20 +165,12 @@ def _event_in(config: RunnableConfig, histories: HistoryProvider) -> str | None:
     return None if key is None else checked_idempotency_key(key)
 
 
-@contextmanager
-def _reply_attached(reply: object) -> Iterator[None]:
-    """Set `reply` on an error raised within.
-
-    Raises:
-        ReplyNotStored: The error's class does not allow it; has the reply, and the error as its cause.
-    """
+def _with_reply(error: Exception, reply: object) -> Exception:
+    """Return an error with `reply` set, or, if its class does not allow that, a `ReplyNotStored` that it caused."""
     try:
-        yield
-    except Exception as error:
-        try:
-            error.reply = reply  # type: ignore[attr-defined]
-        except (AttributeError, TypeError):
-            carrier = ReplyNotStored(f"The reply could not be stored: {type(error).__name__}.")
-            carrier.reply = reply
-            raise carrier from error
-        raise
+        error.reply = reply  # type: ignore[attr-defined]
+    except (AttributeError, TypeError):
+        carrier = ReplyNotStored(f"The reply could not be stored: {type(error).__name__}.")
+        carrier.reply, carrier.__cause__ = reply, error
+        return carrier
+    return error

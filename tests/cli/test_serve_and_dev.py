@@ -3,43 +3,19 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from chatstash import UpstashRedisChatMessageHistory
+from tests.cli.support import CHATSTASH, ENVIRONMENT, chatstash, serving
 from tests.local.test_server import gone, processes_of
-
-CHATSTASH = [sys.executable, "-m", "chatstash"]
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("UPSTASH")}
-
-
-def chatstash(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*CHATSTASH, *arguments], capture_output=True, text=True, timeout=60, env=ENVIRONMENT, check=False, **options
-    )
-
-
-@contextmanager
-def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
-    with subprocess.Popen(
-        [*CHATSTASH, "serve", "--port", "0", "--json", *arguments], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
-    ) as process:
-        assert process.stdout is not None
-        try:
-            yield process, json.loads(process.stdout.readline())
-        finally:
-            process.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
