@@ -34,16 +34,7 @@ _ROUTES = {
 
 
 class Control:
-    """Answers the requests of the control endpoint.
-
-    Args:
-        token: The token that clients must send.
-        stats: The counters and the log.
-        faults: The faults.
-        delayed: The requests that faults delay.
-        flush: Empties the databases.
-        reset: Restores the state at the start.
-    """
+    """Answers the requests of the control endpoint."""
 
     def __init__(
         self,

@@ -45,14 +45,7 @@ _UNAVAILABLE = b"<html><head><title>503 Service Unavailable</title></head><body>
 
 
 class Gateway:
-    """Answers HTTP requests as Upstash does, faults on demand included.
-
-    Args:
-        tokens: The tokens, and the database that each opens.
-        stats: Counts the requests.
-        faults: The faults to carry out.
-        mask: Masks secrets in the log.
-    """
+    """Answers HTTP requests as Upstash does, faults on demand included."""
 
     def __init__(self, tokens: Tokens[Database], stats: Stats, faults: Faults, mask: Masker) -> None:
         self._tokens = tokens

@@ -13,11 +13,7 @@ from chatstash.local.tokens import TOKENS_EQUAL, check_token
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Settings:
-    """The options that the server's thread needs. `LocalUpstash` describes them.
-
-    Raises:
-        ValueError: Options are invalid, or do not go together.
-    """
+    """The options that the server's thread needs. `LocalUpstash` describes them."""
 
     token: str
     limits: Limits

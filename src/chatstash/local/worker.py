@@ -23,15 +23,7 @@ _T = TypeVar("_T")
 
 
 class Worker:
-    """Serves the endpoints in a thread. Used once: after `stop`, create another.
-
-    Args:
-        settings: The options of the server.
-        engine_url: The address of the engine.
-        stats: Counts the requests.
-        faults: The faults to carry out.
-        listeners: The sockets of the REST endpoint and, if there is one, of the control endpoint.
-    """
+    """Serves the endpoints in a thread. Used once: after `stop`, create another."""
 
     def __init__(
         self,
@@ -87,13 +79,7 @@ class Worker:
             self._thread.join()
 
     def call(self, work: Callable[[], Coroutine[Any, Any, _T]], seconds: float, failure: str) -> _T:
-        """Run a coroutine in the thread, and wait for its result.
-
-        Args:
-            work: Returns the coroutine.
-            seconds: The longest time to wait.
-            failure: What did not happen if it takes longer.
-        """
+        """Run a coroutine in the thread, and wait for its result."""
         assert self._loop is not None
         if threading.current_thread() is self._thread:
             raise RuntimeError("the local server cannot wait for itself: do not call this from an on_request callback")

@@ -22,12 +22,7 @@ _NOT_RUN = "ERR wrong number of arguments"
 
 
 class Billing:
-    """Counts commands.
-
-    Args:
-        table: The engine's commands.
-        read_regions: The number of read regions, to which each write is copied.
-    """
+    """Counts commands."""
 
     def __init__(self, table: CommandTable, read_regions: int) -> None:
         self._table = table
@@ -44,14 +39,7 @@ class Billing:
     def within_scripts(
         self, sent: Sequence[EngineCommand], replies: Sequence[EngineReply], before: EngineReply, after: EngineReply
     ) -> Counter[str]:
-        """Return how often scripts ran each command.
-
-        Args:
-            sent: The commands sent to the engine, scripts included.
-            replies: Its replies.
-            before: Its reply to `COUNTS` before them.
-            after: Its reply to `COUNTS` after them.
-        """
+        """Return how often scripts ran each command."""
         ran = _calls(after) - _calls(before)
         ran.subtract(
             self._table.full_name_of(command)

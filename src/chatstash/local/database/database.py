@@ -21,16 +21,7 @@ from chatstash.local.rest.requests import RequestKind, RestRequest
 
 
 class Database:
-    """One database.
-
-    Args:
-        engine_url: The engine's address (see `engine.connection.connect`).
-        limits: The limits of its plan.
-        read_regions: The number of read regions, for each of which writes are billed once more.
-        replica_lag: How far the replica that answers reads lags, in seconds; None for no replica.
-        embedded: Whether the engine is the embedded one, which serves nothing else.
-        trusts_scripts: See `Connections`.
-    """
+    """One database."""
 
     def __init__(
         self,
@@ -70,17 +61,7 @@ class Database:
             await self._replica.close()
 
     async def answer(self, request: RestRequest, *, read_only: bool, seen: int | None) -> Answer:
-        """Run the commands of a request.
-
-        Args:
-            request: The request.
-            read_only: Whether the token may only read.
-            seen: The position in the leader's stream that the replica must have reached; None for any.
-
-        Raises:
-            BadRequest: The command, or the transaction as a whole, is rejected.
-            EngineLost: The engine is gone; the commands may or may not have been run.
-        """
+        """Run the commands of a request."""
         errors = await self._errors(request, read_only=read_only)
         if request.kind is not RequestKind.PIPELINE and (error := next(filter(None, errors), None)):
             raise BadRequest(error)

@@ -28,14 +28,7 @@ _MAY_END_SCRIPTS = {"SCRIPT", "FUNCTION"}
 
 @dataclass(slots=True)
 class Answer:
-    """The result of a request.
-
-    Attributes:
-        replies: One for each command.
-        counted: What Upstash would bill.
-        position: The position in the leader's stream that the answer reflects. Without a replica, a running number.
-        replica: Whether the replica answered.
-    """
+    """The result of a request."""
 
     replies: list[EngineReply]
     counted: Counted = field(default_factory=Counted)
@@ -44,14 +37,7 @@ class Answer:
 
 
 class Executor:
-    """Runs commands that were accepted.
-
-    Args:
-        connections: The connections to the engine.
-        replica: The replica that answers reads; None if there is none.
-        read_regions: The number of read regions for which writes are billed.
-        embedded: Whether the engine is the embedded one, which serves nothing else.
-    """
+    """Runs commands that were accepted."""
 
     def __init__(self, connections: Connections, replica: Replica | None, *, read_regions: int, embedded: bool) -> None:
         self._connections = connections
@@ -75,18 +61,7 @@ class Executor:
     async def run(
         self, kind: RequestKind, commands: Sequence[EngineCommand], seen: int | None, *, read_only: bool
     ) -> Answer:
-        """Run commands.
-
-        Args:
-            kind: How they belong together.
-            commands: The commands.
-            seen: The position in the leader's stream that the replica must have reached; None for any.
-            read_only: Whether scripts may only read.
-
-        Raises:
-            BadRequest: The engine rejects a transaction as a whole, or cannot run scripts.
-            EngineLost: The engine is gone; the commands may or may not have been run.
-        """
+        """Run commands."""
         names = set(map(name_of, commands))
         if not names.isdisjoint(_MAY_END_SCRIPTS) and any(map(ends_script, commands)):
             return Answer(await self._connections.run_separately(commands), self._billing.count(commands))

@@ -23,12 +23,7 @@ _NUMBER = re.compile(rb"^([a-z_]+):(\d+)\r?$", re.MULTILINE)
 
 
 class SizeLimits:
-    """Keeps writes within the sizes of a plan.
-
-    Args:
-        limits: The limits of the plan.
-        table: The engine's commands.
-    """
+    """Keeps writes within the sizes of a plan."""
 
     def __init__(self, limits: Limits, table: CommandTable) -> None:
         self._limits = limits

@@ -178,17 +178,7 @@ def packed(command: Sequence[str | bytes]) -> bytes:
 
 
 async def connect(url: str, *, busy: bool = False) -> EngineConnection:
-    """Connect to an engine.
-
-    Args:
-        url: `unix:///path`, or `redis://[user:password@]host[:port][/database]`, or the same with `rediss://`.
-        busy: Whether to accept an engine that is busy with a script.
-
-    Raises:
-        OSError: The engine cannot be reached.
-        ValueError: The URL is invalid.
-        EngineRefused: The engine refuses the password or the database; also a ValueError.
-    """
+    """Connect to an engine."""
     parts = parse_address(url)
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
@@ -204,12 +194,7 @@ async def connect(url: str, *, busy: bool = False) -> EngineConnection:
 
 
 async def subscribe(url: str, command: Sequence[str | bytes]) -> Subscription:
-    """Run SUBSCRIBE, PSUBSCRIBE or MONITOR on a separate connection.
-
-    Raises:
-        OSError: The engine cannot be reached.
-        EngineLost: The engine refuses or ends the connection.
-    """
+    """Run SUBSCRIBE, PSUBSCRIBE or MONITOR on a separate connection."""
     parts = parse_address(url)
     connection = await _open(Subscription, parts)
     try:

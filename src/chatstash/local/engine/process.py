@@ -49,12 +49,7 @@ exit "$code"
 
 
 class Engine:
-    """An embedded Valkey, started and stopped.
-
-    Args:
-        data: The directory that keeps the data in an append-only file; None keeps no data.
-        fsync: When writes are forced to disk: `everysec`, or `always`, before each write is answered.
-    """
+    """An embedded Valkey, started and stopped."""
 
     def __init__(self, data: Path | None = None, *, fsync: str = "everysec") -> None:
         self._data = data
@@ -73,12 +68,7 @@ class Engine:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start the engine and wait until it answers.
-
-        Raises:
-            EngineError: Valkey is not available on this platform, the directory is not writable or in use, or the
-                engine did not start.
-        """
+        """Start the engine and wait until it answers."""
         binary = _binary()
         _started.add(self)
         try:

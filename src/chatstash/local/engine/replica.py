@@ -38,12 +38,7 @@ def _offset(pattern: re.Pattern[bytes], info: EngineReply) -> int:
 
 
 class Replica:
-    """An engine that follows another one with a delay.
-
-    Args:
-        leader_url: The engine to follow, as `unix:///path`.
-        lag: The delay, in seconds.
-    """
+    """An engine that follows another one with a delay."""
 
     def __init__(self, leader_url: str, lag: float) -> None:
         self._engine = Engine()
@@ -51,12 +46,7 @@ class Replica:
         self._connection: EngineConnection | None = None
 
     async def open(self) -> None:
-        """Start the engine and wait until it has copied the leader's data; from then on it lags.
-
-        Raises:
-            EngineError: The engine cannot be started.
-            TimeoutError: Copying took more than 20 seconds.
-        """
+        """Start the engine and wait until it has copied the leader's data; from then on it lags."""
         await asyncio.to_thread(self._engine.start)
         port = await self._stream.open()
         self._connection = await connect(self._engine.url)
@@ -100,11 +90,7 @@ class Replica:
         return self._engine.is_running and not self._stream.is_broken
 
     async def catch_up(self, position: int) -> None:
-        """Catch up to a position of the leader at once.
-
-        Raises:
-            EngineLost: The replica has stopped following.
-        """
+        """Catch up to a position of the leader at once."""
         end = asyncio.get_running_loop().time() + _CATCH_UP_SECONDS
         while replica_position(await self._info()) < position:
             if not self.is_running or asyncio.get_running_loop().time() > end:

@@ -18,10 +18,6 @@ class DelayedStream:
     """A proxy between leader and replica that forwards the leader's stream late.
 
     It admits only a replica that knows its secret, because nothing else protects the leader from local users.
-
-    Args:
-        leader_path: The Unix socket of the leader.
-        lag: How late to forward, in seconds.
     """
 
     def __init__(self, leader_path: str, lag: float) -> None:

@@ -15,11 +15,7 @@ _APPLY_SECONDS = 30.0
 
 
 class DelayedRequests:
-    """The delayed requests, oldest first. Only `held` may be used outside the server's thread.
-
-    Args:
-        mask: Masks secrets in `held`.
-    """
+    """The delayed requests, oldest first. Only `held` may be used outside the server's thread."""
 
     def __init__(self, mask: Masker) -> None:
         self._mask = mask
@@ -66,12 +62,7 @@ class DelayedRequests:
             dropped.cancel()
 
     async def release(self, count: int | None = None, matching: str = "") -> int:
-        """Release held requests one by one, oldest first; returns their number once they are applied.
-
-        Args:
-            count: The largest number to release; None for all.
-            matching: Which ones, as in `Fault.matching`.
-        """
+        """Release held requests one by one, oldest first; returns their number once they are applied."""
         found = [held for held in self._held if not held.released.is_set() and matches(matching, held.commands)][:count]
         for held in found:
             held.released.set()

@@ -18,12 +18,7 @@ _log = logging.getLogger("chatstash.local")
 
 
 class HttpConnection(asyncio.Protocol):
-    """One connection of a client.
-
-    Args:
-        service: Answers the requests.
-        connections: The open connections of the server, where it adds itself.
-    """
+    """One connection of a client."""
 
     def __init__(self, service: Service, connections: set[HttpConnection]) -> None:
         self._service = service

@@ -42,16 +42,7 @@ class Events(Protocol):
 
 @dataclass(slots=True)
 class HttpResponse:
-    """One response.
-
-    Attributes:
-        status: The status code.
-        body: The whole body, unless `events` is given.
-        content_type: The Content-Type.
-        headers: Further headers.
-        events: A streamed body: each part is sent as it arrives, until the stream or the client ends.
-        delivery: How the response reaches the client.
-    """
+    """One response."""
 
     status: int
     body: bytes = b""
@@ -68,11 +59,7 @@ class Service(Protocol):
         """Answer a request. Runs to its end even if the client leaves."""
 
     def admit(self, head: HttpRequest) -> HttpResponse | None:
-        """Check a request before its body is read.
-
-        Returns:
-            None to admit it, or the response that turns it away; its body is then not read.
-        """
+        """Check a request before its body is read."""
 
     def refuse(self, status: int, reason: str) -> HttpResponse:
         """Return the response to an invalid request."""

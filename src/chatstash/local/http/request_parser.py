@@ -31,11 +31,7 @@ class Receiver(Protocol):
 
 
 class RequestParser:
-    """Parses the requests of one connection.
-
-    Args:
-        receiver: What requests are reported to.
-    """
+    """Parses the requests of one connection."""
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver

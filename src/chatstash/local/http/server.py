@@ -13,12 +13,7 @@ _STOP_SECONDS = 2.0
 
 
 class HttpServer:
-    """Serves HTTP on a listening socket.
-
-    Args:
-        service: Answers the requests.
-        on_connection: Called for each accepted connection.
-    """
+    """Serves HTTP on a listening socket."""
 
     def __init__(self, service: Service, on_connection: Callable[[], None] | None = None) -> None:
         self._service = service

@@ -18,13 +18,7 @@ _OWN_COMMANDS = (b' "INFO" "commandstats"', b' "INFO" "replication"', b' "INFO" 
 
 
 class EventStream:
-    """The messages of a subscription or MONITOR as server-sent events.
-
-    Args:
-        command: The command that started the subscription.
-        subscription: The messages.
-        database: The number of the database; MONITOR shows the commands of no other.
-    """
+    """The messages of a subscription or MONITOR as server-sent events."""
 
     def __init__(self, command: EngineCommand, subscription: Subscription, database: int) -> None:
         self._is_monitor = name_of(command) == "MONITOR"
@@ -48,11 +42,7 @@ class EventStream:
 
 
 def monitored(line: bytes, number: int) -> bytes | None:
-    """Return a line of MONITOR without the address of the gateway.
-
-    Returns:
-        None for the gateway's own commands, and for commands to another database than that of this number.
-    """
+    """Return a line of MONITOR without the address of the gateway."""
     head, bracket, rest = line.partition(b"]")
     words = head.split(b" ")
     if rest.startswith(_OWN_COMMANDS) or words[1:2] != [b"[%d" % number]:

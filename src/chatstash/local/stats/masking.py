@@ -17,11 +17,7 @@ _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 class Masker:
-    """Replaces secrets in text by `***`: in any case, and encoded as in URLs, JSON, base64 and hexadecimal.
-
-    Args:
-        secrets: The texts to hide; empty ones are ignored.
-    """
+    """Replaces secrets in text by `***`: in any case, and encoded as in URLs, JSON, base64 and hexadecimal."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         forms = {form.translate(_LOWER) for secret in secrets if secret for form in _forms(secret)}
