@@ -22,7 +22,8 @@ _NO_SCRIPT_USER = (
 class Connections:
     """One connection for plain commands, and one for each script user; reconnects when one is lost.
 
-    Scripts have separate connections because a reply that is nested too deeply breaks its connection.
+    Scripts have separate connections because a reply that is nested too deeply breaks its connection. `trusts_scripts`
+    permits them on an engine without access rules (Redis before 6, or a login that may not set them).
     """
 
     def __init__(self, engine_url: str, *, trusts_scripts: bool) -> None:

@@ -66,16 +66,13 @@ class SizeLimits:
         long = [(place, command) for place, command in long if any(len(bytes_of(word)) > limit for word in command)]
         if not long:
             return {}
-        # The engine tells which words are keys. It gets only their first bytes: enough to show that one is too long.
-        asked: list[EngineCommand] = [
-            ["COMMAND", "GETKEYS", *(bytes_of(word)[: limit + 1] for word in command)] for _, command in long
-        ]
-        replies = await engine.run(asked)
+        # The engine tells which words are keys.
+        replies = await engine.run([["COMMAND", "GETKEYS", *command] for _, command in long])
         found = {}
-        for (place, command), keys in zip(long, replies, strict=True):
-            sizes = [_key_size(key, command, limit) for key in keys] if isinstance(keys, list) else []
-            if sizes and max(sizes) > limit:
-                found[place] = too_large("key", limit, max(sizes))
+        for (place, _), keys in zip(long, replies, strict=True):
+            longest = max(map(len, keys)) if isinstance(keys, list) else 0
+            if longest > limit:
+                found[place] = too_large("key", limit, longest)
         return found
 
     async def _full(self, engine: EngineConnection, growing: Sequence[tuple[int, EngineCommand]]) -> dict[int, str]:
@@ -132,13 +129,6 @@ def _grown(command: EngineCommand) -> int:
         return size + int(offset) // (8 if name_of(command) == "SETBIT" else 1)
     except ValueError:
         return size
-
-
-def _key_size(key: bytes, command: EngineCommand, limit: int) -> int:
-    # A key longer than the limit was cut; its real size is that of the word it starts.
-    if len(key) <= limit:
-        return len(key)
-    return max((len(word) for word in map(bytes_of, command) if word.startswith(key)), default=len(key))
 
 
 def _numbers(info: EngineReply) -> dict[str, int]:

@@ -63,6 +63,8 @@ class DelayedRequests:
 
     async def release(self, count: int | None = None, matching: str = "") -> int:
         """Release held requests one by one, oldest first; returns their number once they are applied."""
+        if (count is not None and (type(count) is not int or count < 0)) or not isinstance(matching, str):
+            raise ValueError("count must be a whole number from 0 or None, and matching the name of a command")
         found = [held for held in self._held if not held.released.is_set() and matches(matching, held.commands)][:count]
         for held in found:
             held.released.set()
