@@ -11,7 +11,7 @@ import hmac
 import math
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import hiredis
 import orjson
@@ -187,8 +187,7 @@ class Gateway:
     async def _replayed(
         self, handled: _Handled, grant: Grant, due: contextlib.AbstractAsyncContextManager[bool]
     ) -> None:
-        late = _Handled(handled.request, handled.number)
-        late.parsed = handled.parsed
+        late = _Handled(handled.request, handled.number, handled.parsed)
         async with due as continues:
             # No client waits for the error.
             with contextlib.suppress(BadRequest, EngineLost, OSError):
@@ -208,19 +207,17 @@ class Gateway:
         return self._sync_tokens.token_of(handled.answer.position or handled.seen or 0)
 
 
+@dataclass(slots=True)
 class _Handled:
     """A request with the state of its answer."""
 
-    __slots__ = ("answer", "fault", "number", "parsed", "request", "seen", "started")
-
-    def __init__(self, request: HttpRequest, number: int) -> None:
-        self.request = request
-        self.number = number
-        self.parsed: RestRequest | None = None
-        self.fault = ""
-        self.seen: int | None = None
-        self.answer = Answer([])
-        self.started = time.perf_counter()
+    request: HttpRequest
+    number: int
+    parsed: RestRequest | None = None
+    fault: str = ""
+    seen: int | None = None
+    answer: Answer = field(default_factory=lambda: Answer([]))
+    started: float = field(default_factory=time.perf_counter)
 
     def entry(self, response: HttpResponse, mask: Masker) -> LoggedRequest:
         """Return the entry of the log."""

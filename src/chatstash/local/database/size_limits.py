@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-import hiredis
-
 from chatstash.local.database.plans import Limits, data_too_large, too_large
 from chatstash.local.engine.command_table import CommandTable
 from chatstash.local.engine.commands import EngineCommand, EngineReply, bytes_of, name_of, runs_script, size_of
@@ -62,8 +60,8 @@ class SizeLimits:
         limit = self._limits.max_key_bytes
         if limit is None:
             return {}
-        long = [(place, command) for place, command in enumerate(commands) if size_of(command) > limit]
-        long = [(place, command) for place, command in long if any(len(bytes_of(word)) > limit for word in command)]
+        numbered = enumerate(commands)
+        long = [(place, each) for place, each in numbered if any(len(bytes_of(word)) > limit for word in each)]
         if not long:
             return {}
         # The engine tells which words are keys.
@@ -132,9 +130,8 @@ def _grown(command: EngineCommand) -> int:
 
 
 def _numbers(info: EngineReply) -> dict[str, int]:
-    if isinstance(info, hiredis.ReplyError) or not isinstance(info, bytes):
-        return {}
-    return {name.decode(): int(value) for name, value in _NUMBER.findall(info)}
+    found = _NUMBER.findall(info) if isinstance(info, bytes) else []
+    return {name.decode(): int(value) for name, value in found}
 
 
 def _used(numbers: dict[str, int]) -> int:

@@ -12,12 +12,7 @@ from pathlib import Path
 from typing import IO
 from weakref import WeakSet
 
-from chatstash.local.engine.data_directory import (
-    EngineError,
-    locked,
-    short_temporary_directory,
-    writable_directory,
-)
+from chatstash.local.engine.data_directory import EngineError, locked, short_temporary_directory, writable_directory
 
 _START_SECONDS = 20.0
 _STOP_SECONDS = 10.0
@@ -101,8 +96,7 @@ class Engine:
 
     @property
     def _socket(self) -> Path:
-        if self._home is None:
-            raise EngineError("the engine is not running")
+        assert self._home is not None, "the engine is not running"
         return self._home / "engine.sock"
 
     def _spawn(self, binary: Path, folder: Path, log: IO[bytes], lock: int) -> subprocess.Popen[bytes]:

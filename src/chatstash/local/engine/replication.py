@@ -121,13 +121,12 @@ class DelayedStream:
     async def _forward_when_due(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            self._more.clear()
             if not self._held:
+                self._more.clear()
                 await self._more.wait()
-            due = self._held[0][0] if self._held else 0.0
-            if (wait := due - loop.time()) > 0:
+            elif (wait := self._held[0][0] - loop.time()) > 0:
                 await asyncio.sleep(wait)
-            elif self._held:
+            else:
                 self._forward(self._held.popleft()[1])
 
 

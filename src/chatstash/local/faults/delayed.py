@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 from chatstash.local.engine.commands import EngineCommand
 from chatstash.local.faults.fault import Fault, matches
@@ -83,10 +84,10 @@ class DelayedRequests:
         self._dropped = asyncio.Event()
 
 
+@dataclass(eq=False)
 class _Held:
     """One request that waits for its release."""
 
-    def __init__(self, commands: Sequence[EngineCommand]) -> None:
-        self.commands = commands
-        self.released = asyncio.Event()
-        self.done = asyncio.Event()
+    commands: Sequence[EngineCommand]
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+    done: asyncio.Event = field(default_factory=asyncio.Event)
