@@ -201,7 +201,7 @@ def test_what_is_applied_late_is_counted_once(client: Client) -> None:
 
 
 def _wait_for_a_script(upstash: LocalUpstash) -> None:
-    while not upstash._worker._databases[0]._executor._scripts:  # type: ignore[union-attr]
+    while not upstash._worker._databases[0]._executor._lock._entry.locked():  # type: ignore[union-attr]
         time.sleep(0.01)
 
 

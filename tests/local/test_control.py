@@ -136,10 +136,6 @@ def test_it_takes_the_token_as_the_rest_api_does(controlled: LocalUpstash) -> No
     assert urllib3.request("GET", url, retries=False).status == 200
 
 
-def test_the_list_of_what_can_be_asked(controlled: LocalUpstash) -> None:
-    assert "POST /faults" in ask(controlled, "GET", "/")[1]
-
-
 def test_dev_tells_its_command_where_it_is() -> None:
     code = (
         "import os, urllib.request as r; "

@@ -14,8 +14,8 @@ from unittest.mock import Mock
 import pytest
 
 from chatstash.local import LocalUpstash
-from chatstash.local.http import HttpResponse
 from chatstash.local.http.connection import HttpConnection
+from chatstash.local.http.messages import HttpResponse
 from tests.cli.support import serving
 from tests.local.client import Client, connected, raw_request, read_all, replies_to, statuses
 
@@ -121,11 +121,6 @@ def test_http_1_0_and_connection_close_end_the_connection(upstash: LocalUpstash)
             answer = read_all(client)
             assert statuses(answer) == [200]
             assert b"connection: close" in answer
-
-
-def test_a_target_with_the_address_before_it(upstash: LocalUpstash) -> None:
-    answer = replies_to(upstash, raw_request(upstash, b"", line="GET http://x:1/echo/hi?_token=t HTTP/1.1"))
-    assert answer.endswith(b'{"result":"hi"}')
 
 
 def test_head_has_no_body_and_the_connection_goes_on(upstash: LocalUpstash) -> None:

@@ -7,7 +7,7 @@ extra `chatstash[local]`.
 from chatstash.local.database import PLANS, Limits, limits_of
 from chatstash.local.engine import EngineError
 from chatstash.local.faults import Fault, Faults
-from chatstash.local.http import ListenError
+from chatstash.local.http.listening import ListenError
 from chatstash.local.server import LocalUpstash
 from chatstash.local.stats import LoggedRequest, StatsSnapshot
 

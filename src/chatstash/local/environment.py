@@ -38,12 +38,7 @@ def reaching_others(environ: Mapping[str, str]) -> list[str]:
 
 
 def environment_with(environ: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment that leads to the local server only.
-
-    Args:
-        environ: The current environment.
-        variables: The variables of the local server.
-    """
+    """Return an environment that leads to the local server only."""
     others = set(reaching_others(environ))
     kept = {name: value for name, value in environ.items() if name not in others}
     return {**kept, **without_proxy(environ), **all_names(variables)}

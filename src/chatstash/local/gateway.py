@@ -7,26 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import math
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import hiredis
 import orjson
 
 from chatstash.local.database import Answer, Database
+from chatstash.local.engine.commands import EngineReply
 from chatstash.local.engine.connection import EngineLost
 from chatstash.local.faults import DelayedRequests, Fault, Faults
-from chatstash.local.http import Delivery, HttpRequest, HttpResponse
+from chatstash.local.http.messages import Delivery, HttpRequest, HttpResponse
 from chatstash.local.rest import encoding
 from chatstash.local.rest.command_rules import BadRequest
-from chatstash.local.rest.encoding import Encoding
-from chatstash.local.rest.events import EventStream
+from chatstash.local.rest.events import events_of
 from chatstash.local.rest.requests import RequestKind, RestRequest, parse_request, token_of
 from chatstash.local.rest.sync_tokens import SyncTokens
 from chatstash.local.stats import LoggedRequest, Masker, Stats
 from chatstash.local.stats.log import described
-from chatstash.local.tokens import Grant, Tokens
 
 _DELIVERIES = {
     "reply_lost": Delivery.LOST,
@@ -44,18 +45,19 @@ _ENGINE_LOST = (
 _UNAVAILABLE = b"<html><head><title>503 Service Unavailable</title></head><body><h1>503</h1></body></html>\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a token permits."""
+
+    database: Database
+    read_only: bool = False
+
+
 class Gateway:
-    """Answers HTTP requests as Upstash does, faults on demand included.
+    """Answers HTTP requests as Upstash does, faults on demand included."""
 
-    Args:
-        tokens: The tokens, and the database that each opens.
-        stats: Counts the requests.
-        faults: The faults to carry out.
-        mask: Masks secrets in the log.
-    """
-
-    def __init__(self, tokens: Tokens[Database], stats: Stats, faults: Faults, mask: Masker) -> None:
-        self._tokens = tokens
+    def __init__(self, grants: Mapping[str, Grant], stats: Stats, faults: Faults, mask: Masker) -> None:
+        self._grants = grants
         self._stats = stats
         self._faults = faults
         self._mask = mask
@@ -82,7 +84,7 @@ class Gateway:
 
     def admit(self, head: HttpRequest) -> HttpResponse | None:
         """Turn away a request without a valid token."""
-        if self._tokens.grant_of(token_of(head.target, head.headers)) is not None:
+        if self._grant_of(head) is not None:
             return None
         handled = _Handled(head, self._stats.count_request())
         response = failure(401, "WRONGPASS invalid or missing auth token")
@@ -103,39 +105,44 @@ class Gateway:
             replay.cancel()
         await asyncio.gather(*self._replays, return_exceptions=True)
 
+    def _grant_of(self, request: HttpRequest) -> Grant | None:
+        """Return the grant of the request's token, in a time that does not depend on which token it is."""
+        token = token_of(request.target, request.headers)
+        found = [grant for known, grant in self._grants.items() if hmac.compare_digest(known.encode(), token)]
+        return found[0] if found else None
+
     async def _answer(self, handled: _Handled) -> HttpResponse:
         request = handled.request
-        grant = self._tokens.grant_of(token_of(request.target, request.headers))
+        grant = self._grant_of(request)
         assert grant is not None  # checked by admit
         handled.parsed = parsed = parse_request(request.target, request.headers, request.body)
         if faults := self._faults.pick(parsed.commands):
             return await self._answer_with_faults(handled, grant, faults)
         return await self._answer_plainly(handled, grant)
 
-    async def _answer_plainly(self, handled: _Handled, grant: Grant[Database]) -> HttpResponse:
+    async def _answer_plainly(self, handled: _Handled, grant: Grant) -> HttpResponse:
         parsed = handled.parsed
         assert parsed is not None
         if parsed.kind is RequestKind.EVENTS:
             return await self._answer_with_events(handled, parsed, grant)
         handled.answer = answer = await grant.database.answer(parsed, read_only=grant.read_only, seen=handled.seen)
         if parsed.kind is RequestKind.COMMAND:
-            status = 400 if isinstance(answer.replies[0], hiredis.ReplyError) else 200
+            status = 400 if _is_error(answer.replies[0]) else 200
             body = encoding.single(answer.replies[0], parsed.encoding)
         else:
             status = 200
             body = encoding.batch(answer.replies, parsed.encoding)
         return HttpResponse(status, body, parsed.encoding.content_type)
 
-    async def _answer_with_events(self, handled: _Handled, parsed: RestRequest, grant: Grant[Database]) -> HttpResponse:
+    async def _answer_with_events(self, handled: _Handled, parsed: RestRequest, grant: Grant) -> HttpResponse:
         response = HttpResponse(200, content_type="text/event-stream")
         if handled.request.method != "HEAD":
             subscription = await grant.database.subscribe(parsed, read_only=grant.read_only)
-            response.events = EventStream(parsed.commands[0], subscription, grant.database.number)
+            response.events = events_of(parsed.commands[0], subscription, grant.database.number)
+            response.close_events = subscription.close
         return response
 
-    async def _answer_with_faults(
-        self, handled: _Handled, grant: Grant[Database], faults: Sequence[Fault]
-    ) -> HttpResponse:
+    async def _answer_with_faults(self, handled: _Handled, grant: Grant, faults: Sequence[Fault]) -> HttpResponse:
         handled.fault = " ".join(fault.kind for fault in faults)
         delays = [fault for fault in faults if fault.kind == "delay"]
         others = [fault for fault in faults if fault.kind != "delay"]
@@ -153,7 +160,7 @@ class Gateway:
             due = [self._due(handled, fault) for fault in delays]
             yield all([await waits.enter_async_context(each) for each in due])
 
-    async def _answer_with(self, handled: _Handled, grant: Grant[Database], fault: Fault | None) -> HttpResponse:
+    async def _answer_with(self, handled: _Handled, grant: Grant, fault: Fault | None) -> HttpResponse:
         if fault is None:
             return await self._answer_plainly(handled, grant)
         is_event = handled.parsed is not None and handled.parsed.kind is RequestKind.EVENTS
@@ -171,17 +178,16 @@ class Gateway:
         assert handled.parsed is not None
         return self.delayed.due(fault, self.delayed.hold(handled.parsed.commands) if fault.held else None)
 
-    def _replay(self, handled: _Handled, grant: Grant[Database], fault: Fault) -> None:
+    def _replay(self, handled: _Handled, grant: Grant, fault: Fault) -> None:
         # Held before the client is answered, so that it can release the request.
         task = asyncio.get_running_loop().create_task(self._replayed(handled, grant, self._due(handled, fault)))
         self._replays.add(task)
         task.add_done_callback(self._replays.discard)
 
     async def _replayed(
-        self, handled: _Handled, grant: Grant[Database], due: contextlib.AbstractAsyncContextManager[bool]
+        self, handled: _Handled, grant: Grant, due: contextlib.AbstractAsyncContextManager[bool]
     ) -> None:
-        late = _Handled(handled.request, handled.number)
-        late.parsed = handled.parsed
+        late = _Handled(handled.request, handled.number, handled.parsed)
         async with due as continues:
             # No client waits for the error.
             with contextlib.suppress(BadRequest, EngineLost, OSError):
@@ -201,19 +207,17 @@ class Gateway:
         return self._sync_tokens.token_of(handled.answer.position or handled.seen or 0)
 
 
+@dataclass(slots=True)
 class _Handled:
     """A request with the state of its answer."""
 
-    __slots__ = ("answer", "fault", "number", "parsed", "request", "seen", "started")
-
-    def __init__(self, request: HttpRequest, number: int) -> None:
-        self.request = request
-        self.number = number
-        self.parsed: RestRequest | None = None
-        self.fault = ""
-        self.seen: int | None = None
-        self.answer = Answer([])
-        self.started = time.perf_counter()
+    request: HttpRequest
+    number: int
+    parsed: RestRequest | None = None
+    fault: str = ""
+    seen: int | None = None
+    answer: Answer = field(default_factory=lambda: Answer([]))
+    started: float = field(default_factory=time.perf_counter)
 
     def entry(self, response: HttpResponse, mask: Masker) -> LoggedRequest:
         """Return the entry of the log."""
@@ -225,7 +229,7 @@ class _Handled:
             commands=described(commands, mask),
             command_count=len(commands),
             status=response.status,
-            error=mask(_error_of(response, self.answer)),
+            error=mask(next((str(each) for each in self.answer.replies if _is_error(each)), response.error)),
             bytes_received=len(self.request.body),
             bytes_sent=len(response.body),
             billed_commands=self.answer.counted.billed,
@@ -235,27 +239,20 @@ class _Handled:
         )
 
 
-def _error_of(response: HttpResponse, answer: Answer) -> str:
-    """Return the first error of a response; empty if there is none."""
-    errors = [str(reply) for reply in answer.replies if isinstance(reply, hiredis.ReplyError)]
-    if errors or response.status == 200:
-        return errors[0] if errors else ""
-    try:
-        return str(orjson.loads(response.body)["error"])
-    except (orjson.JSONDecodeError, LookupError, TypeError):
-        return f"{response.content_type}, {len(response.body)} bytes"
+def _is_error(reply: EngineReply) -> bool:
+    return isinstance(reply, hiredis.ReplyError)
 
 
 def failure(status: int, text: str) -> HttpResponse:
     """Return an error that answers the whole request, which is JSON in any encoding."""
-    return HttpResponse(status, encoding.failure(text), Encoding.JSON.content_type)
+    return HttpResponse(status, encoding.failure(text), error=text)
 
 
 def _faulty(response: HttpResponse, fault: Fault) -> HttpResponse:
     """Return a response as a fault changes it."""
     match fault.kind:
         case "unavailable":
-            return HttpResponse(503, _UNAVAILABLE, "text/html")
+            return HttpResponse(503, _UNAVAILABLE, "text/html", error=f"text/html, {len(_UNAVAILABLE)} bytes")
         case "server_error":
             return failure(500, "ERR internal error")
         case "throttled":

@@ -14,7 +14,7 @@ from typing import Literal, Self
 from chatstash.local.database import Limits, limits_of
 from chatstash.local.engine import Engine
 from chatstash.local.faults import DelayedRequests, Faults
-from chatstash.local.http import check_port, is_any, is_loopback, listen
+from chatstash.local.http.listening import check_port, is_any, is_loopback, listen
 from chatstash.local.settings import Settings
 from chatstash.local.stats import LoggedRequest, Stats, StatsSnapshot
 from chatstash.local.worker import Worker
@@ -229,8 +229,6 @@ class LocalUpstash:
             TimeoutError: They were not applied in 30 seconds.
             ValueError: The count is negative.
         """
-        if count is not None and count < 0:
-            raise ValueError("count must be a whole number from 0, or None for all")
         worker, delayed = self._running()
         return worker.call(
             lambda: delayed.release(count, matching), _CALL_SECONDS, "the held requests were not applied"

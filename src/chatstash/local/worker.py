@@ -12,26 +12,18 @@ from typing import Any, TypeVar
 from chatstash.local.control import Control
 from chatstash.local.database import Database
 from chatstash.local.faults import DelayedRequests, Faults
-from chatstash.local.gateway import Gateway
-from chatstash.local.http import HttpServer
+from chatstash.local.gateway import Gateway, Grant
+from chatstash.local.http.messages import Service
+from chatstash.local.http.server import serving
 from chatstash.local.settings import Settings
 from chatstash.local.stats import Masker, Stats
-from chatstash.local.tokens import Grant, Tokens
 
 _START_SECONDS = 30.0
 _T = TypeVar("_T")
 
 
 class Worker:
-    """Serves the endpoints in a thread. Used once: after `stop`, create another.
-
-    Args:
-        settings: The options of the server.
-        engine_url: The address of the engine.
-        stats: Counts the requests.
-        faults: The faults to carry out.
-        listeners: The sockets of the REST endpoint and, if there is one, of the control endpoint.
-    """
+    """Serves the endpoints in a thread. Used once: after `stop`, create another."""
 
     def __init__(
         self,
@@ -87,13 +79,7 @@ class Worker:
             self._thread.join()
 
     def call(self, work: Callable[[], Coroutine[Any, Any, _T]], seconds: float, failure: str) -> _T:
-        """Run a coroutine in the thread, and wait for its result.
-
-        Args:
-            work: Returns the coroutine.
-            seconds: The longest time to wait.
-            failure: What did not happen if it takes longer.
-        """
+        """Run a coroutine in the thread, and wait for its result."""
         assert self._loop is not None
         if threading.current_thread() is self._thread:
             raise RuntimeError("the local server cannot wait for itself: do not call this from an on_request callback")
@@ -142,29 +128,22 @@ class Worker:
     async def _serve(self) -> None:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         async with contextlib.AsyncExitStack() as closing:
-            tokens = await self._open_databases(closing)
-            gateway = Gateway(tokens, self._stats, self._faults, Masker(self._settings.secrets))
+            grants = await self._open_databases(closing)
+            gateway = Gateway(grants, self._stats, self._faults, Masker(self._settings.secrets))
             self._gateway = gateway
             closing.push_async_callback(gateway.close)
-            servers = [HttpServer(gateway, self._stats.count_connection), HttpServer(self._control(gateway))]
-            for server, listener in zip(servers, self._listeners, strict=False):
-                await server.start(listener)
-                closing.push_async_callback(server.stop)
+            control = Control(
+                self._settings.token, self._stats, self._faults, gateway.delayed, flush=self.flush, reset=self.reset
+            )
+            services: list[Service] = [gateway, control]
+            for service, listener in zip(services, self._listeners, strict=False):
+                counted = self._stats.count_connection if service is gateway else None
+                await closing.enter_async_context(serving(service, listener, counted))
             self._stopping = asyncio.Event()
             self._started.set()
             await self._stopping.wait()
 
-    def _control(self, gateway: Gateway) -> Control:
-        return Control(
-            self._settings.token,
-            stats=self._stats,
-            faults=self._faults,
-            delayed=gateway.delayed,
-            flush=self.flush,
-            reset=self.reset,
-        )
-
-    async def _open_databases(self, closing: contextlib.AsyncExitStack) -> Tokens[Database]:
+    async def _open_databases(self, closing: contextlib.AsyncExitStack) -> dict[str, Grant]:
         settings = self._settings
         first = Database(
             self._engine_url,
@@ -183,12 +162,10 @@ class Worker:
         for database in self._databases:
             closing.push_async_callback(database.close)
             await database.open()
-        tokens: Tokens[Database] = Tokens()
-        for token, database in zip([settings.token, *settings.databases], self._databases, strict=True):
-            tokens.add(token, Grant(database))
+        grants = dict(zip([settings.token, *settings.databases], map(Grant, self._databases), strict=True))
         if settings.read_only_token:
-            tokens.add(settings.read_only_token, Grant(first, read_only=True))
-        return tokens
+            grants[settings.read_only_token] = Grant(first, read_only=True)
+        return grants
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import hiredis
 
@@ -21,44 +22,32 @@ _CALLS = re.compile(rb"^cmdstat_([^:]+):calls=(\d+)", re.MULTILINE)
 _NOT_RUN = "ERR wrong number of arguments"
 
 
+@dataclass(frozen=True)
 class Billing:
-    """Counts commands.
+    """Counts commands; each write once more for each of `read_regions`."""
 
-    Args:
-        table: The engine's commands.
-        read_regions: The number of read regions, to which each write is copied.
-    """
-
-    def __init__(self, table: CommandTable, read_regions: int) -> None:
-        self._table = table
-        self._read_regions = read_regions
+    table: CommandTable
+    read_regions: int
 
     def count(self, commands: Sequence[EngineCommand], scripted: Counter[str] | None = None) -> Counted:
         """Return the counts of commands, with those that their scripts ran."""
-        writes = sum(map(self._table.writes, commands))
+        writes = sum(map(self.table.writes, commands))
         scripted = scripted or Counter()
-        writes += sum(count for name, count in scripted.items() if "write" in self._table.flags.get(name, ()))
-        billed = len(commands) + scripted.total() + writes * self._read_regions
+        writes += sum(count for name, count in scripted.items() if "write" in self.table.flags.get(name, ()))
+        billed = len(commands) + scripted.total() + writes * self.read_regions
         return Counted(billed, writes, scripted.total())
 
     def within_scripts(
         self, sent: Sequence[EngineCommand], replies: Sequence[EngineReply], before: EngineReply, after: EngineReply
     ) -> Counter[str]:
-        """Return how often scripts ran each command.
-
-        Args:
-            sent: The commands sent to the engine, scripts included.
-            replies: Its replies.
-            before: Its reply to `COUNTS` before them.
-            after: Its reply to `COUNTS` after them.
-        """
+        """Return how often scripts ran each command."""
         ran = _calls(after) - _calls(before)
         ran.subtract(
-            self._table.full_name_of(command)
+            self.table.full_name_of(command)
             for command, reply in zip(sent, replies, strict=True)
             if not (isinstance(reply, hiredis.ReplyError) and str(reply).startswith(_NOT_RUN))
         )
-        ran.subtract([self._table.full_name_of(COUNTS)])
+        ran.subtract([self.table.full_name_of(COUNTS)])
         return +ran
 
 

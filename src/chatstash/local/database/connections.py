@@ -22,12 +22,8 @@ _NO_SCRIPT_USER = (
 class Connections:
     """One connection for plain commands, and one for each script user; reconnects when one is lost.
 
-    Scripts have separate connections because a reply that is nested too deeply breaks its connection.
-
-    Args:
-        engine_url: The engine's address (see `engine.connection.connect`).
-        trusts_scripts: Whether scripts may run on an engine without access rules (Redis before 6, or a login that may
-            not set them), where they can reach its other databases.
+    Scripts have separate connections because a reply that is nested too deeply breaks its connection. `trusts_scripts`
+    permits them on an engine without access rules (Redis before 6, or a login that may not set them).
     """
 
     def __init__(self, engine_url: str, *, trusts_scripts: bool) -> None:
@@ -37,13 +33,7 @@ class Connections:
         self._connecting = asyncio.Lock()
 
     async def get(self, user: ScriptUser | None = None) -> EngineConnection:
-        """Return the connection for plain commands, or that of a script user.
-
-        Raises:
-            BadRequest: The engine cannot create the script user.
-            EngineLost: The engine refuses the connection.
-            OSError: The engine cannot be reached.
-        """
+        """Return the connection for plain commands, or that of a script user."""
         connection = self._connections.get(user)
         if connection is not None and not connection.is_lost:
             return connection
@@ -62,11 +52,7 @@ class Connections:
             connection.close()
 
     async def close(self, *, remove_users: bool) -> None:
-        """Close all connections.
-
-        Args:
-            remove_users: Whether to remove the script users from the engine first.
-        """
+        """Close all connections."""
         users = [user for user in self._connections if user is not None]
         if users and remove_users:
             with contextlib.suppress(EngineLost, OSError):

@@ -21,16 +21,7 @@ from chatstash.local.rest.requests import RequestKind, RestRequest
 
 
 class Database:
-    """One database.
-
-    Args:
-        engine_url: The engine's address (see `engine.connection.connect`).
-        limits: The limits of its plan.
-        read_regions: The number of read regions, for each of which writes are billed once more.
-        replica_lag: How far the replica that answers reads lags, in seconds; None for no replica.
-        embedded: Whether the engine is the embedded one, which serves nothing else.
-        trusts_scripts: See `Connections`.
-    """
+    """One database. An `embedded` engine serves nothing else; a replica lags by `replica_lag` seconds."""
 
     def __init__(
         self,
@@ -47,8 +38,10 @@ class Database:
         self._embedded = embedded
         self._replica = None if replica_lag is None else Replica(engine_url, replica_lag)
         self._connections = Connections(engine_url, trusts_scripts=trusts_scripts)
-        self._executor = Executor(self._connections, self._replica, read_regions=read_regions, embedded=embedded)
         self._table = CommandTable()
+        self._executor = Executor(
+            self._connections, self._replica, self._table, read_regions=read_regions, embedded=embedded
+        )
         self._size_limits = SizeLimits(limits, self._table)
         self._billed = 0
 
@@ -56,9 +49,7 @@ class Database:
         """Connect to the engine, so that its errors show before the first request."""
         engine = await self._connections.get()
         (commands,) = await engine.run([["COMMAND"]])
-        self._table = CommandTable.of(commands)
-        self._executor.use(self._table)
-        self._size_limits = SizeLimits(self._limits, self._table)
+        self._table.learn(commands)
         await self._size_limits.open(engine)
         if self._replica is not None:
             await self._replica.open()
@@ -70,17 +61,7 @@ class Database:
             await self._replica.close()
 
     async def answer(self, request: RestRequest, *, read_only: bool, seen: int | None) -> Answer:
-        """Run the commands of a request.
-
-        Args:
-            request: The request.
-            read_only: Whether the token may only read.
-            seen: The position in the leader's stream that the replica must have reached; None for any.
-
-        Raises:
-            BadRequest: The command, or the transaction as a whole, is rejected.
-            EngineLost: The engine is gone; the commands may or may not have been run.
-        """
+        """Run the commands of a request; a replica first catches up to the position `seen`, if given."""
         errors = await self._errors(request, read_only=read_only)
         if request.kind is not RequestKind.PIPELINE and (error := next(filter(None, errors), None)):
             raise BadRequest(error)

@@ -16,7 +16,7 @@ from chatstash.local.database.shared_lock import SharedLock
 from chatstash.local.engine.command_table import CommandTable
 from chatstash.local.engine.commands import EngineCommand, EngineReply, ends_script, name_of, runs_script
 from chatstash.local.engine.connection import EngineLost
-from chatstash.local.engine.replica import REPLICATION, Replica, leader_position
+from chatstash.local.engine.replica import REPLICATION, Replica, position_of
 from chatstash.local.rest.command_rules import BadRequest, option_error
 from chatstash.local.rest.requests import RequestKind
 from chatstash.local.stats.counters import Counted
@@ -30,11 +30,7 @@ _MAY_END_SCRIPTS = {"SCRIPT", "FUNCTION"}
 class Answer:
     """The result of a request.
 
-    Attributes:
-        replies: One for each command.
-        counted: What Upstash would bill.
-        position: The position in the leader's stream that the answer reflects. Without a replica, a running number.
-        replica: Whether the replica answered.
+    `position` is the position in the leader's stream that the answer reflects; without a replica, a running number.
     """
 
     replies: list[EngineReply]
@@ -44,49 +40,33 @@ class Answer:
 
 
 class Executor:
-    """Runs commands that were accepted.
+    """Runs commands that were accepted."""
 
-    Args:
-        connections: The connections to the engine.
-        replica: The replica that answers reads; None if there is none.
-        read_regions: The number of read regions for which writes are billed.
-        embedded: Whether the engine is the embedded one, which serves nothing else.
-    """
-
-    def __init__(self, connections: Connections, replica: Replica | None, *, read_regions: int, embedded: bool) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        replica: Replica | None,
+        table: CommandTable,
+        *,
+        read_regions: int,
+        embedded: bool,
+    ) -> None:
         self._connections = connections
         self._replica = replica
-        self._read_regions = read_regions
         self._embedded = embedded
         self._key_locking = KeyLocking()
         self._lock = SharedLock()
-        self._scripts: set[asyncio.Task[list[EngineReply]]] = set()
         self._position = 0
-        self.use(CommandTable())
-
-    def use(self, table: CommandTable) -> None:
-        """Set the engine's commands."""
         self._table = table
-        self._billing = Billing(table, self._read_regions)
+        self._billing = Billing(table, read_regions)
         self._users = {
-            read_only: ScriptUser(table, read_only=read_only, embedded=self._embedded) for read_only in (False, True)
+            read_only: ScriptUser(table, read_only=read_only, embedded=embedded) for read_only in (False, True)
         }
 
     async def run(
         self, kind: RequestKind, commands: Sequence[EngineCommand], seen: int | None, *, read_only: bool
     ) -> Answer:
-        """Run commands.
-
-        Args:
-            kind: How they belong together.
-            commands: The commands.
-            seen: The position in the leader's stream that the replica must have reached; None for any.
-            read_only: Whether scripts may only read.
-
-        Raises:
-            BadRequest: The engine rejects a transaction as a whole, or cannot run scripts.
-            EngineLost: The engine is gone; the commands may or may not have been run.
-        """
+        """Run commands; a replica first catches up to the position `seen`, if given."""
         names = set(map(name_of, commands))
         if not names.isdisjoint(_MAY_END_SCRIPTS) and any(map(ends_script, commands)):
             return Answer(await self._connections.run_separately(commands), self._billing.count(commands))
@@ -120,7 +100,7 @@ class Executor:
 
     def _advance(self, info: EngineReply) -> int:
         """Return the position of the leader after a write."""
-        position = self._position + 1 if self._replica is None else leader_position(info)
+        position = self._position + 1 if self._replica is None else position_of(info, "master")
         # Replies of two connections arrive in any order; the position never goes back.
         self._position = max(self._position, position)
         return self._position
@@ -153,7 +133,7 @@ class Executor:
         sent = [step for group in groups for step in group]
         if is_transaction:
             sent = [["MULTI"], *sent, ["EXEC"]]
-        before, *replies, after, info = await self._run_alone([COUNTS, *sent, COUNTS, REPLICATION], user)
+        before, *replies, after, info = await self._run_exclusively([COUNTS, *sent, COUNTS, REPLICATION], user)
         scripted = self._billing.within_scripts(sent, replies, before, after)
         replies = _of_transaction(replies) if is_transaction else _of_groups(groups, replies)
         counted = self._billing.count(commands, scripted)
@@ -180,13 +160,6 @@ class Executor:
     def _to_client(self, commands: Sequence[EngineCommand], replies: Sequence[EngineReply]) -> list[EngineReply]:
         pairs = zip(commands, replies, strict=True)
         return [self._key_locking.to_client(command, _with_option_error(command, reply)) for command, reply in pairs]
-
-    async def _run_alone(self, commands: Sequence[EngineCommand], user: ScriptUser) -> list[EngineReply]:
-        """Run scripts while nothing else runs, to the end even if the client leaves."""
-        task = asyncio.get_running_loop().create_task(self._run_exclusively(commands, user))
-        self._scripts.add(task)
-        task.add_done_callback(self._scripts.discard)
-        return await asyncio.shield(task)
 
     async def _run_exclusively(self, commands: Sequence[EngineCommand], user: ScriptUser) -> list[EngineReply]:
         # All commands that the engine counts meanwhile are billed to the scripts.

@@ -26,13 +26,7 @@ _SPECIAL = re.compile(rb"([*?\[\]\\])")
 
 
 class ScriptUser:
-    """The ACL user of the scripts of one token.
-
-    Args:
-        table: The engine's commands.
-        read_only: Whether the token may only read.
-        embedded: Whether the engine is the embedded one, which has no other databases.
-    """
+    """The ACL user of the scripts of one token. An `embedded` engine has no other databases."""
 
     def __init__(self, table: CommandTable, *, read_only: bool, embedded: bool) -> None:
         self.name = f"chatstash-{secrets.token_hex(8)}"

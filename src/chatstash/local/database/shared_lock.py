@@ -16,28 +16,21 @@ class SharedLock:
 
     def __init__(self) -> None:
         self._shared = 0
-        self._exclusive = asyncio.Lock()
-        self._no_exclusive = asyncio.Event()
-        self._no_exclusive.set()
+        self._entry = asyncio.Lock()
         self._no_shared = asyncio.Event()
         self._no_shared.set()
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
         """Hold the lock alone."""
-        async with self._exclusive:
-            self._no_exclusive.clear()
-            try:
-                await self._no_shared.wait()
-                yield
-            finally:
-                self._no_exclusive.set()
+        async with self._entry:
+            await self._no_shared.wait()
+            yield
 
     async def __aenter__(self) -> None:
-        while not self._no_exclusive.is_set():
-            await self._no_exclusive.wait()
-        self._shared += 1
-        self._no_shared.clear()
+        async with self._entry:
+            self._shared += 1
+            self._no_shared.clear()
 
     async def __aexit__(self, *_: object) -> None:
         self._shared -= 1

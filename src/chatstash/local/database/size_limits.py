@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-import hiredis
-
 from chatstash.local.database.plans import Limits, data_too_large, too_large
 from chatstash.local.engine.command_table import CommandTable
 from chatstash.local.engine.commands import EngineCommand, EngineReply, bytes_of, name_of, runs_script, size_of
@@ -23,12 +21,7 @@ _NUMBER = re.compile(rb"^([a-z_]+):(\d+)\r?$", re.MULTILINE)
 
 
 class SizeLimits:
-    """Keeps writes within the sizes of a plan.
-
-    Args:
-        limits: The limits of the plan.
-        table: The engine's commands.
-    """
+    """Keeps writes within the sizes of a plan."""
 
     def __init__(self, limits: Limits, table: CommandTable) -> None:
         self._limits = limits
@@ -67,20 +60,17 @@ class SizeLimits:
         limit = self._limits.max_key_bytes
         if limit is None:
             return {}
-        long = [(place, command) for place, command in enumerate(commands) if size_of(command) > limit]
-        long = [(place, command) for place, command in long if any(len(bytes_of(word)) > limit for word in command)]
+        numbered = enumerate(commands)
+        long = [(place, each) for place, each in numbered if any(len(bytes_of(word)) > limit for word in each)]
         if not long:
             return {}
-        # The engine tells which words are keys. It gets only their first bytes: enough to show that one is too long.
-        asked: list[EngineCommand] = [
-            ["COMMAND", "GETKEYS", *(bytes_of(word)[: limit + 1] for word in command)] for _, command in long
-        ]
-        replies = await engine.run(asked)
+        # The engine tells which words are keys.
+        replies = await engine.run([["COMMAND", "GETKEYS", *command] for _, command in long])
         found = {}
-        for (place, command), keys in zip(long, replies, strict=True):
-            sizes = [_key_size(key, command, limit) for key in keys] if isinstance(keys, list) else []
-            if sizes and max(sizes) > limit:
-                found[place] = too_large("key", limit, max(sizes))
+        for (place, _), keys in zip(long, replies, strict=True):
+            longest = max(map(len, keys)) if isinstance(keys, list) else 0
+            if longest > limit:
+                found[place] = too_large("key", limit, longest)
         return found
 
     async def _full(self, engine: EngineConnection, growing: Sequence[tuple[int, EngineCommand]]) -> dict[int, str]:
@@ -139,17 +129,9 @@ def _grown(command: EngineCommand) -> int:
         return size
 
 
-def _key_size(key: bytes, command: EngineCommand, limit: int) -> int:
-    # A key longer than the limit was cut; its real size is that of the word it starts.
-    if len(key) <= limit:
-        return len(key)
-    return max((len(word) for word in map(bytes_of, command) if word.startswith(key)), default=len(key))
-
-
 def _numbers(info: EngineReply) -> dict[str, int]:
-    if isinstance(info, hiredis.ReplyError) or not isinstance(info, bytes):
-        return {}
-    return {name.decode(): int(value) for name, value in _NUMBER.findall(info)}
+    found = _NUMBER.findall(info) if isinstance(info, bytes) else []
+    return {name.decode(): int(value) for name, value in found}
 
 
 def _used(numbers: dict[str, int]) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from chatstash.local.engine.commands import LONGEST_NAME, EngineReply, name_of, text_of
+from chatstash.local.engine.commands import EngineReply, name_of, text_of
 
 # Denied to a read-only token: Upstash documents the first three; MONITOR shows what other clients do.
 _TOO_POWERFUL = {"SCAN", "CLUSTERSCAN", "KEYS", "MONITOR"}
@@ -16,28 +16,26 @@ _TOO_POWERFUL = {"SCAN", "CLUSTERSCAN", "KEYS", "MONITOR"}
 _HARMLESS = {"PING", "ECHO", "TIME", "INFO", "COMMAND", "PUBSUB", "SUBSCRIBE", "PSUBSCRIBE"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CommandTable:
     """The flags of the engine's commands, by name in upper case (`GET`, `SCRIPT LOAD`)."""
 
     flags: dict[str, frozenset[str]] = field(default_factory=dict)
     containers: set[str] = field(default_factory=set)
 
-    @classmethod
-    def of(cls, reply: EngineReply) -> CommandTable:
-        """Create a table from the engine's reply to COMMAND."""
-        flags: dict[str, frozenset[str]] = {}
+    def learn(self, reply: EngineReply) -> None:
+        """Fill the table from the engine's reply to COMMAND."""
         for entry in reply if isinstance(reply, list) else []:
             for row in [entry, *(entry[9] if len(entry) > 9 else [])]:
-                flags[text_of(row[0]).upper().replace("|", " ")] = frozenset(map(text_of, row[2]))
-        return cls(flags, {name.partition(" ")[0] for name in flags if " " in name})
+                self.flags[text_of(row[0]).upper().replace("|", " ")] = frozenset(map(text_of, row[2]))
+        self.containers.update(name.partition(" ")[0] for name in self.flags if " " in name)
 
     def full_name_of(self, command: Sequence[str | bytes]) -> str:
         """Return a command's name, with its subcommand if it has one."""
         name = name_of(command)
         if name in self.containers and len(command) > 1:
-            name_of_both = f"{name} {text_of(command[1][:LONGEST_NAME]).upper()}"
-            return name_of_both if name_of_both in self.flags else name
+            both = f"{name} {text_of(command[1]).upper()}"
+            return both if both in self.flags else name
         return name
 
     def of_command(self, command: Sequence[str | bytes]) -> frozenset[str]:

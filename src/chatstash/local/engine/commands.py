@@ -10,9 +10,6 @@ EngineCommand: TypeAlias = list[str | bytes]
 EngineReply: TypeAlias = Any
 """bytes, int, None, `hiredis.ReplyError`, or a list of these."""
 
-LONGEST_NAME = 64
-"""How long the name of a command may be; every real name is much shorter."""
-
 
 def text_of(word: str | bytes) -> str:
     """Return a word of a command as a string."""

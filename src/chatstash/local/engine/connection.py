@@ -30,31 +30,6 @@ class EngineRefused(EngineLost, ValueError):
     """The engine refuses the connection: wrong password or database, or it is loading."""
 
 
-class _Batch:
-    """One batch of commands that waits for its replies."""
-
-    __slots__ = ("count", "replies", "whole")
-
-    def __init__(self, count: int, whole: asyncio.Future[list[EngineReply]]) -> None:
-        self.count = count
-        self.replies: list[EngineReply] = []
-        self.whole = whole
-
-    def add(self, reply: EngineReply) -> bool:
-        """Add one reply; return whether it was the last."""
-        self.replies.append(reply)
-        if len(self.replies) < self.count:
-            return False
-        if not self.whole.done():
-            self.whole.set_result(self.replies)
-        return True
-
-    def fail(self, error: Exception) -> None:
-        if not self.whole.done():
-            self.whole.set_exception(error)
-            self.whole.exception()  # marked as seen, so asyncio does not report it
-
-
 class _Connection(asyncio.Protocol):
     """A connection to the engine."""
 
@@ -101,7 +76,8 @@ class EngineConnection(_Connection):
     def __init__(self) -> None:
         super().__init__()
         self._loop = asyncio.get_running_loop()
-        self._batches: deque[_Batch] = deque()
+        self._batches: deque[tuple[int, asyncio.Future[list[EngineReply]]]] = deque()
+        self._replies: list[EngineReply] = []
         self._unsent: list[bytes] = []
 
     def run(self, commands: Sequence[Sequence[str | bytes]]) -> asyncio.Future[list[EngineReply]]:
@@ -110,16 +86,15 @@ class EngineConnection(_Connection):
         Commands of the same turn of the event loop are sent together.
         """
         whole: asyncio.Future[list[EngineReply]] = self._loop.create_future()
-        batch = _Batch(len(commands), whole)
         if self.is_lost or self._transport is None:
-            batch.fail(EngineLost("not connected to the engine"))
+            _break(whole, EngineLost("not connected to the engine"))
         elif not commands:
             whole.set_result([])
         else:
             if not self._unsent:
                 self._loop.call_soon(self._send)
             self._unsent.extend(map(packed, commands))
-            self._batches.append(batch)
+            self._batches.append((len(commands), whole))
         return whole
 
     def _send(self) -> None:
@@ -132,12 +107,18 @@ class EngineConnection(_Connection):
         if not self._batches:
             # More replies than commands: the next one would reach the wrong client.
             self.close()
-        elif self._batches[0].add(reply):
+            return
+        self._replies.append(reply)
+        count, whole = self._batches[0]
+        if len(self._replies) == count:
             self._batches.popleft()
+            if not whole.done():
+                whole.set_result(self._replies)
+            self._replies = []
 
     def _fail(self, error: EngineLost) -> None:
         while self._batches:
-            self._batches.popleft().fail(error)
+            _break(self._batches.popleft()[1], error)
 
 
 class Subscription(_Connection):
@@ -170,6 +151,12 @@ class Subscription(_Connection):
         self._replies.put_nowait(error)
 
 
+def _break(whole: asyncio.Future[list[EngineReply]], error: EngineLost) -> None:
+    if not whole.done():
+        whole.set_exception(error)
+        whole.exception()  # marked as seen, so asyncio does not report it
+
+
 def packed(command: Sequence[str | bytes]) -> bytes:
     """Return a command in the engine's protocol."""
     # hiredis's types know tuples of one element only.
@@ -178,16 +165,9 @@ def packed(command: Sequence[str | bytes]) -> bytes:
 
 
 async def connect(url: str, *, busy: bool = False) -> EngineConnection:
-    """Connect to an engine.
+    """Connect to an engine, also a `busy` one that runs a script.
 
-    Args:
-        url: `unix:///path`, or `redis://[user:password@]host[:port][/database]`, or the same with `rediss://`.
-        busy: Whether to accept an engine that is busy with a script.
-
-    Raises:
-        OSError: The engine cannot be reached.
-        ValueError: The URL is invalid.
-        EngineRefused: The engine refuses the password or the database; also a ValueError.
+    The URL is `unix:///path`, or `redis://[user:password@]host[:port][/database]`, or the same with `rediss://`.
     """
     parts = parse_address(url)
     try:
@@ -204,12 +184,7 @@ async def connect(url: str, *, busy: bool = False) -> EngineConnection:
 
 
 async def subscribe(url: str, command: Sequence[str | bytes]) -> Subscription:
-    """Run SUBSCRIBE, PSUBSCRIBE or MONITOR on a separate connection.
-
-    Raises:
-        OSError: The engine cannot be reached.
-        EngineLost: The engine refuses or ends the connection.
-    """
+    """Run SUBSCRIBE, PSUBSCRIBE or MONITOR on a separate connection."""
     parts = parse_address(url)
     connection = await _open(Subscription, parts)
     try:

@@ -29,11 +29,7 @@ def short_temporary_directory() -> Path:
 
 
 def writable_directory(folder: Path) -> Path:
-    """Create a data directory if it is missing, and check that data can be written to it.
-
-    Raises:
-        EngineError: Nothing can be written.
-    """
+    """Create a data directory if it is missing, and check that data can be written to it."""
     try:
         folder = folder.resolve()
         folder.mkdir(parents=True, exist_ok=True)

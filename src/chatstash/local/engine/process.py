@@ -12,12 +12,7 @@ from pathlib import Path
 from typing import IO
 from weakref import WeakSet
 
-from chatstash.local.engine.data_directory import (
-    EngineError,
-    locked,
-    short_temporary_directory,
-    writable_directory,
-)
+from chatstash.local.engine.data_directory import EngineError, locked, short_temporary_directory, writable_directory
 
 _START_SECONDS = 20.0
 _STOP_SECONDS = 10.0
@@ -49,12 +44,7 @@ exit "$code"
 
 
 class Engine:
-    """An embedded Valkey, started and stopped.
-
-    Args:
-        data: The directory that keeps the data in an append-only file; None keeps no data.
-        fsync: When writes are forced to disk: `everysec`, or `always`, before each write is answered.
-    """
+    """An embedded Valkey, started and stopped."""
 
     def __init__(self, data: Path | None = None, *, fsync: str = "everysec") -> None:
         self._data = data
@@ -73,12 +63,7 @@ class Engine:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start the engine and wait until it answers.
-
-        Raises:
-            EngineError: Valkey is not available on this platform, the directory is not writable or in use, or the
-                engine did not start.
-        """
+        """Start the engine and wait until it answers."""
         binary = _binary()
         _started.add(self)
         try:
@@ -111,8 +96,7 @@ class Engine:
 
     @property
     def _socket(self) -> Path:
-        if self._home is None:
-            raise EngineError("the engine is not running")
+        assert self._home is not None, "the engine is not running"
         return self._home / "engine.sock"
 
     def _spawn(self, binary: Path, folder: Path, log: IO[bytes], lock: int) -> subprocess.Popen[bytes]:

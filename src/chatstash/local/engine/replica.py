@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 import hiredis
 
@@ -17,33 +18,19 @@ REPLICATION: EngineCommand = ["INFO", "replication"]
 _SYNC_SECONDS = 20.0
 _POLL_SECONDS = 0.001
 _CATCH_UP_SECONDS = 10.0
-_LEADER_OFFSET = re.compile(rb"^master_repl_offset:(\d+)", re.MULTILINE)
-_REPLICA_OFFSET = re.compile(rb"^slave_repl_offset:(\d+)", re.MULTILINE)
 _LINK_IS_UP = b"master_link_status:up"
 
 
-def leader_position(info: EngineReply) -> int:
-    """Return the leader's position in its stream, in bytes, from its reply to `REPLICATION`."""
-    return _offset(_LEADER_OFFSET, info)
-
-
-def replica_position(info: EngineReply) -> int:
-    """Return a replica's position in the leader's stream, in bytes, from its reply to `REPLICATION`."""
-    return _offset(_REPLICA_OFFSET, info)
-
-
-def _offset(pattern: re.Pattern[bytes], info: EngineReply) -> int:
-    found = pattern.search(info) if isinstance(info, bytes) else None
+def position_of(info: EngineReply, role: Literal["master", "slave"]) -> int:
+    """Return the position of an engine in the leader's stream, in bytes, from its reply to `REPLICATION`."""
+    if not isinstance(info, bytes):
+        return 0
+    found = re.search(rb"^%b_repl_offset:(\d+)" % role.encode(), info, re.MULTILINE)
     return int(found[1]) if found else 0
 
 
 class Replica:
-    """An engine that follows another one with a delay.
-
-    Args:
-        leader_url: The engine to follow, as `unix:///path`.
-        lag: The delay, in seconds.
-    """
+    """An engine that follows another one, `lag` seconds late."""
 
     def __init__(self, leader_url: str, lag: float) -> None:
         self._engine = Engine()
@@ -51,12 +38,7 @@ class Replica:
         self._connection: EngineConnection | None = None
 
     async def open(self) -> None:
-        """Start the engine and wait until it has copied the leader's data; from then on it lags.
-
-        Raises:
-            EngineError: The engine cannot be started.
-            TimeoutError: Copying took more than 20 seconds.
-        """
+        """Start the engine and wait until it has copied the leader's data; from then on it lags."""
         await asyncio.to_thread(self._engine.start)
         port = await self._stream.open()
         self._connection = await connect(self._engine.url)
@@ -74,7 +56,7 @@ class Replica:
                 info = await self._synced()
         except TimeoutError:
             raise TimeoutError(f"the replica could not copy the data in {_SYNC_SECONDS:g} s") from None
-        self._stream.hold_from(replica_position(info))
+        self._stream.hold_from(position_of(info, "slave"))
 
     async def _synced(self) -> bytes:
         while _LINK_IS_UP not in (info := await self._info()):  # noqa: ASYNC110
@@ -92,7 +74,7 @@ class Replica:
         """Run read commands, and return their replies and the replica's position."""
         assert self._connection is not None
         *replies, info = await self._connection.run([*commands, REPLICATION])
-        return replies, replica_position(info)
+        return replies, position_of(info, "slave")
 
     @property
     def is_running(self) -> bool:
@@ -100,13 +82,9 @@ class Replica:
         return self._engine.is_running and not self._stream.is_broken
 
     async def catch_up(self, position: int) -> None:
-        """Catch up to a position of the leader at once.
-
-        Raises:
-            EngineLost: The replica has stopped following.
-        """
+        """Catch up to a position of the leader at once."""
         end = asyncio.get_running_loop().time() + _CATCH_UP_SECONDS
-        while replica_position(await self._info()) < position:
+        while position_of(await self._info(), "slave") < position:
             if not self.is_running or asyncio.get_running_loop().time() > end:
                 raise EngineLost("the replica has stopped following")
             self._stream.release(position)

@@ -18,10 +18,6 @@ class DelayedStream:
     """A proxy between leader and replica that forwards the leader's stream late.
 
     It admits only a replica that knows its secret, because nothing else protects the leader from local users.
-
-    Args:
-        leader_path: The Unix socket of the leader.
-        lag: How late to forward, in seconds.
     """
 
     def __init__(self, leader_path: str, lag: float) -> None:
@@ -125,13 +121,12 @@ class DelayedStream:
     async def _forward_when_due(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            self._more.clear()
             if not self._held:
+                self._more.clear()
                 await self._more.wait()
-            due = self._held[0][0] if self._held else 0.0
-            if (wait := due - loop.time()) > 0:
+            elif (wait := self._held[0][0] - loop.time()) > 0:
                 await asyncio.sleep(wait)
-            elif self._held:
+            else:
                 self._forward(self._held.popleft()[1])
 
 

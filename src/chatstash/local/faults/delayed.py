@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 from chatstash.local.engine.commands import EngineCommand
 from chatstash.local.faults.fault import Fault, matches
@@ -15,11 +16,7 @@ _APPLY_SECONDS = 30.0
 
 
 class DelayedRequests:
-    """The delayed requests, oldest first. Only `held` may be used outside the server's thread.
-
-    Args:
-        mask: Masks secrets in `held`.
-    """
+    """The delayed requests, oldest first. Only `held` may be used outside the server's thread."""
 
     def __init__(self, mask: Masker) -> None:
         self._mask = mask
@@ -66,12 +63,9 @@ class DelayedRequests:
             dropped.cancel()
 
     async def release(self, count: int | None = None, matching: str = "") -> int:
-        """Release held requests one by one, oldest first; returns their number once they are applied.
-
-        Args:
-            count: The largest number to release; None for all.
-            matching: Which ones, as in `Fault.matching`.
-        """
+        """Release held requests one by one, oldest first; returns their number once they are applied."""
+        if (count is not None and (type(count) is not int or count < 0)) or not isinstance(matching, str):
+            raise ValueError("count must be a whole number from 0 or None, and matching the name of a command")
         found = [held for held in self._held if not held.released.is_set() and matches(matching, held.commands)][:count]
         for held in found:
             held.released.set()
@@ -90,10 +84,10 @@ class DelayedRequests:
         self._dropped = asyncio.Event()
 
 
+@dataclass(eq=False)
 class _Held:
     """One request that waits for its release."""
 
-    def __init__(self, commands: Sequence[EngineCommand]) -> None:
-        self.commands = commands
-        self.released = asyncio.Event()
-        self.done = asyncio.Event()
+    commands: Sequence[EngineCommand]
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+    done: asyncio.Event = field(default_factory=asyncio.Event)

@@ -4,19 +4,3 @@ httptools (llhttp, Node's own parser) reads the requests. The rest is written he
 handler send half a body, reset a connection or stay silent. It also answers two to three times as many requests per
 CPU-second as uvicorn or aiohttp (docs/dependencies.md).
 """
-
-from chatstash.local.http.listening import ListenError, check_port, is_any, is_loopback, listen
-from chatstash.local.http.messages import Delivery, HttpRequest, HttpResponse
-from chatstash.local.http.server import HttpServer
-
-__all__ = [
-    "Delivery",
-    "HttpRequest",
-    "HttpResponse",
-    "HttpServer",
-    "ListenError",
-    "check_port",
-    "is_any",
-    "is_loopback",
-    "listen",
-]

@@ -13,17 +13,11 @@ from chatstash.local.http.messages import Delivery, HttpRequest, HttpResponse, S
 from chatstash.local.http.request_parser import RequestParser
 
 _LINGER_SECONDS = 2.0
-_MAX_WAITING = 16
 _log = logging.getLogger("chatstash.local")
 
 
 class HttpConnection(asyncio.Protocol):
-    """One connection of a client.
-
-    Args:
-        service: Answers the requests.
-        connections: The open connections of the server, where it adds itself.
-    """
+    """One connection of a client."""
 
     def __init__(self, service: Service, connections: set[HttpConnection]) -> None:
         self._service = service
@@ -74,12 +68,12 @@ class HttpConnection(asyncio.Protocol):
 
     # The parser calls these.
 
-    def head_received(self, head: HttpRequest, *, expects_continue: bool) -> None:
+    def head_received(self, head: HttpRequest) -> None:
         """Admit the request or turn it away."""
         refusal = self._service.admit(head)
         if refusal is not None:
             self._turn_away(refusal, is_head=head.method == "HEAD")
-        elif expects_continue and self._task is None and self._transport is not None:
+        elif b"expect" in head.headers and self._task is None and self._transport is not None:
             # Never within the reply to an earlier request; the client sends its body after a while anyway.
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -118,8 +112,6 @@ class HttpConnection(asyncio.Protocol):
         self._waiting.append((item, keep))
         if self._task is None:
             self._task = self._loop.create_task(self._serve())
-        elif len(self._waiting) >= _MAX_WAITING and self._transport is not None:
-            self._transport.pause_reading()
 
     async def _serve(self) -> None:
         """Answer the waiting requests in order."""
@@ -132,13 +124,14 @@ class HttpConnection(asyncio.Protocol):
                 try:
                     await self._deliver(response, keep=keep, is_head=is_head)
                 finally:
-                    if response.events is not None:
-                        response.events.close()
+                    if response.close_events is not None:
+                        response.close_events()
                 if self._transport is None or self._transport.is_closing() or not keep:
                     self._waiting.clear()
         finally:
             self._task = None
-            self._wait_for_next()
+            if self._ends and self._transport is not None:
+                self._transport.close()
 
     async def _answer(self, request: HttpRequest) -> HttpResponse:
         try:
@@ -146,15 +139,6 @@ class HttpConnection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 - logged; the client gets an error, not a traceback or a hang
             _log.exception("the local server failed")
             return self._service.refuse(500, f"internal error of the local server ({type(error).__name__})")
-
-    def _wait_for_next(self) -> None:
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            return
-        if self._ends:
-            transport.close()
-        elif not self._parser.is_stopped and not transport.is_reading():
-            transport.resume_reading()
 
     async def _deliver(self, response: HttpResponse, *, keep: bool, is_head: bool) -> None:
         transport = self._transport

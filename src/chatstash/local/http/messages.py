@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import functools
 import http
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -30,34 +30,17 @@ class HttpRequest:
     body: bytes
 
 
-class Events(Protocol):
-    """A streamed body."""
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield each part as it arrives."""
-
-    def close(self) -> None:
-        """End the stream, started or not."""
-
-
 @dataclass(slots=True)
 class HttpResponse:
-    """One response.
-
-    Attributes:
-        status: The status code.
-        body: The whole body, unless `events` is given.
-        content_type: The Content-Type.
-        headers: Further headers.
-        events: A streamed body: each part is sent as it arrives, until the stream or the client ends.
-        delivery: How the response reaches the client.
-    """
+    """One response. `close_events` ends a streamed body, started or not; `error` is for the log."""
 
     status: int
     body: bytes = b""
     content_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
-    events: Events | None = None
+    events: AsyncIterator[bytes] | None = None
+    close_events: Callable[[], None] | None = None
+    error: str = ""
     delivery: Delivery = Delivery.WHOLE
 
 
@@ -68,11 +51,7 @@ class Service(Protocol):
         """Answer a request. Runs to its end even if the client leaves."""
 
     def admit(self, head: HttpRequest) -> HttpResponse | None:
-        """Check a request before its body is read.
-
-        Returns:
-            None to admit it, or the response that turns it away; its body is then not read.
-        """
+        """Check a request before its body is read; returns the response that turns it away, or None to admit it."""
 
     def refuse(self, status: int, reason: str) -> HttpResponse:
         """Return the response to an invalid request."""
@@ -98,7 +77,4 @@ def half_of(response: HttpResponse) -> bytes:
 
 @functools.lru_cache(maxsize=64)
 def _status_line(status: int, content_type: str) -> str:
-    return f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\ncontent-type: {content_type}\r\n"
-
-
-_PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
+    return f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\ncontent-type: {content_type}\r\n"

@@ -20,7 +20,7 @@ _HOP_BY_HOP = {b"upgrade", b"connection", b"http2-settings"}
 class Receiver(Protocol):
     """What a parser reports to."""
 
-    def head_received(self, head: HttpRequest, *, expects_continue: bool) -> None:
+    def head_received(self, head: HttpRequest) -> None:
         """The head of a request is complete. Call `RequestParser.stop` here to skip the body."""
 
     def request_received(self, request: HttpRequest, *, keep: bool) -> None:
@@ -31,11 +31,7 @@ class Receiver(Protocol):
 
 
 class RequestParser:
-    """Parses the requests of one connection.
-
-    Args:
-        receiver: What requests are reported to.
-    """
+    """Parses the requests of one connection."""
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
@@ -90,10 +86,8 @@ class RequestParser:
     def on_headers_complete(self) -> None:
         """Report the head."""
         self._in_head = False
-        if self.is_stopped:
-            return
-        expects = self.speaks_http_1_1 and self._headers.get(b"expect", b"").lower() == b"100-continue"
-        self._receiver.head_received(self._request(b""), expects_continue=expects)
+        if not self.is_stopped:
+            self._receiver.head_received(self._request(b""))
 
     def on_body(self, body: bytes) -> None:
         """Append a part of the body."""
@@ -117,7 +111,7 @@ class RequestParser:
             self._refuse(*_UNKNOWN_METHOD)
 
     def _request(self, body: bytes) -> HttpRequest:
-        return HttpRequest(self._parser.get_method().decode("latin-1"), _path(self._target), self._headers, body)
+        return HttpRequest(self._parser.get_method().decode("latin-1"), self._target, self._headers, body)
 
     def _ignore_upgrade(self, rest: bytes) -> None:
         """Parse a request that offers another protocol again without the offer.
@@ -150,11 +144,3 @@ class RequestParser:
         if not self.is_stopped:
             self.stop()
             self._receiver.request_refused(status, reason)
-
-
-def _path(target: bytes) -> bytes:
-    """Return a target without the scheme and host that clients of a proxy send."""
-    scheme, found, rest = target.partition(b"://")
-    if not found or not scheme.isalpha():
-        return target
-    return b"/" + rest.partition(b"/")[2]

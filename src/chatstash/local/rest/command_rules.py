@@ -58,27 +58,21 @@ def rejection_of(command: Sequence[str | bytes]) -> str | None:
         return not_available(f"SCRIPT {subcommand}")
     if name in _BLOCK_OPTION and "BLOCK" in _options(command):
         return f"ERR Blocking version of '{name}' is not available in REST"
-    option = {"SCAN": _scan_option, "COPY": _copy_option}.get(name, _no_option)(command)
+    option = _rejected_option(name, command)
     return not_available(f"{name} {option}") if option else None
 
 
-def _no_option(_: Sequence[str | bytes]) -> str:
-    return ""
-
-
-def _scan_option(command: Sequence[str | bytes]) -> str:
-    """Return WITHTYPE if it is an option, not the value of another one."""
-    words = iter(_upper(command[2:]))
+def _rejected_option(name: str, command: Sequence[str | bytes]) -> str:
+    """Return DB of COPY, or WITHTYPE of SCAN unless it is the value of another option."""
+    if name == "COPY":
+        return "DB" if "DB" in _upper(command[3:]) else ""
+    words = iter(_upper(command[2:]) if name == "SCAN" else [])
     for word in words:
         if word == "WITHTYPE":
             return word
         if word in _SCAN_PAIRS:
             next(words, None)
     return ""
-
-
-def _copy_option(command: Sequence[str | bytes]) -> str:
-    return "DB" if "DB" in _upper(command[3:]) else ""
 
 
 def option_error(command: Sequence[str | bytes], error: str) -> str:

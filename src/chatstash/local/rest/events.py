@@ -17,42 +17,19 @@ _LINE_END = re.compile(rb"\r\n|\r|\n")
 _OWN_COMMANDS = (b' "INFO" "commandstats"', b' "INFO" "replication"', b' "INFO" "memory"', b' "COMMAND" "GETKEYS"')
 
 
-class EventStream:
-    """The messages of a subscription or MONITOR as server-sent events.
-
-    Args:
-        command: The command that started the subscription.
-        subscription: The messages.
-        database: The number of the database; MONITOR shows the commands of no other.
-    """
-
-    def __init__(self, command: EngineCommand, subscription: Subscription, database: int) -> None:
-        self._is_monitor = name_of(command) == "MONITOR"
-        self._subscription = subscription
-        self._database = database
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._events()
-
-    def close(self) -> None:
-        """End the subscription."""
-        self._subscription.close()
-
-    async def _events(self) -> AsyncIterator[bytes]:
-        with contextlib.suppress(EngineLost):
-            while True:
-                reply = await self._subscription.next()
-                text = _monitor_event(reply, self._database) if self._is_monitor else _message_event(reply)
-                if text is not None:
-                    yield b"".join(b"data: %b\n" % line for line in _LINE_END.split(text)) + b"\n"
+async def events_of(command: EngineCommand, subscription: Subscription, database: int) -> AsyncIterator[bytes]:
+    """Yield the messages of a subscription as events; of a MONITOR, those to the database of this number."""
+    is_monitor = name_of(command) == "MONITOR"
+    with contextlib.suppress(EngineLost):
+        while True:
+            reply = await subscription.next()
+            text = _monitor_event(reply, database) if is_monitor else _message_event(reply)
+            if text is not None:
+                yield b"".join(b"data: %b\n" % line for line in _LINE_END.split(text)) + b"\n"
 
 
-def monitored(line: bytes, number: int) -> bytes | None:
-    """Return a line of MONITOR without the address of the gateway.
-
-    Returns:
-        None for the gateway's own commands, and for commands to another database than that of this number.
-    """
+def _monitored(line: bytes, number: int) -> bytes | None:
+    """Return a line of MONITOR without the gateway's address; None for its own commands and for other databases."""
     head, bracket, rest = line.partition(b"]")
     words = head.split(b" ")
     if rest.startswith(_OWN_COMMANDS) or words[1:2] != [b"[%d" % number]:
@@ -65,7 +42,7 @@ def monitored(line: bytes, number: int) -> bytes | None:
 def _monitor_event(reply: EngineReply, database: int) -> bytes | None:
     if not isinstance(reply, bytes):
         return str(reply).encode()
-    return b'"OK"' if reply == b"OK" else monitored(reply, database)
+    return b'"OK"' if reply == b"OK" else _monitored(reply, database)
 
 
 def _message_event(reply: EngineReply) -> bytes:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import orjson
 
-from chatstash.local.engine.commands import LONGEST_NAME, EngineCommand, text_of
-from chatstash.local.rest.command_rules import BadRequest, not_available
+from chatstash.local.engine.commands import EngineCommand
+from chatstash.local.rest.command_rules import BadRequest
 from chatstash.local.rest.encoding import Encoding, encoding_of
 
 
@@ -49,21 +49,14 @@ def parse_request(target: bytes, headers: Mapping[bytes, bytes], body: bytes) ->
     kind = _BATCHES.get(path)
     wanted = encoding_of(headers, transaction=kind is RequestKind.TRANSACTION)
     if kind is not None:
-        return RestRequest(kind, [*map(_checked, _batch(body))], wanted)
+        return RestRequest(kind, _parsed(body, _batch), wanted)
     if path in (b"/", b""):
-        return RestRequest(RequestKind.COMMAND, [_checked(_body_command(body))], wanted)
+        return RestRequest(RequestKind.COMMAND, _parsed(body, _single), wanted)
     words = [unquote_to_bytes(part) for part in path.removeprefix(b"/").split(b"/")]
     if words[0].lower() in _EVENTS:
         return RestRequest(RequestKind.EVENTS, [[*words]], wanted)
     command: EngineCommand = [*words, *([body] if body else []), *_parameters(query)]
-    return RestRequest(RequestKind.COMMAND, [_checked(command)], wanted)
-
-
-def _checked(command: EngineCommand) -> EngineCommand:
-    """Return the command; raises BadRequest if its name is too long for a command."""
-    if len(command[0]) > LONGEST_NAME:
-        raise BadRequest(not_available(f"{text_of(command[0][:LONGEST_NAME]).upper()}…"))
-    return command
+    return RestRequest(RequestKind.COMMAND, [command], wanted)
 
 
 def token_of(target: bytes, headers: Mapping[bytes, bytes]) -> bytes:
@@ -94,18 +87,21 @@ def _parameters(query: bytes) -> list[str | bytes]:
     return words
 
 
-def _body_command(body: bytes) -> EngineCommand:
-    return _command(_json(body), body)
+def _parsed(body: bytes, read: Callable[[Any], list[EngineCommand]]) -> list[EngineCommand]:
+    try:
+        return read(_json(body))
+    except _ExactNumberNeeded:
+        return read(_exact_json(body))
 
 
-def _batch(body: bytes) -> list[EngineCommand]:
-    rows = _json(body)
+def _single(row: Any) -> list[EngineCommand]:
+    return [_command(row)]
+
+
+def _batch(rows: Any) -> list[EngineCommand]:
     if not isinstance(rows, list) or not rows:
         raise BadRequest("ERR failed to parse pipeline request: send a two-dimensional array")
-    try:
-        return [_command(row, None) for row in rows]
-    except _ExactNumberNeeded:
-        return [_command(row, None) for row in _exact_json(body)]
+    return [*map(_command, rows)]
 
 
 class _ExactNumberNeeded(Exception):
@@ -132,15 +128,10 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _command(row: Any, body: bytes | None) -> EngineCommand:
+def _command(row: Any) -> EngineCommand:
     if not isinstance(row, list) or not row:
         raise BadRequest("ERR failed to parse command: send an array of strings, numbers and booleans")
-    try:
-        return [word if type(word) is str and word.isascii() else _argument(word) for word in row]
-    except _ExactNumberNeeded:
-        if body is None:
-            raise
-        return _command(_exact_json(body), None)
+    return [word if type(word) is str and word.isascii() else _argument(word) for word in row]
 
 
 def _argument(word: Any) -> str | bytes:

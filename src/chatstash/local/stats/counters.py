@@ -50,13 +50,7 @@ class StatsSnapshot:
 
 
 class Counted(NamedTuple):
-    """The counts of one request's commands.
-
-    Attributes:
-        billed: Commands that Upstash bills.
-        writes: Commands that write, within scripts and without.
-        script_commands: Commands that scripts ran.
-    """
+    """The counts of one request's commands."""
 
     billed: int = 0
     writes: int = 0

@@ -17,18 +17,14 @@ _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 class Masker:
-    """Replaces secrets in text by `***`: in any case, and encoded as in URLs, JSON, base64 and hexadecimal.
-
-    Args:
-        secrets: The texts to hide; empty ones are ignored.
-    """
+    """Replaces secrets in text by `***`: in any case, and encoded as in URLs, JSON, base64 and hexadecimal."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         forms = {form.translate(_LOWER) for secret in secrets if secret for form in _forms(secret)}
         self._forms = sorted(forms, key=len, reverse=True)
         self.longest = max(map(len, forms), default=0)
         """The length of the longest form; a text must be masked with so much context beyond a cut."""
-        self._beginnings = re.compile("|".join(_beginning(form) for form in self._forms)) if forms else None
+        self._beginnings = re.compile("|".join(re.escape(form[:_SHORT]) for form in self._forms)) if forms else None
 
     def __call__(self, text: str) -> str:
         """Return the text with its secrets masked."""
@@ -62,10 +58,6 @@ def _end(lower: str, start: int, form: str) -> int:
         end += 1
     is_cut = end - start >= _SHORT and (end == len(lower) or lower[end] in _WORD_ENDS or lower.startswith("...", end))
     return end if is_cut else 0
-
-
-def _beginning(form: str) -> str:
-    return re.escape(form[:_SHORT])
 
 
 def _forms(secret: str) -> Iterator[str]:
