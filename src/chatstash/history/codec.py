@@ -1,4 +1,4 @@
-"""What the items of a session are, and how they become records and are read back. Pure, but for a log."""
+"""What the items of a session are, and how they become records and are read back."""
 
 from __future__ import annotations
 
@@ -117,18 +117,7 @@ def _item(codec: Codec[ItemT], entry: Entry) -> ItemT:
 
 
 def read_result(contents: Contents, codec: Codec[ItemT], key: str, on_corrupt: OnCorrupt) -> ReadResult[ItemT]:
-    """Return the result of a read.
-
-    Args:
-        contents: What was read.
-        codec: Makes the items.
-        key: The conversation's key, for errors.
-        on_corrupt: `raise` the first error, which has the others; `skip` unreadable records and log a warning; or put
-            a `placeholder` in their place and log a warning.
-
-    Raises:
-        UnreadableRecord: A record cannot be read, and `on_corrupt` is `raise`; has the records that can be read.
-    """
+    """Return the result of a read."""
     entries = list(contents.entries)
     items = codec.from_entries(entries, key, contents.positions)
     if errors := [item for item in items if isinstance(item, UnreadableRecord)]:

@@ -80,11 +80,7 @@ class Append:
         return Marker(name, self.digest, self.batch, ttl)
 
     def by_script(self, snapshot: TurnSnapshot | None) -> ScriptedAppend:
-        """Return it as scripts take it.
-
-        Args:
-            snapshot: The conversation must still be as it was read here; None where it may have changed.
-        """
+        """Return it as scripts take it."""
         ttl, most = self.options.ttl, self.options.max_stored_messages
         return ScriptedAppend(self.key, ttl, most, self.batch, self.marker, snapshot)
 
@@ -112,12 +108,6 @@ def append(wanted: Append) -> Op[AppendResult]:
     One request, one command, or two with a ttl; with strict delivery or an idempotency key one request, three commands,
     or four with a ttl. Bounded storage is strict, and takes one command more once there is something to trim. Over the
     size of a request: one request and three commands for each part, and one request to move them.
-
-    Raises:
-        WrongType: The key holds another type, which was left unchanged.
-        IdempotencyConflict: The idempotency key was used for other records.
-        RecordTooLarge: One record alone is over the size of a request; nothing was sent.
-        OutcomeUnknown: The reply was lost, and every retry within the budget failed.
     """
     with _identifying(wanted):
         done = yield from _append(wanted, None)
@@ -128,10 +118,6 @@ def append_unless_changed(wanted: Append, read: Contents) -> Op[AppendResult]:
     """Append records unless the conversation changed since it was read; one request, four commands, five with a ttl.
 
     One command more with a marker.
-
-    Raises:
-        ConcurrentTurn: The conversation changed. Nothing was appended; the error has the new records.
-        WrongType, RecordTooLarge, OutcomeUnknown: As `append`.
     """
     most_told = min(_MOST_TOLD, wanted.options.max_request_bytes // 2)
     snapshot = TurnSnapshot(read.length, len(read.newest), digest_of(b"\n".join(read.newest)), most_told)

@@ -17,13 +17,6 @@ def clear(key: str, name: str) -> Op[ClearResult]:
 
     Deletes the key whatever type it holds. The script sets a marker, which stops a repeated or late request: that would
     delete records that were appended since.
-
-    Args:
-        key: The conversation's key.
-        name: A name for this clearing that no other has.
-
-    Raises:
-        OutcomeUnknown: The reply was lost, and every retry within the budget failed.
     """
     marker = companion_key("clear", key, name)
     try:

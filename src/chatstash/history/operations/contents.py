@@ -1,4 +1,4 @@
-"""The records of a conversation as an operation read them, decoded when they are asked for. Pure."""
+"""The records of a conversation as an operation read them, decoded when they are asked for."""
 
 from __future__ import annotations
 
@@ -54,11 +54,6 @@ class Entries(Sequence[Entry]):
     """The records of a whole conversation, or the errors of those that cannot be read; made on demand.
 
     They are not kept, because few callers need them: most messages are made directly from the JSON.
-
-    Args:
-        stored: The stored forms, oldest first.
-        key: The conversation's key, for errors.
-        parsed: Their JSON.
     """
 
     def __init__(self, stored: Sequence[bytes], key: str, parsed: list[Any]) -> None:
@@ -103,13 +98,7 @@ def newest_of(stored: Sequence[bytes]) -> list[bytes]:
 
 
 def entries_of(stored: Sequence[bytes], key: str, first: int = 0) -> list[Entry]:
-    """Return the record of each stored form, oldest first, or the error of one that cannot be read.
-
-    Args:
-        stored: The stored forms.
-        key: The conversation's key, for errors.
-        first: The place of the first in the conversation, for errors.
-    """
+    """Return the record of each stored form, oldest first, or the error of one that cannot be read."""
     return [_entry(raw, key, position) for position, raw in enumerate(stored, first)]
 
 

@@ -32,11 +32,7 @@ class UnresolvedWrite(NamedTuple):
 
 
 def unresolved_write(key: str, lost: OutcomeUnknown | str, options: Options) -> UnresolvedWrite:
-    """Return the write that an error or an idempotency key stands for.
-
-    Raises:
-        ValueError: It is neither, or the error belongs to another conversation.
-    """
+    """Return the write that an error or an idempotency key stands for."""
     if isinstance(lost, str):
         return UnresolvedWrite(marker=marker_key(key, checked_idempotency_key(lost)))
     if not isinstance(lost, OutcomeUnknown):
@@ -59,11 +55,6 @@ def check_outcome(key: str, write: UnresolvedWrite, *, may_still_arrive: bool) -
     """Tell the outcome of a write; one request, at least two commands.
 
     A record that others trimmed or cleared since counts as not stored, unless the write has a marker.
-
-    Args:
-        key: The conversation's key.
-        write: The write.
-        may_still_arrive: Whether its request may still arrive.
     """
     if write.marker is None and not write.batch:
         # A clear without a marker leaves nothing to look for.

@@ -33,11 +33,6 @@ def read_before(key: str, page: Page) -> Op[Contents]:
     the record before it. If that is gone, too, others trimmed or cleared the conversation, and the page is empty. A
     page that would be over the server's limit is shorter. One request more if a record may be a duplicate; if it was
     one, the page is read again.
-
-    Raises:
-        WrongType: The key holds another type, which was left unchanged.
-        ConversationChanged: Others trimmed or removed records, and those around the cursor have no id.
-        RequestTooLarge: One record alone is over the server's limit.
     """
     search, limit = DuplicateSearch(key), page.limit
     while True:

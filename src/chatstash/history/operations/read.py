@@ -18,11 +18,6 @@ def read(key: str, options: Options, snapshot: Snapshot | None = None) -> Op[Con
 
     More requests only if the reply would be over the server's limit, or if a record is stored twice: then the duplicate
     is removed and the conversation is read again.
-
-    Raises:
-        WrongType: The key holds another type, which was left unchanged.
-        RequestTooLarge: One record alone is over the server's limit.
-        ConversationChanged: Others kept trimming, clearing or editing the conversation during the read.
     """
     fetched = yield from fetch(key, None, options, snapshot)
     if contents := _without_duplicates(fetched, key):

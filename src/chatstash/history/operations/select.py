@@ -20,14 +20,7 @@ from chatstash.rest.ops import Op
 
 
 def read_selection(key: str, selection: Selection, options: Options, cache: ReadCache | None) -> Op[Contents]:
-    """Read the selected records. Costs and raises what the operation of that selection does.
-
-    Args:
-        key: The conversation's key.
-        selection: The records to read.
-        options: The conversation's options.
-        cache: Holds snapshots of conversations; None for no cache.
-    """
+    """Read the selected records. Costs and raises what the operation of that selection does."""
     match selection:
         case Page(before=before, limit=limit, view=view) if before == END:
             return (yield from read_selection(key, Window(limit, view=view), options, cache))

@@ -23,17 +23,6 @@ def stored_for(key: str, idempotency_key: str) -> Op[list[Record] | None]:
     """Return the records that were appended with an idempotency key, oldest first; one request.
 
     Two commands if the key was not used; otherwise four, and a few more if over a hundred records were appended since.
-
-    Args:
-        key: The conversation's key.
-        idempotency_key: The key.
-
-    Returns:
-        The records that are still stored; None if the key was not used, or its marker has expired.
-
-    Raises:
-        ValueError: The idempotency key is not a string; nothing was sent.
-        WrongType: The conversation's key holds another type.
     """
     marker = marker_key(key, checked_idempotency_key(idempotency_key))
     answer = yield from run_script(key, call("stored_for", (key, marker)), Effect.IDEMPOTENT)

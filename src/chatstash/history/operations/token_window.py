@@ -39,10 +39,6 @@ def read_token_window(
 
     If all records so far fit and there are more, reads as many again, in a request of three commands, until a record
     does not fit.
-
-    Raises:
-        WrongType: The key holds another type, which was left unchanged.
-        RequestTooLarge: One record alone is over the server's limit.
     """
     found = yield from _newest(key, wanted, options, snapshot)
     most = wanted.within.last

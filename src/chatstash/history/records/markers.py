@@ -1,4 +1,4 @@
-"""The marker of an append: set in the same step, it tells for which records the append was applied. Pure.
+"""The marker of an append: set in the same step, it tells for which records the append was applied.
 
 Its value is `<digest>:<batch>`; or `void:<batch>` where the append was called off, so that it does nothing if it still
 arrives. Another append with the same idempotency key is another batch, and goes ahead.

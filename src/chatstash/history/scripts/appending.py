@@ -1,4 +1,4 @@
-"""The calls of the scripts that append. Pure."""
+"""The calls of the scripts that append."""
 
 from __future__ import annotations
 

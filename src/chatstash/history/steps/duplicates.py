@@ -1,4 +1,4 @@
-"""Hides the duplicates that late requests leave from readers, and removes them. Pure, but for a log.
+"""Hides the duplicates that late requests leave from readers, and removes them.
 
 Of the records with the same id the oldest counts, whatever was edited since. No clock is trusted: a settlement that
 appends notes the place of its batch and the record before it, so the same batch anywhere else is a duplicate. Where no
@@ -31,13 +31,7 @@ _MOST_SEARCHES = 5
 
 
 def distinct(entries: Sequence[Entry], first_place: int = 0, places: Mapping[str, Place] | None = None) -> list[Entry]:
-    """Return records without the duplicates among them.
-
-    Args:
-        entries: Records, oldest first.
-        first_place: The place of the first of them in the conversation, 0 for the oldest of all.
-        places: The place of each batch whose duplicates could not be removed.
-    """
+    """Return records without the duplicates among them."""
     places = places or {}
     kept: list[Entry] = []
     seen: set[bytes] = set()
@@ -62,13 +56,7 @@ def distinct(entries: Sequence[Entry], first_place: int = 0, places: Mapping[str
 
 
 def suspects(entries: Sequence[Entry], first_place: int, places: Mapping[str, Place]) -> list[str]:
-    """Return the batches that have duplicates among these records, or may have some beyond them.
-
-    Args:
-        entries: Records, oldest first.
-        first_place: The place of the first of them in the conversation, 0 for the oldest of all.
-        places: The noted places of batches.
-    """
+    """Return the batches that have duplicates among these records, or may have some beyond them."""
     named = list(map(_named, entries))
     ids = [each and each.id for each in named]
     counted = Counter(each.identity for each in named if each)
@@ -160,13 +148,7 @@ class DuplicateSearch:
         self._not_noted: set[str] = set()
 
     def must_read_again(self, entries: Sequence[Entry], first_place: int, places: Mapping[str, Place]) -> Op[bool]:
-        """Search for duplicates of what was read, and remove them; tells whether to read again.
-
-        Args:
-            entries: Records, oldest first.
-            first_place: The place of the first of them in the conversation, 0 for the oldest of all.
-            places: The noted places of batches.
-        """
+        """Search for duplicates of what was read, and remove them; tells whether to read again."""
         entries, first_place = self._without_left(entries, first_place)
         batches = [batch for batch in suspects(entries, first_place, places) if batch not in self._not_noted]
         if not batches or not self._searches_left:

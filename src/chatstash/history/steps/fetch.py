@@ -1,4 +1,4 @@
-"""Fetches the newest stored records of a conversation, or all; with a snapshot, only the new ones are sent. Pure."""
+"""Fetches the newest stored records of a conversation, or all; with a snapshot, only the new ones are sent."""
 
 from __future__ import annotations
 
@@ -47,17 +47,6 @@ def fetch(key: str, window: Window | None, options: Options, snapshot: Snapshot 
     One request: one command for all, three for a window. With a snapshot that is worth revalidating, three for
     all, four for a window. One command more to keep the system message, and to refresh the ttl. One request more where
     the snapshot is stale, and a few where the reply would be over the server's limit.
-
-    Args:
-        key: The conversation's key.
-        window: How many records to fetch; None for all.
-        options: The conversation's options.
-        snapshot: A snapshot of the conversation, or None.
-
-    Raises:
-        WrongType: The key holds another type, which was left unchanged.
-        RequestTooLarge: One record alone is over the server's limit.
-        ConversationChanged: Others kept trimming, clearing or editing the conversation during the read.
     """
     if snapshot is not None and (revalidation := snapshot.revalidation(None if window is None else window.reach)):
         merged = yield from _revalidate(key, revalidation, window, options)

@@ -1,4 +1,4 @@
-"""Validated options of a conversation. Pure."""
+"""Validated options of a conversation."""
 
 from __future__ import annotations
 

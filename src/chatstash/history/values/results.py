@@ -1,4 +1,4 @@
-"""The results of reading, appending and clearing, and the cursor of a page. Pure."""
+"""The results of reading, appending and clearing, and the cursor of a page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which records of a conversation to read. Pure."""
+"""Which records of a conversation to read."""
 
 from __future__ import annotations
 
@@ -101,12 +101,7 @@ class ReadOptions(TypedDict, total=False):
 
 
 def selection_of(options: Options, wanted: ReadOptions) -> Selection:
-    """Return the selection of a read.
-
-    Raises:
-        TypeError: An argument does not exist.
-        ValueError: The arguments contradict each other, or one is invalid.
-    """
+    """Return the selection of a read."""
     check_keywords(wanted, ReadOptions, "read")
     if wanted.get("before") is not None:
         return _page(options, wanted)
