@@ -16,7 +16,7 @@ from chatstash.history.codec import placeholder_record
 from chatstash.history.records.record import Entry, Record
 from chatstash.history.tool_calls.formats import may_hold_calls_or_results
 from chatstash.history.tool_calls.view import View, apply_view
-from chatstash.history.values.options import MOST_MESSAGES, OnCorrupt, check_whole
+from chatstash.history.values.options import MOST_MESSAGES, OnCorrupt, checked_whole
 from chatstash.history.values.selection import Page, Selection, TokenWindow, Window
 from chatstash.langchain.messages import to_message
 
@@ -80,7 +80,7 @@ class TokenBudget:
 
     def __post_init__(self) -> None:
         if self.max_tokens is not None:
-            check_whole("max_tokens", self.max_tokens, 1, _MAX_TOKENS)
+            checked_whole("max_tokens", self.max_tokens, 1, _MAX_TOKENS)
         list_counter(self.token_counter)
 
     def changed(self, max_tokens: int | None, token_counter: TokenCounter | None) -> TokenBudget:

@@ -172,7 +172,7 @@ class Gateway:
         return self.delayed.due(fault, self.delayed.hold(handled.parsed.commands) if fault.held else None)
 
     def _replay(self, handled: _Handled, grant: Grant[Database], fault: Fault) -> None:
-        # Held before the client is answered, so that it can release the request.
+        # MarkerValue before the client is answered, so that it can release the request.
         task = asyncio.get_running_loop().create_task(self._replayed(handled, grant, self._due(handled, fault)))
         self._replays.add(task)
         task.add_done_callback(self._replays.discard)

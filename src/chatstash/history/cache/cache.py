@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from chatstash.history.cache.snapshot import Snapshot
-from chatstash.history.values.options import check_whole
+from chatstash.history.values.options import checked_whole
 from chatstash.rest.fork import register_fork_reset
 
 MOST_CACHE_BYTES = 2**50
@@ -48,7 +48,7 @@ class ReadCache:
     """
 
     def __init__(self, limit: int) -> None:
-        self.limit = check_whole("cache_bytes", limit, 1, MOST_CACHE_BYTES)
+        self.limit = checked_whole("cache_bytes", limit, 1, MOST_CACHE_BYTES)
         self.reset_after_fork()
         register_fork_reset(self)
 

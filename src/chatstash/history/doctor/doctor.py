@@ -6,7 +6,6 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from chatstash.errors import WrongType
 from chatstash.history.doctor.diagnosis import (
@@ -23,10 +22,6 @@ from chatstash.history.records.keys import checked_key, companion_key
 from chatstash.history.steps.chunks import stored_records
 from chatstash.history.store import Store
 from chatstash.rest.database import Database
-from chatstash.rest.limits import Budget
-from chatstash.rest.ops import Op
-
-T = TypeVar("T")
 
 _UNREADABLE = {Damage.UNDECODABLE, Damage.UNKNOWN_TYPE, Damage.UNREADABLE}
 _MAX_PASSES = 10
@@ -66,7 +61,8 @@ class Doctor:
         self._why_unreadable = why_unreadable
         self._abandoned_after = abandoned_after
         self._database = Database(store.endpoint)
-        self._options = store.options
+        self._policy = store.options.retry_policy
+        self._max_request_bytes = store.options.max_request_bytes
 
     def close(self) -> None:
         """Close the connections."""
@@ -80,7 +76,7 @@ class Doctor:
         seen: set[bytes] = set()
         cursor = "0"
         while True:
-            cursor, found = self._run("list", scan.scan(self._prefix, cursor), "", self._reading)
+            cursor, found = self._database.run("list", scan.scan(self._prefix, cursor), "", self._policy.read)
             new = [key for key in dict.fromkeys(found) if key not in seen]
             seen.update(new)
             yield from new
@@ -89,8 +85,8 @@ class Doctor:
 
     def examine(self, key: str) -> Examination:
         """Find damage in one conversation; changes nothing. One request, or several if it is large."""
-        op = stored_records(checked_key(key), None, self._options.max_request_bytes)
-        records = self._run("examine", op, key, self._reading)
+        op = stored_records(checked_key(key), None, self._max_request_bytes)
+        records = self._database.run("examine", op, key, self._policy.read)
         findings = diagnose(records, self._why_unreadable, now_ms=_now_ms(), abandoned_after=self._abandoned_after)
         return Examination(key, records, findings)
 
@@ -109,7 +105,7 @@ class Doctor:
 
     def _apply(self, key: str, step: RepairStep, on_repaired: Callable[[Finding], None]) -> bool:
         try:
-            done = self._run("repair", apply_repair(step), key, self._repairing)
+            done = self._database.run("repair", apply_repair(step), key, self._policy.idempotent)
         except WrongType as error:
             error.problem = f"The key, or its quarantine {companion_key('quarantine', key)}, does not hold a list"
             raise
@@ -122,23 +118,12 @@ class Doctor:
         ttls = dict[str, int | None]()
         for start in range(0, len(keys), _KEYS_PER_REQUEST):
             some = keys[start : start + _KEYS_PER_REQUEST]
-            ttls |= self._run("expiries", scan.expiries(some), "", self._reading)
+            ttls |= self._database.run("expiries", scan.expiries(some), "", self._policy.read)
         return [key for key, ttl in ttls.items() if ttl is None]
 
     def set_expiry(self, key: str, ttl: int) -> bool:
         """Set the expiry of a conversation that has none, in seconds; one request, three commands."""
-        return self._run("expire", set_expiry(key, ttl), key, self._repairing)
-
-    @property
-    def _reading(self) -> Budget:
-        return self._options.retry_policy.read
-
-    @property
-    def _repairing(self) -> Budget:
-        return self._options.retry_policy.idempotent
-
-    def _run(self, name: str, op: Op[T], key: str, budget: Budget) -> T:
-        return self._database.run(name, op, key, budget)
+        return self._database.run("expire", set_expiry(key, ttl), key, self._policy.idempotent)
 
 
 def _now_ms() -> int:

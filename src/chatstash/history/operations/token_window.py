@@ -35,11 +35,7 @@ class _Found(NamedTuple):
 def read_token_window(
     key: str, wanted: TokenWindow, options: Options, snapshot: Snapshot | None = None
 ) -> Op[Contents]:
-    """Read as many of the newest records as fit; costs as much as a window if the first guess was enough.
-
-    If all records so far fit and there are more, reads as many again, in a request of three commands, until a record
-    does not fit.
-    """
+    """Read as many of the newest records as fit; fetches more, as pages, while all so far fit."""
     found = yield from _newest(key, wanted, options, snapshot)
     most = wanted.within.last
     while found.contents.cursor is not None and len(found.entries) < most and _all_fit(found, wanted):

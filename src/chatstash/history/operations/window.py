@@ -25,11 +25,7 @@ from chatstash.rest.ops import Op
 
 
 def read_window(key: str, window: Window, options: Options, snapshot: Snapshot | None = None) -> Op[Contents]:
-    """Read the newest records; one request, three commands, one more to keep the system message, to refresh the ttl.
-
-    With a snapshot, one command more. More requests where the snapshot is stale, where the reply would be over
-    the server's limit, or where a record may be a duplicate of one outside the window.
-    """
+    """Read the newest records; costs and errors as `Session.read`."""
     found = yield from fetch(key, window, options, snapshot)
     search, reach = DuplicateSearch(key), window.last
     while True:

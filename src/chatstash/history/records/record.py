@@ -107,8 +107,6 @@ _other_slot: Any = vars(Record)["other"]
 
 
 def _parse_id(record: Record) -> None:
-    if _id_slot.__get__(record) is not NOT_PARSED:
-        return
     fields = _other_slot.__get__(record)
     record_id = RecordId.parse(fields.get("rid"))
     # In this order: another thread that finds no id among the fields must find that it was parsed.
@@ -120,7 +118,8 @@ def _parse_id(record: Record) -> None:
 
 def _parsed_first(slot: Any, doc: str) -> Any:
     def get(record: Record) -> Any:
-        _parse_id(record)
+        if _id_slot.__get__(record) is NOT_PARSED:
+            _parse_id(record)
         return slot.__get__(record)
 
     return property(get, slot.__set__, doc=doc)

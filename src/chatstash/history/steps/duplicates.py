@@ -40,7 +40,7 @@ def distinct(entries: Sequence[Entry], first_place: int = 0, places: Mapping[str
         if (named := _named(entry)) is None:
             kept.append(entry)
             continue
-        batch, position = named.id.batch, named.id.position
+        batch, position, _ = named.id
         if (noted := places.get(batch)) is not None:
             if at == 0 or position > 0:
                 duplicated.setdefault(batch, first_place + at > noted.first + position)
@@ -101,10 +101,10 @@ class _Named(NamedTuple):
 
 def _named(entry: Entry) -> _Named | None:
     """Return the id and the identity of a record; None where its identity is not its id."""
-    if not isinstance(entry, Record) or entry.id is None:
+    if not isinstance(entry, Record) or (record_id := entry.id) is None:
         return None
     found = identity(entry.raw)
-    return None if found is entry.raw else _Named(entry.id, found)
+    return None if found is entry.raw else _Named(record_id, found)
 
 
 def _ids_of(entries: Iterable[Entry]) -> list[RecordId | None]:
