@@ -23,8 +23,8 @@ class Work(NamedTuple):
 
 WORKS = {
     "read 2": Work("read", 2, repetitions=40),
-    "read 1,000": Work("read", 1000, repetitions=3),
-    "read 1,000 records": Work("read_records", 1000, repetitions=3),
+    "read 1,000": Work("read", 1000, repetitions=25),
+    "read 1,000 records": Work("read_records", 1000, repetitions=25),
     "read the last 20 of 1,000": Work("read_window", 1000, repetitions=30),
     "append 2": Work("append", 2, repetitions=40),
     "append 1,000": Work("append", 1000, before="clear", repetitions=3),

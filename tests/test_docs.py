@@ -116,6 +116,7 @@ def test_the_workflow_tests_every_python_that_is_supported() -> None:
 def test_the_docstrings_example_runs(upstash: LocalUpstash, tmp_path: Path) -> None:
     for thing in (
         chatstash.UpstashRedisChatMessageHistory,
+        chatstash.Codec,
         chatstash.MessagesTurn,
         chatstash.with_history,
         LocalUpstash,

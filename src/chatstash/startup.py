@@ -21,7 +21,7 @@ def _is_command_line() -> bool:
         # Python sets this only while it looks for the package of `python -m PACKAGE`.
         return "-m" in sys.orig_argv and sys.orig_argv[sys.orig_argv.index("-m") + 1 :][:1] == ["chatstash"]
     folder, name = os.path.split(os.path.realpath(program))
-    return name in ("chatstash", "chatstash.exe") and folder == os.path.dirname(sys.executable)  # noqa: PTH120
+    return name in ("chatstash", "chatstash.exe") and folder == os.path.realpath(os.path.dirname(sys.executable))  # noqa: PTH120
 
 
 # The imports take a tenth of a second, during which Ctrl-C would print a traceback.

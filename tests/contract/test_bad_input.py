@@ -64,7 +64,7 @@ def test_an_option_that_does_not_exist_is_named_with_those_that_do() -> None:
     changes: dict[str, Any] = {"foo": 3}
     with pytest.raises(TypeError) as caught:
         Store(URL, "t").session("x", **changes)
-    assert "has no option 'foo'; its options are " in str(caught.value)
+    assert "has no option 'foo'. Its options are " in str(caught.value)
     assert "Options" not in str(caught.value)
 
 

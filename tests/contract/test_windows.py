@@ -311,3 +311,26 @@ def test_a_read_only_token_counts_and_pages(call: Call) -> None:
         cursor = call(reader, "read", last=3).cursor
         command(upstash, "LTRIM", reader.key, 0, 26)
         assert _texts(call(reader, "read", before=cursor, limit=2)) == ["25", "26"]
+
+
+def test_what_is_added_after_a_guarded_turn_is_refused(upstash: LocalUpstash) -> None:
+    history = UpstashRedisChatMessageHistory("s", upstash.url, upstash.token)
+    with history.guarded_turn() as turn:
+        turn.add_user_message("question")
+    with pytest.raises(RuntimeError, match="nothing was added"):
+        turn.add_ai_message("answer")
+    assert [message.content for message in history.messages] == ["question"]
+
+
+PAGE = str(Cursor(0, 0, 0, "0" * 40, "0" * 40))
+
+
+@pytest.mark.parametrize("wanted", [{"last": 2, "keep_system": "no"}, {"before": PAGE, "keep_system": True}])
+def test_keep_system_is_checked(upstash: LocalUpstash, wanted: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="keep_system"):
+        UpstashRedisChatMessageHistory("s", upstash.url, upstash.token).read(**wanted)
+
+
+def test_a_prefix_of_companion_keys_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="chatstash:"):
+        Store("https://h", "t", key_prefix="chatstash:")

@@ -24,7 +24,35 @@ _log = logging.getLogger("chatstash")
 
 
 class Codec(ABC, Generic[ItemT]):
-    """Converts the items of a session to records and back. Each adapter to a framework has one."""
+    """Converts the items of a session to records and back; for `Store.session_with` and adapters to frameworks.
+
+    The records must have LangChain's types and data (`human`, `ai`, `system`, `tool`, …): windows, tool calls, the
+    doctor and other readers know only these. Each item is one record.
+
+    Example:
+        ```python
+        from chatstash import Codec, CorruptRecord, Record, Store
+
+        TYPES = {"user": "human", "assistant": "ai", "system": "system"}
+        ROLES = {kind: role for role, kind in TYPES.items()}
+
+
+        class Dicts(Codec[dict]):
+            def to_records(self, items):
+                return [Record(TYPES[item["role"]], {"content": item["content"]}) for item in items]
+
+            def from_record(self, record, *, key="", position=0):
+                if record.type not in ROLES:
+                    raise CorruptRecord(f"no role for {record.type}", key=key, position=position, raw=record.raw)
+                return {"role": ROLES[record.type], "content": record.data["content"]}
+
+
+        with Store() as store:
+            session = store.session_with(Dicts(), "user-42")
+            session.append([{"role": "user", "content": "Hello"}])
+            print(session.read().items)
+        ```
+    """
 
     @abstractmethod
     def to_records(self, items: Iterable[ItemT]) -> list[Record]:

@@ -42,6 +42,7 @@ class GuardedTurn(Generic[ItemT]):
         self._result: ReadResult[ItemT] | None = None
         self._items: list[ItemT] = []
         self._records: list[Record] = []
+        self._is_over = False
         self.appended: AppendResult | None = None
 
     @property
@@ -64,9 +65,12 @@ class GuardedTurn(Generic[ItemT]):
         """Add items, to be appended on leaving; no request.
 
         Raises:
+            RuntimeError: The turn is over; nothing was added.
             UnstorableMessage: An item cannot be stored.
             ValueError: The turn has more items than `max_stored_messages`.
         """
+        if self._is_over:
+            raise RuntimeError("the guarded turn is over: nothing was added; begin another with guarded_turn()")
         added = list(items)
         records = self._session.codec.to_records(added)
         # An item that cannot be stored raises here, while the caller can still replace it.
@@ -103,6 +107,7 @@ class GuardedTurn(Generic[ItemT]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._is_over = True
         if kind is None:
             with self._appending():
                 self.appended = self._session.run(self._append())
@@ -110,6 +115,7 @@ class GuardedTurn(Generic[ItemT]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._is_over = True
         if kind is None:
             with self._appending():
                 self.appended = await self._session.arun(self._append())

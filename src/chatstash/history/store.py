@@ -7,10 +7,10 @@ from typing import Self, TypeVar, Unpack
 
 from chatstash.history.cache.cache import CacheStats, ReadCache
 from chatstash.history.codec import Codec, RecordCodec
-from chatstash.history.records.keys import DEFAULT_PREFIX, conversation_key
+from chatstash.history.records.keys import DEFAULT_PREFIX, checked_key, conversation_key
 from chatstash.history.records.record import Record
 from chatstash.history.session import Session
-from chatstash.history.values.options import ConversationOptions, Options, shows_keywords
+from chatstash.history.values.options import ConversationOptions, Options, check_keywords, keywords_of, shows_keywords
 from chatstash.rest.database import Database, shared_database
 from chatstash.rest.endpoint import Endpoint, resolve_endpoint
 from chatstash.rest.limits import DEFAULT_MAX_CONNECTIONS
@@ -59,6 +59,8 @@ class Store:
         url, token = as_secret(url), as_secret(token)
         if not isinstance(key_prefix, str):
             raise ValueError(f"key_prefix must be a string, not {key_prefix!r}")
+        checked_key(key_prefix + "-")
+        check_keywords(options, keywords_of(Store.__init__), "Store")
         self.key_prefix = key_prefix
         self.options = Options().changed(options)
         self._cache = None if cache_bytes is None else ReadCache(cache_bytes)
@@ -111,33 +113,28 @@ class Store:
             ValueError: The session id or an option is invalid.
             TypeError: An option does not exist.
         """
-        return self.session_at(conversation_key(session_id, self.key_prefix), **options)
+        return self.session_with(RecordCodec(), session_id, **options)
+
+    @shows_keywords(ConversationOptions)
+    def session_with(
+        self, codec: Codec[ItemT], session_id: str, **options: Unpack[ConversationOptions]
+    ) -> Session[ItemT]:
+        """Return the conversation of a session id, whose items the codec converts; otherwise as `session`."""
+        return self.open_session(codec, conversation_key(session_id, self.key_prefix), self.options.changed(options))
 
     @shows_keywords(ConversationOptions)
     def session_at(self, key: str, **options: Unpack[ConversationOptions]) -> Session[Record]:
-        """Return the conversation at a whole key, whatever the store's prefix. Makes no request.
+        """Return the conversation at a whole key, whatever the store's prefix; otherwise as `session`."""
+        return self.open_session(RecordCodec(), key, self.options.changed(options))
 
-        Args:
-            key: The conversation's key.
-            options: As for `session`.
-
-        Raises:
-            ValueError: The key or an option is invalid.
-            TypeError: An option does not exist.
-        """
-        return self.session_with(RecordCodec(), key, self.options.changed(options))
-
-    def session_with(self, codec: Codec[ItemT], key: str, options: Options) -> Session[ItemT]:
-        """Return the conversation at a key whose items the codec converts: for adapters to frameworks.
-
-        Args:
-            codec: Converts items to records and back.
-            key: The conversation's key.
-            options: All options of the conversation.
+    def open_session(self, codec: Codec[ItemT], key: str, options: Options) -> Session[ItemT]:
+        """Return the conversation at a whole key with all its options: for adapters that keep them.
 
         Raises:
-            ValueError: The key is invalid.
+            ValueError: The key is invalid, or codec or options are of the wrong type.
         """
+        if not isinstance(codec, Codec) or not isinstance(options, Options):
+            raise ValueError(f"open_session takes a Codec and Options, not {codec!r:.80} and {options!r:.80}")
         return Session(self._database, key, options, codec, self._cache)
 
     def stats(self) -> StoreStats:

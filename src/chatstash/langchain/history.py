@@ -13,7 +13,7 @@ from chatstash.history.records.keys import DEFAULT_PREFIX, conversation_key
 from chatstash.history.records.record import Record
 from chatstash.history.session import MAX_IN_FLIGHT_SECONDS, Session
 from chatstash.history.store import Store
-from chatstash.history.values.options import OptionsWithoutTtl, check_keywords, shows_keywords
+from chatstash.history.values.options import OptionsWithoutTtl, check_keywords, keywords_of, shows_keywords
 from chatstash.history.values.selection import Selection
 from chatstash.langchain.guarded_turn import MessagesTurn
 from chatstash.langchain.messages import types_of
@@ -88,6 +88,7 @@ class UpstashRedisChatMessageHistory(_Base):
     ) -> None:
         # Tracebacks that show arguments show neither the token nor a password in the url.
         url, token = as_secret(url), as_secret(token)
+        check_keywords(options, keywords_of(UpstashRedisChatMessageHistory.__init__), "UpstashRedisChatMessageHistory")
         self._store = _store_of(store, url, token)
         if store is not None and key_prefix is _PREFIX_NOT_GIVEN:
             key_prefix = store.key_prefix
@@ -260,10 +261,10 @@ class UpstashRedisChatMessageHistory(_Base):
         options = self._options
         if self.ttl is not options.ttl or self.refresh_ttl_on_read is not options.refresh_ttl_on_read:
             options = replace(options, ttl=self.ttl, refresh_ttl_on_read=self.refresh_ttl_on_read)
-        return self._store.session_with(MESSAGES, self.key, options)
+        return self._store.open_session(MESSAGES, self.key, options)
 
     def _selection(self, session: Session[BaseMessage], wanted: MessageReadOptions) -> Selection:
-        check_keywords(wanted, MessageReadOptions, "read")
+        check_keywords(wanted, MessageReadOptions.__annotations__, "read")
         rest: Any = dict(wanted)
         max_tokens, token_counter = rest.pop("max_tokens", None), rest.pop("token_counter", None)
         is_default = rest.get("last") is None and rest.get("before") is None

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -52,5 +53,19 @@ def test_help_lists_every_keyword(function: Callable[..., Any], keywords: type) 
 @pytest.mark.parametrize("read", [lambda it: it.read(lst=3), lambda it: it.read(max_token=3)])
 def test_a_keyword_that_does_not_exist_is_named_with_those_that_do(read: Callable[[Any], Any]) -> None:
     history = UpstashRedisChatMessageHistory("s", "https://x.upstash.io", "t")
-    with pytest.raises(TypeError, match=r"read has no option '(lst|max_token)'; its options are .*last"):
+    with pytest.raises(TypeError, match=r"'(lst|max_token)'\. Did you mean '(last|max_tokens)'\? Its options are"):
         read(history)
+
+
+@pytest.mark.parametrize(
+    "make", [Store, partial(UpstashRedisChatMessageHistory, "s"), partial(Store("https://h", "t").session, "s")]
+)
+def test_a_misspelt_option_is_named_with_all_that_exist(make: Callable[..., Any]) -> None:
+    with pytest.raises(TypeError, match=r"no option 'tlt'\. Did you mean 'ttl'\?"):
+        make(tlt=7)
+
+
+def test_the_error_of_a_misspelt_option_does_not_show_its_value() -> None:
+    with pytest.raises(TypeError, match="Did you mean 'token'") as caught:
+        Store("https://h", tokn="secret")  # type: ignore[call-arg]
+    assert "secret" not in str(caught.value)

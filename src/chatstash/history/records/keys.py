@@ -75,6 +75,7 @@ def checked_ttl(ttl: int | None) -> int | None:
         return None
     if not isinstance(ttl, int) or isinstance(ttl, bool) or not 1 <= ttl <= MAX_TTL:
         raise ValueError(
-            f"ttl must be a whole number of seconds from 1 to {MAX_TTL}, or None to keep for ever, not {ttl!r}"
+            f"ttl must be a whole number of seconds from 1 to {MAX_TTL}, or None to leave the expiry as it is, "
+            f"not {ttl!r}"
         )
     return ttl

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, get_args
 
@@ -153,7 +153,7 @@ class Options:
             TypeError: An option does not exist.
             ValueError: An option is invalid.
         """
-        check_keywords(changes, ConversationOptions, "a conversation")
+        check_keywords(changes, _keywords(ConversationOptions), "a conversation")
         given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
         budget = {name: given.pop(name) for name in ("timeout", "retries") if name in given}
         if budget:
@@ -171,11 +171,19 @@ def checked_whole(name: str, value: object, least: int, most: int) -> int:
     return value
 
 
-def check_keywords(given: Mapping[str, object], allowed: type, owner: str) -> None:
-    """Raise TypeError if a keyword is not one of a TypedDict's."""
-    names = _keywords(allowed)
-    if unknown := sorted(set(given) - set(names)):
-        raise TypeError(f"{owner} has no option {unknown[0]!r}; its options are {', '.join(names)}")
+def check_keywords(given: Iterable[str], allowed: Collection[str], owner: str) -> None:
+    """Raise TypeError if a keyword is not allowed; the error names the one that was probably meant."""
+    if unknown := [name for name in given if name not in allowed]:
+        from difflib import get_close_matches  # noqa: PLC0415 - only for this error
+
+        close = get_close_matches(unknown[0], allowed, 1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise TypeError(f"{owner} has no option {unknown[0]!r}.{hint} Its options are {', '.join(allowed)}.")
+
+
+def keywords_of(function: Callable[..., object]) -> list[str]:
+    """Return the names of a function's parameters, as `help` shows them, without `self`."""
+    return list(inspect.signature(function).parameters)[1:]
 
 
 def shows_keywords(allowed: type) -> Callable[[F], F]:

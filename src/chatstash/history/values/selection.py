@@ -87,7 +87,8 @@ class ReadOptions(TypedDict, total=False):
         last: Return at most this many of the newest records; None for the option `read_last`, else all.
         before: Return the records before this cursor, a `cursor` of an earlier result or its text.
         limit: Return at most this many records before the cursor; None for 50.
-        keep_system: Whether the newest records come with the conversation's first record, if that is a system message.
+        keep_system: Whether the newest records come with the conversation's first record, if that is a system message;
+            not with `before`.
         start_on: Type of the first record returned, or several; not with `before`. See `Options`.
         tool_calls: How tool calls and results are returned. See `Options`.
     """
@@ -102,12 +103,14 @@ class ReadOptions(TypedDict, total=False):
 
 def selection_of(options: Options, wanted: ReadOptions) -> Selection:
     """Return the selection of a read."""
-    check_keywords(wanted, ReadOptions, "read")
+    check_keywords(wanted, ReadOptions.__annotations__, "read")
     if wanted.get("before") is not None:
         return _page(options, wanted)
     if wanted.get("limit") is not None:
         raise ValueError("limit= requires before=; use last= for the newest messages")
     last, keep_system, start_on = wanted.get("last"), wanted.get("keep_system"), wanted.get("start_on")
+    if not isinstance(keep_system, bool | None):
+        raise ValueError(f"keep_system must be True, False or None, not {keep_system!r}")
     limit = options.read_limit if last is None else checked_whole("last", last, 1, MOST_MESSAGES)
     view = View(
         _tool_calls(options, wanted) or (None if limit is None else "paired"),
@@ -118,9 +121,9 @@ def selection_of(options: Options, wanted: ReadOptions) -> Selection:
 
 
 def _page(options: Options, wanted: ReadOptions) -> Page:
-    for name in ("last", "start_on"):
+    for name in ("last", "start_on", "keep_system"):
         if wanted.get(name) is not None:
-            raise ValueError(f"give either {name}= or before=, not both: a page ends directly before its cursor")
+            raise ValueError(f"give either {name}= or before=, not both: a page is what precedes its cursor")
     before, limit = wanted.get("before"), wanted.get("limit")
     size = DEFAULT_PAGE if limit is None else checked_whole("limit", limit, 1, MOST_MESSAGES)
     cursor = before if isinstance(before, Cursor) else Cursor.parse(before)  # type: ignore[arg-type]
