@@ -27,7 +27,8 @@ def read_selection(key: str, selection: Selection, options: Options, cache: Read
         case Page() as page:
             return page_in_view((yield from read_before(key, page)), page.view)
         case TokenWindow() as window:
-            return (yield from _cached(key, partial(read_token_window, key, window, options), cache))
+            contents = yield from _cached(key, partial(read_token_window, key, window, options), cache)
+            return in_view(contents, window.within.view, keep_system=contents.system_kept)
         case Window() as window:
             contents = yield from _cached(key, partial(read_window, key, window, options), cache)
         case Whole():

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from chatstash.history.cache.snapshot import Snapshot
 from chatstash.history.operations.contents import Contents
 from chatstash.history.operations.page import read_before
-from chatstash.history.operations.views import in_view
 from chatstash.history.operations.window import read_window, system_message_in
 from chatstash.history.records.record import Entry
 from chatstash.history.steps.cursors import cursor_before
@@ -81,7 +80,6 @@ def _cut(found: _Found, wanted: TokenWindow) -> Contents:
     omitted = found.contents.omitted + cut
     cursor = cursor_before(found.entries, cut, found.contents.length) or END if cut else found.contents.cursor
     entries = kept if found.system is None else [found.system, *kept]
-    contents = found.contents._replace(
+    return found.contents._replace(
         entries=entries, omitted=omitted, cursor=cursor, system_kept=found.system is not None
     )
-    return in_view(contents, wanted.within.view, keep_system=found.system is not None)
