@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from chatstash.errors import WrongType
 from chatstash.history.doctor.diagnosis import (
@@ -22,6 +23,10 @@ from chatstash.history.records.keys import checked_key, companion_key
 from chatstash.history.steps.chunks import stored_records
 from chatstash.history.store import Store
 from chatstash.rest.database import Database
+from chatstash.rest.limits import Budget
+from chatstash.rest.ops import Op
+
+T = TypeVar("T")
 
 _UNREADABLE = {Damage.UNDECODABLE, Damage.UNKNOWN_TYPE, Damage.UNREADABLE}
 _MAX_PASSES = 10
@@ -76,7 +81,7 @@ class Doctor:
         seen: set[bytes] = set()
         cursor = "0"
         while True:
-            cursor, found = self._database.run("list", scan.scan(self._prefix, cursor), "", self._policy.read)
+            cursor, found = self._run("list", scan.scan(self._prefix, cursor), "", self._policy.read)
             new = [key for key in dict.fromkeys(found) if key not in seen]
             seen.update(new)
             yield from new
@@ -86,7 +91,7 @@ class Doctor:
     def examine(self, key: str) -> Examination:
         """Find damage in one conversation; changes nothing. One request, or several if it is large."""
         op = stored_records(checked_key(key), None, self._max_request_bytes)
-        records = self._database.run("examine", op, key, self._policy.read)
+        records = self._run("examine", op, key, self._policy.read)
         findings = diagnose(records, self._why_unreadable, now_ms=_now_ms(), abandoned_after=self._abandoned_after)
         return Examination(key, records, findings)
 
@@ -105,7 +110,7 @@ class Doctor:
 
     def _apply(self, key: str, step: RepairStep, on_repaired: Callable[[Finding], None]) -> bool:
         try:
-            done = self._database.run("repair", apply_repair(step), key, self._policy.idempotent)
+            done = self._run("repair", apply_repair(step), key, self._policy.idempotent)
         except WrongType as error:
             error.problem = f"The key, or its quarantine {companion_key('quarantine', key)}, does not hold a list"
             raise
@@ -118,12 +123,15 @@ class Doctor:
         ttls = dict[str, int | None]()
         for start in range(0, len(keys), _KEYS_PER_REQUEST):
             some = keys[start : start + _KEYS_PER_REQUEST]
-            ttls |= self._database.run("expiries", scan.expiries(some), "", self._policy.read)
+            ttls |= self._run("expiries", scan.expiries(some), "", self._policy.read)
         return [key for key, ttl in ttls.items() if ttl is None]
 
     def set_expiry(self, key: str, ttl: int) -> bool:
         """Set the expiry of a conversation that has none, in seconds; one request, three commands."""
-        return self._database.run("expire", set_expiry(key, ttl), key, self._policy.idempotent)
+        return self._run("expire", set_expiry(key, ttl), key, self._policy.idempotent)
+
+    def _run(self, name: str, op: Op[T], key: str, budget: Budget) -> T:
+        return self._database.run(name, op, key, budget)
 
 
 def _now_ms() -> int:
