@@ -1,4 +1,8 @@
-"""Stores, sessions and their conversations. Knows nothing of HTTP or LangChain."""
+"""Stores, sessions and their conversations. Knows nothing of HTTP or LangChain.
+
+No module here does I/O, except for logging, the clock and reading the package's scripts: operations are generators that
+`chatstash.rest` runs.
+"""
 
 from chatstash.history.cache.cache import CacheStats
 from chatstash.history.codec import Codec

@@ -1,10 +1,11 @@
-"""What the items of a session are, and how they become records and are read back. Pure, but for a log."""
+"""What the items of a session are, and how they become records and are read back."""
 
 from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import count
 from typing import Any, Generic, TypeVar
 
@@ -127,15 +128,11 @@ class RecordCodec(Codec[Record]):
 def items_of(contents: Contents, codec: Codec[ItemT], key: str, on_corrupt: OnCorrupt) -> list[ItemT]:
     """Return the items of a read without their records, which takes half the time; raises as `read_result`."""
     entries = contents.entries
-    parsed = entries.take_parsed() if isinstance(codec, JsonCodec) and isinstance(entries, Entries) else None
-    if parsed is None or not isinstance(codec, JsonCodec):
-        return read_result(contents, codec, key, on_corrupt).items
-    try:
-        return [
-            _item(codec, entries[place]) if item is None else item for place, item in enumerate(codec.from_json(parsed))
-        ]
-    except UnreadableRecord:
-        return read_result(contents, codec, key, on_corrupt).items
+    if isinstance(codec, JsonCodec) and isinstance(entries, Entries) and (parsed := entries.take_parsed()) is not None:
+        with suppress(UnreadableRecord):
+            made = codec.from_json(parsed)
+            return [_item(codec, entries[place]) if item is None else item for place, item in enumerate(made)]
+    return read_result(contents, codec, key, on_corrupt).items
 
 
 def _item(codec: Codec[ItemT], entry: Entry) -> ItemT:
@@ -145,18 +142,7 @@ def _item(codec: Codec[ItemT], entry: Entry) -> ItemT:
 
 
 def read_result(contents: Contents, codec: Codec[ItemT], key: str, on_corrupt: OnCorrupt) -> ReadResult[ItemT]:
-    """Return the result of a read.
-
-    Args:
-        contents: What was read.
-        codec: Makes the items.
-        key: The conversation's key, for errors.
-        on_corrupt: `raise` the first error, which has the others; `skip` unreadable records and log a warning; or put
-            a `placeholder` in their place and log a warning.
-
-    Raises:
-        UnreadableRecord: A record cannot be read, and `on_corrupt` is `raise`; has the records that can be read.
-    """
+    """Return the result of a read."""
     entries = list(contents.entries)
     items = codec.from_entries(entries, key, contents.positions)
     if errors := [item for item in items if isinstance(item, UnreadableRecord)]:

@@ -20,7 +20,7 @@ from chatstash.rest.limits import is_number
 
 ItemT = TypeVar("ItemT")
 
-LONGEST_IN_FLIGHT = 60.0
+MAX_IN_FLIGHT_SECONDS = 60.0
 """Seconds after which a request that had no effect is taken to be lost."""
 
 
@@ -138,7 +138,7 @@ class Session(Runner[ItemT]):
         """Delete the conversation as `clear` does, without blocking the event loop."""
         return await self.arun(self._clear())
 
-    def check_outcome(self, lost: OutcomeUnknown | str, *, in_flight_seconds: float = LONGEST_IN_FLIGHT) -> Outcome:
+    def check_outcome(self, lost: OutcomeUnknown | str, *, in_flight_seconds: float = MAX_IN_FLIGHT_SECONDS) -> Outcome:
         """Return the outcome of a write whose reply was lost; one request, two commands or a few more.
 
         Args:
@@ -161,7 +161,7 @@ class Session(Runner[ItemT]):
         return self.run(self._check_outcome(lost, in_flight_seconds))
 
     async def acheck_outcome(
-        self, lost: OutcomeUnknown | str, *, in_flight_seconds: float = LONGEST_IN_FLIGHT
+        self, lost: OutcomeUnknown | str, *, in_flight_seconds: float = MAX_IN_FLIGHT_SECONDS
     ) -> Outcome:
         """Return the outcome as `check_outcome` does, without blocking the event loop."""
         return await self.arun(self._check_outcome(lost, in_flight_seconds))

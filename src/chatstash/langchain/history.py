@@ -12,9 +12,9 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, get_bu
 from chatstash.errors import Outcome, OutcomeUnknown
 from chatstash.history.records.keys import DEFAULT_PREFIX, conversation_key
 from chatstash.history.records.record import Record
-from chatstash.history.session import LONGEST_IN_FLIGHT, Session
+from chatstash.history.session import MAX_IN_FLIGHT_SECONDS, Session
 from chatstash.history.store import Store
-from chatstash.history.values.options import MoreOptions, check_keywords, keywords_of, shows_keywords
+from chatstash.history.values.options import OptionsWithoutTtl, check_keywords, keywords_of, shows_keywords
 from chatstash.history.values.selection import Selection
 from chatstash.langchain.guarded_turn import MessagesTurn
 from chatstash.langchain.messages import MESSAGES
@@ -76,7 +76,7 @@ class UpstashRedisChatMessageHistory(_Base):
         ```
     """
 
-    @shows_keywords(MoreOptions)
+    @shows_keywords(OptionsWithoutTtl)
     def __init__(
         self,
         session_id: str,
@@ -89,7 +89,7 @@ class UpstashRedisChatMessageHistory(_Base):
         token_counter: TokenCounter | None = None,
         store: Store | None = None,
         on_write_error: OnWriteError | None = None,
-        **options: Unpack[MoreOptions],
+        **options: Unpack[OptionsWithoutTtl],
     ) -> None:
         # Tracebacks that show arguments show neither the token nor a password in the url.
         url, token = as_secret(url), as_secret(token)
@@ -233,12 +233,12 @@ class UpstashRedisChatMessageHistory(_Base):
         session = self._session()
         return MessagesTurn(session, self._selection(session, {}), self.on_write_error)
 
-    def check_outcome(self, lost: OutcomeUnknown | str, *, in_flight_seconds: float = LONGEST_IN_FLIGHT) -> Outcome:
+    def check_outcome(self, lost: OutcomeUnknown | str, *, in_flight_seconds: float = MAX_IN_FLIGHT_SECONDS) -> Outcome:
         """Return the outcome of a write whose reply was lost, as `Session.check_outcome` does."""
         return self._session().check_outcome(lost, in_flight_seconds=in_flight_seconds)
 
     async def acheck_outcome(
-        self, lost: OutcomeUnknown | str, *, in_flight_seconds: float = LONGEST_IN_FLIGHT
+        self, lost: OutcomeUnknown | str, *, in_flight_seconds: float = MAX_IN_FLIGHT_SECONDS
     ) -> Outcome:
         """Return the outcome as `check_outcome` does, without blocking the event loop."""
         return await self._session().acheck_outcome(lost, in_flight_seconds=in_flight_seconds)

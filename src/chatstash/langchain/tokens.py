@@ -15,7 +15,7 @@ from chatstash.history.codec import placeholder_record
 from chatstash.history.records.record import Entry, Record
 from chatstash.history.tool_calls.formats import may_hold_calls_or_results
 from chatstash.history.tool_calls.view import View, apply_view
-from chatstash.history.values.options import MOST_MESSAGES, OnCorrupt, check_whole
+from chatstash.history.values.options import MOST_MESSAGES, OnCorrupt, checked_whole
 from chatstash.history.values.selection import Page, TokenWindow, Whole, Window
 from chatstash.langchain.messages import to_message
 
@@ -38,7 +38,7 @@ _MIN_FIRST, _MAX_FIRST = 8, 1000
 def check_budget(max_tokens: int | None, token_counter: TokenCounter | None) -> None:
     """Raise ValueError if a token budget or its counter is invalid."""
     if max_tokens is not None:
-        check_whole("max_tokens", max_tokens, 1, _MAX_TOKENS)
+        checked_whole("max_tokens", max_tokens, 1, _MAX_TOKENS)
     _list_counter(token_counter)
 
 

@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from chatstash.history.cache.snapshot import Snapshot
-from chatstash.history.values.options import check_whole
+from chatstash.history.values.options import checked_whole
 from chatstash.rest.fork import register_fork_reset
 
 MOST_CACHE_BYTES = 2**50
@@ -45,16 +45,10 @@ class ReadCache:
     """A cache of snapshots. Safe to share between threads and event loops; empty in a forked child.
 
     A copy, pickled or not, is an empty cache of the same size.
-
-    Args:
-        limit: The most bytes of memory it may take.
-
-    Raises:
-        ValueError: The limit is not a whole number from 1 on.
     """
 
     def __init__(self, limit: int) -> None:
-        self.limit = check_whole("cache_bytes", limit, 1, MOST_CACHE_BYTES)
+        self.limit = checked_whole("cache_bytes", limit, 1, MOST_CACHE_BYTES)
         self.reset_after_fork()
         register_fork_reset(self)
 
@@ -78,13 +72,7 @@ class ReadCache:
             return cached.snapshot
 
     def put(self, key: str, snapshot: Snapshot | None, *, hit: bool) -> None:
-        """Cache a snapshot in place of the one before.
-
-        Args:
-            key: The conversation's key.
-            snapshot: The snapshot; None to forget the conversation.
-            hit: Whether the one before was valid.
-        """
+        """Cache a snapshot in place of the one before."""
         with self._lock:
             self._hits += hit
             self._misses += not hit

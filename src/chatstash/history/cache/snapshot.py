@@ -1,4 +1,4 @@
-"""A snapshot of a conversation, and the smallest request that revalidates it. Pure.
+"""A snapshot of a conversation, and the smallest request that revalidates it.
 
 A conversation grows at its newest end and is trimmed at its oldest. So a snapshot is still valid if its newest record,
 the anchor, stands where it should: byte for byte, and as deep as the newer records and the length of the conversation
@@ -61,13 +61,7 @@ class Snapshot(NamedTuple):
 
 
 def take_snapshot(stored: Sequence[bytes], length: int, previous: Snapshot | None = None) -> Snapshot | None:
-    """Return a snapshot of the newest records; None where none of them can be the anchor.
-
-    Args:
-        stored: The newest records, oldest first.
-        length: The number of records in the conversation.
-        previous: The snapshot before this one; tells how many newer records to expect the next time.
-    """
+    """Return a snapshot of the newest records; None where none of them can be the anchor."""
     for newer, raw in enumerate(stored[: -_DEEPEST - 1 : -1]):
         if has_id(raw):
             grown = 0 if previous is None else _newer_than(previous.stored[-1], stored)
@@ -96,13 +90,7 @@ class Revalidation:
     far: int
 
     def merge(self, newest: Sequence[bytes], length: int, far: object) -> Sequence[bytes] | None:
-        """Return the newest records, oldest first, as far back as they are certain; None if the snapshot is stale.
-
-        Args:
-            newest: The newest records, oldest first.
-            length: The number of records in the conversation.
-            far: The record at the index `far`; anything else where there is none.
-        """
+        """Return the newest records, oldest first, as far back as they are certain; None if the snapshot is stale."""
         if len(newest) >= length:
             return newest
         new = self._newer_than_anchor(newest)

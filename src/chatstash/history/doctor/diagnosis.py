@@ -1,4 +1,4 @@
-"""Finds what is wrong with a stored conversation, and chooses the repair. Pure.
+"""Finds what is wrong with a stored conversation, and chooses the repair.
 
 After the repairs, every record can be read, and model providers accept the conversation. Records that cannot stay move
 to quarantine. Uncertain cases and records in a newer format are left alone.
@@ -105,14 +105,7 @@ def diagnose(
     now_ms: int,
     abandoned_after: float = DEFAULT_ABANDONED_AFTER,
 ) -> list[Finding]:
-    """Return the findings in a conversation, oldest record first.
-
-    Args:
-        stored: The stored records, oldest first.
-        why_unreadable: Returns why a record cannot become a message.
-        now_ms: The current time, in milliseconds since the epoch.
-        abandoned_after: Seconds after which a last turn without its tool results counts as abandoned.
-    """
+    """Return the findings in a conversation, oldest record first."""
     findings: list[Finding] = []
     kept = _without_unreadable(stored, why_unreadable, findings)
     kept = _without_duplicates(kept, findings)

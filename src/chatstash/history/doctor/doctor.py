@@ -55,16 +55,7 @@ class Examination:
 
 
 class Doctor:
-    """Finds and repairs damage in the conversations of a database. Only `repair` and `set_expiry` change anything.
-
-    Args:
-        store: The database, the key prefix and the options.
-        why_unreadable: Returns why a record cannot become a message, or None if it can.
-        abandoned_after: Seconds after which a last turn without its tool results counts as abandoned.
-
-    Raises:
-        ValueError: `abandoned_after` is not a number of seconds, 0 or more.
-    """
+    """Finds and repairs damage in the conversations of a database. Only `repair` and `set_expiry` change anything."""
 
     def __init__(
         self, store: Store, why_unreadable: ReadabilityCheck, *, abandoned_after: float = DEFAULT_ABANDONED_AFTER
@@ -75,7 +66,8 @@ class Doctor:
         self._why_unreadable = why_unreadable
         self._abandoned_after = abandoned_after
         self._database = Database(store.endpoint)
-        self._options = store.options
+        self._policy = store.options.retry_policy
+        self._max_request_bytes = store.options.max_request_bytes
 
     def close(self) -> None:
         """Close the connections."""
@@ -85,14 +77,11 @@ class Doctor:
         """Yield each key that starts with the store's prefix, once; one request for each 1000 keys of the database.
 
         With an empty prefix, yields only the keys of lists.
-
-        Raises:
-            ReadOnlyToken: A read-only token cannot list keys.
         """
         seen: set[bytes] = set()
         cursor = "0"
         while True:
-            cursor, found = self._run("list", scan.scan(self._prefix, cursor), "", self._reading)
+            cursor, found = self._run("list", scan.scan(self._prefix, cursor), "", self._policy.read)
             new = [key for key in dict.fromkeys(found) if key not in seen]
             seen.update(new)
             yield from new
@@ -100,30 +89,14 @@ class Doctor:
                 return
 
     def examine(self, key: str) -> Examination:
-        """Find damage in one conversation; changes nothing. One request, or several if it is large.
-
-        Raises:
-            ValueError: The key is not a conversation's.
-            WrongType: The key does not hold a list.
-        """
-        op = stored_records(checked_key(key), None, self._options.max_request_bytes)
-        records = self._run("examine", op, key, self._reading)
+        """Find damage in one conversation; changes nothing. One request, or several if it is large."""
+        op = stored_records(checked_key(key), None, self._max_request_bytes)
+        records = self._run("examine", op, key, self._policy.read)
         findings = diagnose(records, self._why_unreadable, now_ms=_now_ms(), abandoned_after=self._abandoned_after)
         return Examination(key, records, findings)
 
     def repair(self, examination: Examination, on_repaired: Callable[[Finding], None]) -> list[Finding]:
-        """Repair a conversation; one request per finding. May be interrupted at any time, and run again.
-
-        Args:
-            examination: The findings.
-            on_repaired: Called with each finding once it is repaired.
-
-        Returns:
-            The findings that remain: those that have no repair, and those in a conversation that others keep changing.
-
-        Raises:
-            WrongType: The conversation's key, or its quarantine's, does not hold a list.
-        """
+        """Repair a conversation; one request per finding. May be interrupted at any time, and run again."""
         for _ in range(_MAX_PASSES):
             steps = plan_repairs(
                 examination.key, examination.records, examination.findings,
@@ -137,7 +110,7 @@ class Doctor:
 
     def _apply(self, key: str, step: RepairStep, on_repaired: Callable[[Finding], None]) -> bool:
         try:
-            done = self._run("repair", apply_repair(step), key, self._repairing)
+            done = self._run("repair", apply_repair(step), key, self._policy.idempotent)
         except WrongType as error:
             error.problem = f"The key, or its quarantine {companion_key('quarantine', key)}, does not hold a list"
             raise
@@ -150,24 +123,12 @@ class Doctor:
         ttls = dict[str, int | None]()
         for start in range(0, len(keys), _KEYS_PER_REQUEST):
             some = keys[start : start + _KEYS_PER_REQUEST]
-            ttls |= self._run("expiries", scan.expiries(some), "", self._reading)
+            ttls |= self._run("expiries", scan.expiries(some), "", self._policy.read)
         return [key for key, ttl in ttls.items() if ttl is None]
 
     def set_expiry(self, key: str, ttl: int) -> bool:
-        """Set the expiry of a conversation that has none, in seconds; one request, three commands.
-
-        Returns:
-            Whether it was set; False if the conversation has an expiry by then, or does not exist.
-        """
-        return self._run("expire", set_expiry(key, ttl), key, self._repairing)
-
-    @property
-    def _reading(self) -> Budget:
-        return self._options.retry_policy.read
-
-    @property
-    def _repairing(self) -> Budget:
-        return self._options.retry_policy.idempotent
+        """Set the expiry of a conversation that has none, in seconds; one request, three commands."""
+        return self._run("expire", set_expiry(key, ttl), key, self._policy.idempotent)
 
     def _run(self, name: str, op: Op[T], key: str, budget: Budget) -> T:
         return self._database.run(name, op, key, budget)

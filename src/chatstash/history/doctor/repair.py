@@ -1,4 +1,4 @@
-"""Repairs, each one atomic script that may be sent twice. Pure.
+"""Repairs, each one atomic script that may be sent twice.
 
 A repair applies only if the records it depends on are still where they were, byte for byte. Concurrent changes,
 interruptions and a second run therefore do no harm. Positions count from the oldest record, so appends do not move
@@ -44,11 +44,7 @@ class RepairStep:
 
 
 def apply_repair(step: RepairStep) -> Op[bool]:
-    """Apply one repair; one request, billed as up to eleven commands.
-
-    Returns:
-        Whether it is applied, by this request or an earlier one; False if the conversation has changed.
-    """
+    """Apply one repair; one request, billed as up to eleven commands."""
     replies = yield from send(Batch((step.command,), effect=Effect.IDEMPOTENT))
     return replies.values[0] == 1
 
@@ -62,15 +58,7 @@ def set_expiry(key: str, seconds: int) -> Op[bool]:
 def plan_repairs(
     key: str, stored: Sequence[bytes], findings: Iterable[Finding], *, now_ms: int, randomness: Callable[[int], bytes]
 ) -> list[RepairStep]:
-    """Return the repairs of a conversation, in the order in which to apply them.
-
-    Args:
-        key: The conversation's key.
-        stored: The stored records, oldest first.
-        findings: The findings in them.
-        now_ms: The current time, in milliseconds since the epoch.
-        randomness: Returns a number of random bytes.
-    """
+    """Return the repairs of a conversation, in the order in which to apply them."""
     planner = _Planner(key, list(stored), now_ms, randomness)
     return [planner.step(finding) for finding in _newest_first(findings)]
 

@@ -1,1 +1,1 @@
-"""The operations of a conversation: one workflow each, written once for blocking callers and asyncio. Pure."""
+"""The operations of a conversation: one workflow each, written once for blocking callers and asyncio."""

@@ -25,7 +25,7 @@ from chatstash.history.operations.contents import Contents, entries_of
 from chatstash.history.records.encoding import canonical_json
 from chatstash.history.records.identity import digest_of, identity
 from chatstash.history.records.keys import IN_FLIGHT_TTL, companion_key
-from chatstash.history.records.markers import Marker, held_by, marker_key
+from chatstash.history.records.markers import Marker, marker_key, parse_marker
 from chatstash.history.records.record import Record, RecordId, record_ids_in_batch
 from chatstash.history.records.sizes import fits
 from chatstash.history.scripts.appending import ScriptedAppend, TurnSnapshot
@@ -39,7 +39,7 @@ from chatstash.history.values.results import AppendResult
 from chatstash.rest.commands import Command, Effect, Reply
 from chatstash.rest.ops import Op
 
-_MOST_TOLD = 1_000_000
+_MAX_NEW_BYTES = 1_000_000
 """Bytes of new records that a refused turn gets, at most: a reply over the server's limit would have none."""
 
 
@@ -80,11 +80,7 @@ class Append:
         return Marker(name, self.digest, self.batch, ttl)
 
     def by_script(self, snapshot: TurnSnapshot | None) -> ScriptedAppend:
-        """Return it as scripts take it.
-
-        Args:
-            snapshot: The conversation must still be as it was read here; None where it may have changed.
-        """
+        """Return it as scripts take it."""
         ttl, most = self.options.ttl, self.options.max_stored_messages
         return ScriptedAppend(self.key, ttl, most, self.batch, self.marker, snapshot)
 
@@ -107,34 +103,16 @@ class Refusal(NamedTuple):
 
 
 def append(wanted: Append) -> Op[AppendResult]:
-    """Append records in their order, all or none.
-
-    One request, one command, or two with a ttl; with strict delivery or an idempotency key one request, three commands,
-    or four with a ttl. Bounded storage is strict, and takes one command more once there is something to trim. Over the
-    size of a request: one request and three commands for each part, and one request to move them.
-
-    Raises:
-        WrongType: The key holds another type, which was left unchanged.
-        IdempotencyConflict: The idempotency key was used for other records.
-        RecordTooLarge: One record alone is over the size of a request; nothing was sent.
-        OutcomeUnknown: The reply was lost, and every retry within the budget failed.
-    """
+    """Append records in their order, all or none; costs and errors as `Session.append`."""
     with _identifying(wanted):
         done = yield from _append(wanted, None)
         return _applied_before(wanted, done) if isinstance(done, Refusal) else done
 
 
 def append_unless_changed(wanted: Append, read: Contents) -> Op[AppendResult]:
-    """Append records unless the conversation changed since it was read; one request, four commands, five with a ttl.
-
-    One command more with a marker.
-
-    Raises:
-        ConcurrentTurn: The conversation changed. Nothing was appended; the error has the new records.
-        WrongType, RecordTooLarge, OutcomeUnknown: As `append`.
-    """
-    most_told = min(_MOST_TOLD, wanted.options.max_request_bytes // 2)
-    snapshot = TurnSnapshot(read.length, len(read.newest), digest_of(b"\n".join(read.newest)), most_told)
+    """Append records if nobody changed the conversation since it was read, or raise ConcurrentTurn."""
+    max_new_bytes = min(_MAX_NEW_BYTES, wanted.options.max_request_bytes // 2)
+    snapshot = TurnSnapshot(read.length, len(read.newest), digest_of(b"\n".join(read.newest)), max_new_bytes)
     with _identifying(wanted):
         done = yield from _append(wanted, snapshot)
         if not isinstance(done, Refusal):
@@ -226,8 +204,8 @@ def _script_result(wanted: Append, answer: Sequence[Reply]) -> AppendResult | Re
 
 def _applied_before(wanted: Append, refusal: Refusal) -> AppendResult:
     """Return the result of an append whose marker was set before, or raise if that was for other records."""
-    held = held_by(checked_reply(bytes, refusal.detail, Effect.WRITE))
-    if held.is_void:
+    held = parse_marker(checked_reply(bytes, refusal.detail, Effect.WRITE))
+    if held.is_cancelled:
         raise unexpected_reply("This append was declared not stored before it was applied")
     if held.digest != wanted.digest:
         raise IdempotencyConflict(wanted.key, wanted.idempotency_key or "")

@@ -1,4 +1,4 @@
-"""Clears a conversation once: a late or repeated request never deletes records that were appended afterwards."""
+"""Deletes a conversation exactly once, so a retry cannot delete later messages."""
 
 from __future__ import annotations
 
@@ -13,18 +13,7 @@ from chatstash.rest.ops import Op, send
 
 
 def clear(key: str, name: str) -> Op[ClearResult]:
-    """Delete a conversation, once; one request, three commands, or four where there was none.
-
-    Deletes the key whatever type it holds. The script sets a marker, which stops a repeated or late request: that would
-    delete records that were appended since.
-
-    Args:
-        key: The conversation's key.
-        name: A name for this clearing that no other has.
-
-    Raises:
-        OutcomeUnknown: The reply was lost, and every retry within the budget failed.
-    """
+    """Delete the key of a conversation, whatever type it holds; `name` is unique to this call."""
     marker = companion_key("clear", key, name)
     try:
         return (yield from _clear_by_script(key, marker))

@@ -1,4 +1,4 @@
-"""The records of a conversation as an operation read them, decoded when they are asked for. Pure."""
+"""The records of a conversation as an operation read them, decoded when they are asked for."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Contents(NamedTuple):
     Attributes:
         entries: Each record, or the error of one that cannot be read, oldest first, without duplicates.
         length: How many records are stored.
-        newest: The newest of them as stored, newest first: back to one with an id, ten at most.
+        newest: Raw newest records, newest first, up to the first with an id; at most ten.
         cost: Requests, commands and bytes; set when the operation ends (`costs`).
         omitted: How many older records of the conversation were left out.
         cursor: Where to continue further back; None where there is nothing older.
-        fetched: The stored records it was made of; None for a page, or where duplicates are still stored.
+        fetched: The fetch behind it, for the cache; None if it must not be cached.
         system_kept: Whether the first of the entries is the conversation's system message, and records after it were
             left out.
         view: How the records are returned.
@@ -53,12 +53,7 @@ class Contents(NamedTuple):
 class Entries(Sequence[Entry]):
     """The records of a whole conversation, or the errors of those that cannot be read; made on demand.
 
-    They are not kept, because few callers need them: most messages are made directly from the JSON.
-
-    Args:
-        stored: The stored forms, oldest first.
-        key: The conversation's key, for errors.
-        parsed: Their JSON.
+    Records are made on demand and not kept; most callers build messages from the JSON.
     """
 
     def __init__(self, stored: Sequence[bytes], key: str, parsed: list[Any]) -> None:
@@ -103,13 +98,7 @@ def newest_of(stored: Sequence[bytes]) -> list[bytes]:
 
 
 def entries_of(stored: Sequence[bytes], key: str, first: int = 0) -> list[Entry]:
-    """Return the record of each stored form, oldest first, or the error of one that cannot be read.
-
-    Args:
-        stored: The stored forms.
-        key: The conversation's key, for errors.
-        first: The place of the first in the conversation, for errors.
-    """
+    """Return the record of each stored form, oldest first, or the error of one that cannot be read."""
     return [_entry(raw, key, position) for position, raw in enumerate(stored, first)]
 
 

@@ -27,18 +27,7 @@ from chatstash.rest.ops import Op
 
 
 def read_before(key: str, page: Page) -> Op[Contents]:
-    """Read the records before a cursor; one request and three commands.
-
-    One request more if others trimmed or removed records since. If the cursor's record was removed, the page ends at
-    the record before it. If that is gone, too, others trimmed or cleared the conversation, and the page is empty. A
-    page that would be over the server's limit is shorter. One request more if a record may be a duplicate; if it was
-    one, the page is read again.
-
-    Raises:
-        WrongType: The key holds another type, which was left unchanged.
-        ConversationChanged: Others trimmed or removed records, and those around the cursor have no id.
-        RequestTooLarge: One record alone is over the server's limit.
-    """
+    """Read the records before a cursor. If its record was removed, the page ends at the record before it."""
     search, limit = DuplicateSearch(key), page.limit
     while True:
         found = yield from _find_page(key, page.before, limit)
@@ -57,12 +46,12 @@ class _FoundPage:
 
     Attributes:
         stored: Their stored form.
-        newer: The records after them that were read, too; the first is the cursor's.
+        newer: The records read from the cursor's record on.
         limit: How many records were asked for; fewer than the page has where more would be over the server's limit.
         position: The place of the cursor's record, 0 for the oldest: the number of records that are older.
         length: How many records the conversation has.
         entries: The records of `stored`.
-        before: The name of the record before `stored`, where that was not read.
+        before: Name of the record just older than `stored`, if it was not read.
         noted: The noted places of batches.
     """
 

@@ -15,12 +15,7 @@ from chatstash.history.values.options import Options
 
 
 def prepared(key: str, records: Sequence[Record], options: Options, idempotency_key: str | None = None) -> Append:
-    """Return the append of records, each with a new record id.
-
-    Raises:
-        ValueError: The idempotency key is not a string, or there are more records than are kept.
-        UnstorableMessage: A record is not one that could be read back.
-    """
+    """Return the append of records, each with a new record id."""
     most = options.max_stored_messages
     if most is not None and len(records) > most:
         raise ValueError(f"an append of {len(records)} messages is over max_stored_messages, {most}; nothing was sent")

@@ -12,18 +12,7 @@ from chatstash.rest.ops import Op
 
 
 def read(key: str, options: Options, snapshot: Snapshot | None = None) -> Op[Contents]:
-    """Read a whole conversation; one request, one command, or two where the ttl is refreshed.
-
-    With a snapshot, three commands, four where the ttl is refreshed; one request more if the snapshot is stale.
-
-    More requests only if the reply would be over the server's limit, or if a record is stored twice: then the duplicate
-    is removed and the conversation is read again.
-
-    Raises:
-        WrongType: The key holds another type, which was left unchanged.
-        RequestTooLarge: One record alone is over the server's limit.
-        ConversationChanged: Others kept trimming, clearing or editing the conversation during the read.
-    """
+    """Read a whole conversation; costs and errors as `Session.read`."""
     fetched = yield from fetch(key, None, options, snapshot)
     if contents := _without_duplicates(fetched, key):
         return contents

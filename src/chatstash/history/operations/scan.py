@@ -18,13 +18,6 @@ def scan(prefix: str, cursor: str = "0") -> Op[tuple[str, list[bytes]]]:
 
     With an empty prefix, lists only. A key may be returned more than once.
     https://redis.io/docs/latest/commands/scan/
-
-    Args:
-        prefix: What the keys begin with, taken literally.
-        cursor: "0" to begin. The returned cursor is "0" at the end.
-
-    Raises:
-        ReadOnlyToken: A read-only token may not list keys.
     """
     pattern = _GLOB.sub(r"\\\1", prefix) + "*"
     lists_only = () if prefix else ("TYPE", "list")

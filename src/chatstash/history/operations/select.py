@@ -20,21 +20,15 @@ from chatstash.rest.ops import Op
 
 
 def read_selection(key: str, selection: Selection, options: Options, cache: ReadCache | None) -> Op[Contents]:
-    """Read the selected records. Costs and raises what the operation of that selection does.
-
-    Args:
-        key: The conversation's key.
-        selection: The records to read.
-        options: The conversation's options.
-        cache: Holds snapshots of conversations; None for no cache.
-    """
+    """Read the selected records. Costs and raises what the operation of that selection does."""
     match selection:
         case Page(before=before, limit=limit, view=view) if before == END:
             return (yield from read_selection(key, Window(limit, view=view), options, cache))
         case Page() as page:
             return page_in_view((yield from read_before(key, page)), page.view)
         case TokenWindow() as window:
-            return (yield from _cached(key, partial(read_token_window, key, window, options), cache))
+            contents = yield from _cached(key, partial(read_token_window, key, window, options), cache)
+            return in_view(contents, window.within.view, keep_system=contents.system_kept)
         case Window() as window:
             contents = yield from _cached(key, partial(read_window, key, window, options), cache)
         case Whole():

@@ -6,11 +6,12 @@ The marker of the key names the batch that was appended, and each record has its
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 
 from chatstash.history.operations.contents import entries_of
 from chatstash.history.records.identity import identity
 from chatstash.history.records.keys import checked_idempotency_key
-from chatstash.history.records.markers import held_by, marker_key
+from chatstash.history.records.markers import marker_key, parse_marker
 from chatstash.history.records.record import Record
 from chatstash.history.scripts.loading import call
 from chatstash.history.steps.replies import checked_counts, checked_reply
@@ -23,17 +24,6 @@ def stored_for(key: str, idempotency_key: str) -> Op[list[Record] | None]:
     """Return the records that were appended with an idempotency key, oldest first; one request.
 
     Two commands if the key was not used; otherwise four, and a few more if over a hundred records were appended since.
-
-    Args:
-        key: The conversation's key.
-        idempotency_key: The key.
-
-    Returns:
-        The records that are still stored; None if the key was not used, or its marker has expired.
-
-    Raises:
-        ValueError: The idempotency key is not a string; nothing was sent.
-        WrongType: The conversation's key holds another type.
     """
     marker = marker_key(key, checked_idempotency_key(idempotency_key))
     answer = yield from run_script(key, call("stored_for", (key, marker)), Effect.IDEMPOTENT)
@@ -41,7 +31,7 @@ def stored_for(key: str, idempotency_key: str) -> Op[list[Record] | None]:
     if not used:
         return None
     _, _, value, newest_first = answer
-    batch = held_by(checked_reply(bytes, value, Effect.IDEMPOTENT)).batch
+    batch = parse_marker(checked_reply(bytes, value, Effect.IDEMPOTENT)).batch
     stored = [
         checked_reply(bytes, raw, Effect.IDEMPOTENT) for raw in checked_reply(list, newest_first, Effect.IDEMPOTENT)
     ]
@@ -52,5 +42,6 @@ def _each_once(newest_first: Iterable[bytes], batch: str, key: str) -> list[Reco
     """Return the records of a batch, oldest first, without duplicates and without unreadable ones."""
     stored = {identity(raw): raw for raw in newest_first}
     entries = entries_of(list(stored.values()), key)
-    records = [entry for entry in entries if isinstance(entry, Record) and entry.id and entry.id.batch == batch]
-    return sorted(records, key=lambda record: record.id.position if record.id else 0)
+    records = [(entry.id, entry) for entry in entries if isinstance(entry, Record)]
+    found = [(record_id.position, record) for record_id, record in records if record_id and record_id.batch == batch]
+    return [record for _, record in sorted(found, key=itemgetter(0))]

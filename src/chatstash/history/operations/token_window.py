@@ -8,7 +8,6 @@ from typing import NamedTuple
 from chatstash.history.cache.snapshot import Snapshot
 from chatstash.history.operations.contents import Contents
 from chatstash.history.operations.page import read_before
-from chatstash.history.operations.views import in_view
 from chatstash.history.operations.window import read_window, system_message_in
 from chatstash.history.records.record import Entry
 from chatstash.history.steps.cursors import cursor_before
@@ -35,15 +34,7 @@ class _Found(NamedTuple):
 def read_token_window(
     key: str, wanted: TokenWindow, options: Options, snapshot: Snapshot | None = None
 ) -> Op[Contents]:
-    """Read as many of the newest records as fit; costs as much as a window if the first guess was enough.
-
-    If all records so far fit and there are more, reads as many again, in a request of three commands, until a record
-    does not fit.
-
-    Raises:
-        WrongType: The key holds another type, which was left unchanged.
-        RequestTooLarge: One record alone is over the server's limit.
-    """
+    """Read as many of the newest records as fit; fetches more, as pages, while all so far fit."""
     found = yield from _newest(key, wanted, options, snapshot)
     most = wanted.within.last
     while found.contents.cursor is not None and len(found.entries) < most and _all_fit(found, wanted):
@@ -89,7 +80,6 @@ def _cut(found: _Found, wanted: TokenWindow) -> Contents:
     omitted = found.contents.omitted + cut
     cursor = cursor_before(found.entries, cut, found.contents.length) or END if cut else found.contents.cursor
     entries = kept if found.system is None else [found.system, *kept]
-    contents = found.contents._replace(
+    return found.contents._replace(
         entries=entries, omitted=omitted, cursor=cursor, system_kept=found.system is not None
     )
-    return in_view(contents, wanted.within.view, keep_system=found.system is not None)

@@ -14,11 +14,6 @@ def in_view(contents: Contents, view: View, *, keep_system: bool) -> Contents:
 
     Records that the view leaves out at the beginning count as omitted, and the cursor leads to them. Records that it
     leaves out between others are on no page.
-
-    Args:
-        contents: The contents, as stored.
-        view: The view.
-        keep_system: Whether to keep the conversation's first record if it is a system message.
     """
     if view == AS_STORED:
         return contents
@@ -36,12 +31,7 @@ def in_view(contents: Contents, view: View, *, keep_system: bool) -> Contents:
 
 
 def page_in_view(contents: Contents, view: View) -> Contents:
-    """Return a page of older records in a view.
-
-    Args:
-        contents: The page, as stored.
-        view: The view.
-    """
+    """Return a page of older records in a view."""
     if view == AS_STORED:
         return contents
     entries = list(contents.entries)

@@ -25,15 +25,7 @@ from chatstash.rest.ops import Op
 
 
 def read_window(key: str, window: Window, options: Options, snapshot: Snapshot | None = None) -> Op[Contents]:
-    """Read the newest records; one request, three commands, one more to keep the system message, to refresh the ttl.
-
-    With a snapshot, one command more. More requests where the snapshot is stale, where the reply would be over
-    the server's limit, or where a record may be a duplicate of one outside the window.
-
-    Raises:
-        WrongType: The key holds another type, which was left unchanged.
-        RequestTooLarge: One record alone is over the server's limit.
-    """
+    """Read the newest records; costs and errors as `Session.read`."""
     found = yield from fetch(key, window, options, snapshot)
     search, reach = DuplicateSearch(key), window.last
     while True:
@@ -83,11 +75,7 @@ def _is_system(entry: Entry) -> bool:
 
 
 def count(key: str) -> Op[int]:
-    """Count the records of a conversation without duplicates; one request, four commands, more if there may be any.
-
-    Raises:
-        WrongType: The key holds another type, which was left unchanged.
-    """
+    """Count the records of a conversation without duplicates; one request, four commands, more if there may be any."""
     answer = yield from run_script(key, call("count", (key, places_key(key))), Effect.READ)
     (length,) = checked_counts(answer, 1, Effect.READ)
     return length

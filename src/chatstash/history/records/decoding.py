@@ -1,4 +1,4 @@
-"""The records that stored bytes stand for. Pure.
+"""The records that stored bytes stand for.
 
 Read by orjson, except where it would silently change a value (an integer beyond 64 bits) or refuses one that json reads
 (NaN, half a surrogate pair).
@@ -21,17 +21,7 @@ _LONG_NUMBER = re.compile(rb"\d{19}")
 
 
 def decode(raw: bytes, *, key: str = "", position: int = 0) -> Record:
-    """Return the record that stored bytes stand for.
-
-    Args:
-        raw: The stored bytes.
-        key: The conversation's key, for the error.
-        position: The record's place in the conversation, 0 for the oldest, for the error.
-
-    Raises:
-        CorruptRecord: The bytes are not a record.
-        UnsupportedRecord: The record is of a newer form.
-    """
+    """Return the record that stored bytes stand for."""
     try:
         fields = orjson.loads(raw)
     except orjson.JSONDecodeError:

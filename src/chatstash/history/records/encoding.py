@@ -1,4 +1,4 @@
-"""A record's stored form: JSON text. Pure.
+"""A record's stored form: JSON text.
 
 Written by the standard library's json, as langchain-community writes. orjson and pydantic silently change values: NaN
 becomes null, a UUID a string, and so on. orjson writes only records whose data is all text, several times faster.
@@ -28,15 +28,7 @@ _SHORT.maxstring = _SHORT.maxother = 80
 
 
 def encode(record: Record, *, index: int = 0) -> str:
-    """Return a record's stored form: text that UTF-8 can encode.
-
-    Args:
-        record: The record.
-        index: The message's index in its sequence, for the error.
-
-    Raises:
-        UnstorableMessage: JSON cannot hold one of its values; the error says which.
-    """
+    """Return a record's stored form: text that UTF-8 can encode."""
     if wrong := _why_not_storable(record):
         raise UnstorableMessage(wrong, index=index)
     fields = _fields_of(record)

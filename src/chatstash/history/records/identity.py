@@ -1,4 +1,4 @@
-"""The identity of a stored record: equal for duplicates of one message, even after an edit. Pure.
+"""The identity of a stored record: equal for duplicates of one message, even after an edit.
 
 A record with an id keeps its identity when its content is edited or when it carries a generation. Records of other
 libraries have no id: two of them are the same only if their bytes are equal.

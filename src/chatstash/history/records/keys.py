@@ -25,11 +25,7 @@ MAX_TTL = 10**9
 
 
 def conversation_key(session_id: str, key_prefix: str = DEFAULT_PREFIX) -> str:
-    """Return the key of a conversation.
-
-    Raises:
-        ValueError: The session id is empty or not a string, the prefix is not a string, or the key is invalid.
-    """
+    """Return the key of a conversation."""
     if not isinstance(session_id, str):
         hint = "" if session_id is None else "; convert it with str()"
         raise ValueError(f"session_id must be a string, not {session_id!r:.80}{hint}")
@@ -41,13 +37,7 @@ def conversation_key(session_id: str, key_prefix: str = DEFAULT_PREFIX) -> str:
 
 
 def companion_key(kind: str, key: str, *more: str) -> str:
-    """Return a companion key of a conversation: `chatstash:<kind>:<sha256 of its key>`, then `:<part>` for each part.
-
-    Args:
-        kind: What it holds, such as `idempotency`.
-        key: The conversation's key.
-        more: Further parts; they contain no colon.
-    """
+    """Return a companion key: `chatstash:<kind>:<sha256 of its key>`, then `:<part>` for each part."""
     return ":".join((COMPANION_PREFIX + kind, sha256(key.encode()).hexdigest(), *more))
 
 

@@ -1,4 +1,4 @@
-"""The marker of an append: set in the same step, it tells for which records the append was applied. Pure.
+"""The marker of an append: set in the same step, it tells for which records the append was applied.
 
 Its value is `<digest>:<batch>`; or `void:<batch>` where the append was called off, so that it does nothing if it still
 arrives. Another append with the same idempotency key is another batch, and goes ahead.
@@ -35,25 +35,25 @@ class Marker(NamedTuple):
         return f"{self.digest}:{self.batch}"
 
 
-class Held(NamedTuple):
+class MarkerValue(NamedTuple):
     """What a marker holds.
 
     Attributes:
         digest: The digest of the append that set it.
         batch: Its batch.
-        is_void: Whether the append was called off.
+        is_cancelled: Whether the append was called off.
     """
 
     digest: str
     batch: str
-    is_void: bool
+    is_cancelled: bool
 
 
-def held_by(value: bytes) -> Held:
+def parse_marker(value: bytes) -> MarkerValue:
     """Return what the value of a marker says."""
     text = value.decode("ascii", "replace")
     digest, _, batch = text.partition(":")
-    return Held(digest, batch, text.startswith(VOID))
+    return MarkerValue(digest, batch, text.startswith(VOID))
 
 
 def marker_key(key: str, idempotency_key: str) -> str:

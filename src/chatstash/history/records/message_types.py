@@ -1,4 +1,4 @@
-"""The types of message that a record may name. Pure.
+"""The types of message that a record may name.
 
 They are the types that langchain-core's `messages_from_dict` reads, and LangChain.js's name for a chat message. Any
 other type makes a conversation unreadable to both.

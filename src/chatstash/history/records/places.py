@@ -1,4 +1,4 @@
-"""Where batches stand that may have duplicates, as noted at a companion key of the conversation. Pure."""
+"""Where batches stand that may have duplicates, as noted at a companion key of the conversation."""
 
 from __future__ import annotations
 

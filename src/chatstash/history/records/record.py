@@ -1,4 +1,4 @@
-"""The stored record of one message, and its id: values. Pure.
+"""The stored record of one message, and its id: values.
 
 A record is stored as the JSON object `{"type": …, "data": {…}, "rid": "…"}`. `type` and `data` are what
 langchain-community writes; `rid` is the record's id. Old readers ignore fields they do not know. Records without an id,
@@ -57,13 +57,7 @@ class RecordId(NamedTuple):
 
 
 def new_record_ids(count: int, *, time_ms: int, randomness: bytes) -> list[RecordId]:
-    """Return new ids for an append of `count` records.
-
-    Args:
-        count: The number of records.
-        time_ms: The current time, in milliseconds since the epoch.
-        randomness: `RANDOM_BYTES` random bytes.
-    """
+    """Return new ids for an append of `count` records."""
     batch = base64.urlsafe_b64encode(time_ms.to_bytes(_TIME_BYTES) + randomness).decode()
     return record_ids_in_batch(batch, count)
 
@@ -113,8 +107,6 @@ _other_slot: Any = vars(Record)["other"]
 
 
 def _parse_id(record: Record) -> None:
-    if _id_slot.__get__(record) is not NOT_PARSED:
-        return
     fields = _other_slot.__get__(record)
     record_id = RecordId.parse(fields.get("rid"))
     # In this order: another thread that finds no id among the fields must find that it was parsed.
@@ -126,7 +118,8 @@ def _parse_id(record: Record) -> None:
 
 def _parsed_first(slot: Any, doc: str) -> Any:
     def get(record: Record) -> Any:
-        _parse_id(record)
+        if _id_slot.__get__(record) is NOT_PARSED:
+            _parse_id(record)
         return slot.__get__(record)
 
     return property(get, slot.__set__, doc=doc)

@@ -1,4 +1,4 @@
-"""The size of requests that append records, and how many records fit into one. Pure."""
+"""The size of requests that append records, and how many records fit into one."""
 
 from __future__ import annotations
 
@@ -14,32 +14,14 @@ _SCRIPT_BYTES = 9 * 1024
 
 
 def fits(key: str, texts: Sequence[str], limit: int) -> bool:
-    """Tell whether records, sent with a script, fit into one request.
-
-    Args:
-        key: The conversation's key.
-        texts: The records' stored form.
-        limit: The most bytes of a request.
-
-    Raises:
-        RecordTooLarge: One record alone does not fit.
-    """
+    """Tell whether records, sent with a script, fit into one request."""
     room = limit - _overhead(key)
     # Usually the lengths alone decide.
     return sum(map(len, texts)) * _MOST_BYTES_PER_CHARACTER <= room or len(list(parts(key, texts, limit))) == 1
 
 
 def parts(key: str, texts: Sequence[str], limit: int) -> Iterator[Sequence[str]]:
-    """Yield the records, in order, in as few parts as possible that each fit into one request.
-
-    Args:
-        key: The conversation's key.
-        texts: The records' stored form.
-        limit: The most bytes of a request.
-
-    Raises:
-        RecordTooLarge: One record alone does not fit; raised before the first part is yielded.
-    """
+    """Yield the records, in order, in as few parts as possible that each fit into one request."""
     overhead = _overhead(key)
     sizes = list(map(_size, texts))
     for index, size in enumerate(sizes):

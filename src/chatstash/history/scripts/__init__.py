@@ -1,4 +1,4 @@
-"""The Lua scripts, each a whole `.lua` file, and the calls that run them. Pure.
+"""The Lua scripts, each a whole `.lua` file, and the calls that run them.
 
 Scripts run where one command or transaction will not do: Upstash bills each command within one, and locks only the keys
 that a script names if its first line says so. The header of each says:

@@ -21,10 +21,5 @@ if held then
   return {REFUSED, length, ran, held}
 end
 local failure = push(ARGV, 5, #ARGV)
-if failure then
-  undo(KEYS[2])
-  return failure
-end
-length = trim(length, tonumber(ARGV[4]))
-local expiry = set_expiry()
-return {STORED, length, ran, expiry}
+if not failure then length = trim(length, tonumber(ARGV[4])) end
+return finished(failure, KEYS[2])

@@ -18,10 +18,4 @@ if held then
   length = call('LLEN', KEYS[1])
   return {REFUSED, length, ran, held}
 end
-local failure = push(ARGV, 4, #ARGV)
-if failure then
-  undo(KEYS[2])
-  return failure
-end
-local expiry = set_expiry()
-return {STORED, length, ran, expiry}
+return finished(push(ARGV, 4, #ARGV), KEYS[2])

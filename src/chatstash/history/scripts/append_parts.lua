@@ -22,9 +22,4 @@ local is_complete = are_complete()
 if not is_complete and is_stored(ARGV[2]) then return answered({EARLIER, listed, ran, 1}) end
 local failure = not is_complete and expired() or push_parts()
 discard()
-if failure then
-  undo()
-  return failure
-end
-local expiry = set_expiry()
-return {STORED, length, ran, expiry}
+return finished(failure)

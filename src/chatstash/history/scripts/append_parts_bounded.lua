@@ -24,10 +24,5 @@ local refusal = refusal_by_marker()
 if refusal then return answered(refusal) end
 local failure = not are_complete() and expired() or push_parts()
 discard()
-if failure then
-  undo(KEYS[2])
-  return failure
-end
-length = trim(length, tonumber(ARGV[8]))
-local expiry = set_expiry()
-return {STORED, length, ran, expiry}
+if not failure then length = trim(length, tonumber(ARGV[8])) end
+return finished(failure, KEYS[2])

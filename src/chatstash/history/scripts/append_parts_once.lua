@@ -21,9 +21,4 @@ local refusal = refusal_by_marker()
 if refusal then return answered(refusal) end
 local failure = not are_complete() and expired() or push_parts()
 discard()
-if failure then
-  undo(KEYS[2])
-  return failure
-end
-local expiry = set_expiry()
-return {STORED, length, ran, expiry}
+return finished(failure, KEYS[2])

@@ -17,10 +17,4 @@
 
 local refusal = refusal_by_batch(ARGV[2], ARGV[3] ~= '')
 if refusal then return refusal end
-local failure = push(ARGV, 8, #ARGV)
-if failure then
-  undo()
-  return failure
-end
-local expiry = set_expiry()
-return {STORED, length, ran, expiry}
+return finished(push(ARGV, 8, #ARGV))

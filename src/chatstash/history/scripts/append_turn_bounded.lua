@@ -22,10 +22,5 @@
 local refusal = refusal_by_marker()
 if refusal then return refusal end
 local failure = push(ARGV, 9, #ARGV)
-if failure then
-  undo(KEYS[2])
-  return failure
-end
-length = trim(length, tonumber(ARGV[8]))
-local expiry = set_expiry()
-return {STORED, length, ran, expiry}
+if not failure then length = trim(length, tonumber(ARGV[8])) end
+return finished(failure, KEYS[2])

@@ -17,10 +17,4 @@
 
 local refusal = refusal_by_marker()
 if refusal then return refusal end
-local failure = push(ARGV, 8, #ARGV)
-if failure then
-  undo(KEYS[2])
-  return failure
-end
-local expiry = set_expiry()
-return {STORED, length, ran, expiry}
+return finished(push(ARGV, 8, #ARGV), KEYS[2])

@@ -16,12 +16,9 @@
 
 local batch = ARGV[2]
 if is_stored(batch) then return {EARLIER, listed, ran, 1} end
-local failure = push(ARGV, 3, #ARGV)
-if failure then
-  undo()
-  return failure
-end
-local expiry = set_expiry()
+local answer = finished(push(ARGV, 3, #ARGV))
+if answer.err then return answer end
 local place = place_of(batch, length - pushed, call('LINDEX', KEYS[1], pushed))
 note_places(KEYS[2], {[batch] = place}, true)
-return {STORED, length, ran, expiry}
+answer[3] = ran
+return answer

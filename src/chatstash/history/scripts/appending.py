@@ -1,4 +1,4 @@
-"""The calls of the scripts that append. Pure."""
+"""The calls of the scripts that append."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class TurnSnapshot(NamedTuple):
         length: How many records it had.
         compared: How many of the newest are compared.
         digest: The SHA-1 of those, joined by newlines, newest first.
-        most_told: How many bytes of new records a refusal tells, at most.
+        max_new_bytes: How many bytes of new records a refusal tells, at most.
     """
 
     length: int
     compared: int
     digest: str
-    most_told: int
+    max_new_bytes: int
 
 
 _NO_TURN = ("",) * 4

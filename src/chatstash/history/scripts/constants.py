@@ -1,4 +1,4 @@
-"""The constants that Python and the scripts share: a script begins with those that it names. Pure."""
+"""The constants that Python and the scripts share: a script begins with those that it names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loads the scripts, whole `.lua` files, and makes the calls that run them. Pure, but for reading the package's files.
+"""Loads the scripts, whole `.lua` files, and makes the calls that run them.
 
 A line `--- @include "name"` inserts `include/name.lua`, once in a script. A script begins with those of the shared
 constants that it names (`constants`).
@@ -29,9 +29,6 @@ def composed(script: str) -> str:
     """Return a script with its includes and the constants that it names.
 
     Leaves out comments and indentation, which would cost bytes in each request.
-
-    Args:
-        script: Its text; the first line has its flags.
     """
     flags, *lines = _lines(script, set())
     return "\n".join([flags, *locals_for("\n".join(lines)), *lines])
@@ -56,12 +53,6 @@ def text_of(path: str) -> str:
 
 
 def call(name: str, keys: Sequence[str], *arguments: Argument) -> Command:
-    """Return the command that runs a script: EVAL with its source, or EVAL_RO where its flags say that it only reads.
-
-    Args:
-        name: The script.
-        keys: All keys that it touches, as its header says.
-        arguments: Its arguments, as its header says.
-    """
+    """Return the command that runs a script: EVAL, or EVAL_RO where its flags say that it only reads."""
     script = source(name)
     return ("EVAL_RO" if script.startswith(READING) else "EVAL", script, len(keys), *keys, *arguments)

@@ -1,1 +1,1 @@
-"""The steps that several operations share, each a generator. Pure."""
+"""The steps that several operations share, each a generator."""

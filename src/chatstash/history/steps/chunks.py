@@ -1,4 +1,4 @@
-"""Reads the stored records of a conversation of any size. Pure.
+"""Reads the stored records of a conversation of any size.
 
 One request asks for the whole conversation. If the reply would be over the server's limit, the records are read in
 chunks, from the oldest on: counted from that end, places do not move while others append.
@@ -41,18 +41,7 @@ _SIZES_IN_WORDS = r"Limit: (\d{1,18}) bytes, Actual: (\d{1,18}) bytes"
 
 
 def stored_records(key: str, refresh_ttl: int | None, max_bytes: int) -> Op[Sequence[bytes]]:
-    """Read all stored records, oldest first: one request, or several if the reply would be over the server's limit.
-
-    Args:
-        key: The conversation's key.
-        refresh_ttl: Seconds until the conversation expires; None leaves its expiry as it is.
-        max_bytes: The maximum size of a reply, in bytes.
-
-    Raises:
-        WrongType: The key holds another type, which was left unchanged.
-        RequestTooLarge: One record alone is over the server's limit.
-        ConversationChanged: Others kept trimming, clearing or editing the conversation during the read.
-    """
+    """Read all stored records, oldest first: one request, or several if the reply would be over the server's limit."""
     effect = Effect.READ if refresh_ttl is None else Effect.IDEMPOTENT
     try:
         replies = yield from list_command(key, ("LRANGE", key, 0, -1), refresh_ttl, effect)
@@ -81,19 +70,7 @@ class Chunked(NamedTuple):
 def chunked(
     key: str, error: RequestTooLarge, max_bytes: int, newest: int | None = None, *, with_oldest: bool = False
 ) -> Op[Chunked]:
-    """Read stored records in chunks, oldest first, after the server refused to return them at once.
-
-    Args:
-        key: The conversation's key.
-        error: The refusal.
-        max_bytes: The maximum size of a reply, in bytes.
-        newest: How many of the newest records to read at least; None for all.
-        with_oldest: Whether to read the oldest record of the conversation, too.
-
-    Raises:
-        RequestTooLarge: One record alone is over the server's limit.
-        ConversationChanged: Others kept trimming, clearing or editing the conversation during the read.
-    """
+    """Read stored records in chunks, oldest first, after the server refused to return them at once."""
     chunk = _chunk_after(error, max_bytes)
     before: Chunked | None = None
     for _ in range(_MOST_READINGS):

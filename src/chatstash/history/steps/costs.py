@@ -1,4 +1,4 @@
-"""Adds up the cost of an operation: of all its requests, those that failed or were refused included. Pure."""
+"""Adds up the cost of an operation: of all its requests, those that failed or were refused included."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes cursors, and tells whether records are still where a cursor saw them. Pure.
+"""Makes cursors, and tells whether records are still where a cursor saw them.
 
 A record is recognised by its id, or by that of the record before it. Where neither has an id, all records that the
 cursor covers must be where they were: others may be equal to them.
@@ -42,38 +42,18 @@ NO_NAME = name_of(b"")
 
 
 def cursor_before(entries: Sequence[Entry], at: int, length: int) -> Cursor | None:
-    """Return the cursor before one of the newest records; None where there is no such record.
-
-    Args:
-        entries: The newest records, oldest first.
-        at: The record's index among them.
-        length: How many records the conversation has.
-    """
+    """Return the cursor before one of the newest records; None where there is no such record."""
     return cursor_within(entries, at, length - len(entries), length) if at < len(entries) else None
 
 
 def cursor_within(entries: Sequence[Entry], at: int, first: int, length: int) -> Cursor:
-    """Return the cursor before one of some records.
-
-    Args:
-        entries: The records, oldest first.
-        at: The record's index among them.
-        first: The place of the first of them, 0 for the oldest of all.
-        length: How many records the conversation has.
-    """
+    """Return the cursor before one of some records."""
     raws = [entry.raw for entry in entries[at : at + MOST_COVERED]]
     return cursor_of(name_of(entries[at - 1].raw) if at else NO_NAME, raws, first + at, length)
 
 
 def cursor_of(older: Name, raws: Sequence[bytes], position: int, length: int) -> Cursor:
-    """Return the cursor before the first of some records.
-
-    Args:
-        older: The name of the record before it.
-        raws: The records; the first `MOST_COVERED` count.
-        position: The place of the first, 0 for the oldest of all.
-        length: How many records the conversation has.
-    """
+    """Return the cursor before the first of some records."""
     name, *_ = names = list(map(name_of, raws[:MOST_COVERED]))
     if name.is_id or older.is_id:
         return Cursor(position, length, 0, _id_digest(name), _id_digest(older))
@@ -89,14 +69,7 @@ def _digest_of_run(names: Iterable[Name]) -> str:
 
 
 def is_at_its_place(cursor: Cursor, records: Sequence[bytes], at: int, length: int) -> bool:
-    """Tell whether the record of a cursor is where it was.
-
-    Args:
-        cursor: The cursor.
-        records: The records read around its place, oldest first.
-        at: The index among them at which it should be.
-        length: How many records the conversation has.
-    """
+    """Tell whether the record of a cursor is where it was."""
     if len(records) != at + max(cursor.covered, 1):
         return False
     older, *names = [NO_NAME] * (not at) + list(map(name_of, records[max(at - 1, 0) :]))

@@ -1,4 +1,4 @@
-"""Hides the duplicates that late requests leave from readers, and removes them. Pure, but for a log.
+"""Hides the duplicates that late requests leave from readers, and removes them.
 
 Of the records with the same id the oldest counts, whatever was edited since. No clock is trusted: a settlement that
 appends notes the place of its batch and the record before it, so the same batch anywhere else is a duplicate. Where no
@@ -31,13 +31,7 @@ _MOST_SEARCHES = 5
 
 
 def distinct(entries: Sequence[Entry], first_place: int = 0, places: Mapping[str, Place] | None = None) -> list[Entry]:
-    """Return records without the duplicates among them.
-
-    Args:
-        entries: Records, oldest first.
-        first_place: The place of the first of them in the conversation, 0 for the oldest of all.
-        places: The place of each batch whose duplicates could not be removed.
-    """
+    """Return records without the duplicates among them."""
     places = places or {}
     kept: list[Entry] = []
     seen: set[bytes] = set()
@@ -46,7 +40,7 @@ def distinct(entries: Sequence[Entry], first_place: int = 0, places: Mapping[str
         if (named := _named(entry)) is None:
             kept.append(entry)
             continue
-        batch, position = named.id.batch, named.id.position
+        batch, position, _ = named.id
         if (noted := places.get(batch)) is not None:
             if at == 0 or position > 0:
                 duplicated.setdefault(batch, first_place + at > noted.first + position)
@@ -62,13 +56,7 @@ def distinct(entries: Sequence[Entry], first_place: int = 0, places: Mapping[str
 
 
 def suspects(entries: Sequence[Entry], first_place: int, places: Mapping[str, Place]) -> list[str]:
-    """Return the batches that have duplicates among these records, or may have some beyond them.
-
-    Args:
-        entries: Records, oldest first.
-        first_place: The place of the first of them in the conversation, 0 for the oldest of all.
-        places: The noted places of batches.
-    """
+    """Return the batches that have duplicates among these records, or may have some beyond them."""
     named = list(map(_named, entries))
     ids = [each and each.id for each in named]
     counted = Counter(each.identity for each in named if each)
@@ -113,10 +101,10 @@ class _Named(NamedTuple):
 
 def _named(entry: Entry) -> _Named | None:
     """Return the id and the identity of a record; None where its identity is not its id."""
-    if not isinstance(entry, Record) or entry.id is None:
+    if not isinstance(entry, Record) or (record_id := entry.id) is None:
         return None
     found = identity(entry.raw)
-    return None if found is entry.raw else _Named(entry.id, found)
+    return None if found is entry.raw else _Named(record_id, found)
 
 
 def _ids_of(entries: Iterable[Entry]) -> list[RecordId | None]:
@@ -160,13 +148,7 @@ class DuplicateSearch:
         self._not_noted: set[str] = set()
 
     def must_read_again(self, entries: Sequence[Entry], first_place: int, places: Mapping[str, Place]) -> Op[bool]:
-        """Search for duplicates of what was read, and remove them; tells whether to read again.
-
-        Args:
-            entries: Records, oldest first.
-            first_place: The place of the first of them in the conversation, 0 for the oldest of all.
-            places: The noted places of batches.
-        """
+        """Search for duplicates of what was read, and remove them; tells whether to read again."""
         entries, first_place = self._without_left(entries, first_place)
         batches = [batch for batch in suspects(entries, first_place, places) if batch not in self._not_noted]
         if not batches or not self._searches_left:

@@ -1,4 +1,4 @@
-"""Sets an expiry only on lists, never on what another program stored at the key. Pure, but for the clock.
+"""Sets an expiry only on lists, never on what another program stored at the key.
 
 A transaction runs EXPIRE even where the list command before it is refused because the key holds another type. So a
 request has both only if this process lately saw that the key holds a list or nothing. An ordinary turn did: it reads
@@ -32,9 +32,6 @@ class SeenLists:
 
     Has no lock, so that a signal handler may use it: each step is one operation of a dict, and between any two of them
     a key is at worst forgotten.
-
-    Args:
-        clock: Seconds on a monotonic clock.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -65,13 +62,7 @@ _MOST_ARGUMENTS = 4000
 
 
 def expiring_lists_only(op: Op[T], key: str, seen: SeenLists) -> Op[T]:
-    """Run an operation on a conversation; its EXPIRE takes effect only if the key holds a list.
-
-    Args:
-        op: The operation.
-        key: The conversation's key.
-        seen: The keys of the database that lately held a list.
-    """
+    """Run an operation on a conversation; its EXPIRE takes effect only if the key holds a list."""
     return intercept(op, partial(_answered_and_noted, key=key, seen=seen))
 
 

@@ -1,4 +1,4 @@
-"""Fetches the newest stored records of a conversation, or all; with a snapshot, only the new ones are sent. Pure."""
+"""Fetches the newest stored records of a conversation, or all; with a snapshot, only the new ones are sent."""
 
 from __future__ import annotations
 
@@ -47,19 +47,8 @@ def fetch(key: str, window: Window | None, options: Options, snapshot: Snapshot 
     One request: one command for all, three for a window. With a snapshot that is worth revalidating, three for
     all, four for a window. One command more to keep the system message, and to refresh the ttl. One request more where
     the snapshot is stale, and a few where the reply would be over the server's limit.
-
-    Args:
-        key: The conversation's key.
-        window: How many records to fetch; None for all.
-        options: The conversation's options.
-        snapshot: A snapshot of the conversation, or None.
-
-    Raises:
-        WrongType: The key holds another type, which was left unchanged.
-        RequestTooLarge: One record alone is over the server's limit.
-        ConversationChanged: Others kept trimming, clearing or editing the conversation during the read.
     """
-    if snapshot is not None and (revalidation := snapshot.revalidation(None if window is None else window.reach)):
+    if snapshot is not None and (revalidation := snapshot.revalidation(None if window is None else window.fetch_count)):
         merged = yield from _revalidate(key, revalidation, window, options)
         if merged is not None:
             return merged
@@ -76,14 +65,16 @@ def _fetch_newest(key: str, window: Window, options: Options) -> Op[Fetched]:
     noting = _noted_places(key, window, options)
     more: tuple[Command, ...] = (("LLEN", key), *_oldest(key, window), *noting)
     effect = _effect(options)
-    asked: Command = ("LRANGE", key, 0, window.reach - 1)
+    asked: Command = ("LRANGE", key, 0, window.fetch_count - 1)
     try:
         replies = yield from list_command(key, asked, options.ttl_on_read, effect, more=more)
     except RequestTooLarge as error:
-        chunks = yield from chunked(key, error, options.max_request_bytes, window.reach, with_oldest=window.keep_system)
+        chunks = yield from chunked(
+            key, error, options.max_request_bytes, window.fetch_count, with_oldest=window.keep_system
+        )
         noted = (yield from send(Batch(noting))).values if noting else (None,)
         # Others may have appended during the read: the newest count.
-        records = chunks.records[-window.reach :]
+        records = chunks.records[-window.fetch_count :]
         return Fetched(records, chunks.length, chunks.oldest, None, False, places_of(noted[0]))
     stored = oldest_first(replies.values[0])
     length = max(checked_reply(int, replies.values[1], effect), len(stored))
@@ -112,7 +103,7 @@ def _revalidate(key: str, revalidation: Revalidation, window: Window | None, opt
         return Fetched(merged, length, None, snapshot, True)
     first = _first_of(replies.values[3], effect) if window.keep_system else None
     places = places_of(replies.values[len(more)]) if noting else {}
-    return Fetched(merged[-window.reach :], length, first, snapshot, True, places)
+    return Fetched(merged[-window.fetch_count :], length, first, snapshot, True, places)
 
 
 def _first_of(reply: Reply, effect: Effect) -> bytes | None:

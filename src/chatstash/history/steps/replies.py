@@ -1,4 +1,4 @@
-"""Checks the replies of the database, and makes errors of those that it should not give. Pure."""
+"""Checks the replies of the database, and makes errors of those that it should not give."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The requests of a conversation: a list command with its expiry, or a script. Pure."""
+"""The requests of a conversation: a list command with its expiry, or a script."""
 
 from __future__ import annotations
 
@@ -27,15 +27,6 @@ def list_command(
     In a transaction as in a pipeline, EXPIRE takes effect even where the command before it fails. `expiring_lists_only`
     lets that happen only where the key was lately seen to be a list. If the key holds another type after all, the
     expiry is removed again.
-
-    Args:
-        key: The list's key.
-        command: The command.
-        ttl: Seconds until the list expires; None leaves its expiry as it is.
-        effect: What sending both twice would do.
-        settlement: Returns the script to send instead if the reply is lost.
-        more: Further commands on the list; the server refuses all of them if it refuses the first for its type.
-        atomic: Whether no command of another client may come in between; always so where they write.
     """
     expire: tuple[Command, ...] = () if ttl is None else (("EXPIRE", key, ttl),)
     commands = (command, *more, *expire)
@@ -66,15 +57,7 @@ def run_script(
     *,
     count_index: int = COUNT_INDEX,
 ) -> Op[list[Reply]]:
-    """Run a script that answers a list, and return the list.
-
-    Args:
-        key: The conversation's key, for errors.
-        script: The call.
-        effect: What sending it twice would do.
-        settlement: Returns the call to send instead if the reply is lost.
-        count_index: The place in the list at which the script says how many commands it ran.
-    """
+    """Run a script that answers a list, and return the list."""
     settling = None if settlement is None else partial(_settling, settlement, count_index)
     batch = Batch((script,), effect=effect, settlement=settling, command_count_index=count_index)
     try:

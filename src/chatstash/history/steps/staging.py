@@ -1,4 +1,4 @@
-"""Stages appends over the size of a request: part by part, under keys that expire, to be moved in one step. Pure."""
+"""Stages appends over the size of a request: part by part, under keys that expire, to be moved in one step."""
 
 from __future__ import annotations
 
@@ -19,14 +19,7 @@ _LIMIT_IN_WORDS = r"Limit: (\d{1,18}) bytes"
 
 
 def lower_limit(error: RequestTooLarge, limit: int, key: str, texts: Sequence[str]) -> int:
-    """Return the limit to try next after a refusal, or raise it where smaller requests would not help.
-
-    Args:
-        error: The refusal.
-        limit: The limit so far, in bytes.
-        key: The conversation's key.
-        texts: The records to append.
-    """
+    """Return the limit to try next after a refusal, or raise it where smaller requests would not help."""
     text = error.server_text or ""
     if "record size" in text or "key size" in text:
         raise error
@@ -42,16 +35,6 @@ def stage(key: str, batch: str, texts: Sequence[str], limit: int) -> Op[list[str
     """Store records under separate keys that expire; returns the keys, oldest records first.
 
     One request and three commands for each part. Readers of the conversation do not see them.
-
-    Args:
-        key: The conversation's key.
-        batch: What the ids of the records begin with.
-        texts: The records, oldest first.
-        limit: The maximum size of a request, in bytes.
-
-    Raises:
-        RecordTooLarge: One record alone is over the limit.
-        DatabaseError: A part could not be stored. Nothing was appended, and the other parts expire.
     """
     staged: list[str] = []
     for part in parts(key, texts, limit):

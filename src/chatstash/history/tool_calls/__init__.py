@@ -1,1 +1,1 @@
-"""Tool calls and their results: where a record holds them, and which belong together. Pure."""
+"""Tool calls and their results: where a record holds them, and which belong together."""

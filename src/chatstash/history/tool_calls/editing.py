@@ -1,4 +1,4 @@
-"""Records with other tool calls, results or content blocks. Pure."""
+"""Records with other tool calls, results or content blocks."""
 
 from __future__ import annotations
 

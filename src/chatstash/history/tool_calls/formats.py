@@ -1,4 +1,4 @@
-"""The tool calls and results that a record holds, in every form that LangChain and its provider packages use. Pure.
+"""The tool calls and results that a record holds, in every form that LangChain and its provider packages use.
 
 This is the only place that knows these forms. The doctor, windows and the script that trims all use it.
 

@@ -1,4 +1,4 @@
-"""Records as every provider accepts them: each tool call directly followed by its result, no result alone. Pure.
+"""Records as every provider accepts them: each tool call directly followed by its result, no result alone.
 
 Nothing of this is stored. A misplaced result moves to its call, and a result without a call is left out. A call without
 a result gets the stand-in that the doctor inserts. If none is possible, the call is left out and the rest of its
@@ -38,12 +38,7 @@ class Normalized(NamedTuple):
 
 
 def normalize(entries: Sequence[Entry], *, allow_pending: bool) -> Normalized:
-    """Return records with calls and results in pairs; those that need no change are the same objects.
-
-    Args:
-        entries: The newest records of a conversation, or some of them, oldest first.
-        allow_pending: Whether the calls of the last AI record may lack results: their tools may still be running.
-    """
+    """Return records with calls and results in pairs; those that need no change are the same objects."""
     records = [entry if isinstance(entry, Record) else _UNREADABLE for entry in entries]
     if not any(map(may_hold_calls_or_results, records)):
         return Normalized(list(entries), range(len(entries)))

@@ -1,4 +1,4 @@
-"""Which result belongs to which tool call. Pure.
+"""Which result belongs to which tool call.
 
 Every provider requires each result directly after its call, once, and none without a call. The results of parallel
 calls may come in any order. Ids are unique only within an AI record: some models restart their numbering in each turn.
@@ -92,12 +92,7 @@ class Pairing:
 
 
 def pair(entries: Sequence[Record | None]) -> Pairing:
-    """Pair calls with results.
-
-    Args:
-        entries: The conversation, oldest first. None stands for a record that cannot be read: it may hold calls or
-            results.
-    """
+    """Pair calls with results."""
     pairer = _Pairer()
     for index, record in enumerate(entries):
         if record is None:

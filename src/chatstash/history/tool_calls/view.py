@@ -1,4 +1,4 @@
-"""How the records of a read are returned: the type of the first, and how tool calls and results are paired. Pure."""
+"""How the records of a read are returned: the type of the first, and how tool calls and results are paired."""
 
 from __future__ import annotations
 
@@ -40,12 +40,7 @@ class Viewed(NamedTuple):
 
 
 def apply_view(entries: Sequence[Entry], view: View) -> Viewed:
-    """Return records in a view, and how many of the oldest are omitted.
-
-    Args:
-        entries: The records, oldest first, without a kept system message.
-        view: The view.
-    """
+    """Return records in a view, and how many of the oldest are omitted."""
     in_pairs = view.tool_calls not in {None, "stored"}
     start = _before_start(entries, view.start_on, in_pairs=in_pairs)
     while in_pairs and start < len(entries):

@@ -1,1 +1,1 @@
-"""Options, selections and results: the values that operations take and return. Pure."""
+"""Options, selections and results: the values that operations take and return."""

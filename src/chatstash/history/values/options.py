@@ -1,4 +1,4 @@
-"""Validated options of a conversation. Pure."""
+"""Validated options of a conversation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LEAST_REQUEST_BYTES = 100_000
 """Leaves room for a key of 32 KB whose quotes and control characters grow in JSON."""
 
 
-class MoreOptions(TypedDict, total=False):
+class OptionsWithoutTtl(TypedDict, total=False):
     """The keyword arguments of `ConversationOptions` without `ttl`."""
 
     refresh_ttl_on_read: bool | None
@@ -48,7 +48,7 @@ class MoreOptions(TypedDict, total=False):
     tool_calls: ToolCalls | None
 
 
-class ConversationOptions(MoreOptions, total=False):
+class ConversationOptions(OptionsWithoutTtl, total=False):
     """The options of a conversation as keyword arguments, each documented at `Options`; None keeps the default.
 
     A `Store` sets the defaults of its conversations. `timeout` and `retries` set the same budget for all operations,
@@ -117,8 +117,8 @@ class Options:
                 raise ValueError(f"{name} must be True or False, not {getattr(self, name)!r}")
         if not isinstance(self.retry_policy, RetryPolicy):
             raise ValueError(f"retry_policy must be a RetryPolicy, not {self.retry_policy!r}")
-        check_whole("max_request_bytes", self.max_request_bytes, _LEAST_REQUEST_BYTES, 2**40)
-        check_whole("idempotency_ttl", self.idempotency_ttl, 1, MAX_TTL)
+        checked_whole("max_request_bytes", self.max_request_bytes, _LEAST_REQUEST_BYTES, 2**40)
+        checked_whole("idempotency_ttl", self.idempotency_ttl, 1, MAX_TTL)
         for name, allowed in (("on_corrupt", get_args(OnCorrupt)), ("delivery", get_args(Delivery))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
@@ -126,7 +126,7 @@ class Options:
     def _check_bounds(self) -> None:
         for name in ("read_last", "max_stored_messages"):
             if getattr(self, name) is not None:
-                check_whole(name, getattr(self, name), 1, MOST_MESSAGES)
+                checked_whole(name, getattr(self, name), 1, MOST_MESSAGES)
 
     @property
     def is_strict(self) -> bool:
@@ -134,7 +134,7 @@ class Options:
         return self.delivery == "strict" or self.max_stored_messages is not None
 
     @property
-    def most_read(self) -> int | None:
+    def read_limit(self) -> int | None:
         """How many of the newest messages a read returns, at most; None for all.
 
         A conversation with bounded storage is read as a window, because it too may begin in the middle of a turn.
@@ -164,7 +164,7 @@ class Options:
         return replace(self, **given) if given else self
 
 
-def check_whole(name: str, value: object, least: int, most: int) -> int:
+def checked_whole(name: str, value: object, least: int, most: int) -> int:
     """Return a whole number; raise ValueError if it is not one, or not between the bounds."""
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise ValueError(f"{name} must be a whole number from {least} to {most}, not {value!r}")

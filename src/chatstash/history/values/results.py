@@ -1,4 +1,4 @@
-"""The results of reading, appending and clearing, and the cursor of a page. Pure."""
+"""The results of reading, appending and clearing, and the cursor of a page."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ class Cursor:
     Attributes:
         position: That record's place in the conversation when it was read, 0 for the oldest.
         length: How many records the conversation had then.
-        covered: 0 where one of the two has an id; else of how many records, from that one on, `digest` covers the
-            bytes.
-        digest: SHA-1 of the record's id, hexadecimal, or of the bytes of the record before it and of those covered;
-            zeros where only the other has an id.
+        covered: How many records, from that one on, `digest` identifies by their bytes; 0 if there is an id.
+        digest: Hexadecimal SHA-1 of the record's id, or zeros if it has none; with `covered`, of the bytes of the
+            record before it and of those covered.
         older: SHA-1 of the id of the record before it; zeros where that has none.
     """
 

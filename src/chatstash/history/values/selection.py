@@ -1,4 +1,4 @@
-"""Which records of a conversation to read. Pure."""
+"""Which records of a conversation to read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias, TypedDict
 
 from chatstash.history.records.record import Entry
 from chatstash.history.tool_calls.view import ToolCalls, View, checked_start_on, checked_tool_calls
-from chatstash.history.values.options import MOST_MESSAGES, Options, StartOn, check_keywords, check_whole
+from chatstash.history.values.options import MOST_MESSAGES, Options, StartOn, check_keywords, checked_whole
 from chatstash.history.values.results import Cursor
 
 DEFAULT_PAGE = 50
@@ -30,7 +30,7 @@ class Window(NamedTuple):
     view: View = View("paired")
 
     @property
-    def reach(self) -> int:
+    def fetch_count(self) -> int:
         """How many of the newest records to ask for."""
         return self.last + NEIGHBOURS
 
@@ -102,12 +102,7 @@ class ReadOptions(TypedDict, total=False):
 
 
 def selection_of(options: Options, wanted: ReadOptions) -> Window | Page | Whole:
-    """Return the selection of a read.
-
-    Raises:
-        TypeError: An argument does not exist.
-        ValueError: The arguments contradict each other, or one is invalid.
-    """
+    """Return the selection of a read."""
     check_keywords(wanted, ReadOptions.__annotations__, "read")
     if wanted.get("before") is not None:
         return _page(options, wanted)
@@ -116,13 +111,13 @@ def selection_of(options: Options, wanted: ReadOptions) -> Window | Page | Whole
     last, keep_system, start_on = wanted.get("last"), wanted.get("keep_system"), wanted.get("start_on")
     if not isinstance(keep_system, bool | None):
         raise ValueError(f"keep_system must be True, False or None, not {keep_system!r}")
-    most = options.most_read if last is None else check_whole("last", last, 1, MOST_MESSAGES)
+    limit = options.read_limit if last is None else checked_whole("last", last, 1, MOST_MESSAGES)
     view = View(
-        _tool_calls(options, wanted) or (None if most is None else "paired"),
+        _tool_calls(options, wanted) or (None if limit is None else "paired"),
         checked_start_on(options.start_on if start_on is None else start_on),
     )
     keep_system = options.keep_system if keep_system is None else keep_system
-    return Whole(keep_system, view) if most is None else Window(most, keep_system, view)
+    return Whole(keep_system, view) if limit is None else Window(limit, keep_system, view)
 
 
 def _page(options: Options, wanted: ReadOptions) -> Page:
@@ -130,7 +125,7 @@ def _page(options: Options, wanted: ReadOptions) -> Page:
         if wanted.get(name) is not None:
             raise ValueError(f"give either {name}= or before=, not both: a page is what precedes its cursor")
     before, limit = wanted.get("before"), wanted.get("limit")
-    size = DEFAULT_PAGE if limit is None else check_whole("limit", limit, 1, MOST_MESSAGES)
+    size = DEFAULT_PAGE if limit is None else checked_whole("limit", limit, 1, MOST_MESSAGES)
     cursor = before if isinstance(before, Cursor) else Cursor.parse(before)  # type: ignore[arg-type]
     tool_calls = _tool_calls(options, wanted) or "stored"
     # No call on a page waits for its tool: there are newer records.

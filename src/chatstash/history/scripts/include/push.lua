@@ -15,15 +15,14 @@ local function push(records, first, last)
   end
 end
 
--- Removes what a refused push left, before any client can see it; and the marker, if there is one.
-local function undo(marker)
-  if pushed > 0 then call('LPOP', KEYS[1], pushed) end
-  if marker then call('DEL', marker) end
-end
-
--- Returns EXPIRE's reply or the text of its error; 1 where there is nothing to set.
-local function set_expiry()
-  if ARGV[1] == '' then return 1 end
-  local expiry = try('EXPIRE', KEYS[1], ARGV[1])
-  return type(expiry) == 'table' and expiry.err or expiry
+-- Sets the expiry and returns the script's answer: EXPIRE's reply or the text of its error; 1 where there is nothing to
+-- set. Where the push was refused, removes what it left, and the marker if there is one, before any client can see it.
+local function finished(failure, marker)
+  if failure then
+    if pushed > 0 then call('LPOP', KEYS[1], pushed) end
+    if marker then call('DEL', marker) end
+    return failure
+  end
+  local expiry = ARGV[1] == '' and 1 or try('EXPIRE', KEYS[1], ARGV[1])
+  return {STORED, length, ran, type(expiry) == 'table' and expiry.err or expiry}
 end
