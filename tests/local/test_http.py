@@ -62,6 +62,11 @@ def test_what_is_no_request_is_refused_and_the_connection_ends(upstash: LocalUps
     assert b'{"error":"' in answer
 
 
+def test_a_target_with_the_address_before_it(upstash: LocalUpstash) -> None:
+    answer = replies_to(upstash, raw_request(upstash, b"", line="GET http://x:1/echo/hi?_token=t HTTP/1.1"))
+    assert answer.endswith(b'{"result":"hi"}')
+
+
 def test_a_request_that_is_never_finished_leaves_nothing(upstash: LocalUpstash) -> None:
     assert replies_to(upstash, b"POST / HTTP/1.1\r\nhost: x\r\nconte") == b""
     assert replies_to(upstash, raw_request(upstash)[:-3]) == b""

@@ -123,7 +123,7 @@ def selection_of(options: Options, wanted: ReadOptions) -> Window | Page | Whole
 def _page(options: Options, wanted: ReadOptions) -> Page:
     for name in ("last", "start_on", "keep_system"):
         if wanted.get(name) is not None:
-            raise ValueError(f"give either {name}= or before=, not both: a page is what precedes its cursor")
+            raise ValueError(f"give either {name}= or before=, not both: a page ends directly before its cursor")
     before, limit = wanted.get("before"), wanted.get("limit")
     size = DEFAULT_PAGE if limit is None else checked_whole("limit", limit, 1, MOST_MESSAGES)
     cursor = before if isinstance(before, Cursor) else Cursor.parse(before)  # type: ignore[arg-type]

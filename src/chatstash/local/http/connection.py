@@ -13,6 +13,7 @@ from chatstash.local.http.messages import Delivery, HttpRequest, HttpResponse, S
 from chatstash.local.http.request_parser import RequestParser
 
 _LINGER_SECONDS = 2.0
+_MAX_WAITING = 16
 _log = logging.getLogger("chatstash.local")
 
 
@@ -112,6 +113,8 @@ class HttpConnection(asyncio.Protocol):
         self._waiting.append((item, keep))
         if self._task is None:
             self._task = self._loop.create_task(self._serve())
+        elif len(self._waiting) >= _MAX_WAITING and self._transport is not None:
+            self._transport.pause_reading()
 
     async def _serve(self) -> None:
         """Answer the waiting requests in order."""
@@ -130,8 +133,7 @@ class HttpConnection(asyncio.Protocol):
                     self._waiting.clear()
         finally:
             self._task = None
-            if self._ends and self._transport is not None:
-                self._transport.close()
+            self._wait_for_next()
 
     async def _answer(self, request: HttpRequest) -> HttpResponse:
         try:
@@ -139,6 +141,15 @@ class HttpConnection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 - logged; the client gets an error, not a traceback or a hang
             _log.exception("the local server failed")
             return self._service.refuse(500, f"internal error of the local server ({type(error).__name__})")
+
+    def _wait_for_next(self) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if self._ends:
+            transport.close()
+        elif not self._parser.is_stopped and not transport.is_reading():
+            transport.resume_reading()
 
     async def _deliver(self, response: HttpResponse, *, keep: bool, is_head: bool) -> None:
         transport = self._transport

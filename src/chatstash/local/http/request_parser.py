@@ -111,7 +111,7 @@ class RequestParser:
             self._refuse(*_UNKNOWN_METHOD)
 
     def _request(self, body: bytes) -> HttpRequest:
-        return HttpRequest(self._parser.get_method().decode("latin-1"), self._target, self._headers, body)
+        return HttpRequest(self._parser.get_method().decode("latin-1"), _path(self._target), self._headers, body)
 
     def _ignore_upgrade(self, rest: bytes) -> None:
         """Parse a request that offers another protocol again without the offer.
@@ -144,3 +144,11 @@ class RequestParser:
         if not self.is_stopped:
             self.stop()
             self._receiver.request_refused(status, reason)
+
+
+def _path(target: bytes) -> bytes:
+    """Return a target without the scheme and host that clients of a proxy send."""
+    scheme, found, rest = target.partition(b"://")
+    if not found or not scheme.isalpha():
+        return target
+    return b"/" + rest.partition(b"/")[2]
