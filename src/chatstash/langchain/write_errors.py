@@ -41,8 +41,8 @@ def report_errors(key: str, hook: OnWriteError | None) -> Iterator[None]:
     """
     try:
         yield
-    except ConcurrentTurn:
-        raise  # a regular outcome of a guarded turn
+    except (ConcurrentTurn, IdempotencyConflict):
+        raise  # regular outcomes: others were first
     except Exception as error:
         status = getattr(error, "status", None)
         kind = type(error).__name__ + ("" if status is None else f" (status {status})")
@@ -58,7 +58,7 @@ def _outcome(error: Exception) -> str:
     if isinstance(error, UnstorableMessage):
         which = "The argument" if error.index is None else f"Message {error.index}"
         return f"{which} cannot be stored; no message was sent or stored."
-    if isinstance(error, (IdempotencyConflict, RecordTooLarge)):
+    if isinstance(error, RecordTooLarge):
         return "Nothing was stored by this call."
     if isinstance(error, (StoreClosed, ValueError)):
         return "Nothing was sent."

@@ -88,7 +88,9 @@ def test_the_reply_has_the_form_of_the_output_schema(
 
 
 @pytest.mark.parametrize("blocking", [True, False])
-def test_of_two_concurrent_deliveries_one_is_stored(upstash: LocalUpstash, blocking: bool) -> None:
+def test_of_two_concurrent_deliveries_one_is_stored(
+    upstash: LocalUpstash, blocking: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     numbers = itertools.count(1)
     if blocking:
         both = threading.Barrier(2)
@@ -119,6 +121,7 @@ def test_of_two_concurrent_deliveries_one_is_stored(upstash: LocalUpstash, block
         replies = asyncio.run(main())
     assert len(set(replies)) == 1
     assert _texts(upstash) == ["why?", replies[0]]
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_a_crash_between_append_and_acknowledgement_causes_no_conflict(upstash: LocalUpstash) -> None:
