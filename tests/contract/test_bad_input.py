@@ -390,3 +390,10 @@ def test_a_message_over_the_limit_is_not_sent(upstash: LocalUpstash, call: Call)
     assert upstash.stats == before
     assert (caught.value.index, caught.value.limit) == (1, 10_000_000)
     assert 12_000_000 < caught.value.size < 12_100_000
+
+
+def test_an_empty_start_on_is_refused() -> None:
+    with pytest.raises(ValueError, match="start_on"):
+        UpstashRedisChatMessageHistory("s", URL, "t", start_on="")
+    with pytest.raises(ValueError, match="start_on"):
+        UpstashRedisChatMessageHistory("s", URL, "t").read(start_on="")

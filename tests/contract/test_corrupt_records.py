@@ -66,6 +66,11 @@ def test_the_error_of_a_window_names_the_place_in_the_conversation(
     assert caught.value.position == position
 
 
+def test_the_records_of_a_history_need_not_be_messages(damaged: LocalUpstash, call: Call) -> None:
+    records = call(_history(damaged, on_corrupt="skip"), "records")
+    assert [record.type for record in records] == ["human", "strange", "human", "ai"]
+
+
 def test_a_session_leaves_unknown_types_to_its_caller(damaged: LocalUpstash) -> None:
     with Store(damaged.url, damaged.token) as store:
         with pytest.raises(UnreadableRecord) as caught:

@@ -35,8 +35,8 @@ def test_a_turn_costs_what_it_did_and_a_blind_append_one_command_more(upstash: L
     assert _spent(upstash, lambda: call(blind, "add_messages", TURN)) == (1, 2)
     assert _spent(upstash, lambda: call(read_first, "read")) == (1, 1)
     assert _spent(upstash, lambda: call(read_first, "add_messages", TURN)) == (1, 2)
-    call(read_first, "clear")
-    assert _spent(upstash, lambda: call(read_first, "add_messages", TURN)) == (1, 2)
+    call(read_first, "clear")  # another program may use the key now
+    assert _spent(upstash, lambda: call(read_first, "add_messages", TURN)) == (1, 3)
     assert [message.content for message in read_first.messages] == ["question", "answer"]
 
 
@@ -147,3 +147,13 @@ def test_in_one_loop_many_blind_appends_are_each_stored_once(upstash: LocalUpsta
     for _ in range(3):
         call_async(history, "add_messages", TURN)
     assert run("LLEN", KEY) == 6
+
+
+def test_a_key_that_another_program_takes_after_a_clear_keeps_its_expiry(upstash: LocalUpstash, run: Run) -> None:
+    history = _history(upstash)
+    history.add_messages(TURN)
+    history.clear()
+    run("SET", KEY, "theirs", "EX", 5000)
+    with pytest.raises(WrongType):
+        history.add_messages(TURN)
+    assert run("TTL", KEY) > 4000

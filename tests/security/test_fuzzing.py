@@ -22,7 +22,7 @@ from chatstash.history.records.decoding import decode
 from chatstash.history.records.encoding import encode
 from chatstash.langchain.messages import to_message, to_records
 from chatstash.rest.commands import Batch, Effect
-from chatstash.rest.http.messages import HttpReply
+from chatstash.rest.http.exchange import HttpReply
 from chatstash.rest.protocol import Forms, replies_from, request_for, sync_token_of
 from chatstash.rest.secret import Secret
 from tests.strategies import EVERY_KIND, JSON_VALUES

@@ -207,7 +207,7 @@ from chatstash import ChatstashError
 from chatstash.history.records.decoding import decode
 from chatstash.langchain.messages import to_message
 from chatstash.rest.commands import Batch
-from chatstash.rest.http.messages import HttpReply
+from chatstash.rest.http.exchange import HttpReply
 from chatstash.rest.protocol import replies_from, request_for
 from tests.security.test_hostile_records import BOMBS, BOUNDED_RECORDS, BOUNDED_REPLIES
 

@@ -18,7 +18,7 @@ from chatstash.history.steps import requests
 from chatstash.langchain.messages import to_message, to_records
 from chatstash.local import LocalUpstash
 from chatstash.rest.commands import Batch
-from chatstash.rest.http.messages import HttpReply
+from chatstash.rest.http.exchange import HttpReply
 from chatstash.rest.protocol import replies_from, request_for
 from tests.conftest import Call
 from tests.faulty import FaultyServer

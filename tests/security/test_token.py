@@ -33,8 +33,8 @@ from chatstash.rest.commands import Batch
 from chatstash.rest.database import Database
 from chatstash.rest.endpoint import Endpoint
 from chatstash.rest.http.connection import Connection
+from chatstash.rest.http.exchange import HttpReply
 from chatstash.rest.http.idle import IdleConnections
-from chatstash.rest.http.messages import HttpReply
 from chatstash.rest.http.replies import ReplyReader
 from chatstash.rest.http.route import Route
 from chatstash.rest.protocol import replies_from, request_for

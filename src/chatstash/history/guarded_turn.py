@@ -72,7 +72,7 @@ class GuardedTurn(Generic[ItemT]):
         if self._is_over:
             raise RuntimeError("the guarded turn is over: nothing was added; begin another with guarded_turn()")
         added = list(items)
-        records = self._session.codec.to_records(added)
+        records = self._session.records_of(added)
         # An item that cannot be stored raises here, while the caller can still replace it.
         self._session.prepared([*self._records, *records])
         self._items += added

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -16,7 +16,7 @@ from chatstash.history.records.keys import checked_key
 from chatstash.history.records.record import Record
 from chatstash.history.steps.costs import with_cost
 from chatstash.history.steps.expiry import SeenLists, expiring_lists_only
-from chatstash.history.values.options import Options
+from chatstash.history.values.options import Options, check_keywords
 from chatstash.history.values.results import AppendResult, ReadResult
 from chatstash.history.values.selection import Page, ReadOptions, Selection, Whole, Window, selection_of
 from chatstash.rest.database import Database
@@ -70,8 +70,9 @@ class Runner(Generic[ItemT]):
 
     def selection(self, wanted: ReadOptions) -> Window | Page | Whole:
         """Return the selection of a read; raises as `read` does, before anything is sent."""
-        if wanted.get("start_on") is not None:
-            wanted = {**wanted, "start_on": self.codec.type_names(wanted["start_on"] or ())}
+        check_keywords(wanted, ReadOptions.__annotations__, "read")
+        if (start_on := wanted.get("start_on")) is not None:
+            wanted = {**wanted, "start_on": self.codec.type_names(start_on)}
         return selection_of(self.options, wanted)
 
     def reading(self, selection: Selection) -> Work[Contents]:
@@ -96,6 +97,10 @@ class Runner(Generic[ItemT]):
         ready = self.prepared(records)
         op = self._append_if_any(ready, append_unless_changed(ready, read))
         return self._work("guarded_append", op, self.options.retry_policy.append)
+
+    def records_of(self, items: Iterable[ItemT]) -> list[Record]:
+        """Return the records of items, as the codec makes them."""
+        return list(self.codec.to_records(items))
 
     def prepared(self, records: Sequence[Record], idempotency_key: str | None = None) -> Append:
         """Return records ready to be appended; raises what `append` raises before anything is sent."""

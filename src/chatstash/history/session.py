@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from typing import TypeVar, Unpack
 
 from chatstash.errors import Outcome, OutcomeUnknown
+from chatstash.history.codec import RecordCodec, read_result
 from chatstash.history.guarded_turn import GuardedTurn
 from chatstash.history.operations import append, clear, outcome, window
+from chatstash.history.operations.contents import Contents
 from chatstash.history.operations.stored_for import stored_for
 from chatstash.history.records.record import Record
 from chatstash.history.runner import Runner, Work
@@ -102,12 +104,12 @@ class Session(Runner[ItemT]):
         return self.result_of(await self.arun(self.reading(self.selection(wanted))))
 
     def records(self) -> list[Record]:
-        """Return the records that `read` returns without arguments, at the same cost."""
-        return self.read().records
+        """Return the stored records that `read` reads without arguments, at the same cost."""
+        return self._records_in(self.run(self.reading(self.selection({}))))
 
     async def arecords(self) -> list[Record]:
         """Return records as `records` does, without blocking the event loop."""
-        return (await self.aread()).records
+        return self._records_in(await self.arun(self.reading(self.selection({}))))
 
     def count(self) -> int:
         """Count the records without duplicates; one request, four commands, a few more if there may be duplicates."""
@@ -189,11 +191,16 @@ class Session(Runner[ItemT]):
         return None if records is None else self.readable_items(records)
 
     def _append(self, items: Iterable[ItemT], idempotency_key: str | None) -> Work[AppendResult]:
-        ready = self.prepared(self.codec.to_records(items), idempotency_key)
+        ready = self.prepared(self.records_of(items), idempotency_key)
         op = self._append_if_any(ready, append.append(ready))
         return self._work("append", op, self.options.retry_policy.append)
 
+    def _records_in(self, contents: Contents) -> list[Record]:
+        return read_result(contents, RecordCodec(), self.key, self.options.on_corrupt).records
+
     def _clear(self) -> Work[ClearResult]:
+        # Another program may use the key once it is free.
+        self._seen.discard(self.key)
         op = with_cost(clear.clear(self.key, os.urandom(12).hex()))
         return self._work("clear", op, self.options.retry_policy.idempotent)
 

@@ -113,7 +113,8 @@ class Store:
             ValueError: The session id or an option is invalid.
             TypeError: An option does not exist.
         """
-        return self.session_with(RecordCodec(), session_id, **options)
+        key = conversation_key(session_id, self.key_prefix)
+        return self.open_session(RecordCodec(), key, self.options.changed(options))
 
     @shows_keywords(ConversationOptions)
     def session_with(

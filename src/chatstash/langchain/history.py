@@ -103,8 +103,8 @@ class UpstashRedisChatMessageHistory(_Base):
         self.on_write_error = checked_hook(on_write_error)
         check_budget(max_tokens, token_counter)
         self._max_tokens, self._token_counter = max_tokens, token_counter
-        if options.get("start_on") is not None:
-            options["start_on"] = MESSAGES.type_names(options["start_on"] or ())
+        if (start_on := options.get("start_on")) is not None:
+            options["start_on"] = MESSAGES.type_names(start_on)
         self._options = self._store.options.changed({"ttl": ttl, **options})
         self.ttl = self._options.ttl
         self.refresh_ttl_on_read = self._options.refresh_ttl_on_read

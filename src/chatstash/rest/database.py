@@ -18,7 +18,7 @@ from chatstash import errors
 from chatstash.rest.commands import Batch, Cost, Effect, Replies
 from chatstash.rest.deadline import Deadline
 from chatstash.rest.endpoint import URL_VARIABLE, Endpoint, resolve_endpoint
-from chatstash.rest.http.messages import HttpReply, HttpRequest
+from chatstash.rest.http.exchange import HttpReply, HttpRequest
 from chatstash.rest.instrumentation import Instrumentation, OperationTracker
 from chatstash.rest.limits import DEFAULT_MAX_CONNECTIONS, Budget, checked_max_connections
 from chatstash.rest.metrics import OnOperation, StoreStats

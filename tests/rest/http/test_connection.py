@@ -7,8 +7,7 @@ import pytest
 from chatstash.rest.endpoint import Endpoint
 from chatstash.rest.http.connection import Connection, Exchange
 from chatstash.rest.http.environment import Proxy, tls_context
-from chatstash.rest.http.exceptions import BadReply, Broken, HttpFault
-from chatstash.rest.http.messages import HttpRequest
+from chatstash.rest.http.exchange import BadReply, Broken, HttpFault, HttpRequest
 from chatstash.rest.http.route import Route
 from chatstash.rest.secret import Secret
 from chatstash.version import __version__

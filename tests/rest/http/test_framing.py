@@ -12,8 +12,7 @@ from chatstash.rest.endpoint import Endpoint
 from chatstash.rest.http import replies
 from chatstash.rest.http.connection import Connection, Exchange
 from chatstash.rest.http.environment import tls_context
-from chatstash.rest.http.exceptions import HttpFault
-from chatstash.rest.http.messages import HttpRequest
+from chatstash.rest.http.exchange import HttpFault, HttpRequest
 from chatstash.rest.http.route import Route
 
 BODY = b'{"result": ["alice"]}'

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatstash.rest.http import replies
-from chatstash.rest.http.exceptions import HttpFault
+from chatstash.rest.http.exchange import HttpFault
 from chatstash.rest.http.replies import ReplyReader
 
 GOOD = [

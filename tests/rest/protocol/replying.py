@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chatstash.rest.commands import Batch, Effect
-from chatstash.rest.http.messages import HttpReply
+from chatstash.rest.http.exchange import HttpReply
 from chatstash.rest.protocol import Forms, replies_from, request_for
 
 RESP2 = "application/octet-stream"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, get_args
+from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, cast, get_args
 
 from chatstash.history.records.keys import MAX_TTL, checked_ttl
 from chatstash.history.tool_calls.view import ToolCalls, checked_start_on, checked_tool_calls
@@ -171,9 +171,13 @@ def checked_whole(name: str, value: object, least: int, most: int) -> int:
     return value
 
 
-def check_keywords(given: Iterable[str], allowed: Collection[str], owner: str) -> None:
-    """Raise TypeError if a keyword is not allowed; the error names the one that was probably meant."""
+def check_keywords(given: Mapping[str, Any], allowed: Collection[str], owner: str) -> None:
+    """Raise TypeError if a keyword is not allowed; the error names the one that was probably meant.
+
+    Empties `given` then: a misspelt `token=` must not show among the variables of a traceback.
+    """
     if unknown := [name for name in given if name not in allowed]:
+        cast("dict[str, Any]", given).clear()
         from difflib import get_close_matches  # noqa: PLC0415 - only for this error
 
         close = get_close_matches(unknown[0], allowed, 1)

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias, TypedDict
 
 from chatstash.history.records.record import Entry
 from chatstash.history.tool_calls.view import ToolCalls, View, checked_start_on, checked_tool_calls
-from chatstash.history.values.options import MOST_MESSAGES, Options, StartOn, check_keywords, checked_whole
+from chatstash.history.values.options import MOST_MESSAGES, Options, StartOn, checked_whole
 from chatstash.history.values.results import Cursor
 
 DEFAULT_PAGE = 50
@@ -103,7 +103,6 @@ class ReadOptions(TypedDict, total=False):
 
 def selection_of(options: Options, wanted: ReadOptions) -> Window | Page | Whole:
     """Return the selection of a read."""
-    check_keywords(wanted, ReadOptions.__annotations__, "read")
     if wanted.get("before") is not None:
         return _page(options, wanted)
     if wanted.get("limit") is not None:

@@ -10,9 +10,8 @@ from chatstash.rest.deadline import CONNECT_TIMEOUT, Deadline
 from chatstash.rest.fork import register_fork_reset
 from chatstash.rest.http.asyncio_io import LoopState, RequestScope, connect, move
 from chatstash.rest.http.connection import Exchange
-from chatstash.rest.http.exceptions import FAILURES
+from chatstash.rest.http.exchange import FAILURES, HttpReply, HttpRequest
 from chatstash.rest.http.idle import Link
-from chatstash.rest.http.messages import HttpReply, HttpRequest
 from chatstash.rest.http.pool import Pool
 from chatstash.rest.interrupts import is_from_signal_handler, strip_tracebacks
 

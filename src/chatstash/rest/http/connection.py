@@ -10,8 +10,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
-from chatstash.rest.http.exceptions import BadReply, Broken, TunnelRefused
-from chatstash.rest.http.messages import HttpRequest
+from chatstash.rest.http.exchange import BadReply, Broken, HttpRequest, TunnelRefused
 from chatstash.rest.http.replies import ReplyReader
 from chatstash.rest.http.route import Route
 

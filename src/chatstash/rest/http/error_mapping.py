@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from chatstash.errors import Applied, ConnectionFailed, DatabaseError, ProtocolError, RequestTimeout
-from chatstash.rest.http.exceptions import HttpFault, UnwantedReply
+from chatstash.rest.http.exchange import HttpFault, UnwantedReply
 from chatstash.rest.secret import Secret, redact
 
 _SHORTEST_SECRET = 8

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from chatstash.rest.deadline import MAX_IDLE
 from chatstash.rest.http.connection import Connection, Exchange
-from chatstash.rest.http.exceptions import FAILURES
+from chatstash.rest.http.exchange import FAILURES
 from chatstash.rest.interrupts import is_from_signal_handler
 
 

@@ -17,9 +17,8 @@ from chatstash.rest.http.blocking import connect, move, resolve
 from chatstash.rest.http.connection import Connection, Exchange
 from chatstash.rest.http.environment import proxy_for, tls_context
 from chatstash.rest.http.error_mapping import error_for, showable_cause
-from chatstash.rest.http.exceptions import FAILURES
+from chatstash.rest.http.exchange import FAILURES, HttpReply, HttpRequest
 from chatstash.rest.http.idle import IdleConnections, Link
-from chatstash.rest.http.messages import HttpReply, HttpRequest
 from chatstash.rest.http.route import Route
 from chatstash.rest.http.sockets import Address, AddressCache, ip_literal
 from chatstash.rest.interrupts import is_from_signal_handler, strip_tracebacks

@@ -10,8 +10,7 @@ from typing import Any
 
 import httptools
 
-from chatstash.rest.http.exceptions import BadReply, Broken, HttpFault, UnwantedReply
-from chatstash.rest.http.messages import HttpReply
+from chatstash.rest.http.exchange import BadReply, Broken, HttpFault, HttpReply, UnwantedReply
 
 MAX_HEAD = 2**16
 """Maximum bytes of heads, trailers and chunk headers without body between them; most servers send under 2^10."""

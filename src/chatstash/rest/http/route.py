@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from chatstash.rest.endpoint import Endpoint
 from chatstash.rest.http.environment import Proxy
-from chatstash.rest.http.messages import HttpRequest
+from chatstash.rest.http.exchange import HttpRequest
 from chatstash.rest.secret import Secret
 from chatstash.version import __version__
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from chatstash import errors
-from chatstash.rest.http.messages import HttpReply
+from chatstash.rest.http.exchange import HttpReply
 from chatstash.rest.protocol.requests import ReplyFormatRefused, ScriptFlagsRefused
 from chatstash.rest.secret import Secret, redact
 

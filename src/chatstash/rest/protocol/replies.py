@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from chatstash.errors import DatabaseError, ProtocolError
 from chatstash.rest.commands import Batch, Reply
-from chatstash.rest.http.messages import HttpReply, HttpRequest
+from chatstash.rest.http.exchange import HttpReply, HttpRequest
 from chatstash.rest.protocol.bodies import Decoded, Failure, decode_json, decode_resp2
 from chatstash.rest.protocol.refusals import not_the_api, refusal
 from chatstash.rest.protocol.requests import SYNC_TOKEN_HEADER

@@ -8,7 +8,7 @@ import orjson
 
 from chatstash.errors import CommandRejected
 from chatstash.rest.commands import KEY_LOCKING, READING, Batch, Command
-from chatstash.rest.http.messages import HttpRequest
+from chatstash.rest.http.exchange import HttpRequest
 
 SYNC_TOKEN_HEADER = "upstash-sync-token"  # noqa: S105 - a header's name
 
