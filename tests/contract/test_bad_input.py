@@ -202,7 +202,7 @@ def test_a_single_thing_in_place_of_a_list_is_no_message_0(upstash: LocalUpstash
     history = _history(upstash)
     with pytest.raises(UnstorableMessage) as caught:
         either(history, "add_messages", bad)
-    assert str(caught.value).startswith(f"add_messages takes a list of messages, not a {type(bad).__name__}; ")
+    assert str(caught.value).startswith(f"add_messages takes a list of messages, not {type(bad).__name__}; ")
     assert caught.value.index is None
     assert history.messages == []
 
@@ -211,7 +211,7 @@ def test_a_single_thing_in_place_of_a_list_is_no_message_0(upstash: LocalUpstash
 def test_a_single_thing_in_place_of_a_list_is_no_record_0(upstash: LocalUpstash, call: Call, bad: Any) -> None:
     with Store(upstash.url, upstash.token) as store, pytest.raises(UnstorableMessage) as caught:
         store.session("s").append(bad)
-    assert str(caught.value).startswith(f"append takes a list of records, not a {type(bad).__name__}. ")
+    assert str(caught.value).startswith(f"append takes a list of records, not {type(bad).__name__}. ")
 
 
 class Plain(enum.Enum):

@@ -108,7 +108,7 @@ class RecordCodec(Codec[Record]):
     def to_records(self, items: Iterable[Record]) -> list[Record]:
         """Return the records as a list."""
         if isinstance(items, (Record, str, bytes, dict)) or not isinstance(items, Iterable):
-            raise UnstorableMessage(f"append takes a list of records, not a {type(items).__name__}", index=None)
+            raise UnstorableMessage(f"append takes a list of records, not {type(items).__name__}", index=None)
         return list(items)
 
     def from_record(self, record: Record, *, key: str = "", position: int = 0) -> Record:  # noqa: ARG002

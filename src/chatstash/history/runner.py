@@ -45,7 +45,7 @@ class Runner(Generic[ItemT]):
         key: The conversation's key.
         options: The conversation's options.
         codec: Converts items to records and back.
-        cache: Caches what is read; None for no cache.
+        cache: Caches the records; None for no cache.
 
     Raises:
         ValueError: The key is invalid.

@@ -23,7 +23,7 @@ from chatstash.rest.limits import is_number
 ItemT = TypeVar("ItemT")
 
 MAX_IN_FLIGHT_SECONDS = 60.0
-"""Seconds after which a request that had no effect is taken to be lost."""
+"""Seconds after which a request that had no effect is assumed never to arrive."""
 
 
 class Session(Runner[ItemT]):
@@ -31,6 +31,11 @@ class Session(Runner[ItemT]):
 
     Get one from `Store.session`; its items are records. Adapters to frameworks build on a session with their own codec
     (`Store.session_with`). Cheap to make, and safe to share between threads and event loops.
+
+    Attributes:
+        key: The conversation's key.
+        options: The conversation's `Options`.
+        codec: Converts items to records and back.
     """
 
     def __repr__(self) -> str:

@@ -31,7 +31,7 @@ class Store:
         token: Its token; empty for `UPSTASH_REDIS_REST_TOKEN` or `KV_REST_API_TOKEN`.
         key_prefix: Prefix of the conversations' keys; the session id follows.
         cache_bytes: Maximum memory of this process for cached conversations, in bytes. Reading a conversation again
-            then fetches only what is new. None for no cache. `docs/cache.md` says which changes it cannot see.
+            then fetches only newer records. None for no cache. `docs/cache.md` says which changes it cannot see.
         max_connections: How many connections an event loop may have open at the same time; further requests wait.
             Each thread has one connection, however many threads there are.
         on_operation: A plain function called with an `Operation` after each operation, by the thread or task that ran
@@ -94,7 +94,7 @@ class Store:
         return self._database.endpoint
 
     def __repr__(self) -> str:
-        # vars, for a traceback may show the locals of a constructor that is not done.
+        # vars: a traceback may show the locals of an unfinished constructor.
         known = vars(self)
         return (
             f"{type(self).__name__}({known.get('_database')!r}, token='***', key_prefix={known.get('key_prefix')!r}, "

@@ -110,7 +110,7 @@ class UpstashRedisChatMessageHistory(_Base):
         self.refresh_ttl_on_read = self._options.refresh_ttl_on_read
 
     def __repr__(self) -> str:
-        # vars, for a traceback may show the locals of a constructor that is not done.
+        # vars: a traceback may show the locals of an unfinished constructor.
         shown = ", ".join(f"{name}={vars(self).get(name)!r}" for name in ("session_id", "key_prefix", "ttl"))
         return f"{type(self).__name__}({shown})"
 

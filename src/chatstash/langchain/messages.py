@@ -48,7 +48,7 @@ def to_records(messages: Iterable[BaseMessage]) -> list[Record]:
     """Return the records of messages, without ids; UnstorableMessage if LangChain could not read one back."""
     if isinstance(messages, (str, bytes, dict, BaseMessage)) or not isinstance(messages, Iterable):
         raise UnstorableMessage(
-            f"add_messages takes a list of messages, not a {type(messages).__name__}; add_message takes one message, "
+            f"add_messages takes a list of messages, not {type(messages).__name__}; add_message takes one message, "
             "add_user_message a text",
             index=None,
         )
@@ -167,7 +167,7 @@ MESSAGES = MessageCodec()
 def _names_of(kind: type) -> list[str]:
     names = [name for name, read_as in _CLASSES.items() if issubclass(read_as, kind)]
     if not names or not issubclass(kind, BaseMessage):
-        raise ValueError(f"start_on: no message is read as a {kind.__name__}")
+        raise ValueError(f"start_on: no message is read as {kind.__name__}")
     return names
 
 

@@ -16,8 +16,8 @@ from tests.langchain.support import answering, ask, histories, stored
 @pytest.mark.parametrize(
     ("value", "keys", "match"),
     [
-        (7, {}, "must be a str, a message, or a list or tuple of messages, not a int"),
-        (None, {}, "not a NoneType"),
+        (7, {}, "must be a str, a message, or a list or tuple of messages, not int"),
+        (None, {}, "not NoneType"),
         ([HumanMessage("a"), 7], {}, "not a message"),
         ([{"text": "a"}], {}, "not a message"),
         (
@@ -30,10 +30,10 @@ from tests.langchain.support import answering, ask, histories, stored
             {"input_messages_key": "question"},
             "without the key 'question'.*input_messages_key='question' must be one of",
         ),
-        ({"a": 1}, {"input_messages_key": "a"}, "not a int"),
+        ({"a": 1}, {"input_messages_key": "a"}, "not int"),
         ({}, {"input_messages_key": "question", "history_messages_key": "history"}, "without the key 'question'"),
-        ("a", {"input_messages_key": "question"}, "must be a dict, not a str"),
-        ([HumanMessage("a")], {"history_messages_key": "history"}, "must be a dict, not a list"),
+        ("a", {"input_messages_key": "question"}, "must be a dict, not str"),
+        ([HumanMessage("a")], {"history_messages_key": "history"}, "must be a dict, not list"),
     ],
 )
 def test_an_unsupported_input_is_refused_before_anything_is_read(
@@ -49,10 +49,10 @@ def test_an_unsupported_input_is_refused_before_anything_is_read(
 @pytest.mark.parametrize(
     ("output", "match"),
     [
-        (7, "must be a str, a message, or a list or tuple of messages, not a int"),
+        (7, "must be a str, a message, or a list or tuple of messages, not int"),
         (["a"], "it holds a str"),
         ({"a": "1", "b": "2"}, "without the key 'output'"),
-        ({"a": None}, "not a NoneType"),
+        ({"a": None}, "not NoneType"),
     ],
 )
 def test_an_unsupported_output_is_refused(upstash: LocalUpstash, output: Any, match: str) -> None:

@@ -74,7 +74,7 @@ def test_without_a_session_id_nothing_is_read(upstash: LocalUpstash) -> None:
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"get_session_history": "s"}, "get_session_history must be callable, not a str"),
+        ({"get_session_history": "s"}, "get_session_history must be callable, not str"),
         (
             {"get_session_history": lambda a: a, "history_factory_config": _fields("a", "b")},
             r"get_session_history\(a\) cannot be called with a, b by keyword",
@@ -116,5 +116,5 @@ def test_an_async_factory_is_awaited_and_a_blocking_run_refuses_it(upstash: Loca
 
 @pytest.mark.parametrize("way", ["invoke", "ainvoke"])
 def test_a_factory_must_return_a_history(way: str) -> None:
-    with pytest.raises(ValueError, match="must return a chat message history, not a NoneType"):
+    with pytest.raises(ValueError, match="must return a chat message history, not NoneType"):
         ask(with_history(answering("so."), lambda _: None), "why?", way)  # type: ignore[arg-type, return-value]

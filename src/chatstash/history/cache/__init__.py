@@ -1,1 +1,1 @@
-"""Snapshots of conversations, kept in memory, so that reading again fetches only what is new."""
+"""Snapshots of conversations, kept in memory, so that reading again fetches only newer records."""

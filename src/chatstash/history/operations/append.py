@@ -95,7 +95,7 @@ class Refusal(NamedTuple):
 
     Attributes:
         length: How many records the conversation has.
-        detail: The marker's value, or the list of what is new.
+        detail: The marker's value, or the list of new records.
     """
 
     length: int

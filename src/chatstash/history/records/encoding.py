@@ -92,7 +92,9 @@ def _unstorable_message(data: Mapping[str, Any], error: Exception, index: int) -
         return UnstorableMessage("it is nested too deeply, or contains itself", index=index, path=path)
     if not path:
         return UnstorableMessage(f"JSON cannot hold it ({error})", index=index)
-    return UnstorableMessage(f"JSON cannot hold a {type(value).__name__} ({error})", index=index, path=path)
+    return UnstorableMessage(
+        f"JSON cannot hold a value of type {type(value).__name__} ({error})", index=index, path=path
+    )
 
 
 def _first_unstorable(data: Mapping[str, Any]) -> tuple[str, Any]:

@@ -10,7 +10,7 @@
 -- ARGV[3]     seconds until the marker expires
 -- ARGV[4..7]  the snapshot that a guarded turn read; '' four times where there is no turn
 -- Answer      {STORED, length, commands, EXPIRE's reply or error}, or {REFUSED, length, commands, the marker's value or
---             what is new}
+--             the new records}
 -- Cost        four commands and two for each part; one more with an expiry, and two for a turn
 
 --- @include "marked"

@@ -8,7 +8,7 @@
 -- ARGV[4..7]  the snapshot that the turn read
 -- ARGV[8..]   the records, oldest first
 -- Answer      {STORED, length, commands, EXPIRE's reply or error}, {EARLIER, length, commands, 1} where the batch is
---             stored, or {REFUSED, length, commands, what is new}
+--             stored, or {REFUSED, length, commands, the new records}
 -- Cost        four commands, three where the turn read nothing; one more with an expiry, and two or more to look for
 --             the batch
 

@@ -11,7 +11,7 @@
 -- ARGV[8]     how many records to keep
 -- ARGV[9..]   the records, oldest first
 -- Answer      {STORED, length, commands, EXPIRE's reply or error}, or {REFUSED, length, commands, the marker's value or
---             what is new}
+--             the new records}
 -- Cost        five commands, four where the turn read nothing; one more with an expiry, and one or more where records
 --             are trimmed
 

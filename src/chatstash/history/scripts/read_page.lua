@@ -24,7 +24,7 @@ local function name_of(record)
   return redis.sha1hex(name), name ~= record
 end
 
--- Records without ids must be where they were, for others may be equal to them.
+-- Records without ids must be where they were, because others may equal them.
 local function look_at_its_place()
   local digests = {}
   for _, record in ipairs(call('LRANGE', KEYS[1], -position - covered, -position)) do

@@ -71,7 +71,7 @@ def input_messages(value: Any) -> list[BaseMessage]:
     if isinstance(value, BaseMessage):
         return [value]
     if not isinstance(value, (list, tuple)):
-        raise ValueError(f"the input must be {_FORMS}, not a {type(value).__name__}. Nothing was stored.")
+        raise ValueError(f"the input must be {_FORMS}, not {type(value).__name__}. Nothing was stored.")
     if len(value) == 1 and isinstance(value[0], list):
         value = value[0]
     try:
@@ -86,7 +86,7 @@ def output_messages(value: Any) -> list[BaseMessage]:
         return [AIMessage(content=value)]
     messages = [value] if isinstance(value, BaseMessage) else value
     if not isinstance(messages, (list, tuple)):
-        raise ValueError(f"the output must be {_FORMS}, not a {type(value).__name__}. Nothing was stored.")
+        raise ValueError(f"the output must be {_FORMS}, not {type(value).__name__}. Nothing was stored.")
     for message in messages:
         if not isinstance(message, BaseMessage):
             raise ValueError(f"the output must be {_FORMS}; it holds a {type(message).__name__}. Nothing was stored.")

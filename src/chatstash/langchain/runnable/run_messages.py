@@ -37,7 +37,7 @@ def messages_of_input(keys: Keys, value: Any) -> list[BaseMessage]:
         return input_messages(value[keys.input_key_of(value)])
     if keys.input or keys.history:
         raise ValueError(
-            f"with input_messages_key or history_messages_key, the input must be a dict, not a "
+            f"with input_messages_key or history_messages_key, the input must be a dict, not "
             f"{type(value).__name__}. Nothing was stored."
         )
     return input_messages(value)

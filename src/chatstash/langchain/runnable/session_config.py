@@ -45,7 +45,7 @@ class HistoryProvider:
 
     def __init__(self, get_session_history: HistoryFactory, fields: Sequence[ConfigurableFieldSpec] | None) -> None:
         if not callable(get_session_history):
-            raise ValueError(f"get_session_history must be callable, not a {type(get_session_history).__name__}")
+            raise ValueError(f"get_session_history must be callable, not {type(get_session_history).__name__}")
         self.fields = list(fields or [_SESSION_ID])
         if not all(isinstance(field, ConfigurableFieldSpec) for field in self.fields):
             raise ValueError("history_factory_config must be a list of ConfigurableFieldSpec")
@@ -105,7 +105,7 @@ def _check_parameters(factory: Callable[..., Any], names: list[str]) -> bool:
 def _checked_history(found: Any) -> MessageHistory:
     if not hasattr(found, "add_messages"):
         raise ValueError(
-            f"get_session_history must return a chat message history, not a {type(found).__name__}. "
+            f"get_session_history must return a chat message history, not {type(found).__name__}. "
             "Nothing was read or stored."
         )
     return cast("MessageHistory", found)
