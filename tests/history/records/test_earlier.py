@@ -28,7 +28,7 @@ def test_what_an_earlier_version_wrote_is_read_equal(upstash: LocalUpstash, sess
     _store(upstash, expected["keys"])
     history = UpstashRedisChatMessageHistory(session_id, upstash.url, upstash.token, on_corrupt="skip")
     assert [_fields(record) for record in history.records()] == expected["records"]
-    assert list(map(message_to_dict, history.messages)) == expected["messages"]
+    assert list(map(_dumped, history.messages)) == expected["messages"]
     assert _contents(history.read(last=50, tool_calls="answered").messages) == expected["answered"]
     if "cursor" in expected:
         page = history.read(before=Cursor.parse(expected["cursor"]), limit=3)
@@ -40,6 +40,12 @@ def test_what_an_earlier_version_wrote_is_read_equal(upstash: LocalUpstash, sess
 
 def _fields(record: Record) -> list[Any]:
     return [record.type, record.data, record.id and str(record.id), dict(record.other), record.time_ms]
+
+
+def _dumped(message: BaseMessage) -> dict[str, Any]:
+    dumped = message_to_dict(message)
+    dumped["data"].pop("example", None)  # a field of older langchain-cores
+    return dumped
 
 
 def _contents(messages: Sequence[BaseMessage]) -> list[list[Any]]:
