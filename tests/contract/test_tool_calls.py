@@ -199,7 +199,7 @@ def test_start_on_and_tool_calls_of_a_store_and_a_session(upstash: LocalUpstash)
         ({"start_on": "user"}, "start_on must be a message type"),
         ({"start_on": ["human", 5]}, "start_on must be"),
         ({"start_on": 5}, "start_on must be"),
-        ({"start_on": int}, "no message is read as a int"),
+        ({"start_on": int}, "no message is read as int"),
         ({"tool_calls": "dropped"}, "tool_calls must be one of stored, paired, answered"),
     ],
 )

@@ -17,7 +17,8 @@ _BASE64 = 4 / 3
 class Usage:
     """The traffic of an application, as the options of `cost` describe it.
 
-    Each user starts one conversation a day. Each turn reads it and adds messages. A `ttl_days` of None keeps it.
+    Each user starts one conversation a day. Each turn reads it and adds messages. If `ttl_days` is None,
+    conversations never expire.
     """
 
     daily_users: int

@@ -39,7 +39,7 @@ class NoDatabaseConfigured(ValueError):
 class Endpoint:
     """One database: its REST URL without a trailing slash, and its token.
 
-    A ValueError for an invalid one never shows the token, and of a url only its scheme and host.
+    The ValueError for an invalid endpoint never shows the token, and shows only the scheme and host of its url.
     """
 
     url: str

@@ -3,7 +3,7 @@
 Snapshots hold stored bytes: their size is exact, and every reader gets objects of its own.
 
 A signal handler, or an exception from another thread, may interrupt any step here, and a handler may read conversations
-itself. So the only state is one dict, each step is one operation on it, and the number of bytes is summed each time:
+itself. So all snapshots are in one dict, each step is one operation on it, and the number of bytes is summed each time:
 no step can be half done, and no count can drift.
 """
 

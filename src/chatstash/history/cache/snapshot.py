@@ -51,7 +51,7 @@ class Snapshot(NamedTuple):
         return self._replace(appended=self.appended + count)
 
     def revalidation(self, reach: int | None) -> Revalidation | None:
-        """Return what to ask for the newest `reach` records, None for all; None where reading them costs as little."""
+        """Return the check for the newest `reach` records, or all; None if a plain read would cost no more."""
         if len(self.stored) < (self.length if reach is None else min(self.length, reach)):
             return None
         count = max(self.expected, self.appended) + _OVERLAP

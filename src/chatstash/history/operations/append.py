@@ -40,7 +40,7 @@ from chatstash.rest.commands import Command, Effect, Reply
 from chatstash.rest.ops import Op
 
 _MAX_NEW_BYTES = 1_000_000
-"""Bytes of new records that a refused turn gets, at most: a reply over the server's limit would have none."""
+"""Maximum bytes of new records returned to a refused turn: a reply over the server's limit would be refused whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Append:
 
     @property
     def batch(self) -> str:
-        """What the ids of all its records begin with."""
+        """The common prefix of its records' ids."""
         return self.record_ids[0].batch
 
     @property

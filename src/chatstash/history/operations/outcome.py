@@ -22,7 +22,7 @@ class UnresolvedWrite(NamedTuple):
         batch: What the ids of its records begin with; empty where it appends none, or the ids are unknown.
         marker: The key of its marker, or None.
         digest: The digest that its marker holds; empty where any will do.
-        must_cancel: Whether to call it off where it is not stored, so that it does nothing if it still arrives.
+        must_cancel: Whether to cancel it if it is not stored, so that a late arrival does nothing.
     """
 
     batch: str = ""

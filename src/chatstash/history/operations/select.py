@@ -20,7 +20,7 @@ from chatstash.rest.ops import Op
 
 
 def read_selection(key: str, selection: Selection, options: Options, cache: ReadCache | None) -> Op[Contents]:
-    """Read the selected records. Costs and raises what the operation of that selection does."""
+    """Read the selected records. Its cost and errors are those of the operation for that selection."""
     match selection:
         case Page(before=before, limit=limit, view=view) if before == END:
             return (yield from read_selection(key, Window(limit, view=view), options, cache))

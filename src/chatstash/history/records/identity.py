@@ -16,7 +16,7 @@ _ENDS_WITH_ID = re.compile(
     rb',"rid":"([A-Za-z0-9_-]{16}\.[0-9]{1,9}/[0-9]{1,9})"(?:,"stand_in":true)?(?:,"g":[0-9]{1,9})?\}\Z'
 )
 _LONGEST_END = 80
-"""Bytes; the longest end that can match has 76."""
+"""How many bytes from the end are searched; the longest possible match has 76."""
 
 
 def identity(raw: bytes) -> bytes:

@@ -1,7 +1,7 @@
 """The Lua scripts, each a whole `.lua` file, and the calls that run them.
 
-Scripts run where one command or transaction will not do: Upstash bills each command within one, and locks only the keys
-that a script names if its first line says so. The header of each says:
+Scripts run where one command or transaction will not do: Upstash bills each command in a script. It locks only the
+script's keys if the first line says so, else the whole database. The header of each says:
 
 - KEYS and ARGV: what it is given. A script touches no other key.
 - Answer: what it returns. `commands` is how many commands it ran.

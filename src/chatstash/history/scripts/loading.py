@@ -1,7 +1,7 @@
 """Loads the scripts, whole `.lua` files, and makes the calls that run them.
 
-A line `--- @include "name"` inserts `include/name.lua`, once in a script. A script begins with those of the shared
-constants that it names (`constants`).
+A line `--- @include "name"` inserts `include/name.lua`, at most once per script. The shared constants that a
+script uses (`constants`) are put at its start.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Adds up the cost of an operation: of all its requests, those that failed or were refused included."""
+"""Adds up the cost of an operation: of all its requests, including failed and refused ones."""
 
 from __future__ import annotations
 

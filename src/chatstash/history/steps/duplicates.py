@@ -1,6 +1,6 @@
-"""Hides the duplicates that late requests leave from readers, and removes them.
+"""Hides from readers the duplicates that late requests leave, and removes them.
 
-Of the records with the same id the oldest counts, whatever was edited since. No clock is trusted: a settlement that
+Of several records with one id, the oldest counts, even if another was edited. No clock is trusted: a settlement that
 appends notes the place of its batch and the record before it, so the same batch anywhere else is a duplicate. Where no
 place is noted, as for a request that a proxy repeated, the times in the ids tell where to look. Records of other
 libraries have no id and are never duplicates.
@@ -135,7 +135,7 @@ def _is_late(older: RecordId, newer: RecordId) -> bool:
 
 
 class DuplicateSearch:
-    """The searches for duplicates of one read: reading again after one may show more, which arrived in between.
+    """The searches for duplicates of one read: a second read may show duplicates that arrived after the first.
 
     Attributes:
         left: The place of each batch whose duplicates could not be removed.

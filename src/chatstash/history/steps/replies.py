@@ -1,4 +1,4 @@
-"""Checks the replies of the database, and makes errors of those that it should not give."""
+"""Checks the replies of the database, and turns unexpected ones into errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def checked_counts(replies: Sequence[Reply], wanted: int, effect: Effect) -> lis
 
 
 def unexpected_reply(problem: str) -> OutcomeUnknown:
-    """Return the error for a write whose reply it cannot have."""
+    """Return the error for a write that got an impossible reply."""
     return OutcomeUnknownAfterBadReply(problem, applied=Applied.UNKNOWN)
 
 

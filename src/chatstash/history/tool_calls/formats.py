@@ -1,6 +1,7 @@
 """The tool calls and results that a record holds, in every form that LangChain and its provider packages use.
 
-This is the only place that knows these forms. The doctor, windows and the script that trims all use it.
+This is the only place in Python that knows these forms; the doctor and windows use it. `scripts/include/calls.lua`
+repeats it for trimming, and a test compares the two.
 
 | a call | its result |
 |---|---|
@@ -51,7 +52,7 @@ OPTIONAL_CALL_BLOCKS: Mapping[str, tuple[str, ...]] = {
     "shell_call": ("call_id",),
     "apply_patch_call": ("call_id",),
 }
-"""Those that may have a result, where only the provider knows what could stand in for one."""
+"""Call blocks whose result is optional: only the provider could make a placeholder for it."""
 
 _CUSTOM_CALL = "custom_tool_call"
 

@@ -27,7 +27,7 @@ class Cursor:
     Attributes:
         position: That record's place in the conversation when it was read, 0 for the oldest.
         length: How many records the conversation had then.
-        covered: How many records, from that one on, `digest` identifies by their bytes; 0 if there is an id.
+        covered: The number of records, starting with that one, whose bytes `digest` covers; 0 if there is an id.
         digest: Hexadecimal SHA-1 of the record's id, or zeros if it has none; with `covered`, of the bytes of the
             record before it and of those covered.
         older: SHA-1 of the id of the record before it; zeros where that has none.

@@ -45,7 +45,7 @@ class GraphTrace:
         return messages
 
     def update_messages(self) -> list[BaseMessage]:
-        """Return the messages of its nodes' updates, in their order; a rewritten message is in it again."""
+        """Return the messages of its nodes' updates, in their order; a rewritten message appears again."""
         return [message for update in self.updates for message in messages_in(update)]
 
     def input_messages(self, key: str | None) -> list[BaseMessage] | None:

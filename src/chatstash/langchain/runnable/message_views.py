@@ -34,12 +34,12 @@ class MessageView(NamedTuple):
 
     @property
     def is_visible(self) -> bool:
-        """Whether a front end shows it that shows the user's and the model's texts."""
+        """Whether a front end that shows only the user's and the model's texts would show it."""
         return self.role not in ("system", "tool", "function") and not self.calls
 
     @property
     def marks(self) -> tuple[Any, ...]:
-        """Values of which two views have one in common if `matches` is true."""
+        """Values to index views by: two views that match share at least one."""
         return (self.id or self.text, self.text)
 
     def matches(self, other: MessageView) -> bool:

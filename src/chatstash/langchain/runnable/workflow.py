@@ -38,7 +38,7 @@ _log = logging.getLogger("chatstash")
 
 
 class Step(NamedTuple):
-    """One thing a workflow waits for, in both colours. A write completes although its caller is cancelled."""
+    """One thing a workflow waits for, in both colours. A write completes even if its caller is cancelled."""
 
     blocking: Callable[[], Any]
     awaited: Callable[[], Coroutine[Any, Any, Any]]

@@ -30,7 +30,7 @@ class Billing:
     read_regions: int
 
     def count(self, commands: Sequence[EngineCommand], scripted: Counter[str] | None = None) -> Counted:
-        """Return the counts of commands, with those that their scripts ran."""
+        """Count the commands, including those run by scripts."""
         writes = sum(map(self.table.writes, commands))
         scripted = scripted or Counter()
         writes += sum(count for name, count in scripted.items() if "write" in self.table.flags.get(name, ()))

@@ -1,7 +1,7 @@
 """Moves the bytes of a connection for asyncio. Opens sockets.
 
 A socket is registered with the loop for one wait at a time, and no transport keeps it. So a socket holds no loop, and
-the connections of a loop end with it, whether it is closed or not.
+a loop's connections end when the loop does, even if nobody closes it.
 """
 
 from __future__ import annotations

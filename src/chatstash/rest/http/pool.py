@@ -72,7 +72,7 @@ class Pool:
         self._idle = IdleConnections(self._max_idle)
 
     def new_link(self, sock: socket.socket) -> Link:
-        """Return a connected socket with a connection that is still to be set up."""
+        """Wrap a connected socket; TLS and the tunnel are not set up yet."""
         return Link(Connection(self.route, self._tls), sock)
 
     def cached_addresses(self) -> list[Address]:
