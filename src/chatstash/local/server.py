@@ -100,9 +100,7 @@ class LocalUpstash:
         self.faults = Faults(seed)
         self._stats = Stats()
         self._engine = None if redis else Engine(settings.data, fsync=fsync)
-        self._host = host
-        self._port = port
-        self._control_port = control_port
+        self._host, self._port, self._control_port = host, port, control_port
         self._listeners: list[socket.socket] = []
         self._worker: Worker | None = None
         self._process = 0
