@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import signal
-import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class StopRequest(threading.Event):
+class StopRequest:
     """Set once the process is asked to stop.
+
+    Not a `threading.Event`: its lock is not re-entrant, so a signal during `wait` would wait for ever.
 
     Attributes:
         signal_number: The last signal that asked.
@@ -17,7 +19,6 @@ class StopRequest(threading.Event):
     """
 
     def __init__(self) -> None:
-        super().__init__()
         self.signal_number = 0
         self.count = 0
         self._exits_at_once = False
@@ -27,11 +28,20 @@ class StopRequest(threading.Event):
         """The exit code of a process ended by the signal."""
         return 128 + self.signal_number
 
+    def is_set(self) -> bool:
+        """Tell whether a signal asked."""
+        return self.count > 0
+
+    def wait(self, seconds: float) -> bool:
+        """Return whether a signal asked, after so many seconds if none did before."""
+        if not self.is_set():
+            time.sleep(seconds)
+        return self.is_set()
+
     def receive(self, number: int, _frame: object) -> None:
         """Handle a signal."""
         self.signal_number = number
         self.count += 1
-        self.set()
         if self._exits_at_once:
             raise SystemExit(self.exit_code)
 
