@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, cast, get_args
 
 from chatstash.history.records.keys import MAX_TTL, checked_ttl
@@ -153,7 +154,7 @@ class Options:
             TypeError: An option does not exist.
             ValueError: An option is invalid.
         """
-        check_keywords(changes, _keywords(ConversationOptions), "a conversation")
+        check_keywords(changes, ConversationOptions.__annotations__, "a conversation")
         given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
         budget = {name: given.pop(name) for name in ("timeout", "retries") if name in given}
         if budget:
@@ -185,6 +186,7 @@ def check_keywords(given: Mapping[str, Any], allowed: Collection[str], owner: st
         raise TypeError(f"{owner} has no option {unknown[0]!r}.{hint} Its options are {', '.join(allowed)}.")
 
 
+@cache
 def keywords_of(function: Callable[..., object]) -> list[str]:
     """Return the names of a function's parameters, as `help` shows them, without `self`."""
     return list(inspect.signature(function).parameters)[1:]
