@@ -1,45 +1,86 @@
 """chatstash: chat conversations in Upstash Redis.
 
 `UpstashRedisChatMessageHistory` is the drop-in successor of langchain-community's class of that name; `Store` and
-`Session` are the same without LangChain, which is imported only when that class is first asked for.
+`Session` are the same without LangChain. Each name is loaded when it is first asked for, LangChain with its class.
 """
+
+from __future__ import annotations
 
 from chatstash import startup as _startup  # noqa: F401 - before all others: see there
 
 # isort: split
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
 
-from chatstash.errors import *  # noqa: F403 - errors.__all__ is the curated list
-from chatstash.errors import __all__ as _errors
-from chatstash.history import (
-    AppendResult,
-    Budget,
-    CacheStats,
-    ClearResult,
-    Codec,
-    ConversationOptions,
-    Cost,
-    Cursor,
-    Delivery,
-    GuardedTurn,
-    OnCorrupt,
-    OnOperation,
-    Operation,
-    Options,
-    ReadOptions,
-    ReadResult,
-    Record,
-    RecordId,
-    RetryPolicy,
-    Session,
-    StartOn,
-    Store,
-    StoreStats,
-    ToolCalls,
-)
 from chatstash.version import __version__
 
+# Not imported from typing, which alone takes ten times as long to import as the rest of this module.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from chatstash.errors import (
+        Applied,
+        BadCredentials,
+        ChatstashError,
+        ChatstashWarning,
+        CommandRejected,
+        ConcurrentTurn,
+        ConnectionFailed,
+        ConversationChanged,
+        CorruptRecord,
+        DatabaseError,
+        GatewayError,
+        IdempotencyConflict,
+        InsecureConnectionWarning,
+        Outcome,
+        OutcomeUnknown,
+        OutcomeUnknownAfterBadReply,
+        OutcomeUnknownAfterConnectionLoss,
+        OutcomeUnknownAfterGatewayError,
+        OutcomeUnknownAfterServerError,
+        OutcomeUnknownAfterTimeout,
+        ProtocolError,
+        QuotaExceeded,
+        RateLimited,
+        ReadOnlyToken,
+        RecordTooLarge,
+        ReplyGone,
+        ReplyNotStored,
+        RequestTimeout,
+        RequestTooLarge,
+        ServerError,
+        StoreClosed,
+        UnreadableRecord,
+        UnstorableMessage,
+        UnsupportedRecord,
+        WrongType,
+    )
+    from chatstash.history import (
+        AppendResult,
+        Budget,
+        CacheStats,
+        ClearResult,
+        Codec,
+        ConversationOptions,
+        Cost,
+        Cursor,
+        Delivery,
+        GuardedTurn,
+        OnCorrupt,
+        OnOperation,
+        Operation,
+        Options,
+        ReadOptions,
+        ReadResult,
+        Record,
+        RecordId,
+        RetryPolicy,
+        Session,
+        StartOn,
+        Store,
+        StoreStats,
+        ToolCalls,
+    )
     from chatstash.langchain import (
         HistoryFactory,
         MessageHistory,
@@ -53,18 +94,31 @@ if TYPE_CHECKING:
         with_history,
     )
 
-__all__ = [  # noqa: PLE0604 - _errors is a list of strings
+__all__ = [
     "AppendResult",
-    "CacheStats",
+    "Applied",
+    "BadCredentials",
     "Budget",
+    "CacheStats",
+    "ChatstashError",
+    "ChatstashWarning",
     "ClearResult",
     "Codec",
+    "CommandRejected",
+    "ConcurrentTurn",
+    "ConnectionFailed",
+    "ConversationChanged",
     "ConversationOptions",
+    "CorruptRecord",
     "Cost",
     "Cursor",
+    "DatabaseError",
     "Delivery",
+    "GatewayError",
     "GuardedTurn",
     "HistoryFactory",
+    "IdempotencyConflict",
+    "InsecureConnectionWarning",
     "MessageHistory",
     "MessageReadOptions",
     "MessagesResult",
@@ -75,42 +129,58 @@ __all__ = [  # noqa: PLE0604 - _errors is a list of strings
     "OnWriteFailure",
     "Operation",
     "Options",
+    "Outcome",
+    "OutcomeUnknown",
+    "OutcomeUnknownAfterBadReply",
+    "OutcomeUnknownAfterConnectionLoss",
+    "OutcomeUnknownAfterGatewayError",
+    "OutcomeUnknownAfterServerError",
+    "OutcomeUnknownAfterTimeout",
+    "ProtocolError",
+    "QuotaExceeded",
+    "RateLimited",
+    "ReadOnlyToken",
     "ReadOptions",
     "ReadResult",
     "Record",
     "RecordId",
+    "RecordTooLarge",
+    "ReplyGone",
+    "ReplyNotStored",
+    "RequestTimeout",
+    "RequestTooLarge",
     "RetryPolicy",
+    "ServerError",
     "Session",
     "StartOn",
     "Store",
+    "StoreClosed",
     "StoreStats",
     "TokenCounter",
     "ToolCalls",
+    "UnreadableRecord",
+    "UnstorableMessage",
+    "UnsupportedRecord",
     "UpstashRedisChatMessageHistory",
+    "WrongType",
     "__version__",
     "with_history",
-    *_errors,
 ]
 
-_LANGCHAIN = (
-    "HistoryFactory",
-    "MessageHistory",
-    "MessageReadOptions",
-    "MessagesResult",
-    "MessagesTurn",
-    "OnWriteError",
-    "OnWriteFailure",
-    "TokenCounter",
-    "UpstashRedisChatMessageHistory",
-    "with_history",
-)
+_PACKAGES = ("errors", "history", "langchain")
+"""Where the names come from, in the order in which they are loaded; LangChain, which takes 0.3 s, last.
+
+A signal handler that uses a conversation loads nothing here: whoever made the conversation has loaded its package.
+"""
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LANGCHAIN:
-        from chatstash import langchain  # noqa: PLC0415 - LangChain takes 0.3 s to import
-
-        return getattr(langchain, name)
+    if name in _PACKAGES:
+        return import_module(f"chatstash.{name}")
+    if name in __all__:
+        for package in map(import_module, [f"chatstash.{package}" for package in _PACKAGES]):
+            if name in package.__all__:
+                return globals().setdefault(name, getattr(package, name))
     raise AttributeError(f"module 'chatstash' has no attribute {name!r}")
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 
 
 def exit_silently_on_interrupt() -> None:
     """Let Ctrl-C end this process at once, unless the signal is ignored or has another handler."""
+    import signal  # noqa: PLC0415 - only for the command line
+    import threading  # noqa: PLC0415
+
     is_main = threading.current_thread() is threading.main_thread()
     if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

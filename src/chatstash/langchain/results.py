@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from langchain_core.messages import BaseMessage
 
 from chatstash.history.values.results import ReadResult
@@ -26,7 +24,6 @@ class MessageReadOptions(ReadOptions, total=False):
     token_counter: TokenCounter | None
 
 
-@dataclass(frozen=True)
 class MessagesResult(ReadResult[BaseMessage]):
     """The result of reading messages; `records` holds the record of each, with its id and time."""
 

@@ -32,9 +32,10 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from chatstash import errors
+from chatstash.frozen import dataclass
 from chatstash.rest.commands import Effect
 
 _MAY_PASS = (errors.ConnectionFailed, errors.RequestTimeout, errors.ServerError, errors.RateLimited)
@@ -50,7 +51,7 @@ def _random() -> float:
     return int.from_bytes(os.urandom(4)) / 2**32
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Budget:
     """The time limit of one operation, and the retries of its requests.
 
@@ -97,7 +98,7 @@ class Budget:
         return max(self.jitter() * bound, error.retry_after or 0.0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RetryPolicy:
     """The budget of each kind of operation.
 

@@ -12,9 +12,9 @@ anchor, or a newer record.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import field
 
+from chatstash.frozen import NamedTuple, dataclass
 from chatstash.history.records.generation import has_generation
 from chatstash.history.records.identity import has_id
 
@@ -75,7 +75,7 @@ def _newer_than(anchor: bytes, stored: Sequence[bytes]) -> int:
     return next((newer for newer, raw in enumerate(reversed(stored)) if raw == anchor), 0)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True)
 class Revalidation:
     """What to ask for, all in one transaction, to bring a snapshot up to date.
 

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from hashlib import sha256
-from typing import NamedTuple
 
 from chatstash.errors import ConcurrentTurn, IdempotencyConflict, OutcomeUnknown, RequestTooLarge
+from chatstash.frozen import NamedTuple, dataclass
 from chatstash.history.operations.contents import Contents, entries_of
 from chatstash.history.records.encoding import canonical_json
 from chatstash.history.records.identity import digest_of, identity
@@ -43,7 +43,7 @@ _MAX_NEW_BYTES = 1_000_000
 """Maximum bytes of new records returned to a refused turn: a reply over the server's limit would be refused whole."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Append:
     """Records ready to be appended.
 

@@ -8,9 +8,10 @@ record without an id cannot be looked for: another may be equal to it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from chatstash.errors import ConversationChanged, RequestTooLarge
+from chatstash.frozen import dataclass
 from chatstash.history.operations.contents import Contents, entries_of
 from chatstash.history.records.places import Place, places_key, places_of
 from chatstash.history.records.record import Entry
@@ -40,7 +41,7 @@ def read_before(key: str, page: Page) -> Op[Contents]:
         limit += page.limit - len(contents.entries)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True)
 class _FoundPage:
     """The records before a cursor, oldest first.
 

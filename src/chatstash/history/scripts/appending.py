@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
+from chatstash.frozen import NamedTuple, dataclass
 from chatstash.history.records.markers import Marker
 from chatstash.history.records.places import places_key
 from chatstash.history.scripts.loading import call
@@ -31,7 +30,7 @@ class TurnSnapshot(NamedTuple):
 _NO_TURN = ("",) * 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ScriptedAppend:
     """An append by script.
 

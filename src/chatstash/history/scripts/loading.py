@@ -16,7 +16,7 @@ from chatstash.rest.commands import READING, Argument, Command
 APPEND_COUNT_INDEX, COUNT_INDEX = 2, 1
 """The place of `commands` in the answer of a script that appends or reads a page, and of any other."""
 
-_INCLUDE = re.compile(r'--- @include "([a-z_]+)"')
+_INCLUDE = r'--- @include "([a-z_]+)"'
 
 
 @cache
@@ -36,7 +36,7 @@ def composed(script: str) -> str:
 
 def _lines(text: str, included: set[str]) -> Iterator[str]:
     for line in map(str.strip, text.splitlines()):
-        include = _INCLUDE.fullmatch(line)
+        include = re.fullmatch(_INCLUDE, line)
         if include is None:
             if line and not line.startswith("--"):
                 yield line

@@ -21,10 +21,9 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from chatstash.errors import ConversationChanged, ProtocolError, RequestTooLarge
+from chatstash.frozen import NamedTuple
 from chatstash.history.records.generation import has_generation
 from chatstash.history.records.identity import has_id
 from chatstash.history.steps.replies import checked_reply
@@ -143,7 +142,6 @@ def _record_at(key: str, index: int) -> Op[bytes | None]:
     return None if reply is None else checked_reply(bytes, reply, Effect.READ)
 
 
-@dataclass(slots=True, eq=False)
 class _Chunk:
     """The size of the next chunk.
 
@@ -154,10 +152,11 @@ class _Chunk:
         size: How many records the next chunk has.
     """
 
-    limit: float
-    share: float | None = None
-    skip: int = 0
-    size: int = _FIRST_SIZE
+    def __init__(self, limit: float, share: float | None = None) -> None:
+        self.limit = limit
+        self.share = share
+        self.skip = 0
+        self.size = _FIRST_SIZE
 
     def begin(self, length: int, newest: int | None) -> None:
         """Choose the first chunk by the length of the conversation."""

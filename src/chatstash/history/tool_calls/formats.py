@@ -20,9 +20,9 @@ https://docs.langchain.com/oss/python/langchain/messages
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
+from chatstash.frozen import NamedTuple
 from chatstash.history.records.message_types import AI_TYPES, FUNCTION_TYPES, HUMAN_TYPES, TOOL_TYPES
 from chatstash.history.records.record import Record
 
@@ -79,8 +79,7 @@ class CallKey(NamedTuple):
     is_function: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One tool call of an AI record.
 
     Attributes:
@@ -97,8 +96,7 @@ class Call:
     is_custom: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """One result of a tool call.
 
     Attributes:
@@ -132,7 +130,7 @@ def calls_of(record: Record) -> list[Call]:
     for call in [*_calls(record.data), *_block_calls(record.data), *_optional_calls(record.data)]:
         calls.setdefault(call.key, call)
         if call.is_custom:
-            calls[call.key] = replace(calls[call.key], is_custom=True)
+            calls[call.key] = calls[call.key]._replace(is_custom=True)
     # A provider may have answered its own call in the same record.
     for result in _block_results(record.data):
         if result.key is not None:

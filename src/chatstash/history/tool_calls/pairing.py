@@ -8,9 +8,8 @@ So a result belongs to the nearest earlier call that has its id and no result ye
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
+from chatstash.frozen import NamedTuple
 from chatstash.history.records.record import Record
 from chatstash.history.tool_calls.formats import STAND_IN, Call, CallKey, Result, calls_of, is_only_results, results_of
 
@@ -22,7 +21,6 @@ class Place(NamedTuple):
     block: int | None
 
 
-@dataclass(slots=True, eq=False)
 class CallGroup:
     """The calls of one AI record.
 
@@ -33,12 +31,14 @@ class CallGroup:
         slots: The slots of their results.
     """
 
-    call_index: int
-    insert_after: int
-    slots: dict[CallKey, Slot] = field(default_factory=dict)
+    __slots__ = ("call_index", "insert_after", "slots")
+
+    def __init__(self, call_index: int, insert_after: int) -> None:
+        self.call_index = call_index
+        self.insert_after = insert_after
+        self.slots: dict[CallKey, Slot] = {}
 
 
-@dataclass(slots=True, eq=False)
 class Slot:
     """The slot of one call's result.
 
@@ -49,10 +49,13 @@ class Slot:
         is_misplaced: Whether the result is not directly after the call.
     """
 
-    group: CallGroup
-    call: Call
-    result: Place | None = None
-    is_misplaced: bool = False
+    __slots__ = ("call", "group", "is_misplaced", "result")
+
+    def __init__(self, group: CallGroup, call: Call) -> None:
+        self.group = group
+        self.call = call
+        self.result: Place | None = None
+        self.is_misplaced = False
 
     @property
     def call_index(self) -> int:
@@ -65,7 +68,6 @@ class Slot:
         return self.group.insert_after
 
 
-@dataclass(slots=True)
 class Pairing:
     """Which results belong to which calls.
 
@@ -76,10 +78,11 @@ class Pairing:
         undecided: The indices of AI records whose results may be in a record that cannot be read.
     """
 
-    orphans: list[Place] = field(default_factory=list)
-    replaced: list[int] = field(default_factory=list)
-    slots: list[Slot] = field(default_factory=list)
-    undecided: set[int] = field(default_factory=set)
+    def __init__(self) -> None:
+        self.orphans: list[Place] = []
+        self.replaced: list[int] = []
+        self.slots: list[Slot] = []
+        self.undecided: set[int] = set()
 
     @property
     def missing(self) -> list[Slot]:

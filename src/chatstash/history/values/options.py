@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cache
 from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, cast, get_args
 
+from chatstash.frozen import dataclass
 from chatstash.history.records.keys import MAX_TTL, checked_ttl
 from chatstash.history.tool_calls.view import ToolCalls, checked_start_on, checked_tool_calls
 from chatstash.rest.limits import RetryPolicy
@@ -59,7 +60,7 @@ class ConversationOptions(OptionsWithoutTtl, total=False):
     ttl: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Options:
     """Validated options of a conversation.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
+from chatstash.frozen import NamedTuple, dataclass
 from chatstash.history.records.record import Record, RecordId
 from chatstash.rest.commands import Cost
 
@@ -14,7 +14,7 @@ ItemT = TypeVar("ItemT")
 _CURSOR = r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9])-([0-9a-f]{40})-([0-9a-f]{40})"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cursor:
     """The start of the next page: directly before the oldest record that was read.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias, TypedDict
+from typing import TypeAlias, TypedDict
 
+from chatstash.frozen import NamedTuple, dataclass
 from chatstash.history.records.record import Entry
 from chatstash.history.tool_calls.view import ToolCalls, View, checked_start_on, checked_tool_calls
 from chatstash.history.values.options import MOST_MESSAGES, Options, StartOn, checked_whole
@@ -61,7 +61,7 @@ class Whole(NamedTuple):
     view: View = View()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True)
 class TokenWindow:
     """The newest records within a token budget.
 

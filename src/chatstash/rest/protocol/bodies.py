@@ -10,10 +10,12 @@ import binascii
 import re
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import hiredis
 import orjson
+
+from chatstash.frozen import NamedTuple
 
 
 class Failure(NamedTuple):
@@ -27,10 +29,10 @@ Decoded: TypeAlias = tuple[Any, ...] | Failure
 
 _KINDS = (bytes, int, list, Failure, type(None))
 _AGGREGATES = b"*~>%|"
-_FURTHER_ARRAY = re.compile(rb"\r\n[*~>%|]\d")
+_FURTHER_ARRAY = rb"\r\n[*~>%|]\d"
 # Two patterns, because patterns that begin with fixed bytes are far faster.
-_HUGE_COUNT = re.compile(rb"[*~>%|]\d{6}")
-_HUGE_COUNT_WITHIN = re.compile(rb"\r\n[*~>%|]\d{6}")
+_HUGE_COUNT = rb"[*~>%|]\d{6}"
+_HUGE_COUNT_WITHIN = rb"\r\n[*~>%|]\d{6}"
 _MAX_DEPTH = 16
 """Arrays within arrays; the replies that this package asks for have three."""
 _SHORTEST_ELEMENT = len(b"+\r\n")
@@ -73,8 +75,8 @@ def _structural_error(body: bytes) -> str | None:
     hiredis would allocate memory for both. The walk over all elements costs as much as hiredis itself, so it is skipped
     if the bytes can hold neither: a list of records has one array, and a six-digit count only if it is long.
     """
-    arrays = sum(1 for _ in islice(_FURTHER_ARRAY.finditer(body), _MAX_DEPTH))
-    is_huge = _HUGE_COUNT.match(body) or (arrays and _HUGE_COUNT_WITHIN.search(body))
+    arrays = sum(1 for _ in islice(re.finditer(_FURTHER_ARRAY, body), _MAX_DEPTH))
+    is_huge = re.match(_HUGE_COUNT, body) or (arrays and re.search(_HUGE_COUNT_WITHIN, body))
     return _walk(body) if is_huge or arrays == _MAX_DEPTH else None
 
 
