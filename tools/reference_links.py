@@ -16,6 +16,13 @@ _NAME = re.compile(r"(?<!\[)`([A-Z]\w+(?:\.[a-z]\w*)?)`")
 class ReferenceLinks(griffe.Extension):
     """Makes links of the names that `chatstash` and `chatstash.local` export."""
 
+    def on_class_instance(self, *, cls: griffe.Class, **kwargs: Any) -> None:  # noqa: ARG002
+        """Have griffe list the parameters of the classes of `chatstash.frozen`, which are dataclasses."""
+        # Parameters are listed after the whole package is read.
+        for decorator in cls.decorators:
+            if decorator.callable_path == "chatstash.frozen.dataclass":
+                decorator.value = griffe.ExprName("dataclasses.dataclass")
+
     def on_package(self, *, pkg: griffe.Module, **kwargs: Any) -> None:  # noqa: ARG002
         """Link the names in the docstrings of a package that was loaded."""
         self._link_all(pkg, pkg)

@@ -12,40 +12,44 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections import namedtuple
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+T = TypeVar("T")
+
+
+def _dataclass(*, frozen: bool) -> Callable[[type[T]], type[T]]:
+    """Return a decorator that makes a class a frozen dataclass, as the standard library's with `frozen=True`."""
+    if not frozen:
+        raise ValueError("only for frozen dataclasses")
+    return _frozen
+
+
+class _NamedTupleMeta(type):
+    """Makes a class that names `NamedTuple` as its base a named tuple of the fields in its body."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> type:
+        if not bases:
+            return super().__new__(cls, name, bases, namespace)
+        fields = namespace["__annotations__"]
+        defaults = [namespace.pop(field) for field in fields if field in namespace]
+        made = namedtuple(name, fields, defaults=defaults, module=namespace["__module__"])  # type: ignore[misc]  # noqa: PYI024
+        for member, value in namespace.items():
+            setattr(made, member, value)
+        return made
+
+
+class _NamedTuple(metaclass=_NamedTupleMeta):
+    """Base of a named tuple, as `typing.NamedTuple`."""
+
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from dataclasses import dataclass
     from typing import NamedTuple
 else:
-
-    def dataclass(*, frozen: bool) -> Callable[[type[T]], type[T]]:
-        """Return a decorator that makes a class a frozen dataclass, as the standard library's with `frozen=True`."""
-        if not frozen:
-            raise ValueError("only for frozen dataclasses")
-        return _frozen
-
-    class _NamedTupleMeta(type):
-        """Makes a class that names `NamedTuple` as its base a named tuple of the fields in its body."""
-
-        def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> type:
-            if not bases:
-                return super().__new__(cls, name, bases, namespace)
-            fields = namespace["__annotations__"]
-            defaults = [namespace.pop(field) for field in fields if field in namespace]
-            made = namedtuple(name, fields, defaults=defaults, module=namespace["__module__"])  # noqa: PYI024
-            for member, value in namespace.items():
-                setattr(made, member, value)
-            return made
-
-    class NamedTuple(metaclass=_NamedTupleMeta):
-        """Base of a named tuple, as `typing.NamedTuple`."""
-
+    dataclass, NamedTuple = _dataclass, _NamedTuple
 
 __all__ = ["NamedTuple", "dataclass"]
-
-T = TypeVar("T")
 
 
 def _frozen(cls: type[T]) -> type[T]:
