@@ -1,4 +1,4 @@
-"""Classes of `chatstash.frozen` behave as the standard library's frozen dataclasses and named tuples."""
+"""Classes of `chatstash.frozen` behave as the standard library's frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import copy
 import dataclasses
 import inspect
 import pickle
-import typing
 from dataclasses import field
 
 import pytest
 
-from chatstash import Budget, CacheStats, Cursor, Options, frozen
+from chatstash import Budget, Cursor, Options, frozen
 
 
 @frozen.dataclass(frozen=True)
@@ -30,25 +29,6 @@ class Theirs:
     first: int
     second: list[int] = field(default_factory=list)
     third: str = field(default="c", repr=False, compare=False)
-
-
-class OurTuple(frozen.NamedTuple):
-    """A tuple."""
-
-    first: int
-    second: str | None = None
-
-    @property
-    def both(self) -> tuple[int, str | None]:
-        """Both fields."""
-        return self.first, self.second
-
-
-class TheirTuple(typing.NamedTuple):
-    """A tuple."""
-
-    first: int
-    second: str | None = None
 
 
 def test_it_is_a_dataclass() -> None:
@@ -74,7 +54,7 @@ def test_equality_and_hash_leave_out_what_is_not_compared() -> None:
         hash(Ours(1))
 
 
-@pytest.mark.parametrize("value", [Ours(1, [2]), Cursor(1, 2, 3, "a", "b"), Options(ttl=5), Budget(), OurTuple(1)])
+@pytest.mark.parametrize("value", [Ours(1, [2]), Cursor(1, 2, 3, "a", "b"), Options(ttl=5), Budget()])
 def test_values_survive_copying_and_pickling(value: object) -> None:
     for other in (copy.copy(value), copy.deepcopy(value), pickle.loads(pickle.dumps(value))):
         assert other == value
@@ -114,18 +94,3 @@ def test_post_init_checks_values() -> None:
 def test_only_frozen_classes() -> None:
     with pytest.raises(ValueError, match="frozen"):
         frozen.dataclass(frozen=False)
-
-
-def test_a_named_tuple_is_one() -> None:
-    made = OurTuple(1)
-    assert made == (1, None) == TheirTuple(1)
-    assert made.both == (1, None)
-    assert OurTuple._fields == TheirTuple._fields
-    assert OurTuple._field_defaults == TheirTuple._field_defaults
-    assert repr(made) == repr(TheirTuple(1)).replace("Their", "Our")
-    assert made._replace(second="b") == OurTuple(1, "b")
-    assert typing.get_type_hints(OurTuple) == typing.get_type_hints(TheirTuple)
-    assert inspect.getdoc(OurTuple) == "A tuple."
-    assert issubclass(CacheStats, tuple)
-    assert CacheStats.__module__ == "chatstash.history.cache.cache"
-    assert not hasattr(made, "__dict__")

@@ -158,7 +158,6 @@ BOMBS: dict[str, Callable[[], str]] = {
     "brackets": lambda: '{"type":"human","data":{"content":' + "[" * 100_000,
     "closed brackets": lambda: _nested("[", "]", 100_000),
     "braces": lambda: _nested('{"a":', "}", 100_000),
-    "just over the limit of one parser": lambda: _nested("[", "]", 1030),
     "a number of a million digits": lambda: _record()[:-2] + ',"n":' + "9" * 1_000_000 + "}}",
     "a number just over the limit": lambda: _record()[:-2] + ',"n":' + "9" * 4301 + "}}",
     "a version of a million digits": lambda: '{"type":"human","data":{},"v":' + "9" * 1_000_000 + "}",
@@ -174,7 +173,7 @@ def test_bombs_are_corrupt_records(upstash: LocalUpstash, either: Call, run: Cal
     assert len(str(caught.value)) < 1000
 
 
-@pytest.mark.parametrize("depth", [100, 150, 400, 900, 980, 1000, 1020])
+@pytest.mark.parametrize("depth", [100, 150, 400, 900, 980, 1000, 1020, 1030])
 @pytest.mark.parametrize("of", [("[", "]"), ('{"a":', "}")])
 def test_nesting_is_read_or_corrupt_at_any_depth(depth: int, of: tuple[str, str]) -> None:
     try:

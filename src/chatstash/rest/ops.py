@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from chatstash import errors
 from chatstash.errors import DatabaseError
-from chatstash.frozen import NamedTuple
 from chatstash.rest.commands import Batch, Cost, Effect, Replies
 from chatstash.rest.limits import Budget
 from chatstash.rest.protocol.requests import FormRefused

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from typing import NamedTuple
 
-from chatstash.frozen import NamedTuple
 from chatstash.rest.fork import register_fork_reset
 
 _MAX_LENGTH = 4096

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import threading
 from operator import attrgetter
+from typing import NamedTuple
 
-from chatstash.frozen import NamedTuple
 from chatstash.history.cache.snapshot import Snapshot
 from chatstash.history.values.options import checked_whole
 from chatstash.rest.fork import register_fork_reset

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import field
+from typing import NamedTuple
 
-from chatstash.frozen import NamedTuple, dataclass
+from chatstash.frozen import dataclass
 from chatstash.history.records.generation import has_generation
 from chatstash.history.records.identity import has_id
 

@@ -18,9 +18,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import field, replace
 from hashlib import sha256
+from typing import NamedTuple
 
 from chatstash.errors import ConcurrentTurn, IdempotencyConflict, OutcomeUnknown, RequestTooLarge
-from chatstash.frozen import NamedTuple, dataclass
+from chatstash.frozen import dataclass
 from chatstash.history.operations.contents import Contents, entries_of
 from chatstash.history.records.encoding import canonical_json
 from chatstash.history.records.identity import digest_of, identity

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from chatstash.errors import Outcome, OutcomeUnknown
-from chatstash.frozen import NamedTuple
 from chatstash.history.records.keys import IN_FLIGHT_TTL, checked_idempotency_key
 from chatstash.history.records.markers import MarkerValue, marker_key, parse_marker
 from chatstash.history.scripts.loading import call

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from chatstash.frozen import NamedTuple
 from chatstash.history.cache.snapshot import Snapshot
 from chatstash.history.operations.contents import Contents
 from chatstash.history.operations.page import read_before

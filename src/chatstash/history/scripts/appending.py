@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from chatstash.frozen import NamedTuple, dataclass
+from chatstash.frozen import dataclass
 from chatstash.history.records.markers import Marker
 from chatstash.history.records.places import places_key
 from chatstash.history.scripts.loading import call

@@ -21,9 +21,9 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from chatstash.errors import ConversationChanged, ProtocolError, RequestTooLarge
-from chatstash.frozen import NamedTuple
 from chatstash.history.records.generation import has_generation
 from chatstash.history.records.identity import has_id
 from chatstash.history.steps.replies import checked_reply

@@ -7,8 +7,8 @@ cursor covers must be where they were: others may be equal to them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from chatstash.frozen import NamedTuple
 from chatstash.history.records.identity import digest_of, identity
 from chatstash.history.records.record import Entry
 from chatstash.history.values.results import Cursor

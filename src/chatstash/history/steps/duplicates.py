@@ -12,9 +12,9 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 from chatstash.errors import ChatstashError, ReadOnlyToken
-from chatstash.frozen import NamedTuple
 from chatstash.history.records.identity import digest_of, identity
 from chatstash.history.records.places import DIGEST_LENGTH, Place, places_key, places_of
 from chatstash.history.records.record import Entry, Record, RecordId

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import NamedTuple
 
 from chatstash.errors import ReadOnlyToken, RequestTooLarge
-from chatstash.frozen import NamedTuple
 from chatstash.history.cache.snapshot import Revalidation, Snapshot, take_snapshot
 from chatstash.history.records.places import Place, places_key, places_of
 from chatstash.history.steps.chunks import chunked, oldest_first, stored_records

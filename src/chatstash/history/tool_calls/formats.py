@@ -20,9 +20,8 @@ https://docs.langchain.com/oss/python/langchain/messages
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-from chatstash.frozen import NamedTuple
 from chatstash.history.records.message_types import AI_TYPES, FUNCTION_TYPES, HUMAN_TYPES, TOOL_TYPES
 from chatstash.history.records.record import Record
 

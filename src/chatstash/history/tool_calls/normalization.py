@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from chatstash.frozen import NamedTuple
 from chatstash.history.records.message_types import HUMAN_TYPES
 from chatstash.history.records.record import Entry, Record
 from chatstash.history.tool_calls.editing import is_empty, stand_in, with_content, without_blocks, without_calls

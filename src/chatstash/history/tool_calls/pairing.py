@@ -8,8 +8,8 @@ So a result belongs to the nearest earlier call that has its id and no result ye
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from chatstash.frozen import NamedTuple
 from chatstash.history.records.record import Record
 from chatstash.history.tool_calls.formats import STAND_IN, Call, CallKey, Result, calls_of, is_only_results, results_of
 

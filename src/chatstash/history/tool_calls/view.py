@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import takewhile
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
-from chatstash.frozen import NamedTuple
 from chatstash.history.records.message_types import KNOWN_TYPES
 from chatstash.history.records.record import Entry, Record
 from chatstash.history.tool_calls.formats import is_only_results

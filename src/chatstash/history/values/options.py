@@ -210,5 +210,5 @@ def shows_keywords(allowed: type) -> Callable[[F], F]:
 
 
 def _keywords(allowed: type) -> dict[str, str]:
-    annotations: dict[str, Any] = vars(allowed)["__annotations__"]
+    annotations: dict[str, Any] = allowed.__annotations__
     return {name: str(getattr(kind, "__forward_arg__", kind)) for name, kind in annotations.items()}

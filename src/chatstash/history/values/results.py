@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
-from chatstash.frozen import NamedTuple, dataclass
+from chatstash.frozen import dataclass
 from chatstash.history.records.record import Record, RecordId
 from chatstash.rest.commands import Cost
 

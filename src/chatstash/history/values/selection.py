@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias, TypedDict
+from typing import NamedTuple, TypeAlias, TypedDict
 
-from chatstash.frozen import NamedTuple, dataclass
+from chatstash.frozen import dataclass
 from chatstash.history.records.record import Entry
 from chatstash.history.tool_calls.view import ToolCalls, View, checked_start_on, checked_tool_calls
 from chatstash.history.values.options import MOST_MESSAGES, Options, StartOn, checked_whole

@@ -90,5 +90,7 @@ def tls_context() -> ssl.SSLContext:
     except OSError as error:
         name = "SSL_CERT_FILE" if cafile else "SSL_CERT_DIR"
         raise ValueError(f"cannot read the certificates that {name} names: {error}") from error
+    # Where Python leaves it to the system's OpenSSL, older versions may be allowed.
+    context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)
     context.set_alpn_protocols(["http/1.1"])
     return context

@@ -10,12 +10,10 @@ import binascii
 import re
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import hiredis
 import orjson
-
-from chatstash.frozen import NamedTuple
 
 
 class Failure(NamedTuple):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import orjson
 
 from chatstash.errors import CommandRejected
-from chatstash.frozen import NamedTuple
 from chatstash.rest.commands import KEY_LOCKING, READING, Batch, Command
 from chatstash.rest.http.exchange import HttpRequest
 
