@@ -8,8 +8,11 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
+from langchain_core.messages import ToolMessage
 
 from chatstash import with_history
+from chatstash.langchain.runnable.chunks import messages_in
+from chatstash.langchain.runnable.tool_messages import call_ids
 from chatstash.local import LocalUpstash
 from tests.langchain.support import CONFIG, histories, history, stored
 
@@ -73,6 +76,35 @@ def test_the_received_part_of_an_answer_is_stored(upstash: LocalUpstash, middlew
         )
     assert stored(upstash) == [*WHOLE, ("ai", "It is")] * 2
     assert history(upstash).messages[-1].response_metadata["interrupted"] is True
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+@pytest.mark.parametrize("mode", ["updates", "messages", ["values", "messages"]])
+@pytest.mark.parametrize("middleware", ["copies", "trimming this turn", "summary of this turn"])
+def test_wherever_a_stream_is_closed_the_received_calls_are_stored_once(
+    upstash: LocalUpstash, middleware: str, mode: Any, colour: str
+) -> None:
+    whole: list[Any] = []
+    _stop(_chain(upstash, agent(middleware, calls=2)), colour, whole.append, {"stream_mode": mode})  # type: ignore[arg-type]
+    for wanted in range(1, len(whole) + 1):
+        history(upstash).clear()
+        received: list[Any] = []
+        _stop(
+            _chain(upstash, agent(middleware, calls=2)),
+            colour,
+            lambda chunk: received.append(chunk) or len(received) == wanted,  # noqa: B023 - called within the loop
+            {"stream_mode": mode},
+        )
+        results = {message.tool_call_id for message in messages_in(received) if isinstance(message, ToolMessage)}
+        said = history(upstash).messages
+        calls = [name for message in said if message.type == "ai" for name in call_ids(message)]
+        assert [name for message in said if message.type == "tool" for name in call_ids(message)] == calls
+        assert calls == sorted(results)
+        assert [message.type for message in said] in (
+            [],
+            ["human", *["ai", "tool"] * len(calls)],
+            ["human", *["ai", "tool"] * len(calls), "ai"],
+        )
 
 
 def test_a_call_without_its_result_is_not_stored(upstash: LocalUpstash) -> None:
