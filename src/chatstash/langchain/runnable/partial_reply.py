@@ -14,6 +14,9 @@ from langchain_core.messages import (
     message_chunk_to_message,
 )
 
+from chatstash.history.tool_calls.editing import without_calls
+from chatstash.history.tool_calls.formats import CallKey
+from chatstash.langchain.messages import to_message, to_records
 from chatstash.langchain.runnable.callbacks import NAMESPACE, GraphTrace
 from chatstash.langchain.runnable.chunks import messages_from_chunks, messages_in, output_from_chunks
 from chatstash.langchain.runnable.inputs_outputs import STATE_KEY
@@ -25,8 +28,11 @@ def partial_reply(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     """Return the messages of a partial reply to store; none without an answer of a model or a tool.
 
     Complete messages are stored, and tool calls that have their results. Of other messages of the AI only the text is
-    stored, marked as interrupted. A chunk is interrupted unless it is marked as the last one.
+    stored, marked as interrupted. A message some of whose calls have results is stored with these calls, marked too. A
+    chunk is interrupted unless it is marked as the last one.
     """
+    results = {name for message in messages if isinstance(message, ToolMessage) for name in call_ids(message)}
+    messages = [_without_open_calls(message, results) for message in messages]
     answered = {id(message) for message in answered_calls(messages)}
     kept: list[BaseMessage] = []
     for message in messages:
@@ -38,6 +44,17 @@ def partial_reply(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
             metadata = {**message.response_metadata, "interrupted": True}
             kept.append(AIMessage(content=text, id=message.id, name=message.name, response_metadata=metadata))
     return kept if any(isinstance(message, (AIMessage, ToolMessage)) for message in kept) else []
+
+
+def _without_open_calls(message: BaseMessage, results: Collection[str | None]) -> BaseMessage:
+    """Return a message without its calls that have no results, if others have."""
+    names = call_ids(message) if isinstance(message, AIMessage) else []
+    unanswered = [CallKey(name or "") for name in names if name not in results]
+    if not 0 < len(unanswered) < len(names):
+        return message
+    (record,) = to_records([message_chunk_to_message(message)])
+    kept = to_message(without_calls(record, unanswered))
+    return kept.model_copy(update={"response_metadata": {**kept.response_metadata, "interrupted": True}})
 
 
 def _is_interrupted(message: BaseMessage) -> bool:
