@@ -8,7 +8,7 @@ https://docs.langchain.com/oss/python/langgraph/streaming.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -33,10 +33,10 @@ class GraphTrace:
         self.updates: list[Any] = []
         self.namespaces: set[str] = set()
 
-    def state_messages(self, key: str | None) -> list[BaseMessage]:
-        """Return the messages of its state after its nodes' updates, merged as by langgraph's `add_messages`."""
+    def state_messages(self, key: str | None, updates: Iterable[BaseMessage]) -> list[BaseMessage]:
+        """Return the messages of its state after some updates, merged as by langgraph's `add_messages`."""
         messages = self.input_messages(key) or []
-        for message in self.update_messages():
+        for message in updates:
             if isinstance(message, RemoveMessage):
                 messages = [] if message.id == _ALL else [each for each in messages if each.id != message.id]
                 continue
@@ -48,12 +48,22 @@ class GraphTrace:
         """Return the messages of its nodes' updates, in their order; a rewritten message appears again."""
         return [message for update in self.updates for message in messages_in(update)]
 
+    def updates_until(self, received: Collection[str | None]) -> list[BaseMessage]:
+        """Return the messages of its updates up to the last that has a message with one of these ids, else of all."""
+        updates = [list(messages_in(update)) for update in self.updates]
+        last = max((at for at, each in enumerate(updates) if _has_any(each, received)), default=len(updates))
+        return [message for update in updates[: last + 1] for message in update]
+
     def input_messages(self, key: str | None) -> list[BaseMessage] | None:
         """Return the messages of its first node's input, at a key or at `messages`; None if unknown."""
         held = self.inputs.get(key or STATE_KEY) if isinstance(self.inputs, Mapping) else None
         if not isinstance(held, (list, tuple)) or not held:
             return None
         return list(held) if all(isinstance(message, BaseMessage) for message in held) else None
+
+
+def _has_any(messages: Iterable[BaseMessage], ids: Collection[str | None]) -> bool:
+    return any(message.id in ids for message in messages if not isinstance(message, RemoveMessage))
 
 
 class RunTracer(BaseCallbackHandler):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from langchain_core.messages import (
     AIMessage,
@@ -14,19 +14,25 @@ from langchain_core.messages import (
     message_chunk_to_message,
 )
 
+from chatstash.history.tool_calls.editing import without_calls
+from chatstash.history.tool_calls.formats import CallKey
+from chatstash.langchain.messages import to_message, to_records
 from chatstash.langchain.runnable.callbacks import NAMESPACE, GraphTrace
 from chatstash.langchain.runnable.chunks import messages_from_chunks, messages_in, output_from_chunks
 from chatstash.langchain.runnable.inputs_outputs import STATE_KEY
 from chatstash.langchain.runnable.message_views import text_of
-from chatstash.langchain.runnable.tool_messages import answered_calls
+from chatstash.langchain.runnable.tool_messages import answered_calls, call_ids
 
 
 def partial_reply(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     """Return the messages of a partial reply to store; none without an answer of a model or a tool.
 
     Complete messages are stored, and tool calls that have their results. Of other messages of the AI only the text is
-    stored, marked as interrupted. A chunk is interrupted unless it is marked as the last one.
+    stored, marked as interrupted. A message some of whose calls have results is stored with these calls, marked too. A
+    chunk is interrupted unless it is marked as the last one.
     """
+    results = {name for message in messages if isinstance(message, ToolMessage) for name in call_ids(message)}
+    messages = [_without_open_calls(message, results) for message in messages]
     answered = {id(message) for message in answered_calls(messages)}
     kept: list[BaseMessage] = []
     for message in messages:
@@ -38,6 +44,17 @@ def partial_reply(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
             metadata = {**message.response_metadata, "interrupted": True}
             kept.append(AIMessage(content=text, id=message.id, name=message.name, response_metadata=metadata))
     return kept if any(isinstance(message, (AIMessage, ToolMessage)) for message in kept) else []
+
+
+def _without_open_calls(message: BaseMessage, results: Collection[str | None]) -> BaseMessage:
+    """Return a message without its calls that have no results, if others have."""
+    names = call_ids(message) if isinstance(message, AIMessage) else []
+    unanswered = [CallKey(name or "") for name in names if name not in results]
+    if not 0 < len(unanswered) < len(names):
+        return message
+    (record,) = to_records([message_chunk_to_message(message)])
+    kept = to_message(without_calls(record, unanswered))
+    return kept.model_copy(update={"response_metadata": {**kept.response_metadata, "interrupted": True}})
 
 
 def _is_interrupted(message: BaseMessage) -> bool:
@@ -60,25 +77,48 @@ def partial_messages(chunks: Iterable[Any], key: str | None = None) -> list[Base
     return list(messages) if are_messages else []
 
 
+class ReceivedState(NamedTuple):
+    """The messages of a stopped graph's state that its reader received, and those of the updates that led to it."""
+
+    messages: list[BaseMessage]
+    updates: list[BaseMessage]
+
+
 def received_state(
     graph: GraphTrace, key: str | None, chunks: Sequence[Any], unfinished: Iterable[BaseMessageChunk]
-) -> list[BaseMessage]:
-    """Return the messages of a stopped graph's state that its reader received.
+) -> ReceivedState:
+    """Return the part of a stopped graph's state that its reader received.
 
     A graph may be ahead of its reader. A reader that receives no messages, but events or other values, is treated as
     having received all. `unfinished` has the chunks of models that have not ended.
     """
-    state = graph.state_messages(key)
     streamed = _streamed(chunks, graph.namespaces)
-    whole = {each.id for chunk in chunks for each in messages_in(chunk) if not isinstance(each, BaseMessageChunk)}
+    whole = {each.id: each for chunk in chunks for each in messages_in(chunk) if not isinstance(each, BaseMessageChunk)}
     earlier = {message.id for message in graph.input_messages(key) or []}
-    while state and (whole or streamed) and state[-1].id not in {*earlier, *whole, *streamed}:
+    received = {**whole, **streamed}
+    updates = graph.updates_until(received.keys() - earlier)
+    state = graph.state_messages(key, updates)
+    while state and received and not _is_any_of(state[-1], received, earlier):
         state.pop()
-    if state and state[-1].id in streamed and state[-1].id not in whole | earlier:
+    if state and state[-1].id in streamed and state[-1].id not in whole.keys() | earlier:
         state[-1] = _as_received(state[-1], streamed[state[-1].id])
-    in_state = {message.id for message in state}
-    begun = [message for name, message in streamed.items() if name not in in_state and name not in whole]
-    return [*state, *(begun or _by_id(unfinished).values())]
+    # A message of an update that is not in the state was removed, or replaced by a copy.
+    ended = whole.keys() | {message.id for message in graph.update_messages()}
+    begun = [message for name, message in streamed.items() if name not in ended]
+    return ReceivedState([*state, *(begun or _by_id(unfinished).values())], updates)
+
+
+def _is_any_of(
+    message: BaseMessage, received: Mapping[str | None, BaseMessage], earlier: Collection[str | None]
+) -> bool:
+    """Tell whether a message was received or is an earlier one; middleware may give a copy another id."""
+    if message.id in received or message.id in earlier:
+        return True
+    names, text = call_ids(message), text_of(message)
+    return any(
+        message.type == other.type and names == call_ids(other) and (names or text == text_of(other))
+        for other in received.values()
+    )
 
 
 def _as_received(message: BaseMessage, received: BaseMessage) -> BaseMessage:

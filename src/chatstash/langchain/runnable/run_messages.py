@@ -84,10 +84,11 @@ class RunMessages:
         key = self._options.keys.output
         messages = [] if self._options.is_graph else partial_messages(chunks, key)
         graph = None if messages else tracer.graph
+        updates: list[BaseMessage] = []
         if graph is not None:
-            messages = received_state(graph, key, chunks, tracer.unfinished_chunks())
-        new_input, new_reply, _ = self._new_messages(messages, tracer, graph)
-        reply = partial_reply(new_reply)
+            messages, updates = received_state(graph, key, chunks, tracer.unfinished_chunks())
+        new_input, new_reply, generated_ids = self._new_messages(messages, tracer, graph)
+        reply = partial_reply([*removed_calls(updates, new_reply, generated_ids), *new_reply])
         return [*new_input, *reply] if reply else []
 
     def _reply_in(self, output: Any, tracer: RunTracer, chunks: Sequence[Any] | None) -> tuple[Any, GraphTrace | None]:
