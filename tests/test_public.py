@@ -86,7 +86,8 @@ def test_importing_the_package_alone_loads_three_modules() -> None:
 
 def test_the_first_history_loads_few_modules() -> None:
     added = _modules_added("import langchain_core.chat_history, langchain_core.messages", f"import chatstash; {_MADE}")
-    packages = {name.split(".")[0] for name in added} - {"chatstash", "hiredis", "httptools", "orjson"}
+    packages = {name.split(".")[0] for name in added if not name.startswith("_cython_")}  # httptools has it
+    packages -= {"chatstash", "hiredis", "httptools", "orjson"}
     assert packages <= set(sys.stdlib_module_names)
     # Each takes a tenth of a millisecond or more. Raise this only for a module that a history needs.
     assert len([name for name in added if name.startswith("chatstash")]) <= 104, sorted(added)
