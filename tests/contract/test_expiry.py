@@ -157,3 +157,49 @@ def test_a_key_that_another_program_takes_after_a_clear_keeps_its_expiry(upstash
     with pytest.raises(WrongType):
         history.add_messages(TURN)
     assert run("TTL", KEY) > 4000
+
+
+WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "strict": ({"delivery": "strict"}, {}),
+    "bounded": ({"max_stored_messages": 4}, {}),
+    "with a key": ({}, {"idempotency_key": "evt"}),
+    "strict with a key": ({"delivery": "strict"}, {"idempotency_key": "evt"}),
+    "bounded with a key": ({"max_stored_messages": 4}, {"idempotency_key": "evt"}),
+}
+
+
+@pytest.mark.parametrize("expiry", [None, 5000])
+@pytest.mark.parametrize("fault", [None, *FAULTS])
+@pytest.mark.parametrize("way", WAYS)
+def test_no_way_to_append_touches_the_expiry_of_what_is_no_list(
+    upstash: LocalUpstash, run: Run, way: str, fault: str | None, expiry: int | None
+) -> None:
+    options, arguments = WAYS[way]
+    run("HSET", KEY, "theirs", "1")
+    if expiry is not None:
+        run("EXPIRE", KEY, expiry)
+    if fault is not None:
+        upstash.faults.add(fault, times=1, **FAULTS[fault])
+    with pytest.raises(DatabaseError):
+        _history(upstash, **options).add_messages(TURN, **arguments)
+    upstash.faults.clear()
+    assert run("HGET", KEY, "theirs") == "1"
+    left = run("TTL", KEY)
+    assert left == -1 if expiry is None else left > 4900
+
+
+@pytest.mark.parametrize("options", [{}, {"delivery": "strict"}, {"max_stored_messages": 4}])
+@pytest.mark.parametrize("expiry", [None, 5000])
+def test_a_guarded_turn_touches_no_expiry_of_what_took_its_keys_place(
+    upstash: LocalUpstash, run: Run, options: dict[str, Any], expiry: int | None
+) -> None:
+    history = _history(upstash, **options)
+    history.add_messages(TURN)
+    with pytest.raises(DatabaseError), history.guarded_turn() as turn:
+        run("DEL", KEY)
+        run("HSET", KEY, "theirs", "1")
+        if expiry is not None:
+            run("EXPIRE", KEY, expiry)
+        turn.add_messages(TURN)
+    left = run("TTL", KEY)
+    assert left == -1 if expiry is None else left > 4900
