@@ -26,6 +26,7 @@ test-long: $(VENV)/installed $(JS)/node_modules/installed
 # Measure, and assert nothing: what `docs/performance.md` and `docs/scale.md` say, and the local server alone.
 bench: $(BENCH)/installed
 	$(BENCH)/bin/python -m benchmarks.compare --json benchmarks/results/compare.json
+	$(BENCH)/bin/python -m benchmarks.turn --json benchmarks/results/turn.json
 	$(BENCH)/bin/python -m benchmarks.growth --json benchmarks/results/growth.json
 	$(BENCH)/bin/python -m benchmarks.install --json benchmarks/results/install.json
 	$(BENCH)/bin/python -m benchmarks.scale --json benchmarks/results/scale.json

@@ -64,13 +64,20 @@ class Server:
 class Relay:
     """Passes bytes on to a server and counts them.
 
+    Args:
+        server_port: The server's port on 127.0.0.1.
+        records: Whether to keep the requests.
+
     Attributes:
         port: Its port on 127.0.0.1.
         count: Bytes sent and received so far.
+        recorded: Each request, and the size of its reply so far.
     """
 
-    def __init__(self, server_port: int) -> None:
+    def __init__(self, server_port: int, *, records: bool = False) -> None:
         self._server_port = server_port
+        self._records = records
+        self.recorded: list[tuple[bytes, int]] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.count = 0
@@ -90,7 +97,16 @@ class Relay:
                     if not data:
                         return
                     self.count += len(data)
+                    if self._records:
+                        self._record(data, is_request=source is client)
                     (server if source is client else client).sendall(data)
+
+    def _record(self, data: bytes, *, is_request: bool) -> None:
+        if is_request:
+            self.recorded.append((data, 0))
+        else:
+            request, size = self.recorded[-1]
+            self.recorded[-1] = (request, size + len(data))
 
 
 @contextmanager
