@@ -150,7 +150,9 @@ class Gateway:
             if not continues:
                 return HttpResponse(200, delivery=Delivery.LOST)
             response = await self._answer_with(handled, grant, others[0] if others else None)
-        async with self._delayed(handled, [fault for fault in delays if fault.applied]) as continues:
+        if not (after := [fault for fault in delays if fault.applied]):
+            return response
+        async with self._delayed(handled, after) as continues:
             return response if continues else HttpResponse(200, delivery=Delivery.LOST)
 
     @contextlib.asynccontextmanager

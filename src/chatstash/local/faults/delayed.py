@@ -22,6 +22,7 @@ class DelayedRequests:
         self._mask = mask
         self._held: dict[_Held, None] = {}
         self._dropped = asyncio.Event()
+        self._sleeping: set[asyncio.Future[bool]] = set()
         self._changed = asyncio.Event()
 
     @property
@@ -51,16 +52,28 @@ class DelayedRequests:
                 self._changed.set()
 
     async def _continues(self, fault: Fault, held: _Held | None) -> bool:
-        if held is None and not fault.seconds:
-            return True
+        if held is None:
+            return not fault.seconds or await self._sleep(fault.seconds)
         dropped = asyncio.ensure_future(self._dropped.wait())
-        ready = asyncio.ensure_future(asyncio.sleep(fault.seconds) if held is None else held.released.wait())
+        ready = asyncio.ensure_future(held.released.wait())
         try:
             await asyncio.wait({ready, dropped}, return_when=asyncio.FIRST_COMPLETED)
             return ready.done()
         finally:
             ready.cancel()
             dropped.cancel()
+
+    async def _sleep(self, seconds: float) -> bool:
+        # Without a task: a benchmark may delay thousands of requests at once.
+        loop = asyncio.get_running_loop()
+        continues: asyncio.Future[bool] = loop.create_future()
+        timer = loop.call_later(seconds, _set, continues, True)
+        self._sleeping.add(continues)
+        try:
+            return await continues
+        finally:
+            self._sleeping.discard(continues)
+            timer.cancel()
 
     async def release(self, count: int | None = None, matching: str = "") -> int:
         """Release held requests one by one, oldest first; returns their number once they are applied."""
@@ -82,6 +95,13 @@ class DelayedRequests:
         """Drop all delayed requests."""
         self._dropped.set()
         self._dropped = asyncio.Event()
+        for continues in self._sleeping:
+            _set(continues, False)
+
+
+def _set(future: asyncio.Future[bool], value: bool) -> None:
+    if not future.done():
+        future.set_result(value)
 
 
 @dataclass(eq=False)
