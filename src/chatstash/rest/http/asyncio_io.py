@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
 import weakref
 from collections import deque
@@ -18,10 +17,10 @@ from types import TracebackType
 from typing import Self
 
 from chatstash.rest.deadline import Deadline
-from chatstash.rest.http.blocking import resolve, wait
+from chatstash.rest.http.blocking import resolve
 from chatstash.rest.http.connection import Connection
 from chatstash.rest.http.idle import IdleConnections
-from chatstash.rest.http.sockets import RECEIVE_SIZE, STAGGER, Address, AddressCache, interleaved, new_socket
+from chatstash.rest.http.sockets import RECEIVE_SIZE, STAGGER, Address, AddressCache, Socket, interleaved
 from chatstash.rest.interrupts import is_from_signal_handler
 
 _POLL_SECONDS = 0.005
@@ -158,11 +157,11 @@ def _retrieve_exception(lookup: asyncio.Future[list[Address]]) -> None:
         lookup.exception()
 
 
-async def connect(addresses: list[Address]) -> socket.socket:
+async def connect(addresses: list[Address]) -> Socket:
     """Return a connection to the first of the addresses that answers (https://www.rfc-editor.org/rfc/rfc8305)."""
     if len(addresses) == 1:
         return await _connected(addresses[0])
-    waiting, connecting = interleaved(addresses), set[asyncio.Task[socket.socket]]()
+    waiting, connecting = interleaved(addresses), set[asyncio.Task[Socket]]()
     failure: OSError = OSError("the host has no address")
     try:
         while waiting or connecting:
@@ -184,9 +183,9 @@ async def connect(addresses: list[Address]) -> socket.socket:
             task.add_done_callback(_close_socket)
 
 
-async def _connected(address: Address) -> socket.socket:
+async def _connected(address: Address) -> Socket:
     family, place = address
-    sock = new_socket(family)
+    sock = Socket(family)
     try:
         await asyncio.get_running_loop().sock_connect(sock, place)
     except BaseException:
@@ -195,38 +194,29 @@ async def _connected(address: Address) -> socket.socket:
     return sock
 
 
-def _close_socket(task: asyncio.Task[socket.socket]) -> None:
+def _close_socket(task: asyncio.Task[Socket]) -> None:
     if not task.cancelled() and task.exception() is None:
         task.result().close()
 
 
-async def move(connection: Connection, sock: socket.socket, scope: RequestScope, is_done: Callable[[], bool]) -> None:
+async def move(connection: Connection, sock: Socket, scope: RequestScope, is_done: Callable[[], bool]) -> None:
     """Send and receive the bytes of a connection, until `is_done()`."""
     loop = asyncio.get_running_loop()
-    process = os.getpid()
-    try:
-        while not is_done():
-            while connection.has_output:
-                if connection.is_open() and wait(sock, 0):
-                    connection.receive(sock.recv(RECEIVE_SIZE))
-                else:
-                    await _send(connection, sock, loop)
-                    # A server that accepts bytes is not silent.
-                    scope.extend()
-            if not is_done():
-                connection.receive(await loop.sock_recv(sock, RECEIVE_SIZE))
-                if not is_done():
-                    scope.extend()
-    except GeneratorExit:
-        # The coroutine was closed, and the loop goes on; but a child process must not touch its parent's selector.
-        if os.getpid() == process and not loop.is_closed():
-            with suppress(NotImplementedError):
-                loop.remove_reader(sock)
-                loop.remove_writer(sock)
-        raise
+    while not is_done():
+        if connection.has_output and not (connection.is_open() and sock.wait(0)):
+            if not _send(connection, sock):
+                await _wait_to_send(sock, loop)
+            goes_on: bool = connection.has_output
+        else:
+            connection.receive(await _received(sock, loop))
+            goes_on = not is_done()
+        if goes_on:
+            # A server that accepts or sends bytes is not silent.
+            scope.extend()
 
 
-async def _send(connection: Connection, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+def _send(connection: Connection, sock: Socket) -> bool:
+    """Send what the socket accepts, and tell whether it accepted any."""
     try:
         count = sock.send(connection.output())
     except BlockingIOError:
@@ -235,23 +225,45 @@ async def _send(connection: Connection, sock: socket.socket, loop: asyncio.Abstr
         # The server may have sent the reason before it closed the connection.
         if is_from_signal_handler(error) or not connection.send_failed():
             raise
-        return
+        return True
     connection.note_sent(count)
-    if not count:
-        await _wait_to_send(sock, loop)
+    return count > 0
 
 
-async def _wait_to_send(sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+async def _received(sock: Socket, loop: asyncio.AbstractEventLoop) -> bytes:
+    while True:
+        try:
+            await _ready(sock, loop)
+        except NotImplementedError:
+            return await loop.sock_recv(sock, RECEIVE_SIZE)
+        with suppress(BlockingIOError):
+            return sock.recv(RECEIVE_SIZE)
+
+
+async def _wait_to_send(sock: Socket, loop: asyncio.AbstractEventLoop) -> None:
     """Wait until the socket accepts bytes, or the server has sent some."""
-    ready = loop.create_future()
-    ready.add_done_callback(lambda _: (loop.remove_reader(sock), loop.remove_writer(sock)))
     try:
-        loop.add_reader(sock, _set, ready)
-        loop.add_writer(sock, _set, ready)
+        await _ready(sock, loop, to_send=True)
     except NotImplementedError:
         await asyncio.sleep(_POLL_SECONDS)
-    else:
+
+
+async def _ready(sock: Socket, loop: asyncio.AbstractEventLoop, *, to_send: bool = False) -> None:
+    """Wait until bytes have come or, if `to_send`, the socket accepts some."""
+    # By number: the selector puts the repr of an object into an error that asyncio drops.
+    number, process = sock.fileno(), os.getpid()
+    ready = loop.create_future()
+    loop.add_reader(number, _set, ready)
+    try:
+        if to_send:
+            loop.add_writer(number, _set, ready)
         await ready
+    finally:
+        # The coroutine may be closed after its loop; and a child process must not touch its parent's selector.
+        if os.getpid() == process and not loop.is_closed():
+            loop.remove_reader(number)
+            if to_send:
+                loop.remove_writer(number)
 
 
 def _set(ready: asyncio.Future[None]) -> None:

@@ -30,10 +30,12 @@ class AsyncPool:
         """Do as `Pool.exchange` does, without blocking the event loop."""
         state = self._state()
         exchange = Exchange(request)
-        scope = RequestScope(state, deadline, must_wait=state.slots.all_taken)
+        must_wait = state.slots.all_taken
+        scope = RequestScope(state, deadline, must_wait=must_wait)
         try:
             async with scope, state.slots:
-                scope.extend()
+                if must_wait:
+                    scope.extend()
                 return await self._exchange(exchange, scope, state, deadline)
         except FAILURES as error:
             if is_from_signal_handler(error):
@@ -89,8 +91,13 @@ class AsyncPool:
     ) -> HttpReply:
         while not exchange.is_done():
             link = state.idle.take() or await self._open(scope, state, deadline)
-            with state.idle.carrying(exchange, link):
+            try:
+                link.connection.begin(exchange)
                 await move(link.connection, link.sock, scope, exchange.is_done)
+                state.idle.finish(link)
+            except BaseException as error:
+                if not state.idle.restarts(exchange, link, error):
+                    raise
         return exchange.reader.reply
 
     async def _open(self, scope: RequestScope, state: LoopState, deadline: Deadline) -> Link:

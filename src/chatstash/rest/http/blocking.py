@@ -1,7 +1,4 @@
-"""Moves the bytes of a connection for blocking callers. Opens sockets; takes no lock.
-
-Sockets are non-blocking: each wait is a poll, for as long as the deadline allows.
-"""
+"""Moves the bytes of a connection for blocking callers. Opens sockets; takes no lock."""
 
 from __future__ import annotations
 
@@ -10,11 +7,10 @@ import os
 import select
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 
 from chatstash.rest.deadline import Deadline
 from chatstash.rest.http.connection import Connection
-from chatstash.rest.http.sockets import RECEIVE_SIZE, STAGGER, Address, interleaved, new_socket
+from chatstash.rest.http.sockets import RECEIVE_SIZE, STAGGER, Address, Socket, interleaved
 from chatstash.rest.interrupts import is_from_signal_handler
 
 
@@ -23,10 +19,10 @@ def resolve(host: str, port: int) -> list[Address]:
     return [(family, place) for family, _, _, _, place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
-def connect(addresses: list[Address], deadline: Deadline) -> socket.socket:
+def connect(addresses: list[Address], deadline: Deadline) -> Socket:
     """Return a connection to the first of the addresses that answers (https://www.rfc-editor.org/rfc/rfc8305)."""
     waiting = interleaved(addresses)
-    connecting: list[socket.socket] = []
+    connecting: list[Socket] = []
     failure: OSError = OSError("the host has no address")
     try:
         while waiting or connecting:
@@ -48,24 +44,21 @@ def connect(addresses: list[Address], deadline: Deadline) -> socket.socket:
             sock.close()
 
 
-def move(connection: Connection, sock: socket.socket, deadline: Deadline, is_done: Callable[[], bool]) -> None:
+def move(connection: Connection, sock: Socket, deadline: Deadline, is_done: Callable[[], bool]) -> None:
     """Send and receive the bytes of a connection, until `is_done()`."""
     while not is_done():
-        while connection.has_output:
-            if connection.is_open() and wait(sock, 0):
-                _receive(connection, sock, deadline)
-            else:
-                _send(connection, sock, deadline)
-        if not is_done():
+        if connection.has_output and not (connection.is_open() and sock.wait(0)):
+            _send(connection, sock, deadline)
+        else:
             _receive(connection, sock, deadline)
 
 
-def _send(connection: Connection, sock: socket.socket, deadline: Deadline) -> None:
+def _send(connection: Connection, sock: Socket, deadline: Deadline) -> None:
     try:
         connection.note_sent(sock.send(connection.output()))
     except BlockingIOError:
         connection.note_sent(0)
-        if not wait(sock, deadline.silence_limit(), writing=True):
+        if not sock.wait_to_send(deadline.silence_limit()):
             raise TimeoutError("the server accepts no more bytes") from None
     except (BrokenPipeError, ConnectionResetError) as error:
         # The server may have sent the reason before it closed the connection.
@@ -73,16 +66,19 @@ def _send(connection: Connection, sock: socket.socket, deadline: Deadline) -> No
             raise
 
 
-def _receive(connection: Connection, sock: socket.socket, deadline: Deadline) -> None:
-    if not wait(sock, deadline.silence_limit()):
+def _receive(connection: Connection, sock: Socket, deadline: Deadline) -> None:
+    if not sock.wait(deadline.silence_limit()):
         raise TimeoutError("the server is silent")
-    with suppress(BlockingIOError):
-        connection.receive(sock.recv(RECEIVE_SIZE))
+    try:
+        data = sock.recv(RECEIVE_SIZE)
+    except BlockingIOError:
+        return
+    connection.receive(data)
 
 
-def _begin(address: Address) -> socket.socket:
+def _begin(address: Address) -> Socket:
     family, place = address
-    sock = new_socket(family)
+    sock = Socket(family)
     try:
         sock.connect(place)
     except BlockingIOError:
@@ -95,13 +91,7 @@ def _begin(address: Address) -> socket.socket:
 
 if hasattr(select, "poll"):
 
-    def wait(sock: socket.socket, seconds: float, *, writing: bool = False) -> bool:
-        """Wait until there are bytes to read or, if `writing`, room to write; return False after `seconds`."""
-        poll = select.poll()
-        poll.register(sock, select.POLLIN | select.POLLOUT if writing else select.POLLIN)
-        return bool(poll.poll(math.ceil(seconds * 1000)))
-
-    def _writable(socks: list[socket.socket], seconds: float) -> list[socket.socket]:
+    def _writable(socks: list[Socket], seconds: float) -> list[Socket]:
         poll = select.poll()
         for sock in socks:
             poll.register(sock, select.POLLOUT)
@@ -110,10 +100,6 @@ if hasattr(select, "poll"):
 
 else:
 
-    def wait(sock: socket.socket, seconds: float, *, writing: bool = False) -> bool:
-        """Wait until there are bytes to read or, if `writing`, room to write; return False after `seconds`."""
-        return any(select.select([sock], [sock] if writing else [], [], seconds))
-
-    def _writable(socks: list[socket.socket], seconds: float) -> list[socket.socket]:
+    def _writable(socks: list[Socket], seconds: float) -> list[Socket]:
         _, ready, failed = select.select([], socks, socks, seconds)
         return [*ready, *(sock for sock in failed if sock not in ready)]

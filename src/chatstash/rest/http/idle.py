@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from chatstash.rest.deadline import MAX_IDLE
 from chatstash.rest.http.connection import Connection, Exchange
 from chatstash.rest.http.exchange import FAILURES
+from chatstash.rest.http.sockets import Socket
 from chatstash.rest.interrupts import is_from_signal_handler
 
 
@@ -19,7 +17,7 @@ class Link:
 
     __slots__ = ("connection", "idle_since", "sock")
 
-    def __init__(self, connection: Connection, sock: socket.socket) -> None:
+    def __init__(self, connection: Connection, sock: Socket) -> None:
         self.connection = connection
         self.sock = sock
         self.idle_since = 0.0
@@ -63,27 +61,21 @@ class IdleConnections:
         self._links.append(link)
         self.close_stale()
 
-    @contextmanager
-    def carrying(self, exchange: Exchange, link: Link) -> Iterator[None]:
-        """Begin an exchange on a connection, whose bytes the caller moves; then keep the connection, or close it.
+    def finish(self, link: Link) -> None:
+        """End an exchange: keep its connection if that can carry another, or close it."""
+        self.put(link) if link.connection.finish() else link.close()
 
-        If a reused connection fails before the whole request was sent, the failure is dropped and the exchange starts
-        over: the caller tries another connection.
+    def restarts(self, exchange: Exchange, link: Link, error: BaseException) -> bool:
+        """Close a connection that failed, and tell whether the exchange starts over on another.
+
+        It does if the connection was a reused one, and failed before the whole request was sent.
         """
-        try:
-            link.connection.begin(exchange)
-            yield
-            is_reusable = link.connection.finish()
-        except FAILURES as error:
-            link.close()
-            if exchange.sent or not link.connection.used or is_from_signal_handler(error):
-                raise
-            exchange.restart()
-        except BaseException:
-            link.close()
-            raise
-        else:
-            self.put(link) if is_reusable else link.close()
+        link.close()
+        lost = isinstance(error, FAILURES) and not exchange.sent and link.connection.used
+        if not lost or is_from_signal_handler(error):
+            return False
+        exchange.restart()
+        return True
 
     def close(self) -> None:
         """Close all; a connection in use is closed when it is put back."""

@@ -7,7 +7,6 @@ lock is taken, so a signal handler may use the pool while the program does.
 from __future__ import annotations
 
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
 
 from chatstash.errors import DatabaseError
 from chatstash.rest.deadline import CONNECT_TIMEOUT, Deadline
@@ -20,11 +19,8 @@ from chatstash.rest.http.error_mapping import error_for, showable_cause
 from chatstash.rest.http.exchange import FAILURES, HttpReply, HttpRequest
 from chatstash.rest.http.idle import IdleConnections, Link
 from chatstash.rest.http.route import Route
-from chatstash.rest.http.sockets import Address, AddressCache, ip_literal
+from chatstash.rest.http.sockets import Address, AddressCache, Socket, ip_literal
 from chatstash.rest.interrupts import is_from_signal_handler, strip_tracebacks
-
-if TYPE_CHECKING:
-    import socket
 
 
 class Pool:
@@ -71,7 +67,7 @@ class Pool:
         self._inherited.append(self._idle)
         self._idle = IdleConnections(self._max_idle)
 
-    def new_link(self, sock: socket.socket) -> Link:
+    def new_link(self, sock: Socket) -> Link:
         """Wrap a connected socket; TLS and the tunnel are not set up yet."""
         return Link(Connection(self.route, self._tls), sock)
 
@@ -99,8 +95,13 @@ class Pool:
         idle = self._idle
         while not exchange.is_done():
             link = idle.take() or self._open(deadline)
-            with idle.carrying(exchange, link):
+            try:
+                link.connection.begin(exchange)
                 move(link.connection, link.sock, deadline, exchange.is_done)
+                idle.finish(link)
+            except BaseException as error:
+                if not idle.restarts(exchange, link, error):
+                    raise
         return exchange.reader.reply
 
     def _open(self, deadline: Deadline) -> Link:

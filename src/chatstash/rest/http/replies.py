@@ -33,23 +33,24 @@ class ReplyReader:
             (https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6).
     """
 
+    done = False
+    """Whether the reply is complete."""
+    status = 0
+    """The status of the newest complete head; 0 before."""
+    in_head = True
+    """Whether the head of the final reply is incomplete."""
+    _interim = 0
+    _head_size = 0
+    _pending = 0  # bytes since the last byte of the body
+    _unframed = False
+    _reusable = False
+    _wrong: HttpFault | None = None
+
     def __init__(self, *, tunnel: bool = False) -> None:
-        self.done = False
-        """Whether the reply is complete."""
         self._tunnel = tunnel
         self._parser: Any = httptools.HttpResponseParser(self)
         self._headers: dict[str, str] = {}
         self._body = bytearray()
-        self.status = 0
-        """The status of the newest complete head; 0 before."""
-        self._interim = 0
-        self.in_head = True
-        """Whether the head of the final reply is incomplete."""
-        self._head_size = 0
-        self._pending = 0  # bytes since the last byte of the body
-        self._unframed = False
-        self._reusable = False
-        self._wrong: HttpFault | None = None
 
     @property
     def reply(self) -> HttpReply:
@@ -105,19 +106,19 @@ class ReplyReader:
         if not self.in_head:
             return
         key = name.decode("latin-1").lower()
-        if key in _FRAMING and key in self._headers:
+        if key in self._headers and key in _FRAMING:
             self._refuse(BadReply(f"the reply has more than one {key}"))
         self._headers[key] = value.decode("latin-1").strip()
 
     def on_headers_complete(self) -> None:
         """Check the head of an interim or final reply."""
-        self.status = self._parser.get_status_code()
-        if self._parser.get_http_version() not in ("1.0", "1.1") or not 100 <= self.status < 600:
+        self.status = status = self._parser.get_status_code()
+        if self._parser.get_http_version() not in ("1.0", "1.1") or not 100 <= status < 600:
             self._refuse(BadReply("the reply has another HTTP version or an invalid status"))
-        if self.status < 200:
+        if status < 200:
             return self._skip_interim()
         self.in_head = False
-        if self._tunnel and self.status < 300:
+        if self._tunnel and status < 300:
             self.done = True
             return None
         self._check_framing()
@@ -145,21 +146,23 @@ class ReplyReader:
         self._headers = {}
 
     def _check_framing(self) -> None:
-        length, coding = (self._headers.get(name) for name in _FRAMING)
+        length, coding = self._headers.get("content-length"), self._headers.get("transfer-encoding")
         if coding is not None and (
             length is not None or coding.lower() != "chunked" or self._parser.get_http_version() == "1.0"
         ):
             self._refuse(BadReply("the length of the reply is ambiguous"))
-        if length is not None and not (length.isascii() and length.isdigit()):
-            self._refuse(BadReply("the length of the reply is ambiguous"))
-        if length is not None and int(length) > MAX_BODY:
-            self._refuse(UnwantedReply(f"the reply is over {MAX_BODY} bytes"))
+        if length is not None:
+            if not (length.isascii() and length.isdigit()):
+                self._refuse(BadReply("the length of the reply is ambiguous"))
+            if int(length) > MAX_BODY:
+                self._refuse(UnwantedReply(f"the reply is over {MAX_BODY} bytes"))
         bodiless = self.status in (204, 205, 304)
         self._unframed = length is None and coding is None and not bodiless
         self._reusable = not self._unframed and not bodiless and self._parser.should_keep_alive()
 
     def _check_encoding(self) -> None:
-        if self._headers.get("content-encoding", "identity").lower() not in ("", "identity"):
+        coding = self._headers.get("content-encoding")
+        if coding is not None and coding.lower() not in ("", "identity"):
             self._refuse(UnwantedReply("the reply is compressed, though compression was not requested"))
 
     def _refuse(self, fault: HttpFault) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import select
 import socket
 import time
 from collections.abc import Callable
@@ -21,24 +23,47 @@ _CACHE_SECONDS = 10.0
 """How long the addresses of a host are cached, so that a burst of connections resolves it once."""
 
 
-class _QuietSocket(socket.socket):
-    """A socket that closes without a ResourceWarning when it is garbage collected.
+class Socket(socket.socket):
+    """A TCP socket without Nagle's delay. It is not blocking: each wait is a poll, for as long as the caller says.
 
-    A store need not be closed, and an event loop may end with requests in flight.
+    It closes without a ResourceWarning when it is garbage collected: a store need not be closed, and an event loop may
+    end with requests in flight.
     """
+
+    def __init__(self, family: int) -> None:
+        super().__init__(family, socket.SOCK_STREAM)
+        self.setblocking(False)
+        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if hasattr(select, "poll"):
+            self._incoming = select.poll()
+            self._incoming.register(self, select.POLLIN)
 
     def __del__(self, close: Callable[[int], None] = socket.close) -> None:
         number = self.detach()
         if number >= 0:
             close(number)
 
+    if hasattr(select, "poll"):
 
-def new_socket(family: int) -> socket.socket:
-    """Return a non-blocking TCP socket without Nagle's delay."""
-    sock = _QuietSocket(family, socket.SOCK_STREAM)
-    sock.setblocking(False)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return sock
+        def wait(self, seconds: float) -> bool:
+            """Wait until there are bytes to read; return False after `seconds`."""
+            return bool(self._incoming.poll(math.ceil(seconds * 1000)))
+
+        def wait_to_send(self, seconds: float) -> bool:
+            """Wait until there is room to write, or there are bytes to read; return False after `seconds`."""
+            poll = select.poll()
+            poll.register(self, select.POLLIN | select.POLLOUT)
+            return bool(poll.poll(math.ceil(seconds * 1000)))
+
+    else:
+
+        def wait(self, seconds: float) -> bool:
+            """Wait until there are bytes to read; return False after `seconds`."""
+            return any(select.select([self], [], [], seconds))
+
+        def wait_to_send(self, seconds: float) -> bool:
+            """Wait until there is room to write, or there are bytes to read; return False after `seconds`."""
+            return any(select.select([self], [self], [], seconds))
 
 
 def interleaved(addresses: list[Address]) -> list[Address]:
