@@ -14,7 +14,6 @@ from chatstash.history.operations.prepare import prepared
 from chatstash.history.operations.select import read_selection
 from chatstash.history.records.keys import checked_key
 from chatstash.history.records.record import Record
-from chatstash.history.steps.costs import with_cost
 from chatstash.history.steps.expiry import SeenLists, expiring_lists_only
 from chatstash.history.values.options import Options, check_keywords
 from chatstash.history.values.results import AppendResult, ReadResult
@@ -78,7 +77,7 @@ class Runner(Generic[ItemT]):
     def reading(self, selection: Selection) -> Work[Contents]:
         """Return the operation that reads a selection; `result_of` or `items_of` makes its items."""
         op = read_selection(self.key, selection, self.options, self._cache)
-        return self._work("read", with_cost(expiring_lists_only(op, self.key, self._seen)))
+        return self._work("read", expiring_lists_only(op, self.key, self._seen))
 
     def result_of(self, contents: Contents) -> ReadResult[ItemT]:
         """Return the result of a read, with `on_corrupt` applied."""
@@ -112,11 +111,11 @@ class Runner(Generic[ItemT]):
     def _append_if_any(self, ready: Append, op: Op[AppendResult]) -> Op[AppendResult]:
         if not ready.texts:
             return AppendResult(length=None, record_ids=[])
-        done = yield from with_cost(expiring_lists_only(op, self.key, self._seen))
+        done = yield from expiring_lists_only(op, self.key, self._seen)
         if self._cache is not None:
             self._cache.note_append(self.key, len(ready.texts))
         return done
 
     @property
     def _seen(self) -> SeenLists:
-        return _seen_lists.setdefault(self._database, SeenLists())
+        return _seen_lists.get(self._database) or _seen_lists.setdefault(self._database, SeenLists())

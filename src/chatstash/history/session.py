@@ -14,7 +14,6 @@ from chatstash.history.operations.contents import Contents
 from chatstash.history.operations.stored_for import stored_for
 from chatstash.history.records.record import Record
 from chatstash.history.runner import Runner, Work
-from chatstash.history.steps.costs import with_cost
 from chatstash.history.values.options import shows_keywords
 from chatstash.history.values.results import AppendResult, ClearResult, ReadResult
 from chatstash.history.values.selection import ReadOptions
@@ -206,7 +205,7 @@ class Session(Runner[ItemT]):
     def _clear(self) -> Work[ClearResult]:
         # Another program may use the key once it is free.
         self._seen.discard(self.key)
-        op = with_cost(clear.clear(self.key, os.urandom(12).hex()))
+        op = clear.clear(self.key, os.urandom(12).hex())
         return self._work("clear", op, self.options.retry_policy.idempotent)
 
     def _check_outcome(self, lost: OutcomeUnknown | str, in_flight_seconds: float) -> Work[Outcome]:

@@ -212,13 +212,15 @@ class UpstashRedisChatMessageHistory(_Base):
             messages: The messages, oldest first.
             idempotency_key: A name for this call, such as the id of an event that may be delivered twice.
         """
-        with report_errors(self.key, self.on_write_error):
-            self._session().append(messages, idempotency_key=idempotency_key)
+        session = self._session()
+        with report_errors(session.key, self.on_write_error):
+            session.append(messages, idempotency_key=idempotency_key)
 
     async def aadd_messages(self, messages: Sequence[BaseMessage], *, idempotency_key: str | None = None) -> None:
         """Add messages as `add_messages` does, without blocking the event loop."""
-        with report_errors(self.key, self.on_write_error):
-            await self._session().aappend(messages, idempotency_key=idempotency_key)
+        session = self._session()
+        with report_errors(session.key, self.on_write_error):
+            await session.aappend(messages, idempotency_key=idempotency_key)
 
     def add_user_message(self, message: HumanMessage | str) -> None:
         """Add a message of the user, given as a message or its text; one request."""
@@ -267,6 +269,8 @@ class UpstashRedisChatMessageHistory(_Base):
         return self._store.open_session(MESSAGES, self.key, options)
 
     def _selection(self, session: Session[BaseMessage], wanted: MessageReadOptions) -> Selection:
+        if not wanted and self._max_tokens is None:
+            return session.selection({})
         check_keywords(wanted, MessageReadOptions.__annotations__, "read")
         rest: Any = dict(wanted)
         max_tokens, token_counter = rest.pop("max_tokens", None), rest.pop("token_counter", None)

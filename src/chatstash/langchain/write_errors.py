@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Literal
 
 from chatstash.errors import (
@@ -33,23 +32,33 @@ def checked_hook(hook: OnWriteError | None) -> OnWriteError | None:
     return hook
 
 
-@contextmanager
-def report_errors(key: str, hook: OnWriteError | None) -> Iterator[None]:
-    """Log an error of the write within and call the hook, then raise it again.
+class report_errors:  # noqa: N801 - used like a function
+    """Log an error of the write within and call the hook; the error goes on. A context manager.
 
     The log line has no text of the server, which may quote messages. An error of the hook is logged.
     """
-    try:
-        yield
-    except (ConcurrentTurn, IdempotencyConflict):
-        raise  # regular outcomes: others were first
-    except Exception as error:
-        status = getattr(error, "status", None)
-        kind = type(error).__name__ + ("" if status is None else f" (status {status})")
-        _log.error("Adding messages to %r failed: %s. %s", key, kind, _outcome(error))
-        if hook is not None:
-            _call(hook, error)
-        raise
+
+    __slots__ = ("_hook", "_key")
+
+    def __init__(self, key: str, hook: OnWriteError | None) -> None:
+        self._key = key
+        self._hook = hook
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        # Regular outcomes are not reported: others were first.
+        if isinstance(error, Exception) and not isinstance(error, (ConcurrentTurn, IdempotencyConflict)):
+            _report(error, self._key, self._hook)
+
+
+def _report(error: Exception, key: str, hook: OnWriteError | None) -> None:
+    status = getattr(error, "status", None)
+    kind = type(error).__name__ + ("" if status is None else f" (status {status})")
+    _log.error("Adding messages to %r failed: %s. %s", key, kind, _outcome(error))
+    if hook is not None:
+        _call(hook, error)
 
 
 def _outcome(error: Exception) -> str:

@@ -84,7 +84,7 @@ class Database:
                     else:
                         wanted = driven.send(answer)
             except StopIteration as stop:
-                return stop.value  # type: ignore[no-any-return]
+                return tracker.with_cost(stop.value)  # type: ignore[no-any-return]
 
     async def arun(self, name: str, op: Op[T], key: str, budget: Budget) -> T:
         """Run an operation as `run` does, without blocking the event loop."""
@@ -101,7 +101,7 @@ class Database:
                     else:
                         wanted = driven.send(answer)
             except StopIteration as stop:
-                return stop.value  # type: ignore[no-any-return]
+                return tracker.with_cost(stop.value)  # type: ignore[no-any-return]
 
     def stats(self) -> StoreStats:
         """Return the totals of all operations in this process so far."""
@@ -169,9 +169,7 @@ class Database:
                 "The store is closed. Nothing was sent. Create a new Store, or keep this one open longer."
             )
         if run.deadline.has_passed:
-            error = errors.RequestTimeout("The time ran out before the request could be sent")
-            error.cost = Cost()
-            raise error
+            raise errors.RequestTimeout("The time ran out before the request could be sent")
         batch = attempt.batch
         run.tracker.sending(batch)
         ticket = run.sync_token.start(writes=batch.writes)
@@ -180,19 +178,17 @@ class Database:
 
     def _finish(self, batch: Batch, request: HttpRequest, ticket: Ticket, reply: HttpReply, run: _Run) -> Replies:
         run.sync_token.finish(ticket, sync_token_of(reply))
-        cost = Cost(bytes_sent=len(request.body), bytes_received=len(reply.body))
+        sizes = len(request.body), len(reply.body)
         try:
             values = replies_from(batch, request, reply, token=self.endpoint.token)
         except errors.DatabaseError as error:
-            cost += Cost(commands=_billed_despite(error, batch))
-            run.tracker.cost += cost
-            error.cost = cost + Cost(requests=1)
+            run.tracker.answered(Cost(1, _billed_despite(error, batch), *sizes))
             if isinstance(error, FormRefused):
                 self._forms = self._forms.without(error)
             raise
-        cost += Cost(commands=batch.billed_commands(values))
-        run.tracker.cost += cost
-        return Replies(values, cost + Cost(requests=1))
+        cost = Cost(1, batch.billed_commands(values), *sizes)
+        run.tracker.answered(cost)
+        return Replies(values, cost)
 
 
 def _billed_despite(error: errors.DatabaseError, batch: Batch) -> int:

@@ -10,8 +10,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
+from chatstash.errors import DatabaseError
 from chatstash.rest.commands import Batch, Cost
 from chatstash.rest.endpoint import Endpoint
 from chatstash.rest.fork import register_fork_reset
@@ -20,6 +21,8 @@ from chatstash.rest.metrics import OnOperation, Operation, StoreStats
 
 if TYPE_CHECKING:
     from chatstash.rest.telemetry import OperationSpan
+
+T = TypeVar("T")
 
 _log = logging.getLogger("chatstash")
 
@@ -58,15 +61,17 @@ class Instrumentation:
 class OperationTracker:
     """One running operation. Used as a context manager."""
 
-    __slots__ = ("_batch_size", "_began", "_instrumentation", "_span", "cost", "key", "name", "retries")
+    __slots__ = (
+        "_batch_size", "_began", "_bytes_received", "_bytes_sent", "_commands", "_instrumentation", "_requests",
+        "_span", "key", "name", "retries",
+    )  # fmt: skip
 
     def __init__(self, instrumentation: Instrumentation, name: str, key: str) -> None:
         self.name = name
         self.key = key
         self._instrumentation = instrumentation
-        self.cost = Cost()
-        self._batch_size = 0
         self.retries = 0
+        self._requests = self._commands = self._bytes_sent = self._bytes_received = self._batch_size = 0
         self._span: OperationSpan | None = None
         self._began = time.monotonic()
 
@@ -75,34 +80,39 @@ class OperationTracker:
 
     def sending(self, batch: Batch) -> None:
         """Note that a request is about to be sent."""
-        if not self.cost.requests and sys.modules.get("opentelemetry.trace") is not None:
+        if not self._requests and sys.modules.get("opentelemetry.trace") is not None:
             with _errors_logged("OpenTelemetry"):
                 from chatstash.rest.telemetry import telemetry  # noqa: PLC0415 - only for those who use it
 
                 self._span = telemetry().start(self.name, self._instrumentation.endpoint)
-        self.cost += Cost(requests=1)
+        self._requests += 1
         self._batch_size = len(batch.commands)
+
+    def answered(self, cost: Cost) -> None:
+        """Count what a request cost that was answered."""
+        self._commands += cost.commands
+        self._bytes_sent += cost.bytes_sent
+        self._bytes_received += cost.bytes_received
+
+    def with_cost(self, result: T) -> T:
+        """Return the operation's result; if it has a field for the cost, with that of all requests."""
+        return result._replace(cost=self._cost) if hasattr(result, "cost") else result  # type: ignore[attr-defined]
+
+    @property
+    def _cost(self) -> Cost:
+        return Cost(self._requests, self._commands, self._bytes_sent, self._bytes_received)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is None and not self.cost.requests:
+        if error is None and not self._requests:
             return  # it needed no request
-        cost = self.cost
-        operation = Operation(
-            name=self.name,
-            key=self.key,
-            requests=cost.requests,
-            commands=cost.commands,
-            bytes_sent=cost.bytes_sent,
-            bytes_received=cost.bytes_received,
-            retries=self.retries,
-            seconds=time.monotonic() - self._began,
-            error=error,
-        )
+        if isinstance(error, DatabaseError):
+            error.cost = self._cost
+        operation = Operation(self.name, self.key, *self._cost, self.retries, time.monotonic() - self._began, error)
         if self._span is not None:
             with _errors_logged("OpenTelemetry"):
-                self._span.telemetry.end(self._span, operation, self._batch_size if cost.requests == 1 else 0)
+                self._span.telemetry.end(self._span, operation, self._batch_size if self._requests == 1 else 0)
         self._instrumentation.add(operation)
 
 

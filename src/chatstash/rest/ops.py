@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from chatstash import errors
 from chatstash.errors import DatabaseError
-from chatstash.rest.commands import Batch, Cost, Effect, Replies
+from chatstash.rest.commands import Batch, Effect, Replies
 from chatstash.rest.limits import Budget
 from chatstash.rest.protocol.requests import FormRefused
 
@@ -66,7 +66,6 @@ def retrying(op: Op[T], budget: Budget) -> DrivenOp[T]:
 
 def _attempts(batch: Batch, budget: Budget) -> DrivenOp[Replies]:
     sent = batch
-    spent = Cost()
     lost: DatabaseError | None = None
     refused: set[type[FormRefused]] = set()
     attempt = 0
@@ -74,37 +73,25 @@ def _attempts(batch: Batch, budget: Budget) -> DrivenOp[Replies]:
         try:
             replies: Replies = yield Attempt(sent, is_last=budget.is_last(attempt))
         except FormRefused as error:
-            spent += cost_of(error)
             # The driver now sends requests without this form.
             if type(error) in refused:
-                raise _with_cost(spent, _final_error(error, lost, batch.effect)) from None
+                raise _final_error(error, lost, batch.effect) from None
             refused.add(type(error))
         except errors.StoreClosed:
             if lost is None:
                 raise
             unknown = _unknown_outcome(lost)
             unknown.problem += "; the store was closed before the write could be completed"
-            raise _with_cost(spent, unknown) from lost.__cause__
+            raise unknown from lost.__cause__
         except DatabaseError as error:
-            spent += cost_of(error)
             if sent.settlement is not None and error.applied is errors.Applied.UNKNOWN:
                 sent, lost = sent.settlement(), error
             pause = budget.pause_after(attempt, error, sent.effect)
             if pause is None or not (yield Pause(pause)):
-                raise _with_cost(spent, _final_error(error, lost, batch.effect)) from error.__cause__
+                raise _final_error(error, lost, batch.effect) from error.__cause__
             attempt += 1
         else:
-            return replies._replace(settled=sent is not batch, cost=replies.cost + spent)
-
-
-def cost_of(error: DatabaseError) -> Cost:
-    """Return the cost of the requests that led to an error; one request if it is unknown."""
-    return error.cost if isinstance(error.cost, Cost) else Cost(requests=1)
-
-
-def _with_cost(spent: Cost, error: DatabaseError) -> DatabaseError:
-    error.cost = spent
-    return error
+            return replies if sent is batch else replies._replace(settled=True)
 
 
 def _final_error(error: DatabaseError, lost: DatabaseError | None, effect: Effect) -> DatabaseError:

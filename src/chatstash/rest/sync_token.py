@@ -110,7 +110,7 @@ class SyncTokens:
     def of(self, key: str) -> SyncToken:
         """Return the token of the conversation at `key`."""
         with _shared.lock:
-            token = self._tokens.setdefault(key, SyncToken())
+            token = self._tokens.get(key) or self._tokens.setdefault(key, SyncToken())
             try:
                 self._tokens.move_to_end(key)
             except KeyError:  # a signal handler pushed it out just now

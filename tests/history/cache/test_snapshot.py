@@ -139,7 +139,7 @@ def read(stored: Stored, snapshot: Snapshot | None, last: int | None = None, *, 
 
 
 def snapshot_of(stored: Stored, last: int | None = None, before: Snapshot | None = None) -> Snapshot | None:
-    return read(stored, before, last).snapshot
+    return read(stored, before, last).snapshot(before)
 
 
 places = st.integers(0, 60)
@@ -172,7 +172,7 @@ def test_whatever_others_do_what_is_stored_is_read(
             getattr(stored, name)(*arguments)
         found = read(stored, snapshot, last, keep_system=keep_system)
         event("revalidated" if found.revalidated else "fetched")
-        snapshot = found.snapshot
+        snapshot = found.snapshot(snapshot)
         stored.changes.clear()
 
 
@@ -201,7 +201,7 @@ def test_what_others_append_is_reckoned_with_after_the_first_time() -> None:
         stored.append(7)
         found = read(stored, snapshot)
         revalidated.append(found.revalidated)
-        snapshot = found.snapshot
+        snapshot = found.snapshot(snapshot)
     assert revalidated == [False, True, True, True]
 
 
@@ -215,7 +215,7 @@ def test_at_the_storage_cap_every_turn_is_revalidated(last: int | None) -> None:
         assert snapshot is not None
         found = read(stored, snapshot.after_append(2), last)
         assert found.revalidated
-        snapshot = found.snapshot
+        snapshot = found.snapshot(snapshot)
 
 
 @pytest.mark.parametrize("last", [30, 99, 100, 101, 5000])
@@ -228,7 +228,7 @@ def test_windows_are_revalidated(last: int, keep_system: bool) -> None:
         assert snapshot is not None
         found = read(stored, snapshot.after_append(2), last, keep_system=keep_system)
         assert found.revalidated
-        snapshot = found.snapshot
+        snapshot = found.snapshot(snapshot)
 
 
 def test_a_window_after_the_whole_does_not_forget_the_rest() -> None:
@@ -264,7 +264,7 @@ def test_an_edit_in_place_is_seen_when_it_counts_up(place: int) -> None:
     found = read(stored, snapshot)
     assert not found.revalidated
     stored.append(2)
-    assert read(stored, found.snapshot).revalidated
+    assert read(stored, found.snapshot(snapshot)).revalidated
 
 
 def test_an_edit_and_then_an_append_are_seen() -> None:

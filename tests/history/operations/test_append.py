@@ -23,7 +23,6 @@ from chatstash.history.records.keys import companion_key
 from chatstash.history.records.places import places_key
 from chatstash.history.records.record import new_record_ids
 from chatstash.history.scripts import loading
-from chatstash.history.steps.costs import with_cost
 from chatstash.history.values.options import Options
 from chatstash.rest.commands import Batch, Effect
 from chatstash.rest.limits import Budget
@@ -34,9 +33,9 @@ from tests.rest.test_ops import play
 
 
 def test_an_append_is_one_push() -> None:
-    result, asked = play(with_cost(appends.append(prepared(["old", "new"]))), [replied(7)])
+    result, asked = play(appends.append(prepared(["old", "new"])), [replied(7)])
     assert asked == [Batch((("LPUSH", "k", "old", "new"),), atomic=True, effect=Effect.WRITE)]
-    assert (result.length, result.cost, result.repeated) == (7, COST, False)
+    assert (result.length, result.repeated) == (7, False)
 
 
 def test_the_expiry_is_set_in_the_same_transaction() -> None:
@@ -56,13 +55,14 @@ def test_a_plain_append_makes_no_script_unless_its_reply_is_lost(monkeypatch: py
 
 @pytest.mark.parametrize(("status", "commands"), [(1, 4), (2, 3)])
 def test_an_append_whose_reply_was_lost_is_settled(status: int, commands: int) -> None:
-    driven = retrying(with_cost(appends.append(prepared(["old", "new"], 60))), Budget(retries=1, jitter=lambda: 0.0))
-    result, asked = play(driven, [lost(), replied([status, 9, commands - 1, 1])])
+    driven = retrying(appends.append(prepared(["old", "new"], 60)), Budget(retries=1, jitter=lambda: 0.0))
+    answer = replied([status, 9, commands - 1, 1])
+    result, asked = play(driven, [lost(), answer])
     settlement = asked[2].commands[0]
     assert [asked[1], asked[2].effect] == [Pause(0.0), Effect.IDEMPOTENT]
     batch = new_record_ids(1, time_ms=1, randomness=b"x" * 6)[0].batch
     assert (settlement[0], settlement[2:]) == ("EVAL", (2, "k", places_key("k"), 60, batch, "old", "new"))
-    assert (result.length, result.cost.commands, result.cost.requests) == (9, commands, 2)
+    assert (result.length, asked[2].billed_commands(answer.values)) == (9, commands)
 
 
 def test_a_settlement_that_cannot_set_the_expiry_is_a_partial_append() -> None:
@@ -84,9 +84,10 @@ def test_a_settlement_that_finds_another_type_removes_the_expiry() -> None:
 
 def test_with_an_idempotency_key_the_settlement_is_the_same_script() -> None:
     wanted = prepared(["a"], 60, idempotency_key="evt", digest="d" * 64)
-    (result, asked) = play(with_cost(appends.append(wanted)), [replied([1, 3, 3, 1])])
+    answer = replied([1, 3, 3, 1])
+    (result, asked) = play(appends.append(wanted), [answer])
     assert settlement_of(asked[0]) == Batch(asked[0].commands, effect=Effect.IDEMPOTENT)
-    assert (result.length, result.cost.commands) == (3, 4)
+    assert (result.length, asked[0].billed_commands(answer.values)) == (3, 4)
     marker = asked[0].commands[0][4]
     assert wanted.marker is not None
     assert marker == wanted.marker.key

@@ -7,7 +7,6 @@ import pytest
 from chatstash.errors import CommandRejected, OutcomeUnknown, ReadOnlyToken
 from chatstash.history.operations import clear as clears
 from chatstash.history.records.keys import IN_FLIGHT_TTL, companion_key
-from chatstash.history.steps.costs import with_cost
 from chatstash.rest.commands import Batch, Effect
 from chatstash.rest.limits import Budget
 from chatstash.rest.ops import retrying
@@ -17,10 +16,10 @@ from tests.rest.test_ops import play
 
 def test_clear_tells_whether_there_was_a_conversation() -> None:
     for deleted, existed in ((1, True), (0, False)):
-        result, asked = play(with_cost(clears.clear("k", "name")), [replied([deleted, 3])])
+        result, asked = play(clears.clear("k", "name"), [replied([deleted, 3])])
         assert asked[0].commands[0][2:] == (2, "k", companion_key("clear", "k", "name"), IN_FLIGHT_TTL)
         assert settlement_of(asked[0]) == Batch(asked[0].commands, effect=Effect.IDEMPOTENT)
-        assert (result.existed, result.cost.commands) == (existed, 4)
+        assert (result.existed, asked[0].billed_commands(([deleted, 3],))) == (existed, 4)
 
 
 @pytest.mark.parametrize("refusal", [CommandRejected("no EVAL"), ReadOnlyToken("no EVAL")])

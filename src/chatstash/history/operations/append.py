@@ -14,8 +14,7 @@ a turn is half stored or a key lacks its expiry. Every append is stored once, wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field, replace
 from hashlib import sha256
 from typing import NamedTuple
@@ -105,7 +104,7 @@ class Refusal(NamedTuple):
 
 def append(wanted: Append) -> Op[AppendResult]:
     """Append records in their order, all or none; costs and errors as `Session.append`."""
-    with _identifying(wanted):
+    with _Identifying(wanted):
         done = yield from _append(wanted, None)
         return _applied_before(wanted, done) if isinstance(done, Refusal) else done
 
@@ -114,7 +113,7 @@ def append_unless_changed(wanted: Append, read: Contents) -> Op[AppendResult]:
     """Append records if nobody changed the conversation since it was read, or raise ConcurrentTurn."""
     max_new_bytes = min(_MAX_NEW_BYTES, wanted.options.max_request_bytes // 2)
     snapshot = TurnSnapshot(read.length, len(read.newest), digest_of(b"\n".join(read.newest)), max_new_bytes)
-    with _identifying(wanted):
+    with _Identifying(wanted):
         done = yield from _append(wanted, snapshot)
         if not isinstance(done, Refusal):
             return done
@@ -134,16 +133,22 @@ def _new_since(read: Contents, key: str, news: Reply) -> list[Record]:
     return [record for record in found if identity(record.raw) not in before]
 
 
-@contextmanager
-def _identifying(wanted: Append) -> Iterator[None]:
-    """Add the key, ids and marker of the append to an `OutcomeUnknown` that is raised within."""
-    try:
-        yield
-    except OutcomeUnknown as error:
-        marker = wanted.marker
-        error.key, error.record_ids = wanted.key, tuple(wanted.record_ids)
-        error.marker, error.digest = None if marker is None else marker.key, wanted.digest
-        raise
+class _Identifying:
+    """Adds the key, ids and marker of an append to an `OutcomeUnknown` that is raised within. A context manager."""
+
+    __slots__ = ("_wanted",)
+
+    def __init__(self, wanted: Append) -> None:
+        self._wanted = wanted
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, OutcomeUnknown):
+            wanted, marker = self._wanted, self._wanted.marker
+            error.key, error.record_ids = wanted.key, tuple(wanted.record_ids)
+            error.marker, error.digest = None if marker is None else marker.key, wanted.digest
 
 
 def _append(wanted: Append, snapshot: TurnSnapshot | None) -> Op[AppendResult | Refusal]:

@@ -40,8 +40,11 @@ def _cached(key: str, reading: Callable[[Snapshot | None], Op[Contents]], cache:
     """Read with the cached snapshot, and cache the new one."""
     if cache is None:
         return (yield from reading(None))
-    contents = yield from reading(cache.get(key))
+    previous = cache.get(key)
+    contents = yield from reading(previous)
     fetched = contents.fetched
-    snapshot, hit = (None, False) if fetched is None else (fetched.snapshot, fetched.revalidated)
-    cache.put(key, snapshot, hit=hit)
+    if fetched is None:
+        cache.put(key, None, hit=False)
+    else:
+        cache.put(key, fetched.snapshot(previous), hit=fetched.revalidated)
     return contents

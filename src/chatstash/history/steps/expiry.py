@@ -69,7 +69,10 @@ def expiring_lists_only(op: Op[T], key: str, seen: SeenLists) -> Op[T]:
 def _answered_and_noted(batch: Batch, key: str, seen: SeenLists) -> Op[Replies]:
     """Answer a batch, and note whether the key holds a list; an error other than `WrongType` does not tell."""
     try:
-        replies = yield from _answered(batch, key, seen)
+        if key in seen or batch.commands[-1][:2] != ("EXPIRE", key):
+            replies = yield batch
+        else:
+            replies = yield from _on_list_only(batch, key)
     except WrongType:
         seen.discard(key)
         raise
@@ -83,17 +86,16 @@ def _answered_and_noted(batch: Batch, key: str, seen: SeenLists) -> Op[Replies]:
 
 def _is_on_list(command: Command, key: str) -> bool:
     """Tell whether the database refuses a command where the key holds another type than a list."""
-    name, *rest = command
-    # Every script that reads or appends runs a list command on its first key.
-    return rest[2:3] == [key] if name in ("EVAL", "EVAL_RO") else name in _LIST_COMMANDS and rest[0] == key
+    if command[0] in ("EVAL", "EVAL_RO"):
+        # Every script that reads or appends runs a list command on its first key.
+        return command[3:4] == (key,)
+    return command[0] in _LIST_COMMANDS and command[1] == key
 
 
 _LIST_COMMANDS = {"LINDEX", "LLEN", "LPUSH", "LRANGE"}
 
 
-def _answered(batch: Batch, key: str, seen: SeenLists) -> Op[Replies]:
-    if key in seen or batch.commands[-1][:2] != ("EXPIRE", key):
-        return (yield from send(batch))
+def _on_list_only(batch: Batch, key: str) -> Op[Replies]:
     if max(map(len, batch.commands)) <= _MOST_ARGUMENTS:
         # The token may not run scripts, or the server may have none.
         with contextlib.suppress(CommandRejected, ReadOnlyToken):

@@ -25,7 +25,7 @@ class Fetched(NamedTuple):
         stored: The newest records, or all, oldest first.
         length: How many records the conversation has.
         first: The oldest record of the conversation, if it was asked for and there is one.
-        snapshot: The snapshot of these records; None where none can be revalidated.
+        known: The newest records that are known, perhaps more than were asked for; for the cache.
         revalidated: Whether a snapshot was valid and only newer records were fetched.
         places: The noted places of batches; empty unless a window was asked for.
     """
@@ -33,9 +33,13 @@ class Fetched(NamedTuple):
     stored: Sequence[bytes]
     length: int
     first: bytes | None
-    snapshot: Snapshot | None
-    revalidated: bool
+    known: Sequence[bytes]
+    revalidated: bool = False
     places: Mapping[str, Place] = MappingProxyType({})
+
+    def snapshot(self, previous: Snapshot | None) -> Snapshot | None:
+        """Return the snapshot of these records, given the cached one; None where none can be revalidated."""
+        return take_snapshot(self.known, self.length, previous)
 
     def __repr__(self) -> str:
         return f"Fetched({len(self.stored)} of {self.length} records)"
@@ -52,13 +56,12 @@ def fetch(key: str, window: Window | None, options: Options, snapshot: Snapshot 
         merged = yield from _revalidate(key, revalidation, window, options)
         if merged is not None:
             return merged
-    found = yield from _fetch_all(key, options) if window is None else _fetch_newest(key, window, options)
-    return found._replace(snapshot=take_snapshot(found.stored, found.length, snapshot))
+    return (yield from _fetch_all(key, options) if window is None else _fetch_newest(key, window, options))
 
 
 def _fetch_all(key: str, options: Options) -> Op[Fetched]:
     records = yield from stored_records(key, options.ttl_on_read, options.max_request_bytes)
-    return Fetched(records, len(records), None, None, False)
+    return Fetched(records, len(records), None, records)
 
 
 def _fetch_newest(key: str, window: Window, options: Options) -> Op[Fetched]:
@@ -75,12 +78,12 @@ def _fetch_newest(key: str, window: Window, options: Options) -> Op[Fetched]:
         noted = (yield from send(Batch(noting))).values if noting else (None,)
         # Others may have appended during the read: the newest count.
         records = chunks.records[-window.fetch_count :]
-        return Fetched(records, chunks.length, chunks.oldest, None, False, places_of(noted[0]))
+        return Fetched(records, chunks.length, chunks.oldest, records, places=places_of(noted[0]))
     stored = oldest_first(replies.values[0])
     length = max(checked_reply(int, replies.values[1], effect), len(stored))
     first = _first_of(replies.values[2], effect) if window.keep_system else None
     places = places_of(replies.values[len(more)]) if noting else {}
-    return Fetched(stored, length, first, None, False, places)
+    return Fetched(stored, length, first, stored, places=places)
 
 
 def _revalidate(key: str, revalidation: Revalidation, window: Window | None, options: Options) -> Op[Fetched | None]:
@@ -98,12 +101,11 @@ def _revalidate(key: str, revalidation: Revalidation, window: Window | None, opt
     merged = revalidation.merge(newest, length, replies.values[2])
     if merged is None:
         return None
-    snapshot = take_snapshot(merged, length, revalidation.snapshot)
     if window is None:
-        return Fetched(merged, length, None, snapshot, True)
+        return Fetched(merged, length, None, merged, revalidated=True)
     first = _first_of(replies.values[3], effect) if window.keep_system else None
     places = places_of(replies.values[len(more)]) if noting else {}
-    return Fetched(merged[-window.fetch_count :], length, first, snapshot, True, places)
+    return Fetched(merged[-window.fetch_count :], length, first, merged, revalidated=True, places=places)
 
 
 def _first_of(reply: Reply, effect: Effect) -> bytes | None:

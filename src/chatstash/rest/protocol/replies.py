@@ -47,11 +47,15 @@ def _outcome(batch: Batch, request: HttpRequest, reply: HttpReply, token: Secret
         return refusal(values.text, reply, token)
     if reply.status != 200:
         return not_the_api(reply, "the status does not match the body", token)
+    if Failure not in map(type, values):
+        return values
     return tuple(refusal(value.text, reply, token) if isinstance(value, Failure) else value for value in values)
 
 
 def _decoded(count: int, request: HttpRequest, reply: HttpReply) -> Decoded:
-    media_type = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = reply.headers.get("content-type", "")
+    if media_type != "application/octet-stream":
+        media_type = media_type.partition(";")[0].strip().lower()
     if media_type == "application/octet-stream":
         return decode_resp2(reply.body, count)
     return decode_json(reply.body, count, asked_base64="upstash-encoding" in request.headers)

@@ -42,17 +42,17 @@ class Forms(NamedTuple):
 
 
 _ALL_FORMS = Forms()
+_ASKING_RESP2 = {"content-type": "application/json", "upstash-response-format": "resp2"}
+_ASKING_BASE64 = {"content-type": "application/json", "upstash-encoding": "base64"}
 
 
 def request_for(batch: Batch, *, sync_token: str | None = None, forms: Forms = _ALL_FORMS) -> HttpRequest:
     """Return the HTTP request of a batch."""
     path = _path_of(batch)
-    headers = {"content-type": "application/json"}
     # /multi-exec never answers in RESP2.
-    asks_resp2 = forms.resp2 and path != "/multi-exec"
-    headers |= {"upstash-response-format": "resp2"} if asks_resp2 else {"upstash-encoding": "base64"}
+    headers = _ASKING_RESP2 if forms.resp2 and path != "/multi-exec" else _ASKING_BASE64
     if sync_token:
-        headers[SYNC_TOKEN_HEADER] = sync_token
+        headers = {**headers, SYNC_TOKEN_HEADER: sync_token}
     commands = batch.commands if forms.script_flags else tuple(map(_without_flags, batch.commands))
     return HttpRequest(path, headers, orjson.dumps(commands if len(commands) > 1 else commands[0]))
 
