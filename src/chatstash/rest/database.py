@@ -10,9 +10,8 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from chatstash import errors
 from chatstash.rest.commands import Batch, Cost, Effect, Replies
@@ -32,8 +31,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(slots=True, eq=False)
-class _Run:
+class _Run(NamedTuple):
     """A running operation."""
 
     deadline: Deadline

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 
@@ -38,9 +37,10 @@ OnOperation: TypeAlias = Callable[[Operation], None]
 """A function that is called after each operation."""
 
 
-# Not frozen: a frozen dataclass takes four times as long to create.
-@dataclass(slots=True)
-class StoreStats:
+_NONE: Mapping[str, int] = {}
+
+
+class StoreStats(NamedTuple):
     """Totals of all operations of a store in this process. The units are those of `Operation`.
 
     Attributes:
@@ -54,8 +54,8 @@ class StoreStats:
         seconds: Sum of the durations in seconds; concurrent operations count individually.
     """
 
-    operations: Mapping[str, int] = field(default_factory=dict)
-    errors: Mapping[str, int] = field(default_factory=dict)
+    operations: Mapping[str, int] = _NONE
+    errors: Mapping[str, int] = _NONE
     requests: int = 0
     commands: int = 0
     bytes_sent: int = 0

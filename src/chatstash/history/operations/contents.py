@@ -25,7 +25,7 @@ class Contents(NamedTuple):
         entries: Each record, or the error of one that cannot be read, oldest first, without duplicates.
         length: How many records are stored.
         newest: Raw newest records, newest first, up to the first with an id; at most ten.
-        cost: Requests, commands and bytes; set when the operation ends (`costs`).
+        cost: Requests, commands and bytes; the driver sets it when the operation ends.
         omitted: How many older records of the conversation were left out.
         cursor: Where to continue further back; None where there is nothing older.
         fetched: The fetch behind it, for the cache; None if it must not be cached.
