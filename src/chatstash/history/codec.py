@@ -6,7 +6,8 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from itertools import count
+from itertools import count, repeat
+from operator import is_
 from typing import Any, Generic, TypeVar
 
 from chatstash.errors import CorruptRecord, UnreadableRecord, UnstorableMessage
@@ -131,6 +132,8 @@ def items_of(contents: Contents, codec: Codec[ItemT], key: str, on_corrupt: OnCo
     if isinstance(codec, JsonCodec) and isinstance(entries, Entries) and (parsed := entries.take_parsed()) is not None:
         with suppress(UnreadableRecord):
             made = codec.from_json(parsed)
+            if not any(map(is_, made, repeat(None))):
+                return made  # type: ignore[return-value]
             return [_item(codec, entries[place]) if item is None else item for place, item in enumerate(made)]
     return read_result(contents, codec, key, on_corrupt).items
 

@@ -19,7 +19,9 @@ from chatstash.history.codec import JsonCodec
 from chatstash.history.records.message_types import JS_CHAT
 from chatstash.history.records.record import Record
 from chatstash.history.values.options import StartOn
-from chatstash.langchain.construction import VALIDATION_ERRORS, FastConstructor
+from chatstash.langchain.bulk import messages_of
+from chatstash.langchain.construction import FastConstructor
+from chatstash.langchain.template import VALIDATION_ERRORS
 
 _CLASSES: Mapping[str, type[BaseMessage]] = {
     "human": langchain_messages.HumanMessage,
@@ -139,19 +141,7 @@ class MessageCodec(JsonCodec[BaseMessage]):
 
     def from_json(self, parsed: list[Any]) -> list[BaseMessage | None]:
         """Return the message of each record's parsed JSON, if it can be copied from a template; else None."""
-        copies: list[BaseMessage | None] = []
-        # Consumed, to free memory early.
-        parsed.reverse()
-        while parsed:
-            fields = parsed.pop()
-            try:
-                data = fields["data"]
-                template = None if "v" in fields else _CONSTRUCTORS[fields["type"]].templates.get(tuple(data))
-                copies.append(None if template is None else template.message(data))
-            except (LookupError, TypeError):
-                # Not a record, or of a type that LangChain does not know.
-                copies.append(None)
-        return copies
+        return messages_of(parsed, _CONSTRUCTORS)
 
     def type_names(self, start_on: StartOn) -> StartOn:
         """Return the names of message types; a class stands for all types read as one of its instances."""

@@ -24,7 +24,7 @@ class Contents(NamedTuple):
     Attributes:
         entries: Each record, or the error of one that cannot be read, oldest first, without duplicates.
         length: How many records are stored.
-        newest: Raw newest records, newest first, up to the first with an id; at most ten.
+        stored: The raw newest records, or all, oldest first.
         cost: Requests, commands and bytes; the driver sets it when the operation ends.
         omitted: How many older records of the conversation were left out.
         cursor: Where to continue further back; None where there is nothing older.
@@ -36,7 +36,7 @@ class Contents(NamedTuple):
 
     entries: Sequence[Entry]
     length: int
-    newest: Sequence[bytes]
+    stored: Sequence[bytes]
     cost: Cost = Cost()
     omitted: int = 0
     cursor: Cursor | None = None
@@ -44,10 +44,24 @@ class Contents(NamedTuple):
     system_kept: bool = False
     view: View = AS_STORED
 
+    def __repr__(self) -> str:
+        return f"Contents({len(self.entries)} of {self.length} records)"
+
     @property
     def positions(self) -> Iterator[int]:
         """The place of each entry in the conversation, 0 for the oldest record."""
         return chain((0,), count(self.omitted + 1)) if self.system_kept else count(self.omitted)
+
+    @property
+    def newest(self) -> list[bytes]:
+        """The raw records that tell whether the conversation changed: newest first, up to one with an id; at most ten."""
+        newest: list[bytes] = []
+        for raw in self.stored[: -_MOST_COMPARED - 1 : -1]:
+            newest.append(raw)
+            (entry,) = entries_of([raw], "")
+            if isinstance(entry, Record) and entry.id is not None:
+                break
+        return newest
 
 
 class Entries(Sequence[Entry]):
@@ -84,17 +98,6 @@ class Entries(Sequence[Entry]):
                     yield record_from_json(parsed[position], raw, key=self._key, position=position)
             except UnreadableRecord as error:
                 yield error
-
-
-def newest_of(stored: Sequence[bytes]) -> list[bytes]:
-    """Return the newest stored records by which to tell whether a conversation has changed; see `Contents.newest`."""
-    newest: list[bytes] = []
-    for raw in stored[: -_MOST_COMPARED - 1 : -1]:
-        newest.append(raw)
-        (entry,) = entries_of([raw], "")
-        if isinstance(entry, Record) and entry.id is not None:
-            break
-    return newest
 
 
 def entries_of(stored: Sequence[bytes], key: str, first: int = 0) -> list[Entry]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatstash.history.cache.snapshot import Snapshot
-from chatstash.history.operations.contents import Contents, Entries, entries_of, newest_of
+from chatstash.history.operations.contents import Contents, Entries, entries_of
 from chatstash.history.records.decoding import have_distinct_ids, parse_all
 from chatstash.history.steps.duplicates import distinct, remove_duplicates, suspects
 from chatstash.history.steps.fetch import Fetched, fetch
@@ -20,7 +20,7 @@ def read(key: str, options: Options, snapshot: Snapshot | None = None) -> Op[Con
     if removal.removed:
         fetched = yield from fetch(key, None, options)
     stored = fetched.stored
-    return Contents(distinct(entries_of(stored, key)), len(stored), newest_of(stored))
+    return Contents(distinct(entries_of(stored, key)), len(stored), stored)
 
 
 def _without_duplicates(fetched: Fetched, key: str) -> Contents | None:
@@ -28,8 +28,8 @@ def _without_duplicates(fetched: Fetched, key: str) -> Contents | None:
     stored = fetched.stored
     fields = parse_all(stored)
     if fields is not None and have_distinct_ids(fields):
-        return Contents(Entries(stored, key, fields), len(stored), newest_of(stored), fetched=fetched)
+        return Contents(Entries(stored, key, fields), len(stored), stored, fetched=fetched)
     entries = entries_of(stored, key)
     if len(distinct(entries)) < len(entries):
         return None
-    return Contents(entries, len(stored), newest_of(stored), fetched=fetched)
+    return Contents(entries, len(stored), stored, fetched=fetched)

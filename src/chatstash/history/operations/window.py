@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chatstash.history.cache.snapshot import Snapshot
-from chatstash.history.operations.contents import Contents, entries_of, newest_of
+from chatstash.history.operations.contents import Contents, entries_of
 from chatstash.history.records.message_types import SYSTEM_TYPES
 from chatstash.history.records.places import places_key
 from chatstash.history.records.record import Entry, Record
@@ -58,7 +58,7 @@ def _contents(key: str, window: Window, found: Fetched, entries: Sequence[Entry]
     if system_kept:
         kept, omitted = [*system, *kept], omitted - 1
     return Contents(
-        kept, found.length, newest_of(found.stored),
+        kept, found.length, found.stored,
         omitted=omitted, cursor=cursor, fetched=found, system_kept=system_kept,
     )  # fmt: skip
 

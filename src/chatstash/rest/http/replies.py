@@ -19,6 +19,9 @@ MAX_BODY = 2**28
 """Maximum bytes of a body. No Upstash plan permits a request or reply over 100 MB, 134 MB in base64
 (https://upstash.com/docs/redis/troubleshooting/max_request_size_exceeded)."""
 
+_SMALL = 2**12
+"""Parts of a body smaller than this are joined at once: kept, a million parts of one byte would take 40 MB."""
+
 MAX_INTERIM = 100
 """Maximum number of interim (1xx) replies before the final one."""
 
@@ -50,12 +53,12 @@ class ReplyReader:
         self._tunnel = tunnel
         self._parser: Any = httptools.HttpResponseParser(self)
         self._headers: dict[str, str] = {}
-        self._body = bytearray()
+        self._body = _Body()
 
     @property
     def reply(self) -> HttpReply:
         """The reply, once it is done."""
-        return HttpReply(self.status, self._headers, bytes(self._body))
+        return HttpReply(self.status, self._headers, self._body.joined())
 
     @property
     def reusable(self) -> bool:
@@ -65,7 +68,7 @@ class ReplyReader:
     def close(self) -> None:
         """Release the parser, which refers to this object, and the body."""
         self._parser = None
-        self._body = bytearray()
+        self._body = _Body()
 
     def feed(self, data: bytes) -> None:
         """Read bytes from the connection; empty bytes mean its end."""
@@ -127,9 +130,9 @@ class ReplyReader:
 
     def on_body(self, data: bytes) -> None:
         """Read a part of the body."""
-        self._body += data
+        self._body.add(data)
         self._pending = 0
-        if len(self._body) > MAX_BODY:
+        if self._body.size > MAX_BODY:
             self._refuse(UnwantedReply(f"the reply is over {MAX_BODY} bytes"))
 
     def on_message_complete(self) -> None:
@@ -168,3 +171,27 @@ class ReplyReader:
     def _refuse(self, fault: HttpFault) -> None:
         self._wrong = fault
         raise fault
+
+
+class _Body:
+    """The body of a reply in parts. A buffer that grows would be copied again and again by the C library."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._parts: list[bytes] = []
+        self._small = bytearray()
+
+    def add(self, part: bytes) -> None:
+        """Add the next part."""
+        self.size += len(part)
+        if len(part) < _SMALL:
+            self._small += part
+            if len(self._small) < _SMALL:
+                return
+            part = b""
+        self._parts += [bytes(self._small), part]
+        self._small.clear()
+
+    def joined(self) -> bytes:
+        """Return the whole body."""
+        return b"".join([*self._parts, self._small])

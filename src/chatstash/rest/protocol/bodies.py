@@ -35,6 +35,9 @@ _MAX_DEPTH = 16
 """Arrays within arrays; the replies that this package asks for have three."""
 _SHORTEST_ELEMENT = len(b"+\r\n")
 _LONGEST_COUNT = 20
+_PIECE_SIZE = 2**16
+"""hiredis copies what it is fed, and releases what it has parsed. Fed a long body at once, it allocates twice its size,
+which the allocator of the C library takes from the system and returns each time."""
 
 
 def decode_resp2(body: bytes, count: int) -> Decoded:
@@ -54,9 +57,12 @@ def decode_resp2(body: bytes, count: int) -> Decoded:
 def _parse(body: bytes, count: int) -> list[Any]:
     # hiredis accepts any callable as replyError; its types say an exception class.
     reader = hiredis.Reader(protocolError=ValueError, replyError=Failure)  # type: ignore[arg-type]
-    reader.feed(body)
+    values: list[Any] = []
     try:
-        values = [value for _ in range(count) if (value := reader.gets()) is not False]
+        for start in range(0, len(body), _PIECE_SIZE):
+            reader.feed(body, start, min(_PIECE_SIZE, len(body) - start))
+            while len(values) < count and (value := reader.gets()) is not False:
+                values.append(value)
     except TypeError:
         raise ValueError("the RESP2 body has a map or a set that Python cannot hold") from None
     # By exact type: True is an int, and a RESP3 push is a list.
