@@ -21,6 +21,7 @@ from chatstash.history.records.record import Record
 from chatstash.history.values.options import StartOn
 from chatstash.langchain.bulk import messages_of
 from chatstash.langchain.construction import FastConstructor
+from chatstash.langchain.plain import plain_record
 from chatstash.langchain.template import VALIDATION_ERRORS
 
 _CLASSES: Mapping[str, type[BaseMessage]] = {
@@ -42,8 +43,6 @@ _CLASSES: Mapping[str, type[BaseMessage]] = {
 
 
 _CONSTRUCTORS: Mapping[str, FastConstructor] = {name: FastConstructor(kind) for name, kind in _CLASSES.items()}
-_TEXT_TYPES = frozenset(("human", "ai", "system"))
-_TEXT_FIELDS = frozenset(("content", "id", "name"))
 
 
 def to_records(messages: Iterable[BaseMessage]) -> list[Record]:
@@ -54,7 +53,7 @@ def to_records(messages: Iterable[BaseMessage]) -> list[Record]:
             "add_user_message a text",
             index=None,
         )
-    return [_to_record(message, index) for index, message in enumerate(messages)]
+    return [plain_record(message) or _to_record(message, index) for index, message in enumerate(messages)]
 
 
 def _to_record(message: BaseMessage, index: int) -> Record:
@@ -75,25 +74,12 @@ def _to_record(message: BaseMessage, index: int) -> Record:
         name: value for name, value in data.items() if not (name in defaults and _is_default(value, defaults[name]))
     }
     record = Record(message.type, kept)
-    if _is_surely_readable(record):
-        return record
     try:
         to_message(record)
     except CorruptRecord as error:
         # A field was set to a value that its class refuses. Stored, it would make the whole conversation unreadable.
         raise UnstorableMessage(f"it could not be read back: {error.reason}", index=index) from error
     return record
-
-
-def _is_surely_readable(record: Record) -> bool:
-    """Tell whether a record has only a few ASCII texts, which LangChain always accepts."""
-    if record.type not in _TEXT_TYPES or "content" not in record.data:
-        return False
-    for name, value in record.data.items():
-        # pydantic refuses half a surrogate pair, which is not ASCII.
-        if name not in _TEXT_FIELDS or type(value) is not str or not value.isascii():
-            return False
-    return True
 
 
 @lru_cache

@@ -7,10 +7,10 @@ import time
 from collections.abc import Sequence
 
 from chatstash.history.operations.append import Append, digest_of_records
-from chatstash.history.records.encoding import encode
+from chatstash.history.records.encoding import encode, encode_text
 from chatstash.history.records.generation import with_new_id
 from chatstash.history.records.keys import checked_idempotency_key
-from chatstash.history.records.record import RANDOM_BYTES, Record, new_record_ids
+from chatstash.history.records.record import RANDOM_BYTES, Record, RecordId, new_record_ids
 from chatstash.history.values.options import Options
 
 
@@ -21,10 +21,14 @@ def prepared(key: str, records: Sequence[Record], options: Options, idempotency_
         raise ValueError(f"an append of {len(records)} messages is over max_stored_messages, {most}; nothing was sent")
     now, randomness = time.time_ns() // 1_000_000, os.urandom(RANDOM_BYTES)
     ids = new_record_ids(len(records), time_ms=now, randomness=randomness)
-    texts = [
-        encode(with_new_id(record, record_id) if isinstance(record, Record) else record, index=index)
-        for index, (record, record_id) in enumerate(zip(records, ids, strict=True))
-    ]
+    texts = [_encoded(record, record_id) for record, record_id in zip(records, ids, strict=True)]
     if idempotency_key is None:
         return Append(key, texts, ids, options)
     return Append(key, texts, ids, options, checked_idempotency_key(idempotency_key), digest_of_records(records))
+
+
+def _encoded(record: Record, record_id: RecordId) -> str:
+    if not isinstance(record, Record):
+        return encode(record, index=record_id.position)
+    text = encode_text(record, record_id)
+    return encode(with_new_id(record, record_id), index=record_id.position) if text is None else text

@@ -7,7 +7,6 @@ differ only in it are equal.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from chatstash.errors import UnreadableRecord
 from chatstash.history.records import identity
@@ -29,7 +28,7 @@ def has_generation(raw: bytes) -> bool:
 def with_new_id(record: Record, record_id: RecordId) -> Record:
     """Return a record with a new id and without the generation that it may have where it was read."""
     other = {name: value for name, value in record.other.items() if name != "g"} if record.other else {}
-    return replace(record, id=record_id, other=other)
+    return Record(record.type, record.data, record_id, other)
 
 
 def without_generation(raw: bytes) -> bytes:
