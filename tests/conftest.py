@@ -13,9 +13,14 @@ import pytest
 import urllib3
 from hypothesis import HealthCheck, settings
 
-from chatstash.history import runner
+from chatstash.history import runner as history_runner
 from chatstash.local import LocalUpstash
 from tests.faulty import FaultyServer, serve_faulty
+
+try:
+    import uvloop
+except ImportError:  # Windows
+    uvloop = None  # type: ignore[assignment]
 
 # A busy machine is no failure; and what is searched for anew each time is searched for by hand, with --hypothesis-seed.
 settings.register_profile(
@@ -44,7 +49,7 @@ def command(server: LocalUpstash, *words: str | int) -> Any:
 @pytest.fixture(autouse=True)
 def _no_list_was_seen() -> None:
     """A test does not begin with what another has seen of a conversation of the same name."""
-    runner._seen_lists.clear()
+    history_runner._seen_lists.clear()
 
 
 @pytest.fixture
@@ -68,6 +73,16 @@ def either(request: pytest.FixtureRequest) -> Call:
     return (call_sync, call_async)[zlib.crc32(request.node.name.encode()) % 2]
 
 
+_new_loop: list[Callable[[], asyncio.AbstractEventLoop] | None] = [None]
+
+
+@pytest.fixture(autouse=True)
+def _event_loop(request: pytest.FixtureRequest) -> None:
+    """Half of the tests, chosen by their names, call on uvloop; the others on asyncio's own loop."""
+    uses_uvloop = uvloop is not None and zlib.crc32(request.node.name.encode()) % 4 > 1
+    _new_loop[0] = uvloop.new_event_loop if uses_uvloop else None
+
+
 _ASYNC_NAMES = {"messages": "aget_messages"}
 
 
@@ -82,7 +97,8 @@ def call_async(target: Any, name: str, *args: Any, **kwargs: Any) -> Any:
         assert inspect.isawaitable(result)
         return await result
 
-    return asyncio.run(once())
+    with asyncio.Runner(loop_factory=_new_loop[0]) as runner:
+        return runner.run(once())
 
 
 @pytest.fixture
