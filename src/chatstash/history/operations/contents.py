@@ -54,7 +54,7 @@ class Contents(NamedTuple):
 
     @property
     def newest(self) -> list[bytes]:
-        """The raw records that tell whether the conversation changed: newest first, up to one with an id; at most ten."""
+        """The raw records that tell whether it has changed: newest first, up to one with an id; at most ten."""
         newest: list[bytes] = []
         for raw in self.stored[: -_MOST_COMPARED - 1 : -1]:
             newest.append(raw)
