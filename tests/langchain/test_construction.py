@@ -67,10 +67,10 @@ def _check(record: Record) -> None:
     made = to_message(record)
     assert equal(record.data, before)
     for copied in COPIES.values():
-        _check_state(copied(made), copied(wanted))
+        check_state(copied(made), copied(wanted))
 
 
-def _check_state(made: BaseMessage, wanted: BaseMessage) -> None:
+def check_state(made: BaseMessage, wanted: BaseMessage) -> None:
     assert type(made) is type(wanted)
     assert list(made.__dict__) == list(wanted.__dict__)
     for attribute in ("__dict__", "__pydantic_extra__", "__pydantic_private__"):

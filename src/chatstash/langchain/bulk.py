@@ -1,6 +1,6 @@
 """Messages made from the parsed JSON of many records, those that look alike together. Pure.
 
-Each step is a loop that runs in C over all records, so its cost hardly depends on Python's speed.
+Each step is a loop over all records that runs in C.
 """
 
 from __future__ import annotations
@@ -62,7 +62,6 @@ def _together(part: list[Any], constructors: Mapping[str, FastConstructor]) -> S
     types, data = [*map(_type_of, part)], [*map(_data_of, part)]
     if {*map(type, data)} != {dict} or any(map(contains, part, repeat("v"))):
         raise TypeError
-    part.clear()
     return _in_groups(types, data, lambda name, group: _of_type(constructors.get(name), group))
 
 
@@ -81,6 +80,7 @@ def _in_groups(keys: list[K], values: list[V], make: Callable[[K, list[V]], Sequ
     groups: dict[K, list[V]] = {key: [] for key in {*keys}}
     if len(groups) == 1:
         return make(keys[0], values)
+    # Runs to the end: `append` returns None.
     any(map(list.append, map(groups.__getitem__, keys), values))
     made = {key: iter(make(key, group)) for key, group in groups.items()}
     return [*map(next, map(made.__getitem__, keys))]

@@ -90,7 +90,10 @@ class Template:
     def _all_fields(self, data: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
         """Return the fields of each message."""
         if self._is_whole:
-            # Nobody else has the empty containers among the values.
+            # Nobody else has the empty containers among the values. Equal texts are shared, to save memory.
+            for name, default in self._fixed:
+                if type(default) is str:
+                    _run(map(setitem, data, repeat(name), repeat(default)))
             return data
         fields = [*map(or_, repeat(self._fields), data)]
         for name, copied in self._containers:

@@ -174,7 +174,7 @@ class ReplyReader:
 
 
 class _Body:
-    """The body of a reply in parts. A buffer that grows would be copied again and again by the C library."""
+    """The body of a reply in parts: one buffer would be moved again and again while it grows."""
 
     def __init__(self) -> None:
         self.size = 0
