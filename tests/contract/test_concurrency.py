@@ -63,8 +63,16 @@ def test_cancelled_at_each_await() -> None:
         _check(upstash, "cancelled_everywhere.py")
 
 
-def _check(upstash: LocalUpstash, script: str) -> None:
-    done = _run(script, upstash, "-X", "dev", "-W", "error::ResourceWarning", "-W", "error::RuntimeWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.parametrize("color", ["sync", "async"])
+def test_a_forked_child_takes_no_connection_of_its_parent(color: str) -> None:
+    with LocalUpstash(control_port=0) as upstash:
+        _check(upstash, "fork_connections.py", color)
+
+
+def _check(upstash: LocalUpstash, script: str, *arguments: str) -> None:
+    warnings = ("-X", "dev", "-W", "error::ResourceWarning", "-W", "error::RuntimeWarning")
+    done = _run(script, upstash, *warnings, arguments=arguments)
     noise = [line for line in done.stderr.splitlines() if line and not any(word in line for word in _NO_NOISE)]
     assert (done.returncode, done.stdout.strip(), noise) == (0, "ok", [])
 

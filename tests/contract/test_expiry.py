@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
 from chatstash import Budget, DatabaseError, RetryPolicy, Store, UpstashRedisChatMessageHistory, WrongType
+from chatstash.history.doctor.doctor import Doctor
+from chatstash.langchain.messages import why_unreadable
 from chatstash.local import LocalUpstash
 from tests.conftest import Call, call_async
 
@@ -165,6 +168,9 @@ WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "with a key": ({}, {"idempotency_key": "evt"}),
     "strict with a key": ({"delivery": "strict"}, {"idempotency_key": "evt"}),
     "bounded with a key": ({"max_stored_messages": 4}, {"idempotency_key": "evt"}),
+    "in parts": ({"max_request_bytes": 100_000}, {}),
+    "in parts, strict": ({"max_request_bytes": 100_000, "delivery": "strict"}, {}),
+    "in parts, bounded": ({"max_request_bytes": 100_000, "max_stored_messages": 4}, {}),
 }
 
 
@@ -175,13 +181,14 @@ def test_no_way_to_append_touches_the_expiry_of_what_is_no_list(
     upstash: LocalUpstash, run: Run, way: str, fault: str | None, expiry: int | None
 ) -> None:
     options, arguments = WAYS[way]
+    messages = [HumanMessage("x" * 60_000), AIMessage("y" * 60_000)] if way.startswith("in parts") else TURN
     run("HSET", KEY, "theirs", "1")
     if expiry is not None:
         run("EXPIRE", KEY, expiry)
     if fault is not None:
         upstash.faults.add(fault, times=1, **FAULTS[fault])
     with pytest.raises(DatabaseError):
-        _history(upstash, **options).add_messages(TURN, **arguments)
+        _history(upstash, **options).add_messages(messages, **arguments)
     upstash.faults.clear()
     assert run("HGET", KEY, "theirs") == "1"
     left = run("TTL", KEY)
@@ -203,3 +210,59 @@ def test_a_guarded_turn_touches_no_expiry_of_what_took_its_keys_place(
         turn.add_messages(TURN)
     left = run("TTL", KEY)
     assert left == -1 if expiry is None else left > 4900
+
+
+READS: dict[str, Callable[[UpstashRedisChatMessageHistory, Any], Any]] = {
+    "whole": lambda history, _: history.read(),
+    "window": lambda history, _: history.read(last=2, keep_system=True),
+    "tokens": lambda history, _: history.read(max_tokens=2, token_counter=len),
+    "page": lambda history, cursor: history.read(before=cursor, limit=2),
+    "count": lambda history, _: history.count(),
+    "turn": lambda history, _: history.guarded_turn().__enter__(),
+}
+
+
+@pytest.mark.parametrize("expiry", [None, 5000])
+@pytest.mark.parametrize("fault", [None, "reply_lost", "server_error"])
+@pytest.mark.parametrize("other", [("SET", KEY, "x"), ("HSET", KEY, "f", "x")])
+@pytest.mark.parametrize("seen", [False, True])
+@pytest.mark.parametrize("way", READS)
+def test_no_way_to_read_leaves_an_expiry_on_what_is_no_list(
+    upstash: LocalUpstash, run: Run, way: str, seen: bool, other: Any, fault: str | None, expiry: int | None
+) -> None:
+    _history(upstash, "cursor").add_messages([*TURN, *TURN])
+    cursor = _history(upstash, "cursor").read(last=1).cursor
+    history = _history(upstash, refresh_ttl_on_read=True)
+    if seen:
+        history.read()
+    run(*other)
+    if expiry is not None and not seen:
+        run("EXPIRE", KEY, expiry)
+    if fault is not None:
+        upstash.faults.add(fault, times=1, **FAULTS.get(fault, {}))
+    with pytest.raises(DatabaseError):
+        READS[way](history, cursor)
+    left = run("TTL", KEY)
+    assert left == -1 if expiry is None or seen else left > 4900
+
+
+def test_the_doctor_sets_an_expiry_only_on_lists(upstash: LocalUpstash, run: Run) -> None:
+    history = _history(upstash, ttl=None)
+    with Store(upstash.url, upstash.token) as store, contextlib.closing(Doctor(store, why_unreadable)) as doctor:
+        history.add_messages(TURN)
+        assert doctor.keys_without_expiry([KEY]) == [KEY]
+        for other in (
+            ("SET", KEY, "x"),
+            ("HSET", KEY, "f", "x"),
+            ("SADD", KEY, "x"),
+            ("ZADD", KEY, 1, "x"),
+            ("DEL", KEY),
+        ):
+            run("DEL", KEY)
+            run(*other)
+            assert not doctor.set_expiry(KEY, 60)
+            assert run("TTL", KEY) == (-2 if other[0] == "DEL" else -1)
+        history.add_messages(TURN)
+        run("EXPIRE", KEY, 5000)
+        assert not doctor.set_expiry(KEY, 60)
+        assert run("TTL", KEY) > 4900

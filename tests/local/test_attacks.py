@@ -20,6 +20,7 @@ import urllib3
 from chatstash.local import Limits, LocalUpstash
 from chatstash.local.engine import Engine
 from chatstash.local.engine.connection import EngineLost, connect, subscribe
+from chatstash.local.worker import _loop_factory
 from tests.cli.support import CHATSTASH, ENVIRONMENT
 from tests.local.client import Client, connected, raw_request
 from tests.local.test_server import gone, processes_of
@@ -359,3 +360,25 @@ def test_a_feed_from_an_engine_that_is_ending_is_refused(tmp_path: Path) -> None
                 await subscribe(f"unix://{tmp_path}/engine", ["SUBSCRIBE", "c"])
 
     asyncio.run(ask())
+
+
+def test_commands_for_an_engine_that_is_ending_fail_without_a_traceback_in_the_log() -> None:
+    reported: list[dict[str, Any]] = []
+
+    async def ask() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+        connection = await connect(engine.url)
+        assert connection._transport is not None
+        connection._transport.abort()
+        done = connection.run([["PING"]])
+        with pytest.raises(EngineLost):
+            await done
+
+    engine = Engine()
+    engine.start()
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(ask())
+    finally:
+        engine.stop()
+    assert reported == []

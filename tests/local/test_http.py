@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
@@ -231,6 +234,51 @@ def test_nothing_is_kept_of_a_body_without_a_token() -> None:
     kept, written = asyncio.run(held())
     assert kept == 0
     assert statuses(written) == [401]
+
+
+def _send_without_token(url: str, headers: str, size: int) -> tuple[int, bytes]:
+    """Send a request without a token, and go on after it was answered; returns the bytes sent and the answer."""
+    host, port = url.removeprefix("http://").rsplit(":", 1)
+    piece, sent, answer = memoryview(bytes(2**20)), 0, b""
+    with socket.create_connection((host, int(port)), timeout=60) as client, contextlib.suppress(ConnectionError):
+        client.sendall(f"POST / HTTP/1.1\r\nhost: x\r\n{headers}\r\n\r\n".encode())
+        client.setblocking(False)
+        while sent < size:
+            readable, writable, _ = select.select([] if answer else [client], [client], [], 60)
+            if readable:
+                answer = client.recv(65536)
+            if writable:
+                sent += client.send(piece[: size - sent])
+        client.setblocking(True)
+        answer = answer or client.recv(65536)
+    return sent, answer
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of memory is read from /proc")
+@pytest.mark.parametrize("variable", ["UPSTASH_REDIS_REST_URL", "CHATSTASH_CONTROL_URL"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        f"content-length: {10**8}",
+        f"authorization: Bearer wrong\r\ncontent-length: {10**8}",
+        f"transfer-encoding: chunked\r\n\r\n{10**8:x}",  # the first chunk's length after the head
+    ],
+    ids=["no token", "a wrong token", "chunks"],
+)
+def test_bodies_without_a_token_take_no_memory(variable: str, headers: str) -> None:
+    with serving() as (process, variables), ThreadPoolExecutor(6) as clients:
+        before = _peak_memory(process.pid)
+        done = list(clients.map(lambda _: _send_without_token(variables[variable], headers, 10**8), range(6)))
+        grown = _peak_memory(process.pid) - before
+    assert grown < 20_000_000
+    assert [statuses(answer) for _, answer in done] == [[401]] * 6
+    assert all(sent > 0 for sent, _ in done)
+
+
+def _peak_memory(process: int) -> int:
+    """Return the most memory that a process has had so far, in bytes."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def test_a_head_without_a_token_is_answered_without_a_body(upstash: LocalUpstash) -> None:

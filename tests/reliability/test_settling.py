@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
 import time
+from typing import Any
 
 import pytest
 from langchain_core.messages import HumanMessage
@@ -59,3 +63,37 @@ def test_a_copy_is_as_young_as_it_came(
             assert (copied.record_ids, copied.key, str(copied)) == (lost.record_ids, lost.key, str(lost))
             assert 0 <= copied.age < 60
             assert either(history, "check_outcome", copied) is Outcome.STILL_POSSIBLE
+
+
+_ELSEWHERE = """
+import pickle, sys
+from chatstash import UpstashRedisChatMessageHistory
+error = pickle.load(sys.stdin.buffer)
+history = UpstashRedisChatMessageHistory("s", **error_options)
+print(history.check_outcome(error).name, history.check_outcome(error, in_flight_seconds=0).name)
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "stored", "expected"),
+    [
+        ({}, False, "STILL_POSSIBLE NOT_STORED"),
+        ({}, True, "STORED STORED"),
+        ({"delivery": "strict"}, False, "NOT_STORED NOT_STORED"),
+        ({"delivery": "strict"}, True, "STORED STORED"),
+        ({"max_stored_messages": 3}, False, "NOT_STORED NOT_STORED"),
+    ],
+)
+def test_another_process_can_ask(upstash: LocalUpstash, options: dict[str, Any], stored: bool, expected: str) -> None:
+    history = UpstashRedisChatMessageHistory("s", upstash.url, upstash.token, retries=0, **options)
+    upstash.faults.next("reply_lost" if stored else "request_lost")
+    with pytest.raises(OutcomeUnknown) as caught:
+        history.add_messages([HumanMessage("x")])
+    pickled = pickle.dumps(caught.value)
+    assert upstash.token.encode() not in pickled
+    variables = {"UPSTASH_REDIS_REST_URL": upstash.url, "UPSTASH_REDIS_REST_TOKEN": upstash.token}
+    script = _ELSEWHERE.replace("error_options", repr(options))
+    done = subprocess.run(
+        [sys.executable, "-c", script], input=pickled, capture_output=True, env={**os.environ, **variables}, check=True
+    )
+    assert done.stdout.decode().strip() == expected

@@ -13,7 +13,7 @@ from langchain_core.messages import HumanMessage
 
 from chatstash import ConnectionFailed, Store, UpstashRedisChatMessageHistory
 from chatstash.rest import deadline
-from chatstash.rest.http.asyncio_io import RequestScope
+from chatstash.rest.http.asyncio_io import RequestScope, RequestSlots
 from tests.conftest import Call
 from tests.faulty import Exchange, FaultyServer, full_listener
 
@@ -201,3 +201,36 @@ def test_certificates_that_cannot_be_read_are_named(call: Call, clean_proxies: p
     clean_proxies.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
     with pytest.raises(ValueError, match="SSL_CERT_FILE"):
         call(Store("https://127.0.0.1:1", "t").session("s"), "read")
+
+
+def test_a_request_cancelled_just_when_its_turn_came_passes_it_on() -> None:
+    async def use() -> None:
+        slots = RequestSlots(1)
+        await slots.__aenter__()
+        cancelled, next_one = (asyncio.create_task(slots.__aenter__()) for _ in range(2))
+        await asyncio.sleep(0)
+        await slots.__aexit__()
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        async with asyncio.timeout(60):
+            await next_one
+        await slots.__aexit__()
+        assert not slots.all_taken
+
+    asyncio.run(use())
+
+
+def test_a_request_cancelled_while_it_waits_takes_no_turn() -> None:
+    async def use() -> None:
+        slots = RequestSlots(1)
+        await slots.__aenter__()
+        waiting = asyncio.create_task(slots.__aenter__())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await slots.__aexit__()
+        assert not slots.all_taken
+
+    asyncio.run(use())

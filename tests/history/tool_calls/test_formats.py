@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, FunctionMessage, HumanMessage, ToolMessage
@@ -10,7 +10,10 @@ from langchain_core.messages import AIMessage, AIMessageChunk, FunctionMessage, 
 from chatstash.history.records.message_types import KNOWN_TYPES
 from chatstash.history.records.record import Record
 from chatstash.history.tool_calls.formats import (
+    CALL_BLOCKS,
     NO_RESULT,
+    OPTIONAL_CALL_BLOCKS,
+    RESULT_BLOCKS,
     CallKey,
     calls_of,
     is_only_results,
@@ -49,6 +52,7 @@ ALLOWED = [
     block("computer_call", id="cu_1", call_id="a", action={}),
     block("mcp_approval_request", id="a", name="f", arguments="{}"),
     block("apply_patch_call", id="apc_1", call_id="a", operation={}),
+    block("tool_search_call", id="ts_1", call_id="a", execution="client", arguments={}),
 ]
 NEITHER = [
     AIMessage("text"),
@@ -60,6 +64,8 @@ NEITHER = [
     block("server_tool_result", tool_call_id="a", status="success"),
     block("code_interpreter_call", id="a", code="1"),
     block("web_search_call", id="a", status="completed"),
+    block("tool_search_call", id="a", execution="server", arguments={}),
+    block("tool_search_output", id="a", execution="server", tools=[]),
     AIMessage([{"type": "apply_patch_call", "call_id": "a"}, {"type": "apply_patch_call_output", "call_id": "a"}]),
 ]
 RESULTS = [
@@ -68,6 +74,7 @@ RESULTS = [
     HumanMessage([{"type": "tool_result", "tool_use_id": "a", "content": "r"}]),
     HumanMessage([{"type": "function_call_output", "call_id": "a", "output": "r"}]),
     HumanMessage([{"type": "custom_tool_call_output", "call_id": "a", "output": "r"}]),
+    HumanMessage([{"type": "tool_search_output", "call_id": "a", "execution": "client", "tools": []}]),
     HumanMessage([{"type": "mcp_approval_response", "approval_request_id": "a", "approve": True}]),
     HumanMessage([{"toolResult": {"toolUseId": "a", "content": []}}]),
     HumanMessage([{"type": "tool_result", "toolUseId": "a", "content": []}]),
@@ -127,6 +134,17 @@ def test_a_result(message: Any) -> None:
     assert [result.key for result in results_of(record(message))] == [CallKey("a")]
     assert is_only_results(record(message))
     assert given(HumanMessage("q"), message) == [HumanMessage("q")]
+
+
+RUN_BY_OPENAI = {"program", "program_output"}
+
+
+def test_openais_items_that_name_a_call_are_all_known() -> None:
+    responses = pytest.importorskip("openai.types.responses")
+    items = [get_type_hints(item) for item in get_args(responses.ResponseInputItemParam)]
+    named = {kind for item in items if "call_id" in item for kind in get_args(item["type"])}
+    assert named
+    assert named <= {*CALL_BLOCKS, *OPTIONAL_CALL_BLOCKS, *RESULT_BLOCKS} | RUN_BY_OPENAI
 
 
 def test_openais_oldest_form() -> None:

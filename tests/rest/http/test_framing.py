@@ -126,6 +126,12 @@ REFUSED: dict[str, Iterable[bytes]] = {
     "another version": [_reply(version="2.0")],
     "gzip": [_reply("content-encoding: gzip", body=gzip.compress(BODY))],
     "br": [_reply("content-encoding: br")],
+    "x-gzip": [_reply("content-encoding: x-gzip", body=gzip.compress(BODY))],
+    "GZIP in capitals": [_reply("CONTENT-ENCODING: GZIP", body=gzip.compress(BODY))],
+    "identity and gzip": [_reply("content-encoding: identity, gzip", body=gzip.compress(BODY))],
+    "gzip, and identity on a line of its own": [
+        _reply("content-encoding: gzip", "content-encoding: identity", body=gzip.compress(BODY))
+    ],
     "a huge length": [_head(f"content-length: {2**40}") + BODY],
 }
 

@@ -48,6 +48,11 @@ def _without_end(exchange: Exchange, body: bytes) -> None:
         exchange.send(b"HTTP/1.1 200 OK\r\nx: " + b"x" * 10_000)
 
 
+def _encoded(coding: bytes) -> Attack:
+    """A reply that says it is compressed; the body is what it would unfold to, so only the header can be refused."""
+    return lambda exchange, body: exchange.send(_reply(body, b"content-encoding: " + coding))
+
+
 # The connections that four reads take.
 READ: dict[str, tuple[Attack, int]] = {
     "a plain reply": (lambda exchange, body: exchange.send(_reply(body)), 1),
@@ -58,6 +63,10 @@ REFUSED: dict[str, Attack] = {
     "two replies at once": lambda exchange, body: exchange.send(_reply(body) + OTHER),
     "an end too early": _cut_off,
     "a head without end": _without_end,
+    **{
+        f"content-encoding: {coding.decode()}": _encoded(coding)
+        for coding in (b"gzip", b"br", b"x-gzip", b"deflate", b"GZIP", b"identity, gzip", b"gzip, identity")
+    },
 }
 LATER = {"a second reply": OTHER, "an interim reply": HINTS, "a line end": b"\r\n", "an end": b""}
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from chatstash import ConnectionFailed, OutcomeUnknown, Record, Store
+from chatstash import Applied, ConnectionFailed, DatabaseError, OutcomeUnknown, Record, Store
 from chatstash.rest.http.sockets import interleaved, ip_literal
 from tests.conftest import Call
 from tests.faulty import Exchange, FaultyServer, full_listener
-from tests.security.certificates import serving_tls, write_certificate
+from tests.security.certificates import read_request, serving_tls, write_certificate
 
 Start = Callable[..., FaultyServer]
 
@@ -83,8 +83,11 @@ def test_an_address_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ip_literal("localhost", 5) == ip_literal("1.2.3", 5) == []
 
 
+ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
+
+
 @contextmanager
-def _proxy(certificate: Path | None = None) -> Iterator[tuple[str, list[bytes]]]:
+def _proxy(certificate: Path | None = None, answer: bytes = ESTABLISHED) -> Iterator[tuple[str, list[bytes]]]:
     """A proxy that opens tunnels; over TLS where it has a certificate. Gives its URL, and the heads it was sent."""
     heads: list[bytes] = []
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -105,7 +108,7 @@ def _proxy(certificate: Path | None = None) -> Iterator[tuple[str, list[bytes]]]
             heads.append(head)
             host, port = head.split()[1].decode().rsplit(":", 1)
             with socket.create_connection((host, int(port))) as server:
-                client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                client.sendall(answer)
                 threading.Thread(target=pump, args=(server, client), daemon=True).start()
                 pump(client, server)
 
@@ -132,6 +135,81 @@ def test_through_a_tunnel(tmp_path: Path, call: Call, monkeypatch: pytest.Monkey
     assert all(head.startswith(b"CONNECT 127.0.0.1:") and b"YWRhOnBAc3M=" in head for head in heads)
     assert not any(b"secret-token" in head for head in heads)
     assert not any(b"proxy-authorization" in request.lower() for request in server.requests)
+
+
+HINT = b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+OPENED = {
+    "interim replies before": CONTINUE + HINT + ESTABLISHED,
+    "another 2xx": b"HTTP/1.1 204 Opened\r\n\r\n",
+    "a length": b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n",
+    "chunks": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+    "HTTP/1.0": b"HTTP/1.0 200 OK\r\n\r\n",
+    "close": b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n",
+}
+NOT_OPENED = {
+    "bytes after it": ESTABLISHED + b"x",
+    "a body": b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello",
+    "chunks and their body": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    "another reply": ESTABLISHED * 2,
+    "an interim reply after it": ESTABLISHED + HINT,
+    "the beginning of TLS": ESTABLISHED + b"\x16\x03\x03",
+    "other protocols": b"HTTP/1.1 101 Switching Protocols\r\nupgrade: h2c\r\n\r\n" + ESTABLISHED,
+    "an interim reply with a length": b"HTTP/1.1 103 Hints\r\ncontent-length: 0\r\n\r\n" + ESTABLISHED,
+    "no HTTP": b"SSH-2.0-x\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", OPENED)
+def test_what_opens_a_tunnel(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    certificate = write_certificate(tmp_path / "tls.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with serving_tls(certificate) as server, _proxy(answer=OPENED[name]) as (url, _):
+        monkeypatch.setenv("HTTPS_PROXY", url)
+        with Store(server.url, "t", retries=0) as store:
+            assert call(store.session("s"), "read").records == []
+
+
+@pytest.mark.parametrize("name", NOT_OPENED)
+def test_what_opens_no_tunnel(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    certificate = write_certificate(tmp_path / "tls.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with serving_tls(certificate) as server, _proxy(answer=NOT_OPENED[name]) as (url, heads):
+        monkeypatch.setenv("HTTPS_PROXY", url)
+        with Store(server.url, "t", retries=0) as store:
+            for _ in range(2):
+                with pytest.raises(DatabaseError) as caught:
+                    call(store.session("s"), "append", [Record("human", {"content": "x"})])
+                assert caught.value.applied is Applied.NO
+        assert server.requests == []
+    assert len(heads) == 2
+
+
+def _refuse_and_keep(listener: socket.socket, status: bytes, later: list[bytes]) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            client = listener.accept()[0]
+            with client:
+                read_request(client)
+                client.sendall(b"HTTP/1.1 %b\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nno" % status)
+                later.append(client.recv(65536))
+
+
+@pytest.mark.parametrize("status", [b"407 Proxy Authentication Required", b"503 Busy", b"302 Found", b"403 No"])
+def test_a_proxy_that_opens_no_tunnel_is_sent_nothing_more(
+    call: Call, monkeypatch: pytest.MonkeyPatch, status: bytes
+) -> None:
+    later: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=_refuse_and_keep, args=(listener, status, later), daemon=True).start()
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        with Store("https://db.example", "secret-token", retries=0) as store:
+            for _ in range(3):
+                with pytest.raises(ConnectionFailed, match="tunnel"):
+                    call(store.session("s"), "read")
+        listener.shutdown(socket.SHUT_RDWR)
+    # Whoever is served by the same proxy gets a connection of its own.
+    assert later[:2] == [b"", b""]
 
 
 def test_a_large_request_over_tls(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,7 @@ OPTIONAL_CALL_BLOCKS: Mapping[str, tuple[str, ...]] = {
     "local_shell_call": ("call_id", "id"),
     "shell_call": ("call_id",),
     "apply_patch_call": ("call_id",),
+    "tool_search_call": ("call_id",),  # without this field, the provider runs it itself
 }
 """Call blocks whose result is optional: only the provider could make a placeholder for it."""
 
@@ -63,6 +64,7 @@ RESULT_BLOCKS: Mapping[str, tuple[str, ...]] = {
     "local_shell_call_output": ("call_id", "id"),
     "shell_call_output": ("call_id",),
     "apply_patch_call_output": ("call_id",),
+    "tool_search_output": ("call_id",),
     "mcp_approval_response": ("approval_request_id",),
 }
 """The types of content blocks that are results, and the fields that may hold the id of their call."""

@@ -101,7 +101,9 @@ class EngineConnection(_Connection):
         assert self._transport is not None
         data = self._unsent[0] if len(self._unsent) == 1 else b"".join(self._unsent)
         self._unsent.clear()
-        self._transport.write(data)
+        # A batch on a connection that is ending fails with it.
+        if not self._transport.is_closing():
+            self._transport.write(data)
 
     def _take(self, reply: EngineReply) -> None:
         if not self._batches:

@@ -26,6 +26,7 @@ MAX_INTERIM = 100
 """Maximum number of interim (1xx) replies before the final one."""
 
 _FRAMING = ("content-length", "transfer-encoding")
+_ONCE = (*_FRAMING, "content-encoding")
 
 
 class ReplyReader:
@@ -109,7 +110,7 @@ class ReplyReader:
         if not self.in_head:
             return
         key = name.decode("latin-1").lower()
-        if key in self._headers and key in _FRAMING:
+        if key in self._headers and key in _ONCE:
             self._refuse(BadReply(f"the reply has more than one {key}"))
         self._headers[key] = value.decode("latin-1").strip()
 
