@@ -187,3 +187,16 @@ def test_the_count_of_bytes_is_right(steps: list[tuple[str, int | None, bool]]) 
     assert cache.stats().misses == sum(not hit for _, _, hit in steps)
     cache.clear()
     assert (cache.stats().conversations, cache.stats().bytes) == (0, 0)
+
+
+def test_an_addition_looks_at_few_of_the_other_snapshots(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = []
+    monkeypatch.setattr(ReadCache, "_size", lambda cache: counted.append(len(cache._cached)) or _sum(cache))
+    cache = ReadCache(2**30)
+    for number in range(5000):
+        cache.put(f"{number % 1000}", of_size(100), hit=False)
+    assert sum(counted) < 5 * 5000
+
+
+def _sum(cache: ReadCache) -> int:
+    return sum(cached.size for cached in cache._cached.values())

@@ -3,13 +3,15 @@
 Snapshots hold stored bytes: their size is exact, and every reader gets objects of its own.
 
 A signal handler, or an exception from another thread, may interrupt any step here, and a handler may read conversations
-itself. So all snapshots are in one dict, each step is one operation on it, and the number of bytes is summed each time:
-no step can be half done, and no count can drift.
+itself. So all snapshots are in one dict, and each step is one operation on it: no step can be half done. The number of
+bytes is an upper bound, raised before a snapshot is added and lowered after one was removed. An interruption makes it
+too high at most, until it is counted again: once in as many additions as there are snapshots.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -59,8 +61,9 @@ class ReadCache:
         """Start empty in a child process: another thread of the parent may have held the lock."""
         # Re-entrant: a signal handler may read a conversation too.
         self._lock = threading.RLock()
-        self._cached: dict[str, _Cached] = {}  # least recently used first
+        self._cached: OrderedDict[str, _Cached] = OrderedDict()  # least recently used first
         self._hits = self._misses = 0
+        self._most_bytes = self._added = 0
 
     def get(self, key: str) -> Snapshot | None:
         """Return the snapshot of a conversation, or None; it becomes the most recently used."""
@@ -76,11 +79,9 @@ class ReadCache:
         with self._lock:
             self._hits += hit
             self._misses += not hit
-            self._cached.pop(key, None)
+            self._remove(key)
             if snapshot is not None and (size := _size(key, snapshot)) <= self.limit:
-                self._cached[key] = _Cached(snapshot, size)
-            while (excess := self._size() - self.limit) > 0:
-                self._evict(excess)
+                self._add(key, _Cached(snapshot, size))
 
     def note_append(self, key: str, count: int) -> None:
         """Note that this process appended `count` records: the next read asks for as many more."""
@@ -92,19 +93,33 @@ class ReadCache:
         """Forget all conversations."""
         with self._lock:
             self._cached.clear()
+            self._most_bytes = 0
 
     def stats(self) -> CacheStats:
         """Return the contents and hits."""
         with self._lock:
             return CacheStats(len(self._cached), self._size(), self._hits, self._misses)
 
-    def _evict(self, size: int) -> None:
-        """Forget the least recently used conversations that take `size` bytes, or a few more."""
-        for key in list(self._cached):
-            if size <= 0:
-                break
-            if (cached := self._cached.pop(key, None)) is not None:
-                size -= cached.size
+    def _add(self, key: str, cached: _Cached) -> None:
+        self._most_bytes += cached.size
+        self._cached[key] = cached
+        self._added += 1
+        if self._added > len(self._cached):
+            self._most_bytes, self._added = self._size(), 0
+        while self._most_bytes > self.limit:
+            self._remove_oldest()
+
+    def _remove_oldest(self) -> None:
+        try:
+            _, oldest = self._cached.popitem(last=False)
+        except KeyError:
+            self._most_bytes = 0
+        else:
+            self._most_bytes -= oldest.size
+
+    def _remove(self, key: str) -> None:
+        if (cached := self._cached.pop(key, None)) is not None:
+            self._most_bytes -= cached.size
 
     def _size(self) -> int:
         return sum(map(attrgetter("size"), self._cached.values()))
