@@ -25,11 +25,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.compare import conversation
 from benchmarks.local_server import TOKEN, Relay, Server, server
 from benchmarks.machine import machine
 from benchmarks.output import parser_of, write
 from benchmarks.peers import Chatstash, Community
+from benchmarks.rounds import conversation
 from chatstash import Store, UpstashRedisChatMessageHistory
 
 LENGTHS = (10, 100, 1000, 10_000, 100_000)

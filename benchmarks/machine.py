@@ -16,11 +16,15 @@ PACKAGES = (
 
 
 def machine() -> dict[str, Any]:
-    """Return the machine's cores, processor and Python, the date, and the versions of installed packages."""
+    """Return the machine's cores, processor, load and Python, the date, and the versions of installed packages.
+
+    The load is the average number of processes that ran or waited in the last minute.
+    """
     return {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "cores": os.cpu_count(),
         "processor": _processor(),
+        "load": os.getloadavg()[0],
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": {name: found for name in PACKAGES if (found := _version(name))},

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.spread import ratio, spread
 from benchmarks.table import rows
 
 ROOT = Path(__file__).parent.parent
@@ -54,7 +55,8 @@ def _machine(found: Mapping[str, Any]) -> str:
     machine = found["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     processor = f"{machine['cores']} cores of {machine['processor']}, {machine['system']}"
-    return f"Measured on {machine['date']}: {processor}, Python {machine['python']}; {versions}."
+    load = f"load {machine['load']:.1f} at the start"
+    return f"Measured on {machine['date']}: {processor}, {load}, Python {machine['python']}; {versions}."
 
 
 def _peers(found: Mapping[str, Any]) -> str:
@@ -69,9 +71,9 @@ def _peers(found: Mapping[str, Any]) -> str:
             name,
             f"{turn['requests']} / {turn['billed_commands']}" if counted else "–",
             f"{turn['bytes'] / 1000:.1f}",
-            f"{read['cpu_ms']:.1f}" if read else "–",
+            _median(read["cpu_ms"], "{:.1f}") if read else "–",
             f"{read['bytes'] / 1000:.0f}" if read else "–",
-            f"{add['wall_ms']:.0f}" if add else "–",
+            _median(add["wall_ms"], "{:.0f}") if add else "–",
         ]
 
     head = ["library", "requests / billed commands of a turn", "KB of a turn after 100 messages",
@@ -85,9 +87,40 @@ def _absent(found: Mapping[str, Any]) -> str:
 
 def _windows(found: Mapping[str, Any]) -> str:
     return table(["messages", "CPU ms", "wall ms", "bytes"], [
-        [f"{row['length']:,}", f"{row['cpu_ms']:.2f}", f"{row['wall_ms']:.2f}", f"{row['bytes']:,}"]
+        [f"{row['length']:,}", _shown(row["cpu_ms"], "{:.2f}"), _shown(row["wall_ms"], "{:.2f}"), f"{row['bytes']:,}"]
         for row in found["windows"]
     ])  # fmt: skip
+
+
+def _at_once(found: Mapping[str, Any]) -> str:
+    costs = {"wall_ms": "ms", "cpu_ms": "client CPU, ms", "server_cpu_ms": "CPU of the local server and Valkey, ms"}
+    return table(["turns", "library", *costs.values()], [
+        [f"{each['turns']:,}", name, *(_shown(runs[cost], "{:,.0f}") for cost in costs)]
+        for each in found["turns_at_once"] for name, runs in each["runs"].items()
+    ])  # fmt: skip
+
+
+def _small_turn(found: Mapping[str, Any]) -> str:
+    bare = found["cpu"]["bare socket"]
+    return table(["", "µs of client CPU", "bare socket = 1"], [
+        [name, _shown(runs["cpu_us"], "{:.0f}"), ratio(runs, bare, "cpu_us").shown("{:.1f}")]
+        for name, runs in found["cpu"].items()
+    ])  # fmt: skip
+
+
+def _start_up(found: Mapping[str, Any]) -> str:
+    return table(["work", "ms of CPU", "ms"], [
+        [name, _shown(runs["cpu_ms"], "{:.1f}"), _shown(runs["wall_ms"], "{:.1f}")]
+        for name, runs in found["start_up"].items()
+    ])  # fmt: skip
+
+
+def _shown(values: Sequence[float], form: str) -> str:
+    return spread(values).shown(form)
+
+
+def _median(values: Sequence[float], form: str) -> str:
+    return form.format(spread(values).median)
 
 
 def _exponents(found: Mapping[str, Any]) -> str:
@@ -176,6 +209,9 @@ PAGES: Mapping[str, Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]]
         "peers": ("compare.json", _peers),
         "absent": ("compare.json", _absent),
         "windows": ("compare.json", _windows),
+        "at-once": ("compare.json", _at_once),
+        "small-turn": ("turn.json", _small_turn),
+        "start-up": ("compare.json", _start_up),
         "growth": ("growth.json", _exponents),
         "install": ("install.json", _install),
     },

@@ -10,6 +10,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib import pyplot as plt
 
+from benchmarks.spread import spread
+
 RESULTS = Path(__file__).parent / "results"
 IMAGES = Path(__file__).parent.parent / "docs" / "img"
 OURS, OLD, OTHER = "#1a7f5a", "#c2543d", "#8a8f98"
@@ -69,9 +71,9 @@ def _turn(found: Mapping[str, Any]) -> Any:
 
 def _reads(found: Mapping[str, Any]) -> Any:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 2.3), gridspec_kw={"wspace": 0.55})
-    bars(left, {row["library"]: row["cpu_ms"] for row in found["read_own"]},
+    bars(left, {row["library"]: spread(row["cpu_ms"]).median for row in found["read_own"]},
          "ms of client CPU: read 1,000 messages", "{:.1f}")  # fmt: skip
-    bars(right, {name: row["cpu_ms"] for name, row in found["next_turn"].items()},
+    bars(right, {name: spread(row["cpu_ms"]).median for name, row in found["next_turn"].items()},
          "ms of client CPU: the next turn's read", "{:.1f}")  # fmt: skip
     return figure
 
@@ -79,7 +81,9 @@ def _reads(found: Mapping[str, Any]) -> Any:
 def _windows(found: Mapping[str, Any]) -> Any:
     figure, axes = plt.subplots(figsize=(6, 2.8))
     lengths = [row["length"] for row in found["windows"]]
-    axes.plot(lengths, [row["cpu_ms"] for row in found["windows"]], "o-", color=OURS, label="client CPU, ms")
+    axes.plot(
+        lengths, [spread(row["cpu_ms"]).median for row in found["windows"]], "o-", color=OURS, label="client CPU, ms"
+    )
     axes.plot(lengths, [row["bytes"] / 1000 for row in found["windows"]], "s--", color=OTHER, label="bytes, KB")
     axes.set_xscale("log")
     axes.set_xticks(lengths, [f"{length:,}" for length in lengths])

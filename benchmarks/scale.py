@@ -19,11 +19,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.compare import conversation
 from benchmarks.local_server import TOKEN, Server, server
 from benchmarks.machine import machine
 from benchmarks.output import parser_of, write
 from benchmarks.peers import Community
+from benchmarks.rounds import conversation
 from chatstash import Store, UpstashRedisChatMessageHistory
 from chatstash.cli.estimate import DAYS, Month
 from chatstash.cli.prices import AS_OF, GB

@@ -7,26 +7,27 @@ and the figure is not the difference between two processes.
 from __future__ import annotations
 
 import os
-import statistics
 import subprocess
 import sys
 from tempfile import TemporaryDirectory
-from typing import Any
+
+from benchmarks.spread import Runs, columns
 
 BASE = "import langchain_core.chat_history, langchain_core.messages"
 HISTORY = """
 from chatstash import UpstashRedisChatMessageHistory
 UpstashRedisChatMessageHistory("session", "http://localhost", "token")
 """
+STARTED = "the class and one history, after langchain_core.chat_history"
 WORK = {
     "langchain_core.chat_history": ("", BASE),
     "import chatstash": ("", "import chatstash"),
-    "the class and one history, after langchain_core.chat_history": (BASE, HISTORY),
+    STARTED: (BASE, HISTORY),
 }
 
 
-def start_up(rounds: int) -> dict[str, Any]:
-    """Return the median CPU and wall milliseconds of each work in a fresh process, in turn."""
+def start_up(rounds: int) -> dict[str, Runs]:
+    """Return the CPU and wall milliseconds of each run of each work, in fresh processes, in turn."""
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in WORK}
     with TemporaryDirectory() as compiled:
         # Compiled code is cached as in production: the first round writes it.
@@ -36,9 +37,7 @@ def start_up(rounds: int) -> dict[str, Any]:
                 spent = import_ms(statement, environment, before)
                 if turn:
                     found[name].append(spent)
-    medians = {name: [statistics.median(column) for column in zip(*runs, strict=True)] for name, runs in found.items()}
-    more_cpu, more_wall = list(medians.values())[-1]
-    return {"cpu_and_wall_ms": medians, "more_cpu_ms": more_cpu, "more_wall_ms": more_wall}
+    return {name: columns(runs) for name, runs in found.items()}
 
 
 def import_ms(statement: str, environment: dict[str, str], before: str = "") -> tuple[float, float]:

@@ -13,13 +13,11 @@ import asyncio
 import importlib.util
 import json
 import socket
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import urllib3
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, messages_from_dict, messages_to_dict
+from langchain_core.messages import messages_from_dict, messages_to_dict
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -27,17 +25,14 @@ from rich.table import Table
 from benchmarks.local_server import TOKEN, Relay, Server, server
 from benchmarks.machine import machine
 from benchmarks.output import parser_of, write
+from benchmarks.rounds import conversation
+from benchmarks.spread import ratio, spread
 from chatstash import UpstashRedisChatMessageHistory
 
 TTL = 3600
 LENGTH = 20
 CONVERSATIONS = 50
 """Each round has one turn of each conversation."""
-
-
-def conversation(count: int) -> list[BaseMessage]:
-    """Return the messages of a conversation: questions and answers of 200 characters alternate."""
-    return [(AIMessage if index % 2 else HumanMessage)("x" * 200) for index in range(count)]
 
 
 TURN = conversation(2)
@@ -144,17 +139,17 @@ def recorded_turns(database: Server) -> tuple[Conversations, list[tuple[bytes, i
     return conversations, relay.recorded
 
 
-def measured(database: Server, rounds: int) -> dict[str, dict[str, float]]:
-    """Return the median and the quartiles of each, in microseconds of CPU per turn."""
+def measured(database: Server, rounds: int) -> dict[str, dict[str, list[float]]]:
+    """Return the microseconds of CPU per turn of each, in each round."""
     recorded, requests = recorded_turns(database)
     bare, blocking = BareSocket(database.port, requests), Conversations(database.url, "blocking")
     works: dict[str, tuple[Callable[[], object], Conversations | None]] = {
         "bare socket": (bare.turns, recorded), "LangChain's part": (convert, None),
-        "urllib3": (Urllib3(database.url, requests).turns, recorded), "blocking": (blocking.turns, blocking),
+        "urllib3": (Urllib3(database.url, requests).turns, recorded), "chatstash, blocking": (blocking.turns, blocking),
     }  # fmt: skip
     with asyncio.Runner() as runner, asyncio.Runner(loop_factory=_uvloop()) as quick:
-        for name, loop in {"asyncio": runner, "uvloop": quick}.items():
-            if name == "asyncio" or _uvloop():
+        for name, loop in {"chatstash, asyncio": runner, "chatstash, uvloop": quick}.items():
+            if loop is runner or _uvloop():
                 used = Conversations(database.url, name)
                 works[name] = (lambda loop=loop, used=used: loop.run(used.aturns()), used)
         spent: dict[str, list[float]] = {name: [] for name in works}
@@ -165,7 +160,7 @@ def measured(database: Server, rounds: int) -> dict[str, dict[str, float]]:
                 spent[name].append((time.process_time() - start) * 1e6 / CONVERSATIONS)
                 if conversations is not None:
                     conversations.cut(database)
-    return {name: _summary(values[1:]) for name, values in spent.items()}
+    return {name: {"cpu_us": values[1:]} for name, values in spent.items()}
 
 
 def _uvloop() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -174,11 +169,6 @@ def _uvloop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     import uvloop  # noqa: PLC0415 - optional
 
     return uvloop.new_event_loop
-
-
-def _summary(values: Sequence[float]) -> dict[str, float]:
-    low, median, high = statistics.quantiles(values, n=4)
-    return {"median_us": median, "low_us": low, "high_us": high, "fastest_us": min(values)}
 
 
 def main() -> None:
@@ -192,12 +182,11 @@ def main() -> None:
     write({"machine": machine(), "cpu": found}, given.json)
 
 
-def _print(found: Mapping[str, Mapping[str, Any]]) -> None:
-    table = Table("", "µs", "quartiles", "fastest", "bare socket =", title="client CPU of a small turn")
+def _print(found: Mapping[str, Mapping[str, list[float]]]) -> None:
+    table = Table("", "µs", "bare socket =", title="client CPU of a small turn")
     for name, each in found.items():
-        ratio = each["median_us"] / found["bare socket"]["median_us"]
-        table.add_row(name, f"{each['median_us']:.0f}", f"{each['low_us']:.0f} – {each['high_us']:.0f}",
-                      f"{each['fastest_us']:.0f}", f"{ratio:.2f}×")  # fmt: skip
+        times = ratio(each, found["bare socket"], "cpu_us")
+        table.add_row(name, spread(each["cpu_us"]).shown("{:.0f}"), times.shown("{:.1f}×"))
     Console().print(table)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import itertools
+import signal
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -44,6 +45,13 @@ def command(server: LocalUpstash, *words: str | int) -> Any:
     body = reply.json()
     assert "error" not in body, body
     return body["result"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _programs_can_be_interrupted() -> None:
+    """A shell has the programs in its background ignore Ctrl-C, which tests send."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

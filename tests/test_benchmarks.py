@@ -10,6 +10,7 @@ import pytest
 from benchmarks.growth import exponent
 from benchmarks.page import PAGES, RESULTS, filled
 from benchmarks.scale import Assumptions, Costs, by_chance, by_formula
+from benchmarks.spread import ratio, spread
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -68,3 +69,16 @@ def test_exponents() -> None:
     for power in (0, 0.5, 1, 2):
         slope, error = exponent(sizes, [3 * size**power for size in sizes])
         assert (slope, error) == (pytest.approx(power), pytest.approx(0, abs=1e-6))
+
+
+def test_the_spread_of_runs() -> None:
+    assert spread([5, 1, 4, 2, 3]) == (2, 3, 4)
+    assert spread([7]) == (7, 7, 7)
+    assert spread([1, 2, 3, 4, 5]).shown("{:.1f} ms") == "3.0 ms (2.0 ms – 4.0 ms)"  # noqa: RUF001
+    assert spread([7]).shown("{:.0f}") == "7"
+
+
+def test_a_ratio_pairs_runs_of_the_same_round() -> None:
+    """A machine that becomes slower within the runs changes both alike."""
+    slower = {"cpu_ms": [1, 10, 100]}
+    assert ratio({"cpu_ms": [2, 20, 200]}, slower) == (2, 2, 2)
