@@ -210,7 +210,8 @@ from chatstash.rest.http.exchange import HttpReply
 from chatstash.rest.protocol import replies_from, request_for
 from tests.security.test_hostile_records import BOMBS, BOUNDED_RECORDS, BOUNDED_REPLIES
 
-used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+with open("/proc/self/statm") as statm:
+    used = int(statm.read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 512 * 2**20,) * 2)
 resource.setrlimit(resource.RLIMIT_CPU, (40, 40))
 for name, make in (BOMBS | BOUNDED_RECORDS).items():
