@@ -13,6 +13,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from chatstash.history.records.record import Record
+from chatstash.langchain.template import is_text
 
 _CLASSES = frozenset((HumanMessage, AIMessage, SystemMessage))
 _TEXTS = ("content", "name", "id")
@@ -56,24 +57,14 @@ class _Form:
         # Types first: 0 and False are equal, but differ in JSON.
         if len(fields) != self._count or [*map(type, others)] != self._types or others != self._defaults:
             return None
-        if not _is_text(content) or not (name is None or _is_text(name)):
+        if not is_text(content) or not (name is None or is_text(name)):
             return None
         data = {"content": content} if name is None else {"content": content, "name": name}
         if message_id is not None:
-            if not _is_text(message_id):
+            if not is_text(message_id):
                 return None
             data["id"] = message_id
         return Record(self._type, data)
-
-
-def _is_text(value: Any) -> bool:
-    """Tell whether a value is a string without half a surrogate pair, which pydantic refuses."""
-    if type(value) is not str:
-        return False
-    try:
-        return value.isascii() or bool(value.encode())
-    except UnicodeEncodeError:
-        return False
 
 
 @cache

@@ -45,17 +45,15 @@ class Template:
         self._given = set(sample)
         self._is_whole = list(sample) == list(self._fields)
         self._containers = [(name, value.copy) for name, value in self._fields.items() if type(value) in (dict, list)]
-        self._texts = [(name, kind.model_fields[name].default is None) for name in sample if _is_text(kind, name)]
-        self._fixed = [(name, value) for name, value in sample.items() if not _is_text(kind, name)]
+        self._texts = [(name, kind.model_fields[name].default is None) for name in sample if _is_text_field(kind, name)]
+        self._fixed = [(name, value) for name, value in sample.items() if not _is_text_field(kind, name)]
 
     def message(self, data: Mapping[str, Any]) -> BaseMessage | None:
         """Return the message of data with the sample's names; None if a value must be validated."""
         fields = self._fields.copy()
         for name, may_be_none in self._texts:
             value = fields[name] = data[name]
-            if type(value) is str and value.isascii():
-                continue
-            if not (value is None and may_be_none) and not _are_texts([value], may_be_none=False):
+            if not (value is None and may_be_none) and not is_text(value):
                 return None
         for name, default in self._fixed:
             value = data[name]
@@ -121,8 +119,18 @@ def _are_defaults(values: list[Any], default: Any) -> bool:
     return values.count(default) == len(values) if default else not any(values)
 
 
+def is_text(value: Any) -> bool:
+    """Tell whether a value is a string without half a surrogate pair, which pydantic refuses."""
+    if type(value) is not str:
+        return False
+    try:
+        return value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:
+        return False
+
+
 def _are_texts(values: list[Any], *, may_be_none: bool) -> bool:
-    """Tell whether all values are strings without half a surrogate pair, which pydantic refuses, or None."""
+    """Tell whether `is_text` is true of all values, in loops that run in C; if `may_be_none`, None counts as text."""
     types = {*map(type, values)} - {NoneType} if may_be_none else {*map(type, values)}
     try:
         all(map(str.encode, filterfalse(str.isascii, filter(None, values) if types <= {str} else ())))
@@ -166,5 +174,5 @@ def _can_be_copied(message: BaseMessage, sample: Mapping[str, Any]) -> bool:
     )
 
 
-def _is_text(kind: type[BaseMessage], name: str) -> bool:
+def _is_text_field(kind: type[BaseMessage], name: str) -> bool:
     return name in _TEXTS and name in kind.model_fields

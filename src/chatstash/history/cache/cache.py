@@ -112,7 +112,7 @@ class ReadCache:
     def _remove_oldest(self) -> None:
         try:
             _, oldest = self._cached.popitem(last=False)
-        except KeyError:
+        except KeyError:  # nothing is left: the bound was too high
             self._most_bytes = 0
         else:
             self._most_bytes -= oldest.size
