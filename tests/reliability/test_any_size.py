@@ -11,7 +11,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from chatstash import QuotaExceeded, RequestTooLarge, UpstashRedisChatMessageHistory
-from chatstash.history.scripts import loading
+from chatstash.history.scripts.loading import SCRIPTS
 from chatstash.local import Limits, LocalUpstash
 from tests.conftest import Call
 from tests.reliability import memory
@@ -115,7 +115,7 @@ end}, {__index = real})
 
 
 def _refusing(script: str) -> str:
-    flags, rest = loading.composed(script).split("\n", 1)
+    flags, rest = SCRIPTS.composed(script).split("\n", 1)
     return f"{flags}\n{_REFUSING_THE_SECOND_PUSH}{rest}"
 
 
@@ -124,7 +124,7 @@ def _refusing(script: str) -> str:
 def test_where_the_server_refuses_part_of_it_nothing_shows(
     upstash: LocalUpstash, either: Call, run: Run, monkeypatch: pytest.MonkeyPatch, key: str | None, before: list[str]
 ) -> None:
-    monkeypatch.setattr(loading, "source", lambda name: _refusing(loading.text_of(f"{name}.lua")))
+    monkeypatch.setattr(SCRIPTS, "source", lambda name: _refusing(SCRIPTS.text_of(f"{name}.lua")))
     history = _history(upstash, ttl=60, max_request_bytes=100_000)
     for text in before:
         history.add_user_message(text)

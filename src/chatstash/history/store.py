@@ -89,6 +89,11 @@ class Store:
         return self._database.endpoint.url
 
     @property
+    def database(self) -> Database:
+        """The database, for adapters that store more than conversations in it."""
+        return self._database
+
+    @property
     def endpoint(self) -> Endpoint:
         """The database's URL and token; shows no token when printed."""
         return self._database.endpoint

@@ -22,7 +22,7 @@ from chatstash.history.operations.contents import Contents, entries_of
 from chatstash.history.records.keys import companion_key
 from chatstash.history.records.places import places_key
 from chatstash.history.records.record import new_record_ids
-from chatstash.history.scripts import loading
+from chatstash.history.scripts.loading import SCRIPTS
 from chatstash.history.values.options import Options
 from chatstash.rest.commands import Batch, Effect
 from chatstash.rest.limits import Budget
@@ -46,7 +46,7 @@ def test_the_expiry_is_set_in_the_same_transaction() -> None:
 
 def test_a_plain_append_makes_no_script_unless_its_reply_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[str] = []
-    monkeypatch.setattr(loading, "source", lambda name: loaded.append(name) or "return 0")
+    monkeypatch.setattr(SCRIPTS, "source", lambda name: loaded.append(name) or "return 0")
     play(appends.append(prepared(["a"])), [replied(1)])
     assert loaded == []
     play(retrying(appends.append(prepared(["a"])), Budget(retries=1)), [lost(), replied([1, 1, 1, 1])])

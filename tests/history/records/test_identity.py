@@ -13,7 +13,7 @@ from chatstash.history.records.decoding import decode
 from chatstash.history.records.encoding import encode
 from chatstash.history.records.identity import has_id, identity
 from chatstash.history.records.record import Record, RecordId
-from chatstash.history.scripts.loading import composed
+from chatstash.history.scripts.loading import SCRIPTS
 from chatstash.local import LocalUpstash
 from chatstash.rest.commands import Batch, Command, Effect
 from chatstash.rest.database import Database
@@ -23,7 +23,7 @@ from chatstash.rest.ops import Op, send
 
 RID = "AZNx3k0Qp7Zb1c2d.0/2"
 ID = f'"rid":"{RID}"'
-SCRIPT = composed("""#!lua flags=allow-key-locking
+SCRIPT = SCRIPTS.composed("""#!lua flags=allow-key-locking
 --- @include "identity"
 local found = {}
 for at, raw in ipairs(ARGV) do found[at] = identity(raw) end

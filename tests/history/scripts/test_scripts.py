@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from chatstash.history.scripts.loading import call, composed, source, text_of
+from chatstash.history.scripts.loading import SCRIPTS, call
 from chatstash.rest.commands import KEY_LOCKING, READING
 
 Run = Callable[..., Any]
@@ -119,22 +119,24 @@ def _used(script: str, table: str) -> set[int]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_its_header_names_its_keys_and_arguments(name: str) -> None:
-    header = text_of(f"{name}.lua").partition("\n\n")[0]
-    assert _named(header, "KEYS") == (_used(source(name), "KEYS") or {1})
-    assert _named(header, "ARGV") >= _used(source(name), "ARGV")
+    header = SCRIPTS.text_of(f"{name}.lua").partition("\n\n")[0]
+    assert _named(header, "KEYS") == (_used(SCRIPTS.source(name), "KEYS") or {1})
+    assert _named(header, "ARGV") >= _used(SCRIPTS.source(name), "ARGV")
     assert re.search("^-- Answer .*^-- Cost ", header, re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_its_flags_are_those_that_are_left_out_where_a_server_refuses_them(name: str) -> None:
-    assert source(name).startswith((KEY_LOCKING, READING))
+    assert SCRIPTS.source(name).startswith((KEY_LOCKING, READING))
 
 
 def test_an_include_stands_once_and_comments_are_not_sent() -> None:
-    script = composed('#!lua\n-- first\n--- @include "generation"\n--- @include "identity"\n\n  return REFUSED\n')
+    script = SCRIPTS.composed(
+        '#!lua\n-- first\n--- @include "generation"\n--- @include "identity"\n\n  return REFUSED\n'
+    )
     assert script.startswith("#!lua\nlocal REFUSED = 0\n")
     assert script.endswith("\nreturn REFUSED")
     assert script.count("local function identity(raw)") == 1
     assert "\n-- " not in script
     with pytest.raises(FileNotFoundError):
-        composed('#!lua\n--- @include "no_such"\n')
+        SCRIPTS.composed('#!lua\n--- @include "no_such"\n')

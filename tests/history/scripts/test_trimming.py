@@ -11,13 +11,13 @@ from langchain_core.messages import AIMessage, FunctionMessage, HumanMessage, To
 from chatstash.history.records.encoding import encode
 from chatstash.history.records.message_types import KNOWN_TYPES
 from chatstash.history.records.record import Record
-from chatstash.history.scripts.loading import composed
+from chatstash.history.scripts.loading import SCRIPTS
 from chatstash.history.tool_calls.formats import CallKey, calls_of, is_only_results, results_of
 from chatstash.local import LocalUpstash
 from tests.conftest import command
 from tests.history.tool_calls import test_formats as forms
 
-SCRIPT = composed("""#!lua flags=allow-key-locking
+SCRIPT = SCRIPTS.composed("""#!lua flags=allow-key-locking
 --- @include "calls"
 local names, calls, answers = {}, calls_and_answers(ARGV[1])
 for name in pairs(calls) do names[#names + 1] = name end

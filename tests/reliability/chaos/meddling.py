@@ -14,7 +14,7 @@ from chatstash.history.doctor.diagnosis import Damage, Finding, Repair
 from chatstash.history.doctor.doctor import Doctor
 from chatstash.history.records.generation import without_generation
 from chatstash.history.records.identity import has_id, identity
-from chatstash.history.scripts.loading import composed
+from chatstash.history.scripts.loading import SCRIPTS
 from chatstash.langchain.messages import why_unreadable
 from chatstash.local import LocalUpstash
 from tests.conftest import command
@@ -25,7 +25,7 @@ from tests.reliability.chaos.watch import UNHARMED
 _CONTENT = re.compile(r"<(\d+)/(\d+)/(\d+)>(?: edited \d+;)?")
 
 # Edits duplicates, too: the oldest counts, and a late one must not bring the old text back.
-_EDIT = UNHARMED.decode() + composed("""
+_EDIT = UNHARMED.decode() + SCRIPTS.composed("""
 --- @include "generation"
 local edited = 0
 for place, raw in ipairs(call('LRANGE', KEYS[1], 0, -1)) do

@@ -1,8 +1,7 @@
-"""The constants that Python and the scripts share: a script begins with those that it names."""
+"""The constants that Python and the scripts share."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from chatstash.history.records.keys import IN_FLIGHT_TTL
@@ -20,8 +19,7 @@ from chatstash.history.tool_calls.formats import (
 REFUSED, STORED, EARLIER = 0, 1, 2
 """The status of an append: refused by the script, stored by it, or stored earlier."""
 
-
-_SHARED: Mapping[str, object] = {
+CONSTANTS: Mapping[str, object] = {
     "REFUSED": REFUSED,
     "STORED": STORED,
     "EARLIER": EARLIER,
@@ -37,24 +35,3 @@ _SHARED: Mapping[str, object] = {
     "BEDROCK_CALL": BEDROCK_CALL,
     "BEDROCK_RESULT": BEDROCK_RESULT,
 }
-
-
-def locals_for(script: str) -> list[str]:
-    """Return the lines of Lua that define the constants which a script names."""
-    named = set(re.findall(r"\b[A-Z_]{4,}\b", script)) & _SHARED.keys()
-    return [f"local {name} = {_lua(value)}" for name, value in _SHARED.items() if name in named]
-
-
-def _lua(value: object) -> str:
-    """Return a value in Lua; a frozenset is a table that has `true` at each member."""
-    match value:
-        case Mapping():
-            return "{" + ",".join(f"[{name!r}]={_lua(entry)}" for name, entry in value.items()) + "}"
-        case frozenset():
-            return _lua(dict.fromkeys(sorted(value), True))
-        case tuple():
-            return "{" + ",".join(map(_lua, value)) + "}"
-        case bool():
-            return str(value).lower()
-        case _:
-            return repr(value)

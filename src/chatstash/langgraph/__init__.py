@@ -1,0 +1,1 @@
+"""chatstash for LangGraph."""

@@ -1,0 +1,1 @@
+"""Threads of checkpoints as LangGraph needs them stored. Knows nothing of LangGraph or HTTP."""
