@@ -28,24 +28,32 @@
     ├── ConcurrentTurn                others changed the conversation during a guarded turn; carries the new records
     ├── ReplyNotStored                `with_history` cannot store the reply; carries it (also a ValueError)
     ├── ReplyGone                     the event was answered before, and the answer is no longer stored
+    ├── UnreadableCheckpoint          a stored checkpoint of a thread cannot be read
+    │   ├── CorruptCheckpoint         it is damaged, or a part is missing (also a ValueError)
+    │   └── UnsupportedCheckpoint     a newer version of chatstash wrote it
+    ├── TypeNotAllowed                stored state has a value of a type that may not be loaded (also a TypeError)
+    ├── UnstorableValue               a value of the state cannot be serialised (also a TypeError)
     └── StoreClosed                   the store was used after close() (also a RuntimeError)
 
     ChatstashWarning (UserWarning)
-    └── InsecureConnectionWarning     the token travels unencrypted
+    ├── InsecureConnectionWarning     the token travels unencrypted
+    └── LargeThreadWarning            a thread comes near the maximum size of a record
 ```
 
 An invalid argument (an empty session id, a ttl of zero) raises a plain ValueError before anything is sent.
 """
 
-from chatstash.errors import base, conversations, database
+from chatstash.errors import base, conversations, database, threads
 from chatstash.errors.base import *  # noqa: F403 - its __all__ is curated
 from chatstash.errors.conversations import *  # noqa: F403
 from chatstash.errors.database import *  # noqa: F403
+from chatstash.errors.threads import *  # noqa: F403
 
 __all__: list[str] = []
 __all__ += base.__all__
 __all__ += conversations.__all__
 __all__ += database.__all__
+__all__ += threads.__all__
 
 # Tracebacks and pickles name the public place.
 for _name in __all__:
