@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import time
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ import pytest
 
 from chatstash import UpstashRedisChatMessageHistory
 from chatstash.local import LocalUpstash
+from chatstash.local.database import executor
 from tests.local.client import Client
 
 LAG = 3600.0
@@ -129,3 +131,36 @@ def test_what_was_there_at_the_start_is_on_the_replica_too(tmp_path: object) -> 
         assert Client(upstash).run("GET", "k") == "v"
         Client(upstash).run("SET", "k", "w")
         assert Client(upstash).run("GET", "k") == "v"
+
+
+READ = "#!lua flags=no-writes,allow-key-locking\nreturn redis.call('GET', KEYS[1])"
+DIGEST = hashlib.sha1(READ.encode()).hexdigest()
+
+
+def test_a_script_that_only_reads_is_answered_by_the_replica(client: Client) -> None:
+    token = token_of(client, "SET", "k", "v")
+    assert client.run("EVAL_RO", READ, 1, "k") is None
+    assert client.upstash.log[-1].replica
+    assert client.run("EVAL", READ, 1, "k") == "v"
+    assert not client.upstash.log[-1].replica
+    assert client.ask("/", ["EVAL_RO", READ, 1, "k"], upstash_sync_token=token) == (200, {"result": "v"})
+    assert client.ask("/pipeline", [["GET", "k"], ["EVALSHA_RO", DIGEST, 1, "k"]])[1] == [{"result": "v"}] * 2
+
+
+def test_a_script_on_the_replica_is_billed_and_guarded(client: Client) -> None:
+    before = client.upstash.stats
+    client.run("EVAL_RO", READ, 1, "k")
+    assert (client.upstash.stats - before).billed_commands == 2
+    assert client.error("EVALSHA_RO", "0" * 40, 1, "k").startswith("NOSCRIPT")
+    assert "Dynamic keys" in client.error("EVAL_RO", READ.replace("KEYS[1]", "'other'"), 1, "k")
+    assert "not allowed" in client.error(
+        "EVAL_RO", "#!lua flags=no-writes\nreturn redis.call('CONFIG', 'GET', 'port')", 0
+    )
+    assert client.error("EVAL_RO", "return redis.call('SET', KEYS[1], 'x')", 1, "k")
+    assert client.run("GET", "k") is None
+
+
+def test_an_endless_script_on_the_replica_is_ended(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "LONGEST_SCRIPT_SECONDS", 0.2)
+    assert "killed" in client.error("EVAL_RO", "while true do end", 0)
+    assert client.run("EVAL_RO", READ, 1, "k") is None

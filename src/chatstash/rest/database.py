@@ -16,13 +16,22 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from chatstash import errors
 from chatstash.rest.commands import Batch, Cost, Effect, Replies
 from chatstash.rest.deadline import Deadline
+from chatstash.rest.digests import known_scripts
 from chatstash.rest.endpoint import URL_VARIABLE, Endpoint, resolve_endpoint
 from chatstash.rest.http.exchange import HttpReply, HttpRequest
 from chatstash.rest.instrumentation import Instrumentation, OperationTracker
 from chatstash.rest.limits import DEFAULT_MAX_CONNECTIONS, Budget, checked_max_connections
 from chatstash.rest.metrics import OnOperation, StoreStats
 from chatstash.rest.ops import Attempt, Op, Pause, retrying
-from chatstash.rest.protocol import FormRefused, Forms, replies_from, request_for, sync_token_of
+from chatstash.rest.protocol import (
+    FormRefused,
+    Forms,
+    ScriptMissing,
+    replies_from,
+    request_for,
+    sent_commands,
+    sync_token_of,
+)
 from chatstash.rest.sync_token import SyncToken, SyncTokens, Ticket
 
 if TYPE_CHECKING:
@@ -60,6 +69,7 @@ class Database:
         self._pool = Pool(endpoint, max_connections)
         self._async_pool: AsyncPool | None = None
         self._forms = Forms()
+        self._scripts = known_scripts(endpoint.url)
         self._closed = False
         if endpoint.is_insecure:
             _warn_insecure(endpoint)
@@ -172,7 +182,8 @@ class Database:
         run.tracker.sending(batch)
         ticket = run.sync_token.start(writes=batch.writes)
         run.deadline.start_attempt(is_last=attempt.is_last)
-        return request_for(batch, sync_token=ticket.token, forms=self._forms), ticket
+        request = request_for(batch, sync_token=ticket.token, forms=self._forms, scripts=self._scripts)
+        return request, ticket
 
     def _finish(self, batch: Batch, request: HttpRequest, ticket: Ticket, reply: HttpReply, run: _Run) -> Replies:
         run.sync_token.finish(ticket, sync_token_of(reply))
@@ -182,11 +193,23 @@ class Database:
         except errors.DatabaseError as error:
             run.tracker.answered(Cost(1, _billed_despite(error, batch), *sizes))
             if isinstance(error, FormRefused):
-                self._forms = self._forms.without(error)
+                self._refused(error, batch)
             raise
         cost = Cost(1, batch.billed_commands(values), *sizes)
         run.tracker.answered(cost)
+        missing = next((value for value in values if isinstance(value, FormRefused)), None)
+        if missing is not None:
+            self._refused(missing, batch)
+            raise missing
+        for command in sent_commands(batch, self._forms):
+            self._scripts.learn(command)
         return Replies(values, cost)
+
+    def _refused(self, error: FormRefused, batch: Batch) -> None:
+        self._forms = self._forms.without(error)
+        if isinstance(error, ScriptMissing):
+            for command in sent_commands(batch, self._forms):
+                self._scripts.forget(command)
 
 
 def _billed_despite(error: errors.DatabaseError, batch: Batch) -> int:

@@ -1,4 +1,4 @@
-"""A checkpointer that does everything twice: in the saver under test and in a reference, and compares what they return."""
+"""A checkpointer that does everything twice, in the saver under test and in a reference, and compares the results."""
 
 from __future__ import annotations
 

@@ -14,7 +14,14 @@ from chatstash.local.database.key_locking import KeyLocking, script_error
 from chatstash.local.database.script_user import ScriptUser
 from chatstash.local.database.shared_lock import SharedLock
 from chatstash.local.engine.command_table import CommandTable
-from chatstash.local.engine.commands import EngineCommand, EngineReply, ends_script, name_of, runs_script
+from chatstash.local.engine.commands import (
+    EngineCommand,
+    EngineReply,
+    ends_script,
+    name_of,
+    runs_reading_script,
+    runs_script,
+)
 from chatstash.local.engine.connection import EngineLost
 from chatstash.local.engine.replica import REPLICATION, Replica, position_of
 from chatstash.local.rest.command_rules import BadRequest, option_error
@@ -71,9 +78,13 @@ class Executor:
         if not names.isdisjoint(_MAY_END_SCRIPTS) and any(map(ends_script, commands)):
             return Answer(await self._connections.run_separately(commands), self._billing.count(commands))
         scripted = any(map(runs_script, names))
-        is_read = kind is not RequestKind.TRANSACTION and not scripted and all(map(self._table.reads, commands))
-        if self._replica is not None and is_read:
-            return await self._run_on_replica(self._replica, commands, seen)
+        if self._replica is not None and kind is not RequestKind.TRANSACTION and all(map(self._reads, commands)):
+            # A position beyond the leader's is not from this server.
+            if seen is not None and seen <= self._position:
+                await self._replica.catch_up(seen)
+            if scripted:
+                return await self._run_scripts_on_replica(self._replica, commands, self._users[read_only])
+            return await self._run_on_replica(self._replica, commands)
         if scripted:
             return await self._run_scripts(kind, commands, self._users[read_only])
         return await self._run_plain(kind, commands)
@@ -105,12 +116,28 @@ class Executor:
         self._position = max(self._position, position)
         return self._position
 
-    async def _run_on_replica(self, replica: Replica, commands: Sequence[EngineCommand], seen: int | None) -> Answer:
-        # A position beyond the leader's is not from this server.
-        if seen is not None and seen <= self._position:
-            await replica.catch_up(seen)
+    def _reads(self, command: EngineCommand) -> bool:
+        name = name_of(command)
+        return runs_reading_script(name) or (not runs_script(name) and self._table.reads(command))
+
+    async def _run_on_replica(self, replica: Replica, commands: Sequence[EngineCommand]) -> Answer:
         replies, position = await replica.run(commands)
         return Answer(self._to_client(commands, replies), self._billing.count(commands), position, replica=True)
+
+    async def _run_scripts_on_replica(
+        self, replica: Replica, commands: Sequence[EngineCommand], user: ScriptUser
+    ) -> Answer:
+        """Run commands with reading scripts among them; the connection is the script user's meanwhile."""
+        await self._learn_functions(commands)
+        groups = [self._to_guarded(command, user) for command in commands]
+        sent = [step for group in groups for step in group]
+        ran = asyncio.ensure_future(replica.run([*user.enter, COUNTS, *sent, COUNTS, user.leave]))
+        while not (await asyncio.wait({ran}, timeout=LONGEST_SCRIPT_SECONDS))[0]:
+            await replica.end_script()
+        (_, _, before, *replies, after, _), position = await ran
+        counted = self._billing.count(commands, self._billing.within_scripts(sent, replies, before, after))
+        replies = [*map(script_error, _of_groups(groups, replies))]
+        return Answer(self._to_client(commands, replies), counted, position, replica=True)
 
     async def _run_plain(self, kind: RequestKind, commands: Sequence[EngineCommand]) -> Answer:
         sent = [self._to_engine(command) for command in commands]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from chatstash import errors
 from chatstash.rest.http.exchange import HttpReply
-from chatstash.rest.protocol.requests import ReplyFormatRefused, ScriptFlagsRefused
+from chatstash.rest.protocol.requests import DigestRefused, ReplyFormatRefused, ScriptFlagsRefused, ScriptMissing
 from chatstash.rest.secret import Secret, redact
 
 _MAX_SHOWN = 200
@@ -31,6 +31,7 @@ _BY_TEXT: tuple[tuple[str, type[errors.DatabaseError], str], ...] = (
     ("ERR DB capacity quota", errors.QuotaExceeded, "The database's storage is full"),
     ("ERR max daily request limit", errors.QuotaExceeded, "The plan's commands are used up"),
     ("ERR max requests limit", errors.QuotaExceeded, "The plan's commands are used up"),
+    ("NOSCRIPT", ScriptMissing, "The server does not have the script"),
     ("LOADING", errors.ServerError, "The database is still loading"),
     ("BUSY", errors.ServerError, "The database is busy"),
     ("TRYAGAIN", errors.ServerError, "The database asks for a retry"),
@@ -58,11 +59,15 @@ def refusal(text: str, reply: HttpReply, token: Secret) -> errors.DatabaseError:
 def _kind_of(text: str, status: int) -> tuple[type[errors.DatabaseError], str]:
     if status >= 500:
         return errors.ServerError, f"The server failed (status {status})"
+    if "evalsha" in text.lower():
+        return DigestRefused, "The server does not run scripts by their digest"
     for beginning, kind, problem in _BY_TEXT:
         if text.startswith(beginning):
             return kind, problem
-    if status in _BY_STATUS:
-        return _BY_STATUS[status]
+    return _BY_STATUS.get(status) or _kind_of_form(text)
+
+
+def _kind_of_form(text: str) -> tuple[type[errors.DatabaseError], str]:
     if "resp2" in text.lower() or "response-format" in text.lower():
         return ReplyFormatRefused, "The server does not know the requested reply format"
     if any(sign in text for sign in _REFUSED_FLAGS):

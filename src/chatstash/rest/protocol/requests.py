@@ -7,7 +7,8 @@ from typing import NamedTuple
 import orjson
 
 from chatstash.errors import CommandRejected
-from chatstash.rest.commands import KEY_LOCKING, READING, Batch, Command
+from chatstash.rest.commands import KEY_LOCKING, READING, Batch, Command, Effect
+from chatstash.rest.digests import KnownScripts
 from chatstash.rest.http.exchange import HttpRequest
 
 SYNC_TOKEN_HEADER = "upstash-sync-token"  # noqa: S105 - a header's name
@@ -25,20 +26,34 @@ class ScriptFlagsRefused(FormRefused):
     """The server does not know the flags in the first line of a script: a Redis or Valkey that is not Upstash."""
 
 
+class ScriptMissing(FormRefused):
+    """The server does not have a script that was named by its digest."""
+
+
+class DigestRefused(FormRefused):
+    """The server does not run scripts that are named by their digest."""
+
+
 class Forms(NamedTuple):
     """The forms that a server is assumed to know, because it has not refused them.
 
     Attributes:
         resp2: Replies in RESP2. Otherwise base64 is requested, so that all bytes of a stored record survive.
         script_flags: The flags `KEY_LOCKING` in the first line of scripts.
+        digests: Scripts named by their digest.
     """
 
     resp2: bool = True
     script_flags: bool = True
+    digests: bool = True
 
     def without(self, refused: FormRefused) -> Forms:
         """Return the forms that remain after a refusal."""
-        return self._replace(**{"resp2" if isinstance(refused, ReplyFormatRefused) else "script_flags": False})
+        form = _FORM_OF.get(type(refused))
+        return self if form is None else self._replace(**{form: False})
+
+
+_FORM_OF = {ReplyFormatRefused: "resp2", ScriptFlagsRefused: "script_flags", DigestRefused: "digests"}
 
 
 _ALL_FORMS = Forms()
@@ -46,15 +61,29 @@ _ASKING_RESP2 = {"content-type": "application/json", "upstash-response-format": 
 _ASKING_BASE64 = {"content-type": "application/json", "upstash-encoding": "base64"}
 
 
-def request_for(batch: Batch, *, sync_token: str | None = None, forms: Forms = _ALL_FORMS) -> HttpRequest:
-    """Return the HTTP request of a batch."""
+def request_for(
+    batch: Batch, *, sync_token: str | None = None, forms: Forms = _ALL_FORMS, scripts: KnownScripts | None = None
+) -> HttpRequest:
+    """Return the HTTP request of a batch; scripts that the server has are named by their digest."""
     path = _path_of(batch)
     # /multi-exec never answers in RESP2.
     headers = _ASKING_RESP2 if forms.resp2 and path != "/multi-exec" else _ASKING_BASE64
     if sync_token:
         headers = {**headers, SYNC_TOKEN_HEADER: sync_token}
-    commands = batch.commands if forms.script_flags else tuple(map(_without_flags, batch.commands))
+    commands = sent_commands(batch, forms)
+    if scripts is not None and forms.digests and _may_be_sent_again(batch):
+        commands = tuple(map(scripts.shortened, commands))
     return HttpRequest(path, headers, orjson.dumps(commands if len(commands) > 1 else commands[0]))
+
+
+def sent_commands(batch: Batch, forms: Forms) -> tuple[Command, ...]:
+    """Return the commands of a batch with their scripts as the server knows them."""
+    return batch.commands if forms.script_flags else tuple(map(_without_flags, batch.commands))
+
+
+def _may_be_sent_again(batch: Batch) -> bool:
+    """Tell whether nothing is done twice if one command, and no other, finds its script missing."""
+    return len(batch.commands) == 1 or batch.effect is not Effect.WRITE
 
 
 def _without_flags(command: Command) -> Command:
