@@ -20,7 +20,9 @@ from langgraph.checkpoint.serde.types import INTERRUPT
 
 from chatstash.langgraph.places import checkpoint_id_of, config_of, namespace_of
 from chatstash.langgraph.serialization import Serialization
+from chatstash.threads.groups import Dumped
 from chatstash.threads.header import WritesText, WriteText
+from chatstash.threads.known import KnownCheckpoint, KnownValue
 from chatstash.threads.layout import Place, WritesName, checked_text
 from chatstash.threads.operations.history import ChannelHistory
 from chatstash.threads.operations.put import NewCheckpoint, NewValue
@@ -54,6 +56,8 @@ def new_checkpoint(
         changed={name: value for name, value in changed.items() if value is not None},
         unchanged={name: version for name, version in versions.items() if name not in changed},
         value_of=lambda channel: value_of(channel, versions[channel]),
+        seal=serialization.seal,
+        known_of=Loader("", serialization).known,
         body=serialization.text_of(body, "checkpoint"),
         metadata=serialization.text_of(whole, "metadata"),
         delta_channels=tuple(metadata.get("counters_since_delta_snapshot") or ()),
@@ -85,26 +89,49 @@ def writes_text(writes: Sequence[tuple[str, Any]], task_path: str, serialization
     return WritesText(task_path, tuple(texts))
 
 
-def checkpoint_tuple(
-    thread_id: str, stored: StoredCheckpoint, serialization: Serialization, config: RunnableConfig | None = None
-) -> CheckpointTuple:
-    """Return a stored checkpoint as LangGraph takes it; raises TypeNotAllowed."""
-    place = stored.name.place
-    parent = config_of(thread_id, Place(place.namespace, stored.name.parent_id)) if stored.name.parent_id else None
-    body = serialization.load(stored.text.body)
-    values = {
-        channel: serialization.joined(
-            entry.kind, entry.note, [stored.groups[ref] for ref in stored.manifests[channel].refs]
+class Loader:
+    """Loads the checkpoints of one thread, and unpacks each group once.
+
+    Args:
+        thread_id: The thread.
+        serialization: Loads the values.
+    """
+
+    def __init__(self, thread_id: str, serialization: Serialization) -> None:
+        self._thread_id = thread_id
+        self._serialization = serialization
+        self._groups: dict[str, Dumped] = {}
+
+    def checkpoint_tuple(self, stored: StoredCheckpoint, config: RunnableConfig | None = None) -> CheckpointTuple:
+        """Return a stored checkpoint as LangGraph takes it; raises TypeNotAllowed and CorruptCheckpoint."""
+        place, parent_id = stored.name
+        parent = config_of(self._thread_id, Place(place.namespace, parent_id)) if parent_id else None
+        body = self._serialization.load(stored.text.body, place.prefix)
+        values = {
+            channel: self._serialization.joined(entry, self._groups_of(stored, channel), place.prefix)
+            for channel, entry in stored.text.header.channels.items()
+        }
+        return CheckpointTuple(
+            config=config or config_of(self._thread_id, place),
+            checkpoint=cast("Checkpoint", {**body, "channel_values": values}),
+            metadata=self._serialization.load(stored.text.metadata, place.prefix),
+            parent_config=parent,
+            pending_writes=pending_writes(stored.writes, self._serialization),
         )
-        for channel, entry in stored.text.header.channels.items()
-    }
-    return CheckpointTuple(
-        config=config or config_of(thread_id, place),
-        checkpoint=cast("Checkpoint", {**body, "channel_values": values}),
-        metadata=serialization.load(stored.text.metadata),
-        parent_config=parent,
-        pending_writes=pending_writes(stored.writes, serialization),
-    )
+
+    def known(self, stored: StoredCheckpoint) -> KnownCheckpoint:
+        """Return what to remember of a checkpoint."""
+        versions = self._serialization.load(stored.text.body, stored.name.place.prefix)["channel_versions"]
+        values = {}
+        for channel, entry in stored.text.header.channels.items():
+            digests = tuple(group.digest for group in self._groups_of(stored, channel))
+            manifest = stored.manifests[channel]
+            values[channel] = KnownValue(versions.get(channel), entry.kind, entry.note, manifest, digests)
+        return KnownCheckpoint(values, stored.text.header.stored_bytes)
+
+    def _groups_of(self, stored: StoredCheckpoint, channel: str) -> list[Dumped]:
+        refs = stored.manifests[channel].refs
+        return self._serialization.dumped(refs, stored.groups, self._groups, stored.name.place.prefix)
 
 
 def pending_writes(
@@ -133,6 +160,6 @@ def delta_history(
         ]
         found[channel] = {"writes": writes}
         if (seed := history.seed) is not None:
-            texts = [seed.groups[ref] for ref in seed.manifest.refs]
-            found[channel]["seed"] = serialization.joined(seed.entry.kind, seed.entry.note, texts)
+            groups = serialization.dumped(seed.manifest.refs, seed.groups, {}, channel)
+            found[channel]["seed"] = serialization.joined(seed.entry, groups, channel)
     return found

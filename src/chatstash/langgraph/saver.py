@@ -22,7 +22,7 @@ from chatstash.history.records.keys import checked_key, checked_ttl
 from chatstash.history.store import Store
 from chatstash.langgraph.checkpoints import (
     INTERRUPT_KIND,
-    checkpoint_tuple,
+    Loader,
     delta_history,
     new_checkpoint,
     user_id_of,
@@ -48,7 +48,7 @@ from chatstash.threads.operations.listing import (
 )
 from chatstash.threads.operations.put import put
 from chatstash.threads.operations.put_writes import TaskWrites, put_writes
-from chatstash.threads.operations.read import Range, known_of, read_checkpoint
+from chatstash.threads.operations.read import Range, read_checkpoint
 from chatstash.threads.operations.remove import delete_thread, prune, remove_run
 from chatstash.threads.threads import Threads
 
@@ -184,8 +184,8 @@ class UpstashRedisSaver(BaseCheckpointSaver[str]):
     ) -> Iterator[CheckpointTuple]:
         """List checkpoints, newest first.
 
-        `limit=1` in one namespace takes one request; otherwise one, and one for each 100 checkpoints, and one where
-        they have values that the newer ones had not.
+        `limit=1` in one namespace takes one request; otherwise one for each 200 checkpoints' names, one for their
+        contents, and one or more for values that newer ones had not.
 
         Args:
             config: Names a thread, and perhaps a namespace or a checkpoint; None for all threads.
@@ -489,9 +489,11 @@ class UpstashRedisSaver(BaseCheckpointSaver[str]):
         stored = yield from read_checkpoint(self._threads, keys, wanted)
         if stored is None:
             return None
-        serialization = self._serialization
-        self._threads.known.put(keys.data, stored.name.place, known_of(stored, serialization))
-        return checkpoint_tuple(keys.thread_id, stored, serialization, config if checkpoint_id is not None else None)
+        loader = Loader(keys.thread_id, self._serialization)
+        self._threads.known.put(keys.data, stored.name.place, loader.known(stored))
+        if checkpoint_id is None:
+            self._threads.index.was_noted(keys, stored.text.header.noted)
+        return loader.checkpoint_tuple(stored, config if checkpoint_id is not None else None)
 
     def _put(
         self,
@@ -501,9 +503,8 @@ class UpstashRedisSaver(BaseCheckpointSaver[str]):
         new_versions: ChannelVersions,
     ) -> Op[RunnableConfig]:
         keys = self._threads.keys(thread_id_of(config))
-        serialization = self._serialization
-        new = new_checkpoint(config, checkpoint, metadata, new_versions, serialization)
-        yield from put(self._threads, keys, new, serialization)
+        new = new_checkpoint(config, checkpoint, metadata, new_versions, self._serialization)
+        yield from put(self._threads, keys, new)
         return config_of(keys.thread_id, new.place)
 
     def _put_writes(

@@ -10,11 +10,12 @@ Forms are numbered. A header of a form that this version does not know raises `U
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
 from chatstash.errors import CorruptCheckpoint, UnsupportedCheckpoint
+from chatstash.threads.index import Noted
 
 FORM = 1
 
@@ -34,11 +35,13 @@ class Header(NamedTuple):
         channels: The channels that have a value.
         delta_channels: The channels whose value is made from the writes of earlier checkpoints.
         stored_bytes: About how many bytes the thread had stored when the checkpoint was written.
+        noted: When the thread was last noted in the indexes.
     """
 
     channels: Mapping[str, ChannelEntry]
     delta_channels: tuple[str, ...] = ()
     stored_bytes: int = 0
+    noted: Noted | None = None
 
 
 class CheckpointText(NamedTuple):
@@ -52,9 +55,12 @@ class CheckpointText(NamedTuple):
         """Return the field's value."""
         header = self.header
         channels = [[name, entry.kind + entry.note, *entry.tokens] for name, entry in header.channels.items()]
-        stored = {"f": FORM, "c": channels, "s": header.stored_bytes}
+        stored: dict[str, object] = {"f": FORM, "c": channels, "s": header.stored_bytes}
         if header.delta_channels:
             stored["d"] = header.delta_channels
+        if header.noted is not None:
+            at, user_id = header.noted
+            stored["t"] = [at] if user_id is None else [at, user_id]
         return f"{orjson.dumps(stored).decode()}\n{self.body}\n{self.metadata}"
 
 
@@ -76,9 +82,10 @@ def loaded_checkpoint(text: bytes, name: str) -> CheckpointText:
     raise UnsupportedCheckpoint(name, form)
 
 
-def _header_of(stored: dict[str, list[list[str]]]) -> Header:
+def _header_of(stored: dict[str, Any]) -> Header:
     channels = {name: ChannelEntry(kind[0], kind[1:], tuple(tokens)) for name, kind, *tokens in stored["c"]}
-    return Header(channels, tuple(map(str, stored.get("d", ()))), int(stored["s"]))  # type: ignore[call-overload]
+    noted = Noted(*stored["t"]) if "t" in stored else None
+    return Header(channels, tuple(stored.get("d", ())), stored["s"], noted)
 
 
 class WriteText(NamedTuple):

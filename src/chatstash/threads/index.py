@@ -1,8 +1,8 @@
 """The indexes of threads: all, those of a user, and the checkpoints of a run.
 
 An index of threads is a sorted set; the score is the time of the last write, in milliseconds since the epoch. It is
-written at most once a minute for each thread and process, so it costs almost nothing. Threads with a ttl have indexes
-of their own, which expire: nothing is left behind.
+written at most once a minute for each thread, so it costs almost nothing; checkpoints say when that was. Threads with a
+ttl have indexes of their own, which expire: nothing is left behind.
 """
 
 from __future__ import annotations
@@ -10,13 +10,21 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from typing import NamedTuple
 
 from chatstash.rest.commands import Command
 from chatstash.rest.fork import register_fork_reset
 from chatstash.threads.layout import Place, ThreadKeys
 
-TOUCH_SECONDS = 60.0
-MAX_TOUCHED = 10_000
+NOTE_SECONDS = 60.0
+MAX_NOTED = 10_000
+
+
+class Noted(NamedTuple):
+    """When a write was last noted in the indexes, in seconds since the epoch, and for which user."""
+
+    at: int
+    user_id: str | None = None
 
 
 class Index:
@@ -25,14 +33,14 @@ class Index:
     def __init__(self, prefix: str, ttl: int | None) -> None:
         self._prefix = prefix
         self._ttl = ttl
-        self._window = TOUCH_SECONDS if ttl is None else min(TOUCH_SECONDS, ttl / 4)
+        self._window = NOTE_SECONDS if ttl is None else min(NOTE_SECONDS, ttl / 4)
         self.reset_after_fork()
         register_fork_reset(self)
 
     def reset_after_fork(self) -> None:
         """Forget everything; a lock may have been held when the process forked."""
         self._lock = threading.Lock()
-        self._touched: OrderedDict[str, float] = OrderedDict()
+        self._noted: OrderedDict[tuple[str, str | None], float] = OrderedDict()
 
     @property
     def lifetime(self) -> int:
@@ -49,24 +57,40 @@ class Index:
         """Return the key of the set that holds the checkpoints of a run."""
         return f"{self._prefix}{run_id}:r"
 
-    def touching(self, keys: ThreadKeys, user_id: str | None = None, *, is_new: bool = False) -> tuple[Command, ...]:
-        """Return the commands that note a write, or none if this process noted one lately.
+    def is_due(self, keys: ThreadKeys, user_id: str | None = None) -> bool:
+        """Tell whether it is time to note a write, because this process noted none lately."""
+        with self._lock:
+            return time.time() - self._noted.get((keys.data, user_id), 0.0) >= self._window
+
+    def was_noted(self, keys: ThreadKeys, noted: Noted | None) -> None:
+        """Remember when another process noted a write, as the thread's newest checkpoint says."""
+        if noted is not None:
+            self._remember(keys, noted)
+
+    def noting(self, keys: ThreadKeys, user_id: str | None = None, *, is_new: bool = False) -> tuple[Command, ...]:
+        """Return the commands that note a write.
 
         Args:
             keys: The thread.
             user_id: The user it belongs to, if any.
             is_new: Whether the thread is new, so the index may be, too.
         """
-        name = f"{keys.data} {user_id or ''}"
-        with self._lock:
-            now = time.monotonic()
-            if not is_new and now - self._touched.get(name, -self._window) < self._window:
-                return ()
-            self._touched[name] = now
-            self._touched.move_to_end(name)
-            if len(self._touched) > MAX_TOUCHED:
-                self._touched.popitem(last=False)
+        self._remember(keys, Noted(int(time.time()), user_id))
         return self._noting(keys, [None] if user_id is None else [None, user_id], is_new=is_new)
+
+    def last_noted(self, keys: ThreadKeys, user_id: str | None) -> Noted | None:
+        """Return when a write was noted, as far as this process knows."""
+        with self._lock:
+            at = self._noted.get((keys.data, user_id))
+        return None if at is None else Noted(int(at), user_id)
+
+    def _remember(self, keys: ThreadKeys, noted: Noted) -> None:
+        with self._lock:
+            # The clock of another process may be ahead.
+            self._noted[keys.data, noted.user_id] = min(noted.at, int(time.time()))
+            self._noted.move_to_end((keys.data, noted.user_id))
+            if len(self._noted) > MAX_NOTED:
+                self._noted.popitem(last=False)
 
     def noting_run(self, run_id: str, keys: ThreadKeys, place: Place) -> tuple[Command, ...]:
         """Return the commands that note a checkpoint of a run."""
@@ -77,8 +101,8 @@ class Index:
     def forget(self, keys: ThreadKeys) -> None:
         """Forget when a thread was noted, so that its next write notes it again."""
         with self._lock:
-            for name in [name for name in self._touched if name.startswith(f"{keys.data} ")]:
-                del self._touched[name]
+            for name in [name for name in self._noted if name[0] == keys.data]:
+                del self._noted[name]
 
     def _noting(self, keys: ThreadKeys, users: list[str | None], *, is_new: bool) -> tuple[Command, ...]:
         now = int(time.time() * 1000)

@@ -7,7 +7,7 @@ A token is one of
 - `+{segment}.{first}-{last}`: one group in parts, which are joined.
 
 A segment is written by one process only, which numbers its elements, so an append-only list that one process writes is
-one token. A list that many processes continued would have many tokens, all sent with each checkpoint. So whenever 24
+one token. A list that many processes continued would have many tokens, all sent with each checkpoint. So whenever 16
 tokens of a level have come together, the oldest 12 become a page, which is written once.
 """
 
@@ -18,6 +18,8 @@ from itertools import groupby
 from typing import NamedTuple
 
 PAGE_TOKENS = 12
+MAX_TOKENS = 15
+"""Of one level, in a header."""
 
 
 class Page(NamedTuple):
@@ -168,11 +170,11 @@ def _level(token: str) -> int:
 
 
 def _full_run(tokens: Sequence[str]) -> int | None:
-    """Return where the oldest run of twice as many tokens of one level as a page holds begins, or None."""
+    """Return where the oldest run of too many tokens of one level begins, or None."""
     at = 0
     for _, run in groupby(tokens, _level):
         count = len(list(run))
-        if count >= 2 * PAGE_TOKENS and _level(tokens[at]) < 9:
+        if count > MAX_TOKENS and _level(tokens[at]) < 9:
             return at
         at += count
     return None

@@ -17,9 +17,8 @@ from chatstash.threads.header import ChannelEntry, CheckpointText, Header
 from chatstash.threads.known import KnownCheckpoint, KnownValue
 from chatstash.threads.layout import VERSION_FIELD, CheckpointName, Place, ThreadKeys, run_member, user_member
 from chatstash.threads.manifest import encoded, fields_of, is_page, page_field
-from chatstash.threads.operations.read import read_known
+from chatstash.threads.operations.read import Range, StoredCheckpoint, read_checkpoint
 from chatstash.threads.operations.requests import batches_of, write
-from chatstash.threads.serializer import Serializer
 from chatstash.threads.threads import Threads
 
 LARGE_THREAD_BYTES = 80 * 10**6
@@ -44,6 +43,8 @@ class NewCheckpoint:
         changed: The values of the channels that changed.
         unchanged: The versions of the channels that did not.
         value_of: Returns the value of an unchanged channel, or None if it has none: for a parent that is not stored.
+        seal: Returns the text of a group.
+        known_of: Returns what to remember of a checkpoint that was read.
         body: The text of the checkpoint without values.
         metadata: The text of the metadata.
         delta_channels: The channels whose value is made from the writes of earlier checkpoints.
@@ -56,6 +57,8 @@ class NewCheckpoint:
     changed: Mapping[str, NewValue]
     unchanged: Mapping[str, object]
     value_of: Callable[[str], NewValue | None]
+    seal: Callable[[Dumped], str]
+    known_of: Callable[[StoredCheckpoint], KnownCheckpoint]
     body: str
     metadata: str
     delta_channels: tuple[str, ...] = ()
@@ -69,50 +72,68 @@ class NewCheckpoint:
 
 
 class _Plan(NamedTuple):
-    """What to send: the fields of new groups and pages, the header, and whether it names groups stored earlier."""
+    """What to send.
+
+    Attributes:
+        fields: New groups and pages.
+        text: The checkpoint.
+        known: What to remember of it.
+        relies_on_stored: Whether it names groups that were stored earlier.
+        noting: The commands that note the thread in the indexes.
+    """
 
     fields: dict[str, str]
     text: str
     known: KnownCheckpoint
     relies_on_stored: bool
+    noting: tuple[Command, ...]
 
 
-def put(threads: Threads, keys: ThreadKeys, new: NewCheckpoint, serializer: Serializer) -> Op[None]:
+def put(threads: Threads, keys: ThreadKeys, new: NewCheckpoint) -> Op[None]:
     """Store a checkpoint; one request and two commands, four with a ttl.
 
     More requests for values over the size of a request. If the thread expired, or was deleted or pruned since its last
     checkpoint was read, the whole state is stored, with one more request.
     """
-    parent = yield from _parent(threads, keys, new, serializer)
-    plan = _planned(threads, new, parent, serializer)
+    parent = yield from _parent(threads, keys, new)
+    plan = _planned(threads, keys, new, parent)
     is_whole = yield from _store(threads, keys, new, plan)
     if not is_whole:
         threads.known.forget(keys.data)
         threads.index.forget(keys)
-        plan = _planned(threads, new, None, serializer)
+        plan = _planned(threads, keys, new, None)
         yield from _store(threads, keys, new, plan)
     threads.known.put(keys.data, new.place, plan.known)
     _warn_if_large(keys, parent, plan.known)
 
 
-def _parent(
-    threads: Threads, keys: ThreadKeys, new: NewCheckpoint, serializer: Serializer
-) -> Op[KnownCheckpoint | None]:
+def _parent(threads: Threads, keys: ThreadKeys, new: NewCheckpoint) -> Op[KnownCheckpoint | None]:
     """Return the stored values of the parent; reads its header only if a value is nowhere else."""
     if not new.parent_id:
         return None
     place = Place(new.place.namespace, new.parent_id)
     known = threads.known.get(keys.data, place)
     if known is None and any(new.value_of(channel) is None for channel in new.unchanged):
-        known = yield from read_known(threads, keys, place, serializer)
+        stored = yield from read_checkpoint(threads, keys, Range.of_checkpoint(place))
+        known = None if stored is None else new.known_of(stored)
     return known
 
 
-def _planned(threads: Threads, new: NewCheckpoint, parent: KnownCheckpoint | None, serializer: Serializer) -> _Plan:
+def _planned(threads: Threads, keys: ThreadKeys, new: NewCheckpoint, parent: KnownCheckpoint | None) -> _Plan:
     fields: dict[str, str] = {}
+    values = _values(new, parent, _Writer(threads, new.seal, fields))
+    noting = _noting(threads, keys, new)
+    size = (parent.stored_bytes if parent is not None else 0) + sum(map(len, fields.values()))
+    entries = {name: ChannelEntry(value.kind, value.note, value.manifest.tokens) for name, value in values.items()}
+    header = Header(entries, new.delta_channels, size, threads.index.last_noted(keys, new.user_id))
+    text = CheckpointText(header, new.body, new.metadata).dumped()
+    relies = any(field not in fields for value in values.values() for field in _own_fields(value))
+    return _Plan(fields, text, KnownCheckpoint(values, size + len(text)), relies, noting)
+
+
+def _values(new: NewCheckpoint, parent: KnownCheckpoint | None, writer: _Writer) -> dict[str, KnownValue]:
     before = parent.values if parent is not None else {}
     values: dict[str, KnownValue] = {}
-    writer = _Writer(threads, serializer, fields)
     for channel, version in new.unchanged.items():
         stored = before.get(channel)
         if stored is not None and stored.version == version:
@@ -121,12 +142,14 @@ def _planned(threads: Threads, new: NewCheckpoint, parent: KnownCheckpoint | Non
             values[channel] = writer.stored(value, stored)
     for channel, value in new.changed.items():
         values[channel] = writer.stored(value, before.get(channel))
-    size = (parent.stored_bytes if parent is not None else 0) + sum(map(len, fields.values()))
-    entries = {name: ChannelEntry(value.kind, value.note, value.manifest.tokens) for name, value in values.items()}
-    text = CheckpointText(Header(entries, new.delta_channels, size), new.body, new.metadata).dumped()
-    known = KnownCheckpoint(values, size + len(text))
-    relies = any(field not in fields for value in values.values() for field in _own_fields(value))
-    return _Plan(fields, text, known, relies)
+    return values
+
+
+def _noting(threads: Threads, keys: ThreadKeys, new: NewCheckpoint) -> tuple[Command, ...]:
+    is_new = not new.parent_id and not new.place.namespace
+    if is_new or threads.index.is_due(keys, new.user_id):
+        return threads.index.noting(keys, new.user_id, is_new=is_new)
+    return ()
 
 
 def _own_fields(value: KnownValue) -> Sequence[str]:
@@ -137,9 +160,9 @@ def _own_fields(value: KnownValue) -> Sequence[str]:
 class _Writer:
     """Collects the fields of new groups and pages."""
 
-    def __init__(self, threads: Threads, serializer: Serializer, fields: dict[str, str]) -> None:
+    def __init__(self, threads: Threads, seal: Callable[[Dumped], str], fields: dict[str, str]) -> None:
         self._threads = threads
-        self._serializer = serializer
+        self._seal = seal
         self._fields = fields
 
     def stored(self, value: NewValue, before: KnownValue | None) -> KnownValue:
@@ -155,7 +178,7 @@ class _Writer:
         return KnownValue(value.version, value.split.kind, value.note, manifest, digests)
 
     def _store(self, missing: Mapping[bytes, Dumped]) -> dict[bytes, str]:
-        texts = {digest: self._serializer.seal(group) for digest, group in missing.items()}
+        texts = {digest: self._seal(group) for digest, group in missing.items()}
         sizes = [_part_count(text, self._threads.part_bytes) for text in texts.values()]
         names = iter(self._threads.segment.take(sum(sizes)))
         return {
@@ -204,7 +227,7 @@ def _store(threads: Threads, keys: ThreadKeys, new: NewCheckpoint, plan: _Plan) 
         keys,
         ("HSET", keys.data, *_flat(last | own | markers)),
         ("ZADD", keys.names, *_scored([new.name.member, *_index_members(new)])),
-        more=_noted(threads, keys, new),
+        more=(*plan.noting, *_noting_run(threads, keys, new)),
     )
     added = replies[0]
     return not (plan.relies_on_stored and isinstance(added, int) and added > len(last) + len(own))
@@ -215,11 +238,8 @@ def _index_members(new: NewCheckpoint) -> list[str]:
     return user if new.run_id is None else [*user, run_member(new.run_id)]
 
 
-def _noted(threads: Threads, keys: ThreadKeys, new: NewCheckpoint) -> list[Command]:
-    noted = list(threads.index.touching(keys, new.user_id, is_new=not new.parent_id and not new.place.namespace))
-    if new.run_id is not None:
-        noted += threads.index.noting_run(new.run_id, keys, new.place)
-    return noted
+def _noting_run(threads: Threads, keys: ThreadKeys, new: NewCheckpoint) -> tuple[Command, ...]:
+    return () if new.run_id is None else threads.index.noting_run(new.run_id, keys, new.place)
 
 
 def _flat(fields: Mapping[str, str]) -> list[str]:

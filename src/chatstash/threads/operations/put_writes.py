@@ -48,7 +48,9 @@ def put_writes(threads: Threads, keys: ThreadKeys, task: TaskWrites) -> Op[None]
     if not task.text.writes:
         return
     commands = _commands(keys, added, replaced)
-    replies = yield from write(threads, keys, *commands, more=threads.index.touching(keys, task.user_id))
+    is_due = threads.index.is_due(keys, task.user_id)
+    noting = threads.index.noting(keys, task.user_id) if is_due else ()
+    replies = yield from write(threads, keys, *commands, more=noting)
     if added and replies[0] == 0:
         yield from _complete(threads, keys, task, WritesText(path, ordinary))
 

@@ -12,13 +12,11 @@ from chatstash.frozen import dataclass
 from chatstash.rest.commands import Batch, Command, Effect, Reply
 from chatstash.rest.ops import Op, send
 from chatstash.threads.header import CheckpointText, WritesText, loaded_checkpoint, loaded_writes
-from chatstash.threads.known import KnownCheckpoint, KnownValue
 from chatstash.threads.layout import AFTER, CheckpointName, Place, ThreadKeys, WritesName, escaped, parsed
 from chatstash.threads.manifest import Manifest, fields_of, is_page, loaded, page_field, refs_of
 from chatstash.threads.operations.names import Named
 from chatstash.threads.operations.requests import expire_on_read, read_fields
 from chatstash.threads.scripts.loading import COUNT_INDEX, call
-from chatstash.threads.serializer import Serializer
 from chatstash.threads.threads import Threads
 
 
@@ -82,23 +80,6 @@ def read_checkpoint(threads: Threads, keys: ThreadKeys, wanted: tuple[str, str])
     return (yield from _assembled(keys, _texts(members), _values(stored), _values(page_texts), _values(values)))
 
 
-def read_known(threads: Threads, keys: ThreadKeys, place: Place, serializer: Serializer) -> Op[KnownCheckpoint | None]:
-    """Return what is stored of a checkpoint; None if there is none. Costs what `read_checkpoint` costs."""
-    stored = yield from read_checkpoint(threads, keys, Range.of_checkpoint(place))
-    return None if stored is None else known_of(stored, serializer)
-
-
-def known_of(stored: StoredCheckpoint, serializer: Serializer) -> KnownCheckpoint:
-    """Return what to remember of a checkpoint that was read."""
-    versions = serializer.versions(stored.text.body)
-    values = {}
-    for channel, manifest in stored.manifests.items():
-        entry = stored.text.header.channels[channel]
-        digests = tuple(serializer.unseal(stored.groups[ref]).digest for ref in manifest.refs)
-        values[channel] = KnownValue(versions.get(channel), entry.kind, entry.note, manifest, digests)
-    return KnownCheckpoint(values, stored.text.header.stored_bytes)
-
-
 def read_text(keys: ThreadKeys, text: bytes) -> Op[bytes]:
     """Return a stored text; joins it if it is stored in parts."""
     if not text.startswith(b"+"):
@@ -108,24 +89,33 @@ def read_text(keys: ThreadKeys, text: bytes) -> Op[bytes]:
     return b"".join(parts[field] for field in fields if field in parts)
 
 
-def read_checkpoints(keys: ThreadKeys, names: Sequence[Named], groups: dict[str, str]) -> Op[list[StoredCheckpoint]]:
-    """Return checkpoints that still exist, in order; one request, and more for values that `groups` lacks.
+class Fetched:
+    """The groups and pages that were read so far, so that a listing reads each once."""
+
+    def __init__(self) -> None:
+        self.groups: dict[str, str] = {}
+        self.pages: dict[str, list[str]] = {}
+
+
+def read_checkpoints(keys: ThreadKeys, names: Sequence[Named], fetched: Fetched) -> Op[list[StoredCheckpoint]]:
+    """Return checkpoints that still exist, in order; one request, and more for values that were not fetched before.
 
     Args:
         keys: The thread.
         names: Checkpoints, with the names of their writes.
-        groups: The texts of groups that were read earlier; those read now are added.
+        fetched: What was read before; what is read now is added.
     """
     members = _members(names)
     stored = yield from read_fields(keys, members)
     found = [(name, writes) for name, writes in names if name.member in stored]
     texts = {name: loaded_checkpoint(stored[name.member], name.place.prefix) for name, _ in found}
     tokens = [token for text in texts.values() for entry in text.header.channels.values() for token in entry.tokens]
-    pages = yield from _read_pages(keys, tokens)
+    yield from _read_pages(keys, tokens, fetched.pages)
     manifests = {
-        name: {channel: loaded(entry.tokens, pages) for channel, entry in text.header.channels.items()}
+        name: {channel: loaded(entry.tokens, fetched.pages) for channel, entry in text.header.channels.items()}
         for name, text in texts.items()
     }
+    groups = fetched.groups
     wanted = {ref for of in manifests.values() for manifest in of.values() for ref in manifest.refs} - groups.keys()
     yield from _read_groups(keys, wanted, groups)
     checkpoints = []
@@ -151,7 +141,9 @@ def read_headers(keys: ThreadKeys, names: Sequence[Named]) -> Op[list[StoredHead
 def read_value(keys: ThreadKeys, text: CheckpointText, channel: str) -> Op[tuple[Manifest, dict[str, str]]]:
     """Return the groups of one channel of a checkpoint; one request, and one for each level of pages."""
     entry = text.header.channels[channel]
-    manifest = loaded(entry.tokens, (yield from _read_pages(keys, entry.tokens)))
+    pages: dict[str, list[str]] = {}
+    yield from _read_pages(keys, entry.tokens, pages)
+    manifest = loaded(entry.tokens, pages)
     groups: dict[str, str] = {}
     yield from _read_groups(keys, set(manifest.refs), groups)
     return manifest, groups
@@ -221,9 +213,9 @@ def _members(names: Sequence[Named]) -> list[str]:
     return [member for named in names for member in (named.name.member, *(writes.member for writes in named.writes))]
 
 
-def _read_pages(keys: ThreadKeys, tokens: Iterable[str]) -> Op[dict[str, list[str]]]:
-    pages: dict[str, list[str]] = {}
-    wanted = {page_field(token) for token in tokens if is_page(token)}
+def _read_pages(keys: ThreadKeys, tokens: Iterable[str], pages: dict[str, list[str]]) -> Op[None]:
+    """Add the pages below tokens to `pages`, those that it has not yet."""
+    wanted = {page_field(token) for token in tokens if is_page(token)} - pages.keys()
     while wanted:
         found = yield from read_fields(keys, sorted(wanted))
         if missing := wanted - found.keys():
@@ -231,7 +223,6 @@ def _read_pages(keys: ThreadKeys, tokens: Iterable[str]) -> Op[dict[str, list[st
         below = {field: orjson.loads(text) for field, text in found.items()}
         pages |= below
         wanted = {page_field(token) for inner in below.values() for token in inner if is_page(token)} - pages.keys()
-    return pages
 
 
 def _read_groups(keys: ThreadKeys, refs: set[str], groups: dict[str, str]) -> Op[None]:
