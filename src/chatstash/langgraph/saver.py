@@ -93,14 +93,15 @@ class UpstashRedisSaver(BaseCheckpointSaver[str]):
         allowed_types: AllowedTypes = (),
         store: Store | None = None,
     ) -> None:
-        allowed = tuple(allowed_types)
+        self._given_serde = serde
+        self._allowed_types = allowed = tuple(allowed_types)
         if serde is not None and allowed:
             raise ValueError("allowed_types is for LangGraph's serialiser: give your serde= its own list of types")
         super().__init__(serde=serde or strict_serializer(allowed))
         if store is not None and (url or token):
             raise ValueError("Pass either store= or url= and token=, not both")
         self._store = store or Store.shared(url, token)
-        checked_key(f"{key_prefix}-")
+        checked_key(checked_text("key_prefix", key_prefix) + "-")
         self._threads = Threads(
             prefix=key_prefix,
             ttl=checked_ttl(ttl),
@@ -109,6 +110,18 @@ class UpstashRedisSaver(BaseCheckpointSaver[str]):
             retry_policy=self._store.options.retry_policy,
             index=Index(key_prefix, ttl),
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # LangGraph's serialiser cannot be pickled, and what is remembered is of one process.
+        options = {
+            "key_prefix": self._threads.prefix,
+            "ttl": self._threads.ttl,
+            "refresh_ttl_on_read": self._threads.refresh_ttl_on_read,
+            "serde": self._given_serde,
+            "allowed_types": self._allowed_types,
+            "store": self._store,
+        }
+        return _rebuilt, (type(self), options)
 
     @classmethod
     def from_env(
@@ -547,6 +560,10 @@ class UpstashRedisSaver(BaseCheckpointSaver[str]):
     def _list_threads(self, user_id: str | None, limit: int, cursor: str | None) -> Op[ThreadPage]:
         user = None if user_id is None else _checked_user(user_id)
         return list_threads(self._threads, user, checked_limit(limit), checked_cursor(cursor))
+
+
+def _rebuilt(kind: type[UpstashRedisSaver], options: dict[str, Any]) -> UpstashRedisSaver:
+    return kind(**options)
 
 
 def _next(steps: Steps, answer: Any) -> Step | CheckpointTuple | None:

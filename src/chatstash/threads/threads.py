@@ -8,7 +8,7 @@ from chatstash.frozen import dataclass
 from chatstash.rest.limits import RetryPolicy
 from chatstash.threads.index import Index
 from chatstash.threads.known import KnownCheckpoints
-from chatstash.threads.layout import ThreadKeys, checked_text, thread_keys
+from chatstash.threads.layout import ThreadKeys, thread_keys
 from chatstash.threads.segments import Segment
 
 
@@ -44,8 +44,3 @@ class Threads:
     def part_bytes(self) -> int:
         """How many bytes of a value one request may carry: half of a request, because JSON escapes text."""
         return self.max_request_bytes // 2
-
-
-def checked_prefix(prefix: object) -> str:
-    """Return a prefix; raises ValueError unless it is a string."""
-    return checked_text("key_prefix", prefix)
