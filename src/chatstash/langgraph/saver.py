@@ -411,7 +411,7 @@ class UpstashRedisSaver(BaseCheckpointSaver[str]):
             await self._database.arun("prune_thread", op, key, self._write_budget)
 
     def list_threads(self, *, user_id: str | None = None, limit: int = 50, cursor: str | None = None) -> ThreadPage:
-        """Return a page of threads, the one last written first; two requests, two commands, and one for each thread.
+        """Return a page of threads, the one last written first; three requests, four commands, and one for each thread.
 
         Expired threads are not listed.
 
@@ -435,7 +435,7 @@ class UpstashRedisSaver(BaseCheckpointSaver[str]):
         return await self._database.arun("list_threads", op, self._threads.prefix, self._threads.retry_policy.read)
 
     def delete_user(self, user_id: str) -> int:
-        """Delete all threads of a user, and tell how many; one request for each thread, and two for each 50.
+        """Delete all threads of a user, and tell how many; one request for each thread, and three for each 50.
 
         Args:
             user_id: The user's id: the `user_id` of the configs with which the threads were written.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from chatstash.errors import DatabaseError, ReadOnlyToken
-from chatstash.rest.commands import Batch, Effect, Reply
+from chatstash.errors import ReadOnlyToken
+from chatstash.rest.commands import Batch, Effect
 from chatstash.rest.ops import Op, send
 from chatstash.threads.operations.remove import delete_thread
+from chatstash.threads.operations.requests import read_range
 from chatstash.threads.threads import Threads
 
 MAX_LIMIT = 1000
@@ -40,7 +41,7 @@ class ThreadPage(NamedTuple):
 
 
 def list_threads(threads: Threads, user_id: str | None, limit: int, cursor: str | None) -> Op[ThreadPage]:
-    """Return a page of the threads that exist; two requests, two commands, and one for each thread."""
+    """Return a page of the threads that exist; three requests, four commands, and one for each thread."""
     found: list[ThreadInfo] = []
     while True:
         listed = yield from _listed(threads, user_id, limit + 1 - len(found), cursor)
@@ -53,7 +54,7 @@ def list_threads(threads: Threads, user_id: str | None, limit: int, cursor: str 
 
 
 def delete_user(threads: Threads, user_id: str) -> Op[int]:
-    """Delete all threads of a user; for each 50, one request, and one for each thread. Tells how many were deleted."""
+    """Delete all threads of a user, and tell how many; for each 50, three requests, and one for each thread."""
     deleted = 0
     while True:
         listed = yield from _listed(threads, user_id, THREADS_PER_DELETION, None)
@@ -99,22 +100,15 @@ def _listed(threads: Threads, user_id: str | None, limit: int, cursor: str | Non
 
 
 def _entries(threads: Threads, user_id: str | None, end: str | int, size: int) -> Op[tuple[list[ThreadInfo], bool]]:
-    commands = tuple(
-        ("ZRANGE", key, end, "-inf", "BYSCORE", "REV", "LIMIT", 0, size, "WITHSCORES")
-        for key in threads.index.keys(user_id)
-    )
-    replies = yield from send(Batch(commands))
-    lists = [_threads_of(reply) for reply in replies.values]
+    entries: set[ThreadInfo] = set()
+    is_all = True
+    for key in threads.index.keys(user_id):
+        flat = yield from read_range(key, end, "-inf", "BYSCORE", "REV", "LIMIT", 0, size, "WITHSCORES")
+        found = [ThreadInfo(name, int(float(score))) for name, score in zip(flat[::2], flat[1::2], strict=True)]
+        entries.update(found)
+        is_all = is_all and len(found) < size
     # Redis orders entries with the same score by name, and REV reverses both.
-    entries = sorted({entry for some in lists for entry in some}, key=_order, reverse=True)
-    return entries, all(len(some) < size for some in lists)
-
-
-def _threads_of(reply: Reply) -> list[ThreadInfo]:
-    if isinstance(reply, DatabaseError):
-        raise reply
-    flat = [value.decode() for value in reply if isinstance(value, bytes)] if isinstance(reply, list) else []
-    return [ThreadInfo(name, int(float(score))) for name, score in zip(flat[::2], flat[1::2], strict=True)]
+    return sorted(entries, key=_order, reverse=True), is_all
 
 
 def _order(entry: ThreadInfo) -> tuple[int, str]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from chatstash.errors import DatabaseError
-from chatstash.rest.commands import Batch
-from chatstash.rest.ops import Op, send
+from chatstash.rest.ops import Op
 from chatstash.threads.layout import CheckpointName, Place, ThreadKeys, WritesName, is_checkpoint_data, parsed
+from chatstash.threads.operations.requests import read_range
 
 NAMES_PER_READ = 5000
 
@@ -21,7 +20,7 @@ class Named(NamedTuple):
 
 
 def read_names(keys: ThreadKeys, wanted: tuple[str, str] = ("+", "-")) -> Op[list[str]]:
-    """Return the members in a range of a thread, last first; one request and command for each 5,000."""
+    """Return the members in a range of a thread, last first; one request and two commands for each 5,000."""
     members: list[str] = []
     end, start = wanted
     while True:
@@ -35,7 +34,7 @@ def read_names(keys: ThreadKeys, wanted: tuple[str, str] = ("+", "-")) -> Op[lis
 def read_named(keys: ThreadKeys, wanted: tuple[str, str], count: int) -> Op[tuple[list[Named], str | None]]:
     """Return the first checkpoints in a range of a namespace, newest first, and where to go on; None after the last.
 
-    One request and command. Reads about `count` members, and more if so many do not name a whole checkpoint.
+    One request and two commands. Reads about `count` members, and more if so many do not name a whole checkpoint.
     """
     end, start = wanted
     while True:
@@ -52,11 +51,7 @@ def read_named(keys: ThreadKeys, wanted: tuple[str, str], count: int) -> Op[tupl
 
 
 def _read(keys: ThreadKeys, end: str, start: str, count: int) -> Op[list[str]]:
-    replies = yield from send(Batch((("ZRANGE", keys.names, end, start, "BYLEX", "REV", "LIMIT", 0, count),)))
-    found = replies.values[0]
-    if isinstance(found, DatabaseError):
-        raise found
-    return [name.decode() for name in found if isinstance(name, bytes)] if isinstance(found, list) else []
+    return (yield from read_range(keys.names, end, start, "BYLEX", "REV", "LIMIT", 0, count))
 
 
 def named(members: Iterable[str]) -> list[Named]:

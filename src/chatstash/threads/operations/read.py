@@ -7,16 +7,16 @@ from typing import NamedTuple
 
 import orjson
 
-from chatstash.errors import CorruptCheckpoint, DatabaseError, ReadOnlyToken
+from chatstash.errors import CorruptCheckpoint
 from chatstash.frozen import dataclass
-from chatstash.rest.commands import Batch, Command, Effect, Reply
-from chatstash.rest.ops import Op, send
+from chatstash.rest.commands import Reply
+from chatstash.rest.ops import Op
 from chatstash.threads.header import CheckpointText, WritesText, loaded_checkpoint, loaded_writes
 from chatstash.threads.layout import AFTER, CheckpointName, Place, ThreadKeys, WritesName, escaped, parsed
 from chatstash.threads.manifest import Manifest, fields_of, is_page, loaded, page_field, refs_of
 from chatstash.threads.operations.names import Named
-from chatstash.threads.operations.requests import expire_on_read, read_fields
-from chatstash.threads.scripts.loading import COUNT_INDEX, call
+from chatstash.threads.operations.requests import expire_on_read, read_fields, read_from_leader
+from chatstash.threads.scripts.loading import call
 from chatstash.threads.threads import Threads
 
 
@@ -66,14 +66,10 @@ class Range:
 def read_checkpoint(threads: Threads, keys: ThreadKeys, wanted: tuple[str, str]) -> Op[StoredCheckpoint | None]:
     """Return the newest checkpoint of a range; one request and four commands, two more if reading restarts the ttl.
 
-    More requests if the values do not fit a reply. The leader is asked, so no lagging replica hides a checkpoint. A
-    token that may only read asks with EVAL_RO.
+    More requests if the values do not fit a reply.
     """
     script = call("read_checkpoint", keys.both, *wanted, threads.max_request_bytes // 2)
-    try:
-        answer = yield from _read(threads, keys, ("EVAL", *script[1:]))
-    except ReadOnlyToken:
-        answer = yield from _read(threads, keys, script)
+    answer = yield from read_from_leader(script, *expire_on_read(threads, keys))
     if len(answer) == 1:
         return None
     _, members, stored, page_texts, values = answer
@@ -147,17 +143,6 @@ def read_value(keys: ThreadKeys, text: CheckpointText, channel: str) -> Op[tuple
     groups: dict[str, str] = {}
     yield from _read_groups(keys, set(manifest.refs), groups)
     return manifest, groups
-
-
-def _read(threads: Threads, keys: ThreadKeys, script: Command) -> Op[list[Reply]]:
-    expiry = expire_on_read(threads, keys)
-    effect = Effect.IDEMPOTENT if expiry else Effect.READ
-    replies = yield from send(Batch((script, *expiry), effect=effect, command_count_index=COUNT_INDEX))
-    for reply in replies.values:
-        if isinstance(reply, DatabaseError):
-            raise reply
-    answer = replies.values[0]
-    return answer if isinstance(answer, list) else []
 
 
 def _assembled(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from chatstash.errors import Applied, DatabaseError, RequestTooLarge, WrongType
-from chatstash.rest.commands import Batch, Command, Effect, Reply
+from chatstash.errors import Applied, DatabaseError, ReadOnlyToken, RequestTooLarge, WrongType
+from chatstash.rest.commands import Argument, Batch, Command, Effect, Reply
 from chatstash.rest.ops import Op, send
 from chatstash.threads.layout import ThreadKeys
+from chatstash.threads.scripts.loading import COUNT_INDEX, call
 from chatstash.threads.threads import Threads
 
 FIELDS_PER_READ = 2000
@@ -39,6 +40,34 @@ def _refused(error: DatabaseError, command: Command, *, applied: bool) -> Databa
         error.problem = f"The key {command[1]!r} holds a value that is not part of a thread. Use another key_prefix"
         error.key = str(command[1])
     return error
+
+
+def read_range(key: str, *arguments: Argument) -> Op[list[str]]:
+    """Return a range of a sorted set, given what ZRANGE takes after the key; one request, two commands."""
+    answer = yield from read_from_leader(call("read_range", (key,), *arguments))
+    members = answer[1] if len(answer) > 1 else []
+    return [member.decode() for member in members if isinstance(member, bytes)] if isinstance(members, list) else []
+
+
+def read_from_leader(script: Command, *more: Command) -> Op[list[Reply]]:
+    """Return the answer of a script that only reads, run by EVAL: a replica may answer EVAL_RO, and may lag.
+
+    A token that may only read gets EVAL_RO after all.
+    """
+    try:
+        return (yield from _answer(("EVAL", *script[1:]), more))
+    except ReadOnlyToken:
+        return (yield from _answer(script, more))
+
+
+def _answer(script: Command, more: Sequence[Command]) -> Op[list[Reply]]:
+    effect = Effect.IDEMPOTENT if more else Effect.READ
+    replies = yield from send(Batch((script, *more), effect=effect, command_count_index=COUNT_INDEX))
+    for reply in replies.values:
+        if isinstance(reply, DatabaseError):
+            raise reply
+    answer = replies.values[0]
+    return answer if isinstance(answer, list) else []
 
 
 def expire_on_read(threads: Threads, keys: ThreadKeys) -> tuple[Command, ...]:
