@@ -31,6 +31,9 @@
     ├── UnreadableCheckpoint          a stored checkpoint of a thread cannot be read
     │   ├── CorruptCheckpoint         it is damaged, or a part is missing (also a ValueError)
     │   └── UnsupportedCheckpoint     a newer version of chatstash wrote it
+    ├── UnreadableItem                a stored item of a namespace cannot be read
+    │   ├── CorruptItem               it is damaged (also a ValueError)
+    │   └── UnsupportedItem           a newer version of chatstash wrote it
     ├── TypeNotAllowed                stored state has a value of a type that may not be loaded (also a TypeError)
     ├── UnstorableValue               a value of the state cannot be serialised (also a TypeError)
     └── StoreClosed                   the store was used after close() (also a RuntimeError)

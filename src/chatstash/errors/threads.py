@@ -1,4 +1,4 @@
-"""Errors of threads: checkpoints that cannot be stored or read."""
+"""Errors of threads and namespaces: checkpoints and items that cannot be stored or read."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from chatstash.errors.base import ChatstashError, ChatstashWarning, one_line
 
 __all__ = [
     "CorruptCheckpoint",
+    "CorruptItem",
     "LargeThreadWarning",
     "TypeNotAllowed",
     "UnreadableCheckpoint",
+    "UnreadableItem",
     "UnstorableValue",
     "UnsupportedCheckpoint",
+    "UnsupportedItem",
 ]
 
 
@@ -44,6 +47,41 @@ class UnsupportedCheckpoint(UnreadableCheckpoint):
         return one_line(
             f"Cannot read the checkpoint {self.checkpoint!r}: this version of chatstash does not know the form "
             f"{self.reason!r:.40}. It is still stored. Upgrade chatstash: a newer version wrote it."
+        )
+
+
+class UnreadableItem(ChatstashError):
+    """A stored item of a namespace cannot be read. Nothing was changed; it is still stored.
+
+    Attributes:
+        namespace: Its namespace, the labels joined by full stops.
+        key: Its key.
+    """
+
+    def __init__(self, namespace: str, key: str, reason: object = "") -> None:
+        super().__init__(namespace, key, reason)
+        self.namespace = namespace
+        self.key = key
+        self.reason = reason
+
+
+class CorruptItem(UnreadableItem, ValueError):
+    """A stored item is damaged. Nothing was changed."""
+
+    def __str__(self) -> str:
+        return one_line(
+            f"Cannot read the item {self.key!r} of the namespace {self.namespace!r}: {self.reason}. It is still "
+            "stored. Put it again, or delete it."
+        )
+
+
+class UnsupportedItem(UnreadableItem):
+    """A newer version of chatstash wrote a stored item. Nothing was changed."""
+
+    def __str__(self) -> str:
+        return one_line(
+            f"Cannot read the item {self.key!r} of the namespace {self.namespace!r}: this version of chatstash does "
+            f"not know the form {self.reason!r:.40}. It is still stored. Upgrade chatstash: a newer version wrote it."
         )
 
 
@@ -83,7 +121,7 @@ class UnstorableValue(ChatstashError, TypeError):
     def __str__(self) -> str:
         return one_line(
             f"The value of {self.where!r} cannot be stored: {self.reason}. Nothing was sent. Keep such objects out of "
-            "the state, or pass a serde= that can store them."
+            "what is stored, or turn them into plain values."
         )
 
 

@@ -1,19 +1,21 @@
-"""chatstash for LangGraph: `UpstashRedisSaver` keeps the checkpoints of agents and graphs."""
+"""chatstash for LangGraph: `UpstashRedisSaver` keeps checkpoints, `UpstashRedisStore` what agents remember."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chatstash.langgraph.saver import UpstashRedisSaver
+    from chatstash.langgraph.store import UpstashRedisStore
     from chatstash.threads.operations.listing import ThreadInfo, ThreadPage
 
 _MODULES = {
     "ThreadInfo": "chatstash.threads.operations.listing",
     "ThreadPage": "chatstash.threads.operations.listing",
     "UpstashRedisSaver": "chatstash.langgraph.saver",
+    "UpstashRedisStore": "chatstash.langgraph.store",
 }
 
-__all__ = ["ThreadInfo", "ThreadPage", "UpstashRedisSaver"]
+__all__ = ["ThreadInfo", "ThreadPage", "UpstashRedisSaver", "UpstashRedisStore"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,1 @@
+"""The Lua scripts of namespaces. Their headers say keys, arguments, answer and cost, as in `history/scripts/`."""
