@@ -90,6 +90,10 @@ class Codec(ABC, Generic[ItemT]):
         except CorruptRecord as error:
             return error
 
+    def without_last(self, record: Record) -> Record | None:  # noqa: ARG002
+        """Return what remains of a record when its last part is popped; None, the default, if nothing does."""
+        return None
+
     def type_names(self, start_on: StartOn) -> StartOn:
         """Return the names of record types; a codec of classes names the types each class stands for."""
         return start_on

@@ -11,7 +11,11 @@ from chatstash.history.codec import RecordCodec, read_result
 from chatstash.history.guarded_turn import GuardedTurn
 from chatstash.history.operations import append, clear, outcome, window
 from chatstash.history.operations.contents import Contents
+from chatstash.history.operations.replace_all import replace_all
 from chatstash.history.operations.stored_for import stored_for
+from chatstash.history.operations.take_newest import take_newest
+from chatstash.history.records.decoding import decode
+from chatstash.history.records.encoding import encode
 from chatstash.history.records.record import Record
 from chatstash.history.runner import Runner, Work
 from chatstash.history.values.options import shows_keywords
@@ -144,6 +148,44 @@ class Session(Runner[ItemT]):
         """Delete the conversation as `clear` does, without blocking the event loop."""
         return await self.arun(self._clear())
 
+    def pop(self) -> ItemT | None:
+        """Remove the newest record, exactly once even if replies are lost, and return its item; None if there is none.
+
+        Two requests and six commands; two more requests for each time that others append in between. A codec whose
+        records have several parts may remove only the last part; the item returned is the whole one.
+
+        Raises:
+            UnreadableRecord: The newest record cannot be read; it was not removed.
+            ConversationChanged: Others kept appending; nothing was removed.
+            OutcomeUnknown: The reply was lost, and so were the attempts to find out.
+            DatabaseError: Any other failure; its `applied` says whether the record was removed.
+        """
+        return self._popped(self.run(self._pop()))
+
+    async def apop(self) -> ItemT | None:
+        """Remove and return the newest item as `pop` does, without blocking the event loop."""
+        return self._popped(await self.arun(self._pop()))
+
+    def replace(self, items: Iterable[ItemT]) -> None:
+        """Replace all items in one atomic step, exactly once even if replies are lost.
+
+        One request and five commands, six with a ttl. The new records must fit one request.
+
+        Args:
+            items: The items, oldest first. Each gets a new record id. None leave an empty conversation.
+
+        Raises:
+            UnstorableMessage: An item cannot be stored; nothing was sent.
+            RequestTooLarge: The items do not fit one request; nothing was changed.
+            OutcomeUnknown: The reply was lost, and so were the attempts to find out.
+            DatabaseError: Any other failure; its `applied` says whether the items were replaced.
+        """
+        self.run(self._replace(items))
+
+    async def areplace(self, items: Iterable[ItemT]) -> None:
+        """Replace all items as `replace` does, without blocking the event loop."""
+        await self.arun(self._replace(items))
+
     def check_outcome(self, lost: OutcomeUnknown | str, *, in_flight_seconds: float = MAX_IN_FLIGHT_SECONDS) -> Outcome:
         """Return the outcome of a write whose reply was lost; one request, two commands or a few more.
 
@@ -207,6 +249,24 @@ class Session(Runner[ItemT]):
         self._seen.discard(self.key)
         op = clear.clear(self.key, os.urandom(12).hex())
         return self._work("clear", op, self.options.retry_policy.idempotent)
+
+    def _pop(self) -> Work[bytes | None]:
+        op = take_newest(self.key, os.urandom(12).hex(), self._without_last)
+        return self._work("pop", op, self.options.retry_policy.idempotent)
+
+    def _without_last(self, raw: bytes) -> str:
+        record = decode(raw, key=self.key)
+        self.codec.from_record(record, key=self.key)
+        rest = self.codec.without_last(record)
+        return "" if rest is None else encode(rest)
+
+    def _popped(self, raw: bytes | None) -> ItemT | None:
+        return None if raw is None else self.codec.from_record(decode(raw, key=self.key), key=self.key)
+
+    def _replace(self, items: Iterable[ItemT]) -> Work[None]:
+        texts = self.prepared(self.records_of(items)).texts
+        op = replace_all(self.key, os.urandom(12).hex(), texts, self.options)
+        return self._work("replace", op, self.options.retry_policy.idempotent)
 
     def _check_outcome(self, lost: OutcomeUnknown | str, in_flight_seconds: float) -> Work[Outcome]:
         if not is_number(in_flight_seconds) or not in_flight_seconds >= 0:

@@ -71,6 +71,8 @@ CASES = {
     "quarantine": Case(["k", "q"], [-2, "-", "note", -2, sha(A)], 1, [["RPUSH", "k", A, OLD]]),
     "read_page": Case(["k"], [sha(A[-22:-2]), "", 1, 7, 7, 0], [1, 2, 3, [OLD], sha(""), 0], [["RPUSH", "k", A, OLD]]),
     "remove_duplicates": Case(["k", "n"], [BATCH], [1, 6, f"{BATCH}:0:", ""], [["RPUSH", "k", A, OLD, A]]),
+    "replace_all": Case(["k", "m"], [9, "", A, B], [2, 4], STORED_OLD),
+    "take_newest": Case(["k", "m"], [sha(OLD), "", 9], [1, 4], STORED_OLD),
     "replace": Case(["k", "q"], [-2, B, "note", -2, sha(A)], 1, [["RPUSH", "k", A, OLD]]),
     "stored_for": Case(["k", "m"], [], [1, 3, VALUE, [B, A]], [["SET", "m", VALUE], ["RPUSH", "k", OLD, B, A]]),
     "with_expiry": Case(["k"], ["LPUSH", 1, 1, A, "EXPIRE", 1, 1, 9], [2, [], [1, 1]]),
@@ -89,6 +91,8 @@ LEFT = {
     "insert": [B[:-1] + ',"g":1}', A, OLD],
     "quarantine": [OLD[:-1] + ',"g":1}'],
     "remove_duplicates": [OLD, A],
+    "replace_all": [B, A],
+    "take_newest": [],
     "replace": [B[:-1] + ',"g":1}', OLD],
 }
 """The conversation afterwards, newest first; where it is not here, the script leaves it as it was."""

@@ -1,0 +1,33 @@
+"""Replaces all records of a conversation in one atomic step, exactly once even if replies are lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chatstash.errors import OutcomeUnknown
+from chatstash.history.records.keys import IN_FLIGHT_TTL, companion_key
+from chatstash.history.scripts.loading import call
+from chatstash.history.steps.requests import run_script
+from chatstash.history.values.options import Options
+from chatstash.rest.commands import Effect
+from chatstash.rest.ops import Op
+
+
+def replace_all(key: str, name: str, texts: Sequence[str], options: Options) -> Op[None]:
+    """Replace all records; one request and five commands, six with a ttl.
+
+    Args:
+        key: The conversation's key.
+        name: Unique to this call.
+        texts: The new records, oldest first.
+        options: Say the ttl, and how many records to keep.
+    """
+    marker = companion_key("replace", key, name)
+    kept = texts if options.max_stored_messages is None else texts[-options.max_stored_messages :]
+    ttl = "" if options.ttl is None else options.ttl
+    script = call("replace_all", (key, marker), IN_FLIGHT_TTL, ttl, *kept)
+    try:
+        yield from run_script(key, script, Effect.WRITE, lambda: script)
+    except OutcomeUnknown as error:
+        error.key, error.marker = key, marker
+        raise
