@@ -91,6 +91,9 @@ if TYPE_CHECKING:
         ToolCalls,
     )
     from chatstash.langchain import (
+        ChatHistoryMiddleware as ChatHistoryMiddleware,
+    )
+    from chatstash.langchain import (
         HistoryFactory,
         MessageHistory,
         MessageReadOptions,
@@ -199,6 +202,8 @@ def __getattr__(name: str) -> Any:
         for package in map(import_module, [f"chatstash.{package}" for package in _PACKAGES]):
             if name in package.__all__:
                 return globals().setdefault(name, getattr(package, name))
+    if name == "ChatHistoryMiddleware":  # not in __all__: see chatstash.langchain
+        return import_module("chatstash.langchain").ChatHistoryMiddleware
     raise AttributeError(f"module 'chatstash' has no attribute {name!r}")
 
 

@@ -1,4 +1,7 @@
-"""chatstash for LangChain: `UpstashRedisChatMessageHistory`, and `with_history` for chains."""
+"""chatstash for LangChain: the history class, `with_history` for chains, and `ChatHistoryMiddleware` for agents.
+
+`ChatHistoryMiddleware` is not in `__all__`, because it needs LangChain 1 and `import *` must work without.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +12,7 @@ from chatstash.langchain.tokens import TokenCounter
 from chatstash.langchain.write_errors import OnWriteError, OnWriteFailure
 
 if TYPE_CHECKING:
+    from chatstash.langchain.middleware import ChatHistoryMiddleware as ChatHistoryMiddleware
     from chatstash.langchain.runnable import HistoryFactory, MessageHistory, with_history
 
 __all__ = [
@@ -30,4 +34,12 @@ def __getattr__(name: str) -> Any:
         from chatstash.langchain import runnable  # noqa: PLC0415 - the class alone needs no runnables
 
         return getattr(runnable, name)
+    if name == "ChatHistoryMiddleware":
+        try:
+            from chatstash.langchain import middleware  # noqa: PLC0415 - it imports langchain, which is optional
+        except ImportError as error:
+            raise ImportError(
+                f"ChatHistoryMiddleware needs LangChain 1: pip install 'langchain>=1' ({error})."
+            ) from error
+        return middleware.ChatHistoryMiddleware
     raise AttributeError(f"module 'chatstash.langchain' has no attribute {name!r}")

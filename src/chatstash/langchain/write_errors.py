@@ -12,6 +12,7 @@ from chatstash.errors import (
     DatabaseError,
     IdempotencyConflict,
     RecordTooLarge,
+    ReplyNotStored,
     StoreClosed,
     UnstorableMessage,
 )
@@ -51,6 +52,17 @@ class report_errors:  # noqa: N801 - used like a function
         # Regular outcomes are not reported: others were first.
         if isinstance(error, Exception) and not isinstance(error, (ConcurrentTurn, IdempotencyConflict)):
             _report(error, self._key, self._hook)
+
+
+def with_reply(error: Exception, reply: object) -> Exception:
+    """Return an error with `reply` set, or, if its class does not allow that, a `ReplyNotStored` that it caused."""
+    try:
+        error.reply = reply  # type: ignore[attr-defined]
+    except (AttributeError, TypeError):
+        carrier = ReplyNotStored(f"The reply could not be stored: {type(error).__name__}.")
+        carrier.reply, carrier.__cause__ = reply, error
+        return carrier
+    return error
 
 
 def _report(error: Exception, key: str, hook: OnWriteError | None) -> None:

@@ -22,6 +22,7 @@ from chatstash.langchain.runnable.chunks import output_from_chunks
 from chatstash.langchain.runnable.redelivery import stored_reply
 from chatstash.langchain.runnable.run_messages import RunMessages, RunOptions, messages_of_input
 from chatstash.langchain.runnable.session_config import HistoryProvider, MessageHistory
+from chatstash.langchain.write_errors import with_reply
 
 T = TypeVar("T")
 
@@ -123,7 +124,7 @@ class Run:
                 _log.info("Another delivery of this event was stored first; its reply is returned.")
                 return self._stored_reply((yield self._stored_for_event()) or [])
             if not self._options.return_unstored:
-                raise _with_reply(error, output)  # noqa: B904 - mostly the same error
+                raise with_reply(error, output)  # noqa: B904 - mostly the same error
             _log.error("The messages of a run could not be stored; its reply is returned: %s.", type(error).__name__)
         return output
 
@@ -163,14 +164,3 @@ def _event_in(config: RunnableConfig, histories: HistoryProvider) -> str | None:
         return None  # a field of the user's with that name
     key = config.get("configurable", {}).get(IDEMPOTENCY_KEY.id)
     return None if key is None else checked_idempotency_key(key)
-
-
-def _with_reply(error: Exception, reply: object) -> Exception:
-    """Return an error with `reply` set, or, if its class does not allow that, a `ReplyNotStored` that it caused."""
-    try:
-        error.reply = reply  # type: ignore[attr-defined]
-    except (AttributeError, TypeError):
-        carrier = ReplyNotStored(f"The reply could not be stored: {type(error).__name__}.")
-        carrier.reply, carrier.__cause__ = reply, error
-        return carrier
-    return error

@@ -1,0 +1,177 @@
+"""One turn of an agent: the messages its model is shown, and the new messages to append. Pure.
+
+A checkpointer gives the agent the earlier messages of its thread. The thread's `Mark` says which of them are stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypedDict
+
+from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage, ToolMessage
+
+from chatstash.langchain.history import UpstashRedisChatMessageHistory
+from chatstash.langchain.runnable.alignment import AlignedInput, align_input, rewritten_input, start_of_reply
+from chatstash.langchain.runnable.tool_messages import removed_calls
+
+SUMMARY = "summarization"
+"""The `lc_source` of the message that LangChain's middleware puts in place of those it has summarised."""
+
+
+class Mark(TypedDict, total=False):
+    """Where the stored messages of a thread begin and end; kept in its checkpoints.
+
+    Attributes:
+        first: The id of the first message that this thread stored.
+        last: The id of its last message that is not new: stored, or passed in only for the model.
+    """
+
+    first: str
+    last: str
+
+
+class Beginning(NamedTuple):
+    """The start of a turn.
+
+    Attributes:
+        kept: The messages of the state, without the repeated ones.
+        new: The new messages among them.
+        repeated: Messages of the input that repeat stored ones under other ids.
+        mark: The thread's mark.
+    """
+
+    kept: list[BaseMessage]
+    new: list[BaseMessage]
+    repeated: list[BaseMessage]
+    mark: Mark
+
+
+def begin(window: Sequence[BaseMessage], messages: Sequence[BaseMessage], mark: Mark) -> Beginning:
+    """Separate the new messages of an agent's state from stored ones."""
+    stored = _index_of(mark.get("last"), messages) + 1
+    known = _ids(window)
+    if stored:
+        # The thread gave these ids: a message without a stored one is new, whatever its text.
+        aligned = AlignedInput([], [message for message in messages[stored:] if message.id not in known])
+    else:
+        aligned = align_input(window, messages)
+    new = aligned.new
+    wanted = {id(message) for message in (*messages[:stored], *new, *aligned.instructions)}
+    is_kept = [id(message) in wanted or message.id in known for message in messages]
+    kept = [message for message, keep in zip(messages, is_kept, strict=True) if keep]
+    repeated = [message for message, keep in zip(messages, is_kept, strict=True) if not keep]
+    earlier = kept[: next((at for at, message in enumerate(kept) if new and message is new[0]), len(kept))]
+    last: Mark = {"last": earlier[-1].id} if earlier and earlier[-1].id else {}
+    return Beginning(kept, new, repeated, {**mark, **last})
+
+
+def shown(window: Sequence[BaseMessage], messages: Sequence[BaseMessage], mark: Mark) -> list[BaseMessage]:
+    """Return the messages for the model: the window merged with the agent's own messages, each once.
+
+    Messages of this thread that the agent no longer has were summarised or trimmed by it, and are left out.
+    """
+    places = {message.id: at for at, message in enumerate(messages)}
+    left_out = _left_out(window, places, mark)
+    merged: list[BaseMessage] = []
+    taken = 0
+    for at, message in enumerate(window):
+        if message.id is not None and message.id in places:
+            merged += messages[taken : places[message.id] + 1]
+            taken = max(taken, places[message.id] + 1)
+        elif at not in left_out:
+            merged.append(message)
+    return [*merged, *messages[taken:]]
+
+
+def _left_out(window: Sequence[BaseMessage], places: Mapping[str | None, int], mark: Mark) -> range:
+    if "first" not in mark:
+        return range(0)
+    first = max(0, _index_of(mark["first"], window))
+    held = (at for at, message in enumerate(window) if message.id is not None and message.id in places)
+    return range(first, next(held, _index_of(mark.get("last"), window) + 1))
+
+
+class Turn:
+    """A turn in progress: held by the agent's state while it runs, never in a checkpoint.
+
+    Opaque to LangGraph, which would stream a list of messages as new ones.
+
+    Attributes:
+        history: The history; None if this run stores nothing: it is part of an outer run that does, or was redelivered.
+        event: The idempotency key of the config, if any.
+        window: The earlier messages.
+        start: The start of the turn; None if the run was resumed.
+    """
+
+    def __init__(
+        self,
+        history: UpstashRedisChatMessageHistory | None,
+        event: str | None = None,
+        window: Sequence[BaseMessage] = (),
+        start: Beginning | None = None,
+    ) -> None:
+        self.history, self.event, self.window, self.start = history, event, window, start
+        self._seen: dict[str, BaseMessage] = {}
+        self._generated: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"Turn(earlier messages: {len(self.window)})"
+
+    def saw(self, messages: Iterable[BaseMessage], *, generated: bool = False) -> None:
+        """Note messages of the state or, if generated, of a model or tool: others may remove them from the state."""
+        for message in messages:
+            if message.id:
+                self._seen[message.id] = message
+                if generated:
+                    self._generated.add(message.id)
+
+    def new_messages(self, state: Sequence[BaseMessage], mark: Mark) -> list[BaseMessage]:
+        """Return the messages to append at the end of a run, oldest first.
+
+        As the agent has them: middleware that redacts also redacts what is stored. Includes those that middleware
+        removed to shorten the context; summaries, instructions and context are left out.
+        """
+        if self.start is None:
+            reply = self._real(state[_index_of(mark.get("last"), state) + 1 :])
+            return [*removed_calls(self._seen.values(), reply, self._generated), *reply]
+        at = start_of_reply(self.start.kept, state, self._generated)
+        reply = self._real(state[at:])
+        question = rewritten_input(self.start.new, state[:at], list(self._seen.values()))
+        return [*question, *removed_calls(self._seen.values(), reply, self._generated), *reply]
+
+    def _real(self, messages: Iterable[BaseMessage]) -> list[BaseMessage]:
+        known = _ids(self.window)
+        return [message for message in messages if message.id not in known and not is_summary(message)]
+
+
+def advanced(mark: Mark, new: Sequence[BaseMessage], state: Sequence[BaseMessage]) -> Mark:
+    """Return the mark after new messages were stored."""
+    changed: dict[str, Any] = {"last": state[-1].id} if state else {}
+    if "first" not in mark and new and new[0].id:
+        changed["first"] = new[0].id
+    return {**mark, **changed}  # type: ignore[typeddict-item]
+
+
+def removals(state: Sequence[BaseMessage], unwanted: Iterable[BaseMessage]) -> list[RemoveMessage]:
+    """Return the removals that take messages out of an agent's state."""
+    ids = _ids(unwanted)
+    return [RemoveMessage(message.id) for message in state if message.id and message.id in ids]
+
+
+def is_summary(message: BaseMessage) -> bool:
+    """Tell whether a message is a summary of others, made by LangChain's middleware."""
+    return message.additional_kwargs.get("lc_source") == SUMMARY
+
+
+def is_generated(message: object) -> bool:
+    """Tell whether a message is the answer of a model or a tool."""
+    return isinstance(message, (AIMessage, ToolMessage))
+
+
+def _ids(messages: Iterable[BaseMessage]) -> set[str]:
+    return {message.id for message in messages if message.id}
+
+
+def _index_of(name: str | None, messages: Sequence[BaseMessage]) -> int:
+    """Return the index of the last message with an id; -1 without one."""
+    return max((at for at, message in enumerate(messages) if name and message.id == name), default=-1)

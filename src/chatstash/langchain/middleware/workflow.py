@@ -1,0 +1,178 @@
+"""The workflow of each hook of the middleware, once for both colours; see `Step`. Pure."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from langchain_core.messages import BaseMessage, RemoveMessage, ToolMessage
+from langgraph.config import get_config
+
+from chatstash.errors import IdempotencyConflict, ReplyGone
+from chatstash.history.records.keys import checked_idempotency_key
+from chatstash.langchain.history import UpstashRedisChatMessageHistory
+from chatstash.langchain.middleware.nesting import is_inner, own_event, within
+from chatstash.langchain.middleware.turn import Mark, Turn, advanced, begin, is_generated, removals, shown
+from chatstash.langchain.runnable.session_config import HistoryProvider
+from chatstash.langchain.runnable.workflow import IDEMPOTENCY_KEY, Step, Steps
+from chatstash.langchain.write_errors import with_reply
+
+TURN = "chatstash_turn"
+MARK = "chatstash_mark"
+
+Update = dict[str, Any]
+
+_log = logging.getLogger("chatstash")
+
+
+class Agent(NamedTuple):
+    """The options of a middleware, and the workflows of its hooks."""
+
+    histories: HistoryProvider
+    session_id_key: str
+    return_unstored: bool
+
+    def start(self, state: Mapping[str, Any], runtime: Any) -> Steps[Update]:
+        """Read the earlier messages; with an idempotency key, ask first whether the event was answered."""
+        turn = yield from self._open(runtime)
+        if turn.history is None:
+            return {TURN: turn}
+        if turn.event is not None and (stored := (yield _stored_for(turn.history, turn.event))) is not None:
+            return _answered(state, turn, stored)
+        messages, mark = state["messages"], _mark_of(state)
+        window = yield _read(turn.history)
+        start = begin(window, messages, mark)
+        removed = removals(messages, start.repeated)
+        update: Update = {TURN: Turn(turn.history, turn.event, window, start), MARK: start.mark}
+        return {**update, "messages": removed} if removed else update
+
+    def call_model(self, request: Any, handler: Callable[[Any], Any]) -> Steps[tuple[Any, Turn | None]]:
+        """Show the model the earlier messages; returns its response, and the turn if the run was resumed."""
+        held: Turn | None = request.state.get(TURN)
+        turn = held or (yield from self._resume(request.runtime))
+        if turn.history is not None:
+            turn.saw(request.state["messages"])
+            messages = shown(turn.window, request.messages, _mark_of(request.state))
+            request = request.override(messages=messages)
+        with within(turn):
+            response = yield Step(partial(handler, request), partial(handler, request))
+        turn.saw(_messages_of(response), generated=True)
+        return response, None if held else turn
+
+    def call_tool(self, request: Any, handler: Callable[[Any], Any]) -> Steps[Any]:
+        """Call a tool; an agent within it does not write to this conversation."""
+        turn: Turn = request.state.get(TURN) or (yield from self._open(request.runtime))
+        with within(turn):
+            result = yield Step(partial(handler, request), partial(handler, request))
+        if isinstance(result, ToolMessage):
+            turn.saw([result], generated=True)
+        return result
+
+    def end(self, state: Mapping[str, Any], runtime: Any) -> Steps[Update | None]:
+        """Append the new messages of a run."""
+        turn: Turn = state.get(TURN) or (yield from self._open(runtime))
+        messages, mark = state["messages"], _mark_of(state)
+        if turn.history is None:
+            return None
+        turn.saw(filter(is_generated, messages[-1:]))
+        new = turn.new_messages(messages, mark)
+        try:
+            yield _append(turn.history, new, turn.event or _repeatable_task(runtime))
+        except Exception as error:  # noqa: BLE001 - raised, unless the user wants the reply
+            if turn.event is not None and isinstance(error, IdempotencyConflict):
+                _log.info("Another delivery of this event was stored first; its reply is returned.")
+                stored = yield _stored_for(turn.history, turn.event)
+                return _replaced(state, new, stored or [], turn.event)
+            if not self.return_unstored:
+                raise with_reply(error, _output_of(state))  # noqa: B904 - mostly the same error
+            _log.error("The messages of a run could not be stored; its reply is returned: %s.", type(error).__name__)
+            return None
+        return {MARK: advanced(mark, new, messages)}
+
+    def _open(self, runtime: Any) -> Steps[Turn]:
+        """Find the history of a run; the turn has none if an outer run answers in the same conversation."""
+        config = get_config().get("configurable", {})
+        fields = {self.session_id_key: self._session_id(config, runtime.context)}
+        history = yield Step(partial(self.histories.get, fields), partial(self.histories.aget, fields))
+        if not isinstance(history, UpstashRedisChatMessageHistory):
+            raise ValueError(
+                f"ChatHistoryMiddleware needs an UpstashRedisChatMessageHistory, but get_session_history returned a "
+                f"{type(history).__name__}. Nothing was read or stored."
+            )
+        event = config.get(IDEMPOTENCY_KEY.id)
+        event = None if event is None else own_event(checked_idempotency_key(event))
+        return Turn(None if is_inner(history.key) else history, event)
+
+    def _resume(self, runtime: Any) -> Steps[Turn]:
+        """Read the earlier messages again: no checkpoint holds them."""
+        turn = yield from self._open(runtime)
+        if turn.history is None:
+            return turn
+        return Turn(turn.history, turn.event, (yield _read(turn.history)))
+
+    def _session_id(self, config: Mapping[str, Any], context: Any) -> Any:
+        name = self.session_id_key
+        found = config.get(name)
+        if found is None:
+            found = context.get(name) if isinstance(context, Mapping) else getattr(context, name, None)
+        if found is None:
+            raise ValueError(
+                f"The run has no {name!r}. Nothing was read or stored. Pass it with the call: "
+                f"agent.invoke(input, {{'configurable': {{{name!r}: '...'}}}}), or in the context."
+            )
+        return found
+
+
+def _read(history: UpstashRedisChatMessageHistory) -> Step:
+    return Step(lambda: history.messages, history.aget_messages)
+
+
+def _repeatable_task(runtime: Any) -> str | None:
+    """Return the id of this step if a run may repeat it: if a checkpointer can resume a run that crashed after it."""
+    info = runtime.execution_info
+    return None if info.thread_id is None else info.task_id
+
+
+def _append(history: UpstashRedisChatMessageHistory, messages: list[BaseMessage], key: str | None) -> Step:
+    add, aadd = history.add_messages, history.aadd_messages
+    return Step(
+        partial(add, messages, idempotency_key=key), partial(aadd, messages, idempotency_key=key), is_write=True
+    )
+
+
+def _stored_for(history: UpstashRedisChatMessageHistory, event: str) -> Step:
+    return Step(partial(history.stored_for, event), partial(history.astored_for, event))
+
+
+def _answered(state: Mapping[str, Any], turn: Turn, stored: list[BaseMessage]) -> Update:
+    """Return the update that ends the run of a redelivered event with the stored turn."""
+    new = begin([], state["messages"], _mark_of(state)).new
+    update = _replaced(state, new, stored, turn.event or "")
+    return {**update, TURN: Turn(None), "jump_to": "end"}
+
+
+def _replaced(state: Mapping[str, Any], new: Sequence[BaseMessage], stored: list[BaseMessage], event: str) -> Update:
+    """Return the update that replaces the messages of a run by the stored ones of the same event."""
+    if not stored:
+        raise ReplyGone(event)
+    return {"messages": [*removals(state["messages"], new), *stored], MARK: advanced(_mark_of(state), stored, stored)}
+
+
+def _mark_of(state: Mapping[str, Any]) -> Mark:
+    mark: Mark = state.get(MARK) or {}
+    return mark
+
+
+def _messages_of(response: Any) -> list[BaseMessage]:
+    found = getattr(response, "result", response)
+    messages = found if isinstance(found, list) else [found]
+    return [message for message in messages if isinstance(message, BaseMessage)]
+
+
+def _output_of(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the output that the run would have had."""
+    messages = [message for message in state["messages"] if not isinstance(message, RemoveMessage)]
+    structured = {name: state[name] for name in ("structured_response",) if name in state}
+    return {"messages": messages, **structured}
