@@ -10,7 +10,7 @@ from langchain.agents.middleware import AgentMiddleware, AgentState, ExtendedMod
 from langchain.agents.middleware.types import PrivateStateAttr, ToolCallRequest, hook_config
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import ConfigurableFieldSpec
-from langgraph.channels import UntrackedValue
+from langgraph.channels import BinaryOperatorAggregate, UntrackedValue
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
@@ -18,7 +18,7 @@ from chatstash.history.store import Store
 from chatstash.history.values.options import OptionsWithoutTtl, check_keywords, keywords_of, shows_keywords
 from chatstash.langchain.history import STORE_PREFIX, UpstashRedisChatMessageHistory
 from chatstash.langchain.middleware.turn import Mark, Turn
-from chatstash.langchain.middleware.workflow import TURN, Agent
+from chatstash.langchain.middleware.workflow import Agent, keep_seen
 from chatstash.langchain.runnable.drivers import arun, run
 from chatstash.langchain.runnable.session_config import HistoryFactory, HistoryProvider
 from chatstash.langchain.tokens import TokenCounter
@@ -27,10 +27,18 @@ from chatstash.rest.secret import as_secret
 
 
 class ChatHistoryState(AgentState[Any]):
-    """The state of an agent with this middleware; both keys are private."""
+    """The state of an agent with this middleware.
+
+    Attributes:
+        chatstash_turn: The turn in progress; never in a checkpoint.
+        chatstash_mark: The thread's mark.
+        chatstash_seen: Messages of an unfinished turn, which middleware may remove before it is stored. Only with a
+            checkpointer.
+    """
 
     chatstash_turn: NotRequired[Annotated[Turn, UntrackedValue, PrivateStateAttr]]
     chatstash_mark: NotRequired[Annotated[Mark, PrivateStateAttr]]
+    chatstash_seen: NotRequired[Annotated[list[Any], BinaryOperatorAggregate(list, keep_seen), PrivateStateAttr]]
 
 
 class ChatHistoryMiddleware(AgentMiddleware[ChatHistoryState, Any, Any]):
@@ -142,13 +150,13 @@ class ChatHistoryMiddleware(AgentMiddleware[ChatHistoryState, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
         """Show the model the earlier messages; one request if the run was resumed, else none."""
-        return _with_turn(*run(self._agent.call_model(request, handler)))
+        return _with_update(*run(self._agent.call_model(request, handler)))
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
         """Show the model the earlier messages, as `wrap_model_call` does."""
-        return _with_turn(*await arun(self._agent.call_model(request, handler)))
+        return _with_update(*await arun(self._agent.call_model(request, handler)))
 
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
@@ -186,5 +194,5 @@ class _Histories:
         return history
 
 
-def _with_turn(response: Any, turn: Turn | None) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
-    return response if turn is None else ExtendedModelResponse(response, Command(update={TURN: turn}))
+def _with_update(response: Any, update: dict[str, Any]) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
+    return ExtendedModelResponse(response, Command(update=update)) if update else response

@@ -6,7 +6,7 @@ A checkpointer gives the agent the earlier messages of its thread. The thread's 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict
 
 from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage, ToolMessage
 
@@ -24,10 +24,12 @@ class Mark(TypedDict, total=False):
     Attributes:
         first: The id of the first message that this thread stored.
         last: The id of its last message that is not new: stored, or passed in only for the model.
+        asked: The ids of the new messages of the input, while their turn is not stored.
     """
 
     first: str
     last: str
+    asked: list[str]
 
 
 class Beginning(NamedTuple):
@@ -62,7 +64,7 @@ def begin(window: Sequence[BaseMessage], messages: Sequence[BaseMessage], mark: 
     repeated = [message for message, keep in zip(messages, is_kept, strict=True) if not keep]
     earlier = kept[: next((at for at, message in enumerate(kept) if new and message is new[0]), len(kept))]
     last: Mark = {"last": earlier[-1].id} if earlier and earlier[-1].id else {}
-    return Beginning(kept, new, repeated, {**mark, **last})
+    return Beginning(kept, new, repeated, {**mark, **last, "asked": [message.id for message in new if message.id]})
 
 
 def shown(window: Sequence[BaseMessage], messages: Sequence[BaseMessage], mark: Mark) -> list[BaseMessage]:
@@ -113,6 +115,7 @@ class Turn:
         self.history, self.event, self.window, self.start = history, event, window, start
         self._seen: dict[str, BaseMessage] = {}
         self._generated: set[str] = set()
+        self._kept: set[str] = set()
 
     def __repr__(self) -> str:
         return f"Turn(earlier messages: {len(self.window)})"
@@ -125,6 +128,19 @@ class Turn:
                 if generated:
                     self._generated.add(message.id)
 
+    def restore(self, kept: Iterable[BaseMessage]) -> None:
+        """Note the messages that a checkpoint kept."""
+        for message in kept:
+            self.saw([message], generated=is_generated(message))
+        self._kept |= self._seen.keys()
+
+    def take_unkept(self) -> list[BaseMessage]:
+        """Return the messages of this turn that were noted since the last time, without the earlier ones."""
+        mine = self._generated | _ids(self.start.new if self.start else ())
+        unkept = [message for name, message in self._seen.items() if name in mine - self._kept]
+        self._kept |= _ids(unkept)
+        return unkept
+
     def new_messages(self, state: Sequence[BaseMessage], mark: Mark) -> list[BaseMessage]:
         """Return the messages to append at the end of a run, oldest first.
 
@@ -132,11 +148,19 @@ class Turn:
         removed to shorten the context; summaries, instructions and context are left out.
         """
         if self.start is None:
-            reply = self._real(state[_index_of(mark.get("last"), state) + 1 :])
-            return [*removed_calls(self._seen.values(), reply, self._generated), *reply]
+            return self._new_of_resumed(state, mark)
         at = start_of_reply(self.start.kept, state, self._generated)
         reply = self._real(state[at:])
         question = rewritten_input(self.start.new, state[:at], list(self._seen.values()))
+        return [*question, *removed_calls(self._seen.values(), reply, self._generated), *reply]
+
+    def _new_of_resumed(self, state: Sequence[BaseMessage], mark: Mark) -> list[BaseMessage]:
+        asked = mark.get("asked", [])
+        found = self._real(state[_index_of(mark.get("last"), state) + 1 :])
+        latest = {**self._seen, **{message.id: message for message in found if message.id}}
+        rest = [message for message in found if message.id not in asked]
+        reply = rest[next((at for at, message in enumerate(rest) if is_generated(message)), len(rest)) :]
+        question = [latest[name] for name in asked if name in latest]
         return [*question, *removed_calls(self._seen.values(), reply, self._generated), *reply]
 
     def _real(self, messages: Iterable[BaseMessage]) -> list[BaseMessage]:
@@ -146,10 +170,14 @@ class Turn:
 
 def advanced(mark: Mark, new: Sequence[BaseMessage], state: Sequence[BaseMessage]) -> Mark:
     """Return the mark after new messages were stored."""
-    changed: dict[str, Any] = {"last": state[-1].id} if state else {}
-    if "first" not in mark and new and new[0].id:
-        changed["first"] = new[0].id
-    return {**mark, **changed}  # type: ignore[typeddict-item]
+    first = mark.get("first") or next((message.id for message in new if message.id), None)
+    last = state[-1].id if state else None
+    changed: Mark = {}
+    if first:
+        changed["first"] = first
+    if last:
+        changed["last"] = last
+    return changed
 
 
 def removals(state: Sequence[BaseMessage], unwanted: Iterable[BaseMessage]) -> list[RemoveMessage]:

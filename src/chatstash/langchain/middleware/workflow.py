@@ -6,21 +6,23 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
+from uuid import uuid4
 
-from langchain_core.messages import BaseMessage, RemoveMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage, messages_from_dict, messages_to_dict
 from langgraph.config import get_config
 
 from chatstash.errors import IdempotencyConflict, ReplyGone
 from chatstash.history.records.keys import checked_idempotency_key
 from chatstash.langchain.history import UpstashRedisChatMessageHistory
 from chatstash.langchain.middleware.nesting import is_inner, own_event, within
-from chatstash.langchain.middleware.turn import Mark, Turn, advanced, begin, is_generated, removals, shown
+from chatstash.langchain.middleware.turn import Mark, Turn, advanced, begin, removals, shown
 from chatstash.langchain.runnable.session_config import HistoryProvider
 from chatstash.langchain.runnable.workflow import IDEMPOTENCY_KEY, Step, Steps
 from chatstash.langchain.write_errors import with_reply
 
 TURN = "chatstash_turn"
 MARK = "chatstash_mark"
+SEEN = "chatstash_seen"
 
 Update = dict[str, Any]
 
@@ -45,38 +47,46 @@ class Agent(NamedTuple):
         window = yield _read(turn.history)
         start = begin(window, messages, mark)
         removed = removals(messages, start.repeated)
-        update: Update = {TURN: Turn(turn.history, turn.event, window, start), MARK: start.mark}
+        turn = Turn(turn.history, turn.event, window, start)
+        turn.saw(start.new)
+        kept = _to_keep(turn, runtime)
+        update: Update = {TURN: turn, MARK: start.mark}
+        if kept or state.get(SEEN):
+            update[SEEN] = [None, *kept]
         return {**update, "messages": removed} if removed else update
 
-    def call_model(self, request: Any, handler: Callable[[Any], Any]) -> Steps[tuple[Any, Turn | None]]:
-        """Show the model the earlier messages; returns its response, and the turn if the run was resumed."""
+    def call_model(self, request: Any, handler: Callable[[Any], Any]) -> Steps[tuple[Any, Update]]:
+        """Show the model the earlier messages; returns its response and an update of the state."""
         held: Turn | None = request.state.get(TURN)
-        turn = held or (yield from self._resume(request.runtime))
+        turn = held or (yield from self._resume(request.state, request.runtime))
         if turn.history is not None:
             turn.saw(request.state["messages"])
             messages = shown(turn.window, request.messages, _mark_of(request.state))
             request = request.override(messages=messages)
         with within(turn):
             response = yield Step(partial(handler, request), partial(handler, request))
-        turn.saw(_messages_of(response), generated=True)
-        return response, None if held else turn
+        answers = _messages_of(response)
+        turn.saw(answers, generated=True)
+        update: Update = {} if held else {TURN: turn}
+        if any(isinstance(answer, AIMessage) and answer.tool_calls for answer in answers):
+            # A person may be asked now, and another process resume the run.
+            update[SEEN] = _to_keep(turn, request.runtime)
+        return response, {name: value for name, value in update.items() if value}
 
     def call_tool(self, request: Any, handler: Callable[[Any], Any]) -> Steps[Any]:
         """Call a tool; an agent within it does not write to this conversation."""
         turn: Turn = request.state.get(TURN) or (yield from self._open(request.runtime))
         with within(turn):
             result = yield Step(partial(handler, request), partial(handler, request))
-        if isinstance(result, ToolMessage):
-            turn.saw([result], generated=True)
+        turn.saw(_with_ids(result), generated=True)
         return result
 
     def end(self, state: Mapping[str, Any], runtime: Any) -> Steps[Update | None]:
         """Append the new messages of a run."""
-        turn: Turn = state.get(TURN) or (yield from self._open(runtime))
+        turn: Turn = state.get(TURN) or (yield from self._reopen(state, runtime))
         messages, mark = state["messages"], _mark_of(state)
         if turn.history is None:
             return None
-        turn.saw(filter(is_generated, messages[-1:]))
         new = turn.new_messages(messages, mark)
         try:
             yield _append(turn.history, new, turn.event or _repeatable_task(runtime))
@@ -89,7 +99,8 @@ class Agent(NamedTuple):
                 raise with_reply(error, _output_of(state))  # noqa: B904 - mostly the same error
             _log.error("The messages of a run could not be stored; its reply is returned: %s.", type(error).__name__)
             return None
-        return {MARK: advanced(mark, new, messages)}
+        forget: Update = {SEEN: [None]} if state.get(SEEN) else {}
+        return {MARK: advanced(mark, new, messages), **forget}
 
     def _open(self, runtime: Any) -> Steps[Turn]:
         """Find the history of a run; the turn has none if an outer run answers in the same conversation."""
@@ -105,12 +116,18 @@ class Agent(NamedTuple):
         event = None if event is None else own_event(checked_idempotency_key(event))
         return Turn(None if is_inner(history.key) else history, event)
 
-    def _resume(self, runtime: Any) -> Steps[Turn]:
-        """Read the earlier messages again: no checkpoint holds them."""
+    def _reopen(self, state: Mapping[str, Any], runtime: Any) -> Steps[Turn]:
+        """Go on with the turn of a run that is resumed."""
         turn = yield from self._open(runtime)
-        if turn.history is None:
-            return turn
-        return Turn(turn.history, turn.event, (yield _read(turn.history)))
+        turn.restore(messages_from_dict(state.get(SEEN, [])))
+        return turn
+
+    def _resume(self, state: Mapping[str, Any], runtime: Any) -> Steps[Turn]:
+        """Go on with a turn, and read the earlier messages again: no checkpoint holds them."""
+        turn = yield from self._reopen(state, runtime)
+        if turn.history is not None:
+            turn.window = yield _read(turn.history)
+        return turn
 
     def _session_id(self, config: Mapping[str, Any], context: Any) -> Any:
         name = self.session_id_key
@@ -129,10 +146,20 @@ def _read(history: UpstashRedisChatMessageHistory) -> Step:
     return Step(lambda: history.messages, history.aget_messages)
 
 
+def keep_seen(held: list[Any] | None, more: list[Any]) -> list[Any]:
+    """Add to the kept messages of a turn; None begins anew. The reducer of its channel."""
+    return more[1:] if more[:1] == [None] else [*(held or []), *more]
+
+
+def _to_keep(turn: Turn, runtime: Any) -> list[dict[str, Any]]:
+    """Return the messages to keep in the checkpoint; as dicts, because LangGraph streams messages as new ones."""
+    return messages_to_dict(turn.take_unkept()) if _repeatable_task(runtime) else []
+
+
 def _repeatable_task(runtime: Any) -> str | None:
     """Return the id of this step if a run may repeat it: if a checkpointer can resume a run that crashed after it."""
     info = runtime.execution_info
-    return None if info.thread_id is None else info.task_id
+    return None if info.thread_id is None else str(info.task_id)
 
 
 def _append(history: UpstashRedisChatMessageHistory, messages: list[BaseMessage], key: str | None) -> Step:
@@ -161,7 +188,7 @@ def _replaced(state: Mapping[str, Any], new: Sequence[BaseMessage], stored: list
 
 
 def _mark_of(state: Mapping[str, Any]) -> Mark:
-    mark: Mark = state.get(MARK) or {}
+    mark: Mark = state.get(MARK, {})
     return mark
 
 
@@ -169,6 +196,16 @@ def _messages_of(response: Any) -> list[BaseMessage]:
     found = getattr(response, "result", response)
     messages = found if isinstance(found, list) else [found]
     return [message for message in messages if isinstance(message, BaseMessage)]
+
+
+def _with_ids(result: Any) -> list[BaseMessage]:
+    """Return the messages of a tool's result; gives them ids, as LangGraph does when it adds them to the state."""
+    update = getattr(result, "update", None)
+    found = update.get("messages") if isinstance(update, dict) else [result]
+    messages = [message for message in found or [] if isinstance(message, BaseMessage)]
+    for message in messages:
+        message.id = message.id or str(uuid4())
+    return messages
 
 
 def _output_of(state: Mapping[str, Any]) -> dict[str, Any]:
