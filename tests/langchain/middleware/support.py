@@ -37,7 +37,7 @@ class Watched(Scripted):
 
 
 def memory(upstash: LocalUpstash, **options: Any) -> ChatHistoryMiddleware:
-    return ChatHistoryMiddleware(url=upstash.url, token=upstash.token, **{"ttl": 60, **options})
+    return ChatHistoryMiddleware(**{"url": upstash.url, "token": upstash.token, "ttl": 60, **options})
 
 
 def agent(upstash: LocalUpstash, *middleware: Any, model: Any = None, tools: Any = (weather,), **options: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import aclosing
 from typing import Any, NamedTuple
 
@@ -12,24 +13,43 @@ import pytest
 
 pytest.importorskip("langchain.agents", exc_type=ImportError)
 
+from langchain.agents import create_agent
 from langchain_core.chat_history import InMemoryChatMessageHistory
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 
 import chatstash
-from chatstash import DatabaseError, ReadOnlyToken, Store, UnstorableMessage, UpstashRedisChatMessageHistory
+from chatstash import DatabaseError, ReadOnlyToken, UnstorableMessage, UpstashRedisChatMessageHistory
 from chatstash.langchain import ChatHistoryMiddleware
 from chatstash.local import LocalUpstash
 from tests.langchain.middleware.support import COLOURS, SESSION, THREAD, TURN, WAYS, Watched, agent, memory
 from tests.langchain.support import history, stored
 
-FAULT = {"status": 500, "times": 50}
+READER = "a-read-only-token"
+
+
+@pytest.fixture(scope="module")
+def readable() -> Iterator[LocalUpstash]:
+    """A server with a token that may only read."""
+    with LocalUpstash(read_only_token=READER) as upstash:
+        yield upstash
+
+
+@pytest.fixture
+def limited(readable: LocalUpstash) -> LocalUpstash:
+    readable.flush()
+    return readable
 
 
 @pytest.fixture(params=COLOURS)
 def colour(request: pytest.FixtureRequest) -> Any:
     return COLOURS[request.param]
+
+
+def _agent(upstash: LocalUpstash, model: Any, **options: Any) -> Any:
+    saver = options.pop("checkpointer", None)
+    return create_agent(model, middleware=[memory(upstash, **options)], checkpointer=saver)
 
 
 @tool("weather")
@@ -47,9 +67,20 @@ class Unstorable(Watched):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_reply_that_cannot_be_stored_is_in_the_error(upstash: LocalUpstash, way: str) -> None:
+def test_a_read_only_token_reads_and_its_error_has_the_reply(limited: LocalUpstash, way: str) -> None:
+    history(limited).add_user_message("Before.")
+    model = Watched()
+    with pytest.raises(ReadOnlyToken) as caught:
+        WAYS[way](_agent(limited, model, token=READER), {"messages": "ok"})
+    reply: Any = caught.value.reply  # type: ignore[attr-defined]
+    assert [message.content for message in reply["messages"]] == ["ok", "It is so."]
+    assert model.last == [("human", "Before."), ("human", "ok")]
+    assert [text for _, text in stored(limited)] == ["Before."]
+
+
+def test_a_reply_that_cannot_be_stored_is_in_the_error(upstash: LocalUpstash, colour: Any) -> None:
     with pytest.raises(UnstorableMessage) as caught:
-        WAYS[way](agent(upstash, model=Unstorable()), {"messages": "ok"})
+        colour(agent(upstash, model=Unstorable()), {"messages": "ok"})
     reply: Any = caught.value.reply  # type: ignore[attr-defined]
     assert [message.content for message in reply["messages"]] == ["ok", "So."]
     assert stored(upstash) == []
@@ -59,72 +90,38 @@ def test_the_reply_may_be_returned_and_the_error_logged(
     upstash: LocalUpstash, colour: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen: list[Exception] = []
-    asked = chatstash_agent(upstash, Unstorable(), on_write_failure="return", on_write_error=seen.append)
+    asked = _agent(upstash, Unstorable(), on_write_failure="return", on_write_error=seen.append)
     assert colour(asked, {"messages": "ok"})["messages"][-1].content == "So."
     assert [type(error) for error in seen] == [UnstorableMessage]
     assert "could not be stored; its reply is returned" in caplog.text
 
 
-def chatstash_agent(upstash: LocalUpstash, model: Any, **options: Any) -> Any:
-    from langchain.agents import create_agent
-
-    saver = options.pop("checkpointer", None)
-    return create_agent(model, middleware=[memory(upstash, **options)], checkpointer=saver)
-
-
 def test_a_turn_that_could_not_be_stored_is_stored_with_the_next_of_its_thread(
-    upstash: LocalUpstash, colour: Any
+    limited: LocalUpstash, colour: Any
 ) -> None:
-    class Closed(Watched):
-        def _reply(self, messages: Any) -> AIMessage:
-            if not self.sent:
-                upstash.read_only = True
-            return super()._reply(messages)
-
-    model = Watched()
-    saver = InMemorySaver()
-    reader = Store(upstash.url, upstash.read_only_token)
-    from langchain.agents import create_agent
-
-    unstored = create_agent(
-        model, middleware=[ChatHistoryMiddleware(store=reader, on_write_failure="return")], checkpointer=saver
-    )
+    model, saver = Watched(), InMemorySaver()
+    unstored = _agent(limited, model, token=READER, on_write_failure="return", checkpointer=saver)
     colour(unstored, {"messages": "ok 1"}, THREAD)
-    assert stored(upstash) == []
-    colour(chatstash_agent(upstash, model, checkpointer=saver), {"messages": "ok 2"}, THREAD)
-    assert [text for _, text in stored(upstash)] == ["ok 1", "It is so.", "ok 2", "It is so."]
+    assert stored(limited) == []
+    colour(_agent(limited, model, checkpointer=saver), {"messages": "ok 2"}, THREAD)
+    assert [text for _, text in stored(limited)] == ["ok 1", "It is so.", "ok 2", "It is so."]
 
 
-def test_a_read_only_token_reads_and_raises_read_only_token(upstash: LocalUpstash, colour: Any) -> None:
-    history(upstash).add_user_message("Before.")
-    model = Watched()
-    asked = chatstash_agent(upstash, model, token=upstash.read_only_token)
-    with pytest.raises(ReadOnlyToken) as caught:
-        colour(asked, {"messages": "ok"})
-    assert model.last == [("human", "Before."), ("human", "ok")]
-    assert caught.value.reply["messages"][-1].content == "It is so."  # type: ignore[attr-defined]
-    assert [text for _, text in stored(upstash)] == ["Before."]
-
-
-def test_after_a_failed_write_the_run_can_be_resumed(upstash: LocalUpstash, colour: Any) -> None:
+def test_after_a_failed_write_the_run_can_be_resumed(limited: LocalUpstash, colour: Any) -> None:
     """Only the step that stores is run again."""
     model, saver = Watched(), InMemorySaver()
     with pytest.raises(ReadOnlyToken):
-        colour(
-            chatstash_agent(upstash, model, token=upstash.read_only_token, checkpointer=saver),
-            {"messages": "ok"},
-            THREAD,
-        )
-    colour(chatstash_agent(upstash, model, checkpointer=saver), None, THREAD)
-    assert stored(upstash) == [("human", "ok"), ("ai", "It is so.")]
+        colour(_agent(limited, model, token=READER, checkpointer=saver), {"messages": "ok"}, THREAD)
+    colour(_agent(limited, model, checkpointer=saver), None, THREAD)
+    assert stored(limited) == [("human", "ok"), ("ai", "It is so.")]
     assert len(model.sent) == 1
 
 
 def test_a_failed_read_ends_the_run_before_the_model_is_called(upstash: LocalUpstash, colour: Any) -> None:
-    upstash.fail("http_500", count=100)
+    upstash.faults.add("server_error")
     model = Watched()
     with pytest.raises(DatabaseError):
-        colour(chatstash_agent(upstash, model, timeout=1, retries=0), {"messages": "ok"})
+        colour(_agent(upstash, model, timeout=1, retries=0), {"messages": "ok"})
     assert model.sent == []
 
 
@@ -171,14 +168,14 @@ class Context(NamedTuple):
 
 @pytest.mark.parametrize("context", [{"user": "ann"}, Context("ann")])
 def test_the_session_id_may_be_in_the_context(upstash: LocalUpstash, context: Any) -> None:
-    asked = chatstash_agent(upstash, Watched(), session_id_key="user")
+    asked = _agent(upstash, Watched(), session_id_key="user")
     asked.invoke({"messages": "ok"}, context=context)
     asyncio.run(asked.ainvoke({"messages": "ok"}, context=context))
     assert len(stored(upstash, "ann")) == 4
 
 
 def test_the_thread_id_may_be_the_session_id(upstash: LocalUpstash, colour: Any) -> None:
-    asked = chatstash_agent(upstash, Watched(), session_id_key="thread_id", checkpointer=InMemorySaver())
+    asked = _agent(upstash, Watched(), session_id_key="thread_id", checkpointer=InMemorySaver())
     colour(asked, {"messages": "ok"}, {"configurable": {"thread_id": "thread"}})
     assert len(stored(upstash, "thread")) == 2
 
@@ -200,8 +197,6 @@ def test_an_invalid_session_id_is_a_value_error(upstash: LocalUpstash, colour: A
 
 
 def test_a_function_may_make_the_history(upstash: LocalUpstash, colour: Any) -> None:
-    from langchain.agents import create_agent
-
     made = ChatHistoryMiddleware(lambda session_id: history(upstash, f"of-{session_id}"))
     colour(create_agent(Watched(), middleware=[made]), {"messages": "ok"})
     assert len(stored(upstash, "of-s")) == 2
@@ -245,7 +240,7 @@ def test_the_token_shows_nowhere(upstash: LocalUpstash) -> None:
 def test_options_of_the_window_apply(upstash: LocalUpstash, colour: Any) -> None:
     history(upstash).add_messages([HumanMessage(f"m{n}") for n in range(9)])
     model = Watched()
-    colour(chatstash_agent(upstash, model, read_last=3), {"messages": "ok"})
+    colour(_agent(upstash, model, read_last=3), {"messages": "ok"})
     assert [text for _, text in model.last] == ["m6", "m7", "m8", "ok"]
 
 

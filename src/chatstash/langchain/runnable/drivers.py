@@ -24,6 +24,9 @@ def run(steps: Steps[T]) -> T:
                 resume, value = steps.throw, error
     except StopIteration as end:
         return cast("T", end.value)
+    finally:
+        # At once and here if the caller is interrupted or cancelled: a workflow may hold a context variable.
+        steps.close()
 
 
 async def arun(steps: Steps[T]) -> T:
@@ -39,6 +42,9 @@ async def arun(steps: Steps[T]) -> T:
                 resume, value = steps.throw, error
     except StopIteration as end:
         return cast("T", end.value)
+    finally:
+        # At once and here if the caller is interrupted or cancelled: a workflow may hold a context variable.
+        steps.close()
 
 
 _running_writes: set[asyncio.Task[None]] = set()
