@@ -54,6 +54,19 @@ def test_a_deep_agent_stores_its_turns_and_not_those_of_subagents(
     assert [message for message in model.last if message[0] != "system"] == stored(upstash)[:-1]
 
 
+def test_a_deep_agent_that_is_interrupted_stores_its_question(upstash: LocalUpstash, colour: Any) -> None:
+    deepagents = pytest.importorskip("deepagents")
+    model, saver = Watched(), InMemorySaver()
+    for turn in (1, 2, 3):
+        for value in ({"messages": "weather?"}, Command(resume={"decisions": [{"type": "approve"}]})):
+            asked = deepagents.create_deep_agent(
+                model, [weather], middleware=[memory(upstash)], interrupt_on={"weather": True}, checkpointer=saver
+            )
+            colour(asked, value, THREAD)
+        assert [kind for kind, _ in stored(upstash)] == TURN * turn
+        assert [message for message in model.last if message[0] != "system"] == stored(upstash)[:-1]
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_it_works_beside_the_checkpointer_of_this_package(upstash: LocalUpstash, way: str) -> None:
     model = Watched()
@@ -99,10 +112,13 @@ def test_a_turn_is_stored_once_through_faults(upstash: LocalUpstash, colour: Any
 
 
 def test_an_answer_that_is_generated_again_is_appended(upstash: LocalUpstash, colour: Any) -> None:
-    asked = agent(upstash, checkpointer=InMemorySaver())
-    colour(asked, {"messages": "ok"}, THREAD)
+    model = Watched()
+    asked = agent(upstash, model=model, checkpointer=InMemorySaver())
+    for question in ("ok 1", "ok 2"):
+        colour(asked, {"messages": question}, THREAD)
     earlier = next(state for state in asked.get_state_history(THREAD) if state.next == ("model",))
-    colour(asked, None, earlier.config)
-    assert [kind for kind, _ in stored(upstash)] == ["human", "ai", "ai"]
-    colour(asked, {"messages": "ok 2"}, THREAD)
-    assert [kind for kind, _ in stored(upstash)] == ["human", "ai", "ai", "human", "ai"]
+    colour(asked, None, {"configurable": {**earlier.config["configurable"], "session_id": "s"}})
+    assert model.last == stored(upstash)[:3]
+    assert [kind for kind, _ in stored(upstash)] == ["human", "ai", "human", "ai", "ai"]
+    colour(asked, {"messages": "ok 3"}, THREAD)
+    assert [kind for kind, _ in stored(upstash)] == ["human", "ai", "human", "ai", "ai", "human", "ai"]

@@ -5,8 +5,9 @@ A checkpointer gives the agent the earlier messages of its thread. The thread's 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypedDict
+from uuid import uuid4
 
 from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage, ToolMessage
 
@@ -49,7 +50,7 @@ class Beginning(NamedTuple):
 
 
 def begin(window: Sequence[BaseMessage], messages: Sequence[BaseMessage], mark: Mark) -> Beginning:
-    """Separate the new messages of an agent's state from stored ones."""
+    """Separate the new messages of an agent's state from stored ones; gives new ones ids, as LangGraph does."""
     stored = _index_of(mark.get("last"), messages) + 1
     known = _ids(window)
     if stored:
@@ -58,6 +59,8 @@ def begin(window: Sequence[BaseMessage], messages: Sequence[BaseMessage], mark: 
     else:
         aligned = align_input(window, messages)
     new = aligned.new
+    for message in new:
+        message.id = message.id or str(uuid4())
     wanted = {id(message) for message in (*messages[:stored], *new, *aligned.instructions)}
     is_kept = [id(message) in wanted or message.id in known for message in messages]
     kept = [message for message, keep in zip(messages, is_kept, strict=True) if keep]
@@ -70,26 +73,47 @@ def begin(window: Sequence[BaseMessage], messages: Sequence[BaseMessage], mark: 
 def shown(window: Sequence[BaseMessage], messages: Sequence[BaseMessage], mark: Mark) -> list[BaseMessage]:
     """Return the messages for the model: the window merged with the agent's own messages, each once.
 
-    Messages of this thread that the agent no longer has were summarised or trimmed by it, and are left out.
+    Messages of this thread that the agent no longer has were summarised or trimmed by it, and are left out. So is an
+    earlier answer to the same question.
     """
-    places = {message.id: at for at, message in enumerate(messages)}
+    asked = mark.get("asked", [])
+    window = window[: next((at for at, message in enumerate(window) if message.id in asked), len(window))]
+    places = _places(window, messages, mark)
     left_out = _left_out(window, places, mark)
     merged: list[BaseMessage] = []
     taken = 0
-    for at, message in enumerate(window):
-        if message.id is not None and message.id in places:
-            merged += messages[taken : places[message.id] + 1]
-            taken = max(taken, places[message.id] + 1)
+    for at, (message, place) in enumerate(zip(window, places, strict=True)):
+        if place is not None:
+            merged += messages[taken : place + 1]
+            taken = max(taken, place + 1)
         elif at not in left_out:
             merged.append(message)
     return [*merged, *messages[taken:]]
 
 
-def _left_out(window: Sequence[BaseMessage], places: Mapping[str | None, int], mark: Mark) -> range:
+def _places(window: Sequence[BaseMessage], messages: Sequence[BaseMessage], mark: Mark) -> list[int | None]:
+    """Return the index at which the agent has each message of the window; None if it does not have it."""
+    named = {message.id: at for at, message in enumerate(messages) if message.id}
+    # Agents whose messages are a delta channel may have stored ones without ids.
+    unnamed: dict[tuple[str, str], list[int]] = {}
+    for at in reversed(range(_index_of(mark.get("last"), messages))):
+        if not messages[at].id:
+            unnamed.setdefault(_said(messages[at]), []).append(at)
+    return [
+        named[message.id] if message.id in named else held.pop() if (held := unnamed.get(_said(message))) else None
+        for message in window
+    ]
+
+
+def _said(message: BaseMessage) -> tuple[str, str]:
+    return message.type, str(message.content)
+
+
+def _left_out(window: Sequence[BaseMessage], places: Sequence[int | None], mark: Mark) -> range:
     if "first" not in mark:
         return range(0)
     first = max(0, _index_of(mark["first"], window))
-    held = (at for at, message in enumerate(window) if message.id is not None and message.id in places)
+    held = (at for at, place in enumerate(places) if place is not None)
     return range(first, next(held, _index_of(mark.get("last"), window) + 1))
 
 
@@ -160,7 +184,7 @@ class Turn:
         latest = {**self._seen, **{message.id: message for message in found if message.id}}
         rest = [message for message in found if message.id not in asked]
         reply = rest[next((at for at, message in enumerate(rest) if is_generated(message)), len(rest)) :]
-        question = [latest[name] for name in asked if name in latest]
+        question = self._real(latest[name] for name in asked if name in latest)
         return [*question, *removed_calls(self._seen.values(), reply, self._generated), *reply]
 
     def _real(self, messages: Iterable[BaseMessage]) -> list[BaseMessage]:
