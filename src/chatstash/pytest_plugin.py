@@ -52,9 +52,9 @@ def upstash(upstash_server: LocalUpstash, monkeypatch: pytest.MonkeyPatch) -> It
 
 def _forget_scripts(url: str) -> None:
     """Have clients send scripts whole again, so that a test counts the same requests alone and after others."""
-    from chatstash.rest.digests import known_scripts  # noqa: PLC0415 - as above
+    from chatstash.rest.digests import forget_scripts  # noqa: PLC0415 - as above
 
-    known_scripts(url).clear()
+    forget_scripts(url)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from chatstash.local import LocalUpstash
 from chatstash.rest.commands import KEY_LOCKING, READING, Batch, Effect
 from chatstash.rest.database import Database
 from chatstash.rest.digests import KnownScripts, known_scripts
+from chatstash.rest.endpoint import Endpoint
 from chatstash.rest.ops import send
 from tests.conftest import Call
 from tests.faulty import Exchange, FaultyServer
@@ -94,7 +95,7 @@ def test_a_write_with_other_commands_is_never_sent_by_digest(
 def test_a_server_that_keeps_no_scripts_is_not_asked_for_ever(
     upstash: LocalUpstash, database: Database, call: Call, run: Run
 ) -> None:
-    for _ in range(6):
+    for _ in range(9):
         _values(database, call, _add())
         run("SCRIPT", "FLUSH")
     before = upstash.stats
@@ -128,13 +129,13 @@ def test_a_script_that_fails_is_not_sent_twice(upstash: LocalUpstash, database: 
 def test_short_scripts_and_other_commands_stay_as_they_are() -> None:
     known = KnownScripts()
     for command in (("EVAL", "return 1", 0), ("GET", "k" * 200), ("SET", ADD, "x")):
-        known.learn(command)
+        known.learn([command], [1])
         assert known.shortened(command) == command
 
 
 def test_a_forked_child_knows_them(upstash: LocalUpstash) -> None:
-    known = known_scripts(upstash.url)
-    known.learn(("EVAL", ADD, 1, "k"))
+    known = known_scripts(Endpoint(upstash.url, upstash.token))
+    known.learn([("EVAL", ADD, 1, "k")], [1])
     child = os.fork()
     if not child:
         os._exit(0 if known.shortened(("EVAL", ADD, 1, "k"))[0] == "EVALSHA" else 1)

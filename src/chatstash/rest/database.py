@@ -24,13 +24,14 @@ from chatstash.rest.limits import DEFAULT_MAX_CONNECTIONS, Budget, checked_max_c
 from chatstash.rest.metrics import OnOperation, StoreStats
 from chatstash.rest.ops import Attempt, Op, Pause, retrying
 from chatstash.rest.protocol import (
+    DigestRefused,
     FormRefused,
     Forms,
     ScriptMissing,
     replies_from,
     request_for,
-    sent_commands,
     sync_token_of,
+    with_scripts_as_known,
 )
 from chatstash.rest.sync_token import SyncToken, SyncTokens, Ticket
 
@@ -46,6 +47,14 @@ class _Run(NamedTuple):
     deadline: Deadline
     sync_token: SyncToken
     tracker: OperationTracker
+
+
+class _Sent(NamedTuple):
+    """A request in flight, and its batch as it was sent."""
+
+    batch: Batch
+    request: HttpRequest
+    ticket: Ticket
 
 
 class Database:
@@ -69,7 +78,7 @@ class Database:
         self._pool = Pool(endpoint, max_connections)
         self._async_pool: AsyncPool | None = None
         self._forms = Forms()
-        self._scripts = known_scripts(endpoint.url)
+        self._scripts = known_scripts(endpoint)
         self._closed = False
         if endpoint.is_insecure:
             _warn_insecure(endpoint)
@@ -151,9 +160,9 @@ class Database:
                 run.tracker.retries += 1
                 time.sleep(wanted.seconds)
             return in_time
-        request, ticket = self._start(wanted, run)
-        reply = self._pool.exchange(request, run.deadline)
-        return self._finish(wanted.batch, request, ticket, reply, run)
+        sent = self._start(wanted, run)
+        reply = self._pool.exchange(sent.request, run.deadline)
+        return self._finish(sent, reply, run)
 
     async def _ado(self, wanted: Attempt | Pause, run: _Run) -> Replies | bool:
         if isinstance(wanted, Pause):
@@ -163,29 +172,30 @@ class Database:
                 run.tracker.retries += 1
                 await asyncio.sleep(wanted.seconds)
             return in_time
-        request, ticket = self._start(wanted, run)
+        sent = self._start(wanted, run)
         if self._async_pool is None:
             from chatstash.rest.http.asyncio_pool import AsyncPool  # noqa: PLC0415 - imported on first use
 
             self._async_pool = self._async_pool or AsyncPool(self._pool, self._max_connections)
-        reply = await self._async_pool.exchange(request, run.deadline)
-        return self._finish(wanted.batch, request, ticket, reply, run)
+        reply = await self._async_pool.exchange(sent.request, run.deadline)
+        return self._finish(sent, reply, run)
 
-    def _start(self, attempt: Attempt, run: _Run) -> tuple[HttpRequest, Ticket]:
+    def _start(self, attempt: Attempt, run: _Run) -> _Sent:
         if self._closed:
             raise errors.StoreClosed(
                 "The store is closed. Nothing was sent. Create a new Store, or keep this one open longer."
             )
         if run.deadline.has_passed:
             raise errors.RequestTimeout("The time ran out before the request could be sent")
-        batch = attempt.batch
+        forms = self._forms
+        batch = with_scripts_as_known(attempt.batch, forms, None if attempt.whole_scripts else self._scripts)
         run.tracker.sending(batch)
         ticket = run.sync_token.start(writes=batch.writes)
         run.deadline.start_attempt(is_last=attempt.is_last)
-        request = request_for(batch, sync_token=ticket.token, forms=self._forms, scripts=self._scripts)
-        return request, ticket
+        return _Sent(batch, request_for(batch, sync_token=ticket.token, forms=forms), ticket)
 
-    def _finish(self, batch: Batch, request: HttpRequest, ticket: Ticket, reply: HttpReply, run: _Run) -> Replies:
+    def _finish(self, sent: _Sent, reply: HttpReply, run: _Run) -> Replies:
+        batch, request, ticket = sent
         run.sync_token.finish(ticket, sync_token_of(reply))
         sizes = len(request.body), len(reply.body)
         try:
@@ -197,19 +207,15 @@ class Database:
             raise
         cost = Cost(1, batch.billed_commands(values), *sizes)
         run.tracker.answered(cost)
-        missing = next((value for value in values if isinstance(value, FormRefused)), None)
-        if missing is not None:
-            self._refused(missing, batch)
-            raise missing
-        for command in sent_commands(batch, self._forms):
-            self._scripts.learn(command)
+        self._scripts.learn(batch.commands, values)
         return Replies(values, cost)
 
     def _refused(self, error: FormRefused, batch: Batch) -> None:
         self._forms = self._forms.without(error)
         if isinstance(error, ScriptMissing):
-            for command in sent_commands(batch, self._forms):
-                self._scripts.forget(command)
+            self._scripts.forget(batch.commands)
+        elif isinstance(error, DigestRefused):
+            self._scripts.send_whole()
 
 
 def _billed_despite(error: errors.DatabaseError, batch: Batch) -> int:

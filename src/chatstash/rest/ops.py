@@ -29,10 +29,14 @@ class Pause(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """Asks the driver to send `batch`, and to leave time for another attempt unless this one `is_last`."""
+    """Asks the driver to send `batch`, and to leave time for another attempt unless this one `is_last`.
+
+    With `whole_scripts`, no script is named by its digest.
+    """
 
     batch: Batch
     is_last: bool
+    whole_scripts: bool = False
 
 
 Op: TypeAlias = Generator[Batch, Replies, T]
@@ -71,7 +75,7 @@ def _attempts(batch: Batch, budget: Budget) -> DrivenOp[Replies]:
     attempt = 0
     while True:
         try:
-            replies: Replies = yield Attempt(sent, is_last=budget.is_last(attempt))
+            replies: Replies = yield Attempt(sent, is_last=budget.is_last(attempt), whole_scripts=bool(refused))
         except FormRefused as error:
             # The driver now sends requests without this form.
             if type(error) in refused:

@@ -22,9 +22,9 @@ from chatstash.errors import (
     RequestTooLarge,
     ServerError,
 )
-from chatstash.rest.commands import Batch
+from chatstash.rest.commands import Batch, Effect
 from chatstash.rest.protocol import replies_from, request_for
-from chatstash.rest.protocol.requests import ReplyFormatRefused, ScriptFlagsRefused
+from chatstash.rest.protocol.requests import DigestRefused, ReplyFormatRefused, ScriptFlagsRefused, ScriptMissing
 from chatstash.rest.secret import Secret
 from tests.rest.protocol.replying import GET, RESP2, TRANSACTION, TWO, read, reply
 
@@ -41,6 +41,9 @@ from tests.rest.protocol.replying import GET, RESP2, TRANSACTION, TWO, read, rep
         ("ERR max requests limit exceeded", 429, QuotaExceeded),
         ("ERR slow down", 429, RateLimited),
         ("ERR something new", 400, CommandRejected),
+        ("NOSCRIPT No matching script. Please use EVAL.", 400, ScriptMissing),
+        ("ERR unknown command 'EVALSHA_RO', with args beginning with: 'abc'", 400, DigestRefused),
+        ("NOPERM this user has no permissions to run the 'evalsha' command", 400, DigestRefused),
         ("LOADING Redis is loading the dataset in memory", 400, ServerError),
         ("Unsupported Upstash-Response-Format", 400, ReplyFormatRefused),
         ("ERR Unexpected flag in script shebang: allow-key-locking", 400, ScriptFlagsRefused),
@@ -53,6 +56,20 @@ def test_refusals_by_the_database(text: str, status: int, kind: type[DatabaseErr
     assert type(caught.value) is kind
     assert (caught.value.applied, caught.value.server_text) == (Applied.NO, text)
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("effect", [Effect.READ, Effect.IDEMPOTENT])
+def test_a_form_that_one_command_had_is_refused_for_all(effect: Effect) -> None:
+    body = json.dumps([{"result": 1}, {"error": "NOSCRIPT No matching script. Please use EVAL."}]).encode()
+    with pytest.raises(ScriptMissing):
+        read(Batch(TWO.commands, effect=effect), reply(body))
+
+
+@pytest.mark.parametrize(("effect", "atomic"), [(Effect.WRITE, False), (Effect.IDEMPOTENT, True)])
+def test_commands_that_may_not_run_twice_are_not_refused_for_one(effect: Effect, atomic: bool) -> None:
+    body = json.dumps([{"result": "MQ=="}, {"error": "ERR Unexpected flag in script shebang: x"}]).encode()
+    _, refused = read(Batch(TWO.commands, atomic, effect), reply(body), resp2=False)
+    assert type(refused) is ScriptFlagsRefused
 
 
 @pytest.mark.parametrize(

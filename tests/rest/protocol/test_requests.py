@@ -5,8 +5,8 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from chatstash.rest.commands import KEY_LOCKING, Batch
-from chatstash.rest.protocol import Forms, request_for
+from chatstash.rest.commands import KEY_LOCKING, READING, Batch
+from chatstash.rest.protocol import Forms, request_for, with_scripts_as_known
 from tests.rest.protocol.replying import GET, TRANSACTION, TWO
 
 
@@ -39,7 +39,9 @@ def test_the_sync_token_goes_with_the_request() -> None:
     assert "upstash-sync-token" not in request_for(GET).headers
 
 
-def test_script_flags_are_left_out_if_the_server_does_not_know_them() -> None:
-    batch = Batch((("EVAL", f"{KEY_LOCKING}return 1", 0),))
-    assert b"allow-key-locking" in request_for(batch).body
-    assert request_for(batch, forms=Forms(script_flags=False)).body == b'["EVAL","return 1",0]'
+@pytest.mark.parametrize("flags", [KEY_LOCKING, READING])
+@pytest.mark.parametrize("name", ["EVAL", "EVAL_RO"])
+def test_script_flags_are_left_out_if_the_server_does_not_know_them(name: str, flags: str) -> None:
+    batch = Batch(((name, f"{flags}return 1", 0),))
+    assert with_scripts_as_known(batch, Forms(), None) == batch
+    assert with_scripts_as_known(batch, Forms(script_flags=False), None).commands == ((name, "return 1", 0),)

@@ -4,6 +4,22 @@ The rules: https://upstash.com/docs/redis/features/restapi
 """
 
 from chatstash.rest.protocol.replies import replies_from, sync_token_of
-from chatstash.rest.protocol.requests import FormRefused, Forms, ScriptMissing, request_for, sent_commands
+from chatstash.rest.protocol.requests import (
+    DigestRefused,
+    FormRefused,
+    Forms,
+    ScriptMissing,
+    request_for,
+    with_scripts_as_known,
+)
 
-__all__ = ["FormRefused", "Forms", "ScriptMissing", "replies_from", "request_for", "sent_commands", "sync_token_of"]
+__all__ = [
+    "DigestRefused",
+    "FormRefused",
+    "Forms",
+    "ScriptMissing",
+    "replies_from",
+    "request_for",
+    "sync_token_of",
+    "with_scripts_as_known",
+]

@@ -59,7 +59,8 @@ def refusal(text: str, reply: HttpReply, token: Secret) -> errors.DatabaseError:
 def _kind_of(text: str, status: int) -> tuple[type[errors.DatabaseError], str]:
     if status >= 500:
         return errors.ServerError, f"The server failed (status {status})"
-    if "evalsha" in text.lower():
+    if text.startswith(("ERR", "NOPERM")) and "evalsha" in text.lower():
+        # The server lacks the command, or the token may not run it. The error names the command.
         return DigestRefused, "The server does not run scripts by their digest"
     for beginning, kind, problem in _BY_TEXT:
         if text.startswith(beginning):

@@ -11,7 +11,7 @@ from chatstash.rest.commands import Batch, Reply
 from chatstash.rest.http.exchange import HttpReply, HttpRequest
 from chatstash.rest.protocol.bodies import Decoded, Failure, decode_json, decode_resp2
 from chatstash.rest.protocol.refusals import not_the_api, refusal
-from chatstash.rest.protocol.requests import SYNC_TOKEN_HEADER
+from chatstash.rest.protocol.requests import SYNC_TOKEN_HEADER, FormRefused, may_be_sent_again
 from chatstash.rest.secret import Secret
 from chatstash.rest.sync_token import is_sync_token
 
@@ -27,7 +27,12 @@ def sync_token_of(reply: HttpReply) -> str | None:
 def replies_from(
     batch: Batch, request: HttpRequest, reply: HttpReply, *, token: Secret = _NO_TOKEN
 ) -> tuple[Reply, ...]:
-    """Return the replies to a batch, one for each command. If one of several commands fails, its reply is the error."""
+    """Return the replies to a batch, one for each command. If one of several commands fails, its reply is the error.
+
+    Raises:
+        DatabaseError: The whole batch failed.
+        FormRefused: The batch can be sent again, without a form that one of its commands had.
+    """
     outcome = _outcome(batch, request, reply, token)
     # Raised here, where no local variable holds the server's text: it may repeat the token.
     if isinstance(outcome, DatabaseError):
@@ -49,7 +54,9 @@ def _outcome(batch: Batch, request: HttpRequest, reply: HttpReply, token: Secret
         return not_the_api(reply, "the status does not match the body", token)
     if Failure not in map(type, values):
         return values
-    return tuple(refusal(value.text, reply, token) if isinstance(value, Failure) else value for value in values)
+    replies = tuple(refusal(value.text, reply, token) if isinstance(value, Failure) else value for value in values)
+    refused = next((value for value in replies if isinstance(value, FormRefused)), None)
+    return refused if refused is not None and may_be_sent_again(batch) else replies
 
 
 def _decoded(count: int, request: HttpRequest, reply: HttpReply) -> Decoded:

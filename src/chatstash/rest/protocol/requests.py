@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import orjson
@@ -39,13 +40,11 @@ class Forms(NamedTuple):
 
     Attributes:
         resp2: Replies in RESP2. Otherwise base64 is requested, so that all bytes of a stored record survive.
-        script_flags: The flags `KEY_LOCKING` in the first line of scripts.
-        digests: Scripts named by their digest.
+        script_flags: The flags in the first line of scripts, `KEY_LOCKING` or `READING`.
     """
 
     resp2: bool = True
     script_flags: bool = True
-    digests: bool = True
 
     def without(self, refused: FormRefused) -> Forms:
         """Return the forms that remain after a refusal."""
@@ -53,41 +52,46 @@ class Forms(NamedTuple):
         return self if form is None else self._replace(**{form: False})
 
 
-_FORM_OF = {ReplyFormatRefused: "resp2", ScriptFlagsRefused: "script_flags", DigestRefused: "digests"}
+_FORM_OF = {ReplyFormatRefused: "resp2", ScriptFlagsRefused: "script_flags"}
 
 
 _ALL_FORMS = Forms()
+_SCRIPT_COMMANDS = ("EVAL", "EVAL_RO")
 _ASKING_RESP2 = {"content-type": "application/json", "upstash-response-format": "resp2"}
 _ASKING_BASE64 = {"content-type": "application/json", "upstash-encoding": "base64"}
 
 
-def request_for(
-    batch: Batch, *, sync_token: str | None = None, forms: Forms = _ALL_FORMS, scripts: KnownScripts | None = None
-) -> HttpRequest:
-    """Return the HTTP request of a batch; scripts that the server has are named by their digest."""
+def request_for(batch: Batch, *, sync_token: str | None = None, forms: Forms = _ALL_FORMS) -> HttpRequest:
+    """Return the HTTP request of a batch, whose scripts are as the server knows them."""
     path = _path_of(batch)
     # /multi-exec never answers in RESP2.
     headers = _ASKING_RESP2 if forms.resp2 and path != "/multi-exec" else _ASKING_BASE64
     if sync_token:
         headers = {**headers, SYNC_TOKEN_HEADER: sync_token}
-    commands = sent_commands(batch, forms)
-    if scripts is not None and forms.digests and _may_be_sent_again(batch):
-        commands = tuple(map(scripts.shortened, commands))
+    commands = batch.commands
     return HttpRequest(path, headers, orjson.dumps(commands if len(commands) > 1 else commands[0]))
 
 
-def sent_commands(batch: Batch, forms: Forms) -> tuple[Command, ...]:
-    """Return the commands of a batch with their scripts as the server knows them."""
-    return batch.commands if forms.script_flags else tuple(map(_without_flags, batch.commands))
+def with_scripts_as_known(batch: Batch, forms: Forms, scripts: KnownScripts | None) -> Batch:
+    """Return a batch with its scripts as the server knows them; without `scripts`, none is named by its digest."""
+    if not any(command[0] in _SCRIPT_COMMANDS for command in batch.commands):
+        return batch
+    commands = batch.commands if forms.script_flags else tuple(map(_without_flags, batch.commands))
+    if scripts is not None and may_be_sent_again(batch):
+        commands = tuple(map(scripts.shortened, commands))
+    return replace(batch, commands=commands)
 
 
-def _may_be_sent_again(batch: Batch) -> bool:
-    """Tell whether nothing is done twice if one command, and no other, finds its script missing."""
-    return len(batch.commands) == 1 or batch.effect is not Effect.WRITE
+def may_be_sent_again(batch: Batch) -> bool:
+    """Tell whether a batch may be sent again after one of its commands was refused for its form.
+
+    If other commands ran, running them twice must change nothing, and nobody may rely on seeing all or none of them.
+    """
+    return len(batch.commands) == 1 or (batch.effect is not Effect.WRITE and not batch.atomic)
 
 
 def _without_flags(command: Command) -> Command:
-    if command[0] not in ("EVAL", "EVAL_RO"):
+    if command[0] not in _SCRIPT_COMMANDS:
         return command
     return (command[0], str(command[1]).removeprefix(KEY_LOCKING).removeprefix(READING), *command[2:])
 
