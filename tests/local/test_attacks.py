@@ -43,7 +43,7 @@ def test_blocking_is_refused_whatever_groups_and_consumers_are_called(client: Cl
 def test_a_script_that_has_written_and_never_ends_ends_the_server_and_not_the_patience(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("chatstash.local.database.executor.LONGEST_SCRIPT_SECONDS", 0.5)
+    monkeypatch.setattr("chatstash.local.database.script_runner.LONGEST_SCRIPT_SECONDS", 0.5)
     with LocalUpstash() as upstash:
         body = ["EVAL", "redis.call('SET', 'a', '1') while true do end", 0]
         assert Client(upstash).send("/", body).status == 500
@@ -78,7 +78,7 @@ def test_a_replica_opens_no_door_to_the_engine() -> None:
 
 
 def _replication_port(upstash: LocalUpstash) -> int:
-    stream = upstash._worker._databases[0]._replica._stream  # type: ignore[union-attr]
+    stream = upstash._worker._databases[0]._replica._replica._stream  # type: ignore[union-attr]
     port: int = stream._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
     return port
 
@@ -86,7 +86,7 @@ def _replication_port(upstash: LocalUpstash) -> int:
 def test_a_replica_that_died_is_noticed(tmp_path: Path) -> None:
     with LocalUpstash(replica_lag=3600) as upstash:
         client = Client(upstash)
-        upstash._worker._databases[0]._replica._engine.stop()  # type: ignore[union-attr]
+        upstash._worker._databases[0]._replica._replica._engine.stop()  # type: ignore[union-attr]
         end = time.monotonic() + 60
         while upstash.is_running and time.monotonic() < end:
             time.sleep(0.02)
@@ -202,7 +202,7 @@ def test_what_is_applied_late_is_counted_once(client: Client) -> None:
 
 
 def _wait_for_a_script(upstash: LocalUpstash) -> None:
-    while not upstash._worker._databases[0]._executor._lock._entry.locked():  # type: ignore[union-attr]
+    while not upstash._worker._databases[0]._executor._scripts.lock._entry.locked():  # type: ignore[union-attr]
         time.sleep(0.01)
 
 
@@ -210,7 +210,7 @@ def _wait_for_a_script(upstash: LocalUpstash) -> None:
 def test_an_endless_script_that_comes_late_is_ended_all_the_same(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chatstash.local.database.executor.LONGEST_SCRIPT_SECONDS", 1.0)
+    monkeypatch.setattr("chatstash.local.database.script_runner.LONGEST_SCRIPT_SECONDS", 1.0)
     client.upstash.faults.next("applied_late", seconds=0.05)
     with contextlib.suppress(urllib3.exceptions.HTTPError):
         client.run("EVAL", "while true do end", 0)
@@ -303,7 +303,7 @@ async def _run_at(url: str, commands: list[list[str | bytes]]) -> None:
 
 @pytest.mark.long
 def test_a_flush_waits_for_a_script_that_runs(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatstash.local.database.executor.LONGEST_SCRIPT_SECONDS", 1.0)
+    monkeypatch.setattr("chatstash.local.database.script_runner.LONGEST_SCRIPT_SECONDS", 1.0)
     client.run("SET", "k", "v")
     with connected(client.upstash) as raw:
         raw.sendall(raw_request(client.upstash, b'["EVAL", "while true do end", 0]'))

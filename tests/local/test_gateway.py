@@ -308,7 +308,7 @@ def test_a_transactions_replies_are_limited_one_by_one(client: Client) -> None:
 def test_a_script_that_never_ends_is_ended_and_the_others_go_on(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chatstash.local.database.executor.LONGEST_SCRIPT_SECONDS", 0.5)
+    monkeypatch.setattr("chatstash.local.database.script_runner.LONGEST_SCRIPT_SECONDS", 0.5)
     status, body = client.ask("/", ["EVAL", "while true do end", 0])
     assert status == 400
     assert "killed" in body["error"]

@@ -11,7 +11,7 @@ import pytest
 
 from chatstash import UpstashRedisChatMessageHistory
 from chatstash.local import LocalUpstash
-from chatstash.local.database import executor
+from chatstash.local.database import script_runner
 from tests.local.client import Client
 
 LAG = 3600.0
@@ -161,6 +161,6 @@ def test_a_script_on_the_replica_is_billed_and_guarded(client: Client) -> None:
 
 
 def test_an_endless_script_on_the_replica_is_ended(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executor, "LONGEST_SCRIPT_SECONDS", 0.2)
+    monkeypatch.setattr(script_runner, "LONGEST_SCRIPT_SECONDS", 0.2)
     assert "killed" in client.error("EVAL_RO", "while true do end", 0)
     assert client.run("EVAL_RO", READ, 1, "k") is None

@@ -50,6 +50,16 @@ class Billing:
         ran.subtract([self.table.full_name_of(COUNTS)])
         return +ran
 
+    def reads_within_scripts(
+        self, sent: Sequence[EngineCommand], replies: Sequence[EngineReply], before: EngineReply, after: EngineReply
+    ) -> Counter[str]:
+        """Return how often scripts on a replica ran each command, without what the leader's stream ran meanwhile."""
+        ran = self.within_scripts(sent, replies, before, after)
+        return Counter({name: count for name, count in ran.items() if self._is_read(name.split())})
+
+    def _is_read(self, name: Sequence[str]) -> bool:
+        return self.table.reads(name) or self.table.is_for_readers(name)
+
 
 def _calls(info: EngineReply) -> Counter[str]:
     if not isinstance(info, bytes):

@@ -9,12 +9,12 @@ import hiredis
 from chatstash.local.database.connections import Connections
 from chatstash.local.database.executor import Answer, Executor
 from chatstash.local.database.plans import Limits, too_large, too_many_commands
+from chatstash.local.database.replica_reads import ReplicaReads
 from chatstash.local.database.size_limits import SizeLimits
 from chatstash.local.engine.address import database_number
 from chatstash.local.engine.command_table import CommandTable
 from chatstash.local.engine.commands import EngineReply, ends_script, name_of, size_of
 from chatstash.local.engine.connection import Subscription, subscribe
-from chatstash.local.engine.replica import Replica
 from chatstash.local.rest import encoding
 from chatstash.local.rest.command_rules import BadRequest, not_available, not_permitted, rejection_of
 from chatstash.local.rest.requests import RequestKind, RestRequest
@@ -36,7 +36,7 @@ class Database:
         self._engine_url = engine_url
         self._limits = limits
         self._embedded = embedded
-        self._replica = None if replica_lag is None else Replica(engine_url, replica_lag)
+        self._replica = None if replica_lag is None else ReplicaReads(engine_url, replica_lag)
         self._connections = Connections(engine_url, trusts_scripts=trusts_scripts)
         self._table = CommandTable()
         self._executor = Executor(

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import hiredis
 
-from chatstash.local.database.billing import COUNTS, Billing
+from chatstash.local.database.billing import Billing
 from chatstash.local.database.connections import Connections
 from chatstash.local.database.key_locking import KeyLocking, script_error
+from chatstash.local.database.replica_reads import ReplicaReads
+from chatstash.local.database.script_runner import ScriptRunner
 from chatstash.local.database.script_user import ScriptUser
-from chatstash.local.database.shared_lock import SharedLock
 from chatstash.local.engine.command_table import CommandTable
-from chatstash.local.engine.commands import (
-    EngineCommand,
-    EngineReply,
-    ends_script,
-    name_of,
-    runs_reading_script,
-    runs_script,
-)
+from chatstash.local.engine.commands import EngineCommand, EngineReply, ends_script, name_of, runs_script
 from chatstash.local.engine.connection import EngineLost
-from chatstash.local.engine.replica import REPLICATION, Replica, position_of
+from chatstash.local.engine.replica import REPLICATION, position_of
 from chatstash.local.rest.command_rules import BadRequest, option_error
 from chatstash.local.rest.requests import RequestKind
 from chatstash.local.stats.counters import Counted
 
-LONGEST_SCRIPT_SECONDS = 10.0
-"""After this time a script is ended, because the engine runs nothing else meanwhile; its client gets an error."""
 _MAY_END_SCRIPTS = {"SCRIPT", "FUNCTION"}
 
 
@@ -52,7 +43,7 @@ class Executor:
     def __init__(
         self,
         connections: Connections,
-        replica: Replica | None,
+        replica: ReplicaReads | None,
         table: CommandTable,
         *,
         read_regions: int,
@@ -62,7 +53,7 @@ class Executor:
         self._replica = replica
         self._embedded = embedded
         self._key_locking = KeyLocking()
-        self._lock = SharedLock()
+        self._scripts = ScriptRunner(connections, embedded=embedded)
         self._position = 0
         self._table = table
         self._billing = Billing(table, read_regions)
@@ -76,9 +67,11 @@ class Executor:
         """Run commands; a replica first catches up to the position `seen`, if given."""
         names = set(map(name_of, commands))
         if not names.isdisjoint(_MAY_END_SCRIPTS) and any(map(ends_script, commands)):
-            return Answer(await self._connections.run_separately(commands), self._billing.count(commands))
+            return Answer(await self._end_scripts(commands), self._billing.count(commands))
         scripted = any(map(runs_script, names))
-        if self._replica is not None and kind is not RequestKind.TRANSACTION and all(map(self._reads, commands)):
+        # EVAL_RO, EVALSHA_RO and FCALL_RO are reads too.
+        is_read = kind is not RequestKind.TRANSACTION and all(map(self._table.reads, commands))
+        if self._replica is not None and is_read:
             # A position beyond the leader's is not from this server.
             if seen is not None and seen <= self._position:
                 await self._replica.catch_up(seen)
@@ -98,11 +91,22 @@ class Executor:
     async def remove_scripts(self) -> None:
         """Remove scripts and functions, unless other databases of the engine share them."""
         if self._embedded:
-            await self._run_or_raise([["FUNCTION", "FLUSH"], ["SCRIPT", "FLUSH"]])
+            *_, info = await self._run_or_raise([["FUNCTION", "FLUSH"], ["SCRIPT", "FLUSH"], REPLICATION])
             self._key_locking = KeyLocking()
+            if self._replica is not None:
+                await self._replica.catch_up(self._advance(info))
+                await self._replica.remove_scripts()
+
+    async def _end_scripts(self, commands: Sequence[EngineCommand]) -> list[EngineReply]:
+        replies = await self._connections.run_separately(commands)
+        if self._replica is None:
+            return replies
+        # The script may run on the replica.
+        pairs = zip(commands, replies, strict=True)
+        return [await self._replica.end_script(c) if isinstance(r, hiredis.ReplyError) else r for c, r in pairs]
 
     async def _run_or_raise(self, commands: Sequence[EngineCommand]) -> list[EngineReply]:
-        async with self._lock:
+        async with self._scripts.lock:
             replies = await (await self._connections.get()).run(commands)
         for command, reply in zip(commands, replies, strict=True):
             if isinstance(reply, hiredis.ReplyError):
@@ -116,28 +120,9 @@ class Executor:
         self._position = max(self._position, position)
         return self._position
 
-    def _reads(self, command: EngineCommand) -> bool:
-        name = name_of(command)
-        return runs_reading_script(name) or (not runs_script(name) and self._table.reads(command))
-
-    async def _run_on_replica(self, replica: Replica, commands: Sequence[EngineCommand]) -> Answer:
+    async def _run_on_replica(self, replica: ReplicaReads, commands: Sequence[EngineCommand]) -> Answer:
         replies, position = await replica.run(commands)
         return Answer(self._to_client(commands, replies), self._billing.count(commands), position, replica=True)
-
-    async def _run_scripts_on_replica(
-        self, replica: Replica, commands: Sequence[EngineCommand], user: ScriptUser
-    ) -> Answer:
-        """Run commands with reading scripts among them; the connection is the script user's meanwhile."""
-        await self._learn_functions(commands)
-        groups = [self._to_guarded(command, user) for command in commands]
-        sent = [step for group in groups for step in group]
-        ran = asyncio.ensure_future(replica.run([*user.enter, COUNTS, *sent, COUNTS, user.leave]))
-        while not (await asyncio.wait({ran}, timeout=LONGEST_SCRIPT_SECONDS))[0]:
-            await replica.end_script()
-        (_, _, before, *replies, after, _), position = await ran
-        counted = self._billing.count(commands, self._billing.within_scripts(sent, replies, before, after))
-        replies = [*map(script_error, _of_groups(groups, replies))]
-        return Answer(self._to_client(commands, replies), counted, position, replica=True)
 
     async def _run_plain(self, kind: RequestKind, commands: Sequence[EngineCommand]) -> Answer:
         sent = [self._to_engine(command) for command in commands]
@@ -145,7 +130,7 @@ class Executor:
             sent = [["MULTI"], *sent, ["EXEC"]]
         if self._replica is not None:
             sent.append(REPLICATION)
-        async with self._lock:
+        async with self._scripts.lock:
             replies = await (await self._connections.get()).run(sent)
         position = self._advance(replies.pop() if self._replica is not None else None)
         if kind is RequestKind.TRANSACTION:
@@ -160,11 +145,22 @@ class Executor:
         sent = [step for group in groups for step in group]
         if is_transaction:
             sent = [["MULTI"], *sent, ["EXEC"]]
-        before, *replies, after, info = await self._run_exclusively([COUNTS, *sent, COUNTS, REPLICATION], user)
+        replies, before, after, info = await self._scripts.run(sent, user)
         scripted = self._billing.within_scripts(sent, replies, before, after)
         replies = _of_transaction(replies) if is_transaction else _of_groups(groups, replies)
         counted = self._billing.count(commands, scripted)
         return Answer(self._to_client(commands, [*map(script_error, replies)]), counted, self._advance(info))
+
+    async def _run_scripts_on_replica(
+        self, replica: ReplicaReads, commands: Sequence[EngineCommand], user: ScriptUser
+    ) -> Answer:
+        await self._learn_functions(commands)
+        groups = [self._to_guarded(command, user) for command in commands]
+        sent = [step for group in groups for step in group]
+        replies, before, after, info = await replica.run_scripts(sent, user)
+        counted = self._billing.count(commands, self._billing.reads_within_scripts(sent, replies, before, after))
+        replies = [*map(script_error, _of_groups(groups, replies))]
+        return Answer(self._to_client(commands, replies), counted, position_of(info, "slave"), replica=True)
 
     async def _learn_functions(self, commands: Sequence[EngineCommand]) -> None:
         if self._key_locking.functions is None and any(name_of(command).startswith("FCALL") for command in commands):
@@ -187,20 +183,6 @@ class Executor:
     def _to_client(self, commands: Sequence[EngineCommand], replies: Sequence[EngineReply]) -> list[EngineReply]:
         pairs = zip(commands, replies, strict=True)
         return [self._key_locking.to_client(command, _with_option_error(command, reply)) for command, reply in pairs]
-
-    async def _run_exclusively(self, commands: Sequence[EngineCommand], user: ScriptUser) -> list[EngineReply]:
-        # All commands that the engine counts meanwhile are billed to the scripts.
-        async with self._lock.exclusive():
-            replies = (await self._connections.get(user)).run(commands)
-            while not (await asyncio.wait({replies}, timeout=LONGEST_SCRIPT_SECONDS))[0]:
-                await self._end_script()
-            return await replies
-
-    async def _end_script(self) -> None:
-        ended = await self._connections.run_separately([["SCRIPT", "KILL"], ["FUNCTION", "KILL"]])
-        if self._embedded and any(str(reply).startswith("UNKILLABLE") for reply in ended):
-            # A script that has written cannot be killed; only the whole engine can be stopped.
-            await self._connections.run_separately([["SHUTDOWN", "NOSAVE"]])
 
 
 def _with_option_error(command: EngineCommand, reply: EngineReply) -> EngineReply:

@@ -22,6 +22,7 @@ _STAND_INS = (b"no-cluster", b"allow-cross-slot-keys")
 _QUOTED_STAND_INS = b"'no-cluster','allow-cross-slot-keys'"
 _QUOTED_FLAG = re.compile(rb"""(['"])allow-key-locking\1""")
 _SCRIPT_COMMANDS = {"EVAL", "EVAL_RO", "EVALSHA", "EVALSHA_RO", "SCRIPT", "FUNCTION"}
+_MISSING = "NOSCRIPT No matching script. Please use EVAL."
 _REFUSED = "ERR ACL failure in script"
 
 
@@ -100,8 +101,10 @@ class KeyLocking:
 
 
 def script_error(reply: EngineReply) -> EngineReply:
-    """Return the reply of a script; an access error in Upstash's words."""
+    """Return the reply of a script; a missing script and an access error in Upstash's words."""
     text = str(reply) if isinstance(reply, hiredis.ReplyError) else ""
+    if text.startswith("NOSCRIPT"):
+        return hiredis.ReplyError(_MISSING)
     if not text.startswith(_REFUSED):
         return reply
     if "permissions to run" in text:

@@ -41,11 +41,6 @@ class ScriptUser:
         return [[*self._user(self.name), *self._rules(), "~*"], self._login(self.name)]
 
     @property
-    def leave(self) -> EngineCommand:
-        """The command that authenticates a connection as the engine's own user again."""
-        return ["AUTH", "default", self._secret]
-
-    @property
     def remove(self) -> EngineCommand:
         """The command that removes the user."""
         return ["ACL", "DELUSER", self.name]

@@ -44,15 +44,9 @@ def runs_script(name: str) -> bool:
     return name in _RUN_SCRIPT
 
 
-def runs_reading_script(name: str) -> bool:
-    """Return whether a command of this name runs a script or function that may not write."""
-    return name in _RUN_READING_SCRIPT
-
-
 def ends_script(command: Sequence[str | bytes]) -> bool:
     """Return whether a command ends a running script."""
     return len(command) > 1 and name_of(command) in ("SCRIPT", "FUNCTION") and text_of(command[1]).upper() == "KILL"
 
 
-_RUN_READING_SCRIPT = {"EVAL_RO", "EVALSHA_RO", "FCALL_RO"}
-_RUN_SCRIPT = {"EVAL", "EVALSHA", "FCALL", *_RUN_READING_SCRIPT}
+_RUN_SCRIPT = {"EVAL", "EVAL_RO", "EVALSHA", "EVALSHA_RO", "FCALL", "FCALL_RO"}

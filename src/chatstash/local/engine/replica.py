@@ -36,15 +36,17 @@ class Replica:
         self._engine = Engine()
         self._stream = DelayedStream(leader_url.removeprefix("unix://"), lag)
         self._connection: EngineConnection | None = None
-        self._spare: EngineConnection | None = None
+
+    @property
+    def url(self) -> str:
+        """The engine's address; it has one once the replica is open."""
+        return self._engine.url
 
     async def open(self) -> None:
         """Start the engine and wait until it has copied the leader's data; from then on it lags."""
         await asyncio.to_thread(self._engine.start)
         port = await self._stream.open()
         self._connection = await connect(self._engine.url)
-        # While a script runs, the engine accepts no connection.
-        self._spare = await connect(self._engine.url)
         # The stream may be silent for an hour; neither side may time out.
         replies = await self._connection.run(
             [
@@ -68,15 +70,10 @@ class Replica:
 
     async def close(self) -> None:
         """Stop the stream and the engine."""
-        for connection in filter(None, (self._connection, self._spare)):
-            connection.close()
+        if self._connection is not None:
+            self._connection.close()
         await self._stream.close()
         await asyncio.to_thread(self._engine.stop)
-
-    async def end_script(self) -> None:
-        """End a script that runs for too long; it can be ended, because it may only read."""
-        assert self._spare is not None
-        await self._spare.run([["SCRIPT", "KILL"], ["FUNCTION", "KILL"]])
 
     async def run(self, commands: Sequence[EngineCommand]) -> tuple[list[EngineReply], int]:
         """Run read commands, and return their replies and the replica's position."""
