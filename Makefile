@@ -117,7 +117,7 @@ audit: $(AUDIT)/installed
 lock:
 	uv pip compile -q --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --extra dev --extra agents-dev pyproject.toml requirements/build.in -o requirements/dev.lock
 	uv pip compile -q --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --resolution lowest-direct --extra dev pyproject.toml requirements/build.in -o requirements/lowest.lock
-	uv pip compile -q --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --extra dev pyproject.toml requirements/build.in requirements/bench.in -o requirements/bench.lock
+	uv pip compile -q --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --extra dev --extra agents-dev pyproject.toml requirements/build.in requirements/bench.in -o requirements/bench.lock
 	uv pip compile -q --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header --no-emit-index-url requirements/docs.in -o requirements/docs.lock
 	cd $(JS) && npm install --package-lock-only --silent --no-audit --no-fund
 
