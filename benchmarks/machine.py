@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import platform
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,13 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def machine() -> dict[str, Any]:
+def machine(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
     """Return the machine's cores, processor, load and Python, the date, and the versions of installed packages.
 
     The load is the average number of processes that ran or waited in the last minute.
+
+    Args:
+        packages: Their names.
     """
     return {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
@@ -27,7 +31,7 @@ def machine() -> dict[str, Any]:
         "load": os.getloadavg()[0],
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "versions": {name: found for name in PACKAGES if (found := _version(name))},
+        "versions": {name: found for name in packages if (found := _version(name))},
     }
 
 

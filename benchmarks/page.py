@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import checkpointer_aims, checkpointer_page
+from benchmarks.markdown import aims, measured_on, table
 from benchmarks.spread import ratio, spread
 from benchmarks.table import rows
 
@@ -38,25 +40,6 @@ def _replaced(text: str, marker: str, figures: str) -> str:
     if not found or not ended:
         raise ValueError(f"the page has no {start} with {end} after it")
     return f"{before}{start}\n{figures}\n{end}{after}"
-
-
-def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Return a table in Markdown."""
-    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *lines))
-
-
-def _aims(found: Mapping[str, Any]) -> str:
-    return table(["work", "aim", "measured"], [
-        [row.work, row.aim, row.figure if row.is_met else f"**{row.figure}**, missed"] for row in rows(found)
-    ])  # fmt: skip
-
-
-def _machine(found: Mapping[str, Any]) -> str:
-    machine = found["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    processor = f"{machine['cores']} cores of {machine['processor']}, {machine['system']}"
-    load = f"load {machine['load']:.1f} at the start"
-    return f"Measured on {machine['date']}: {processor}, {load}, Python {machine['python']}; {versions}."
 
 
 def _peers(found: Mapping[str, Any]) -> str:
@@ -204,8 +187,8 @@ def _install(found: Mapping[str, Any]) -> str:
 
 PAGES: Mapping[str, Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]]] = {
     "performance.md": {
-        "aims": ("compare.json", _aims),
-        "machine": ("compare.json", _machine),
+        "aims": ("compare.json", lambda found: aims(rows(found))),
+        "machine": ("compare.json", measured_on),
         "peers": ("compare.json", _peers),
         "absent": ("compare.json", _absent),
         "windows": ("compare.json", _windows),
@@ -214,6 +197,13 @@ PAGES: Mapping[str, Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]]
         "start-up": ("compare.json", _start_up),
         "growth": ("growth.json", _exponents),
         "install": ("install.json", _install),
+    },
+    "checkpointer-performance.md": {
+        "aims": ("checkpointers.json", lambda found: aims(checkpointer_aims.rows(found))),
+        "machine": ("checkpointers.json", measured_on),
+        "savers": ("checkpointers.json", checkpointer_page.savers),
+        "times": ("checkpointers.json", checkpointer_page.times),
+        "absent": ("checkpointers.json", _absent),
     },
     "scale.md": {
         "assumptions": ("scale.json", _assumptions),

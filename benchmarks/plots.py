@@ -15,6 +15,12 @@ from benchmarks.spread import spread
 RESULTS = Path(__file__).parent / "results"
 IMAGES = Path(__file__).parent.parent / "docs" / "img"
 OURS, OLD, OTHER = "#1a7f5a", "#c2543d", "#8a8f98"
+_SAVERS: Mapping[str, Any] = {
+    "chatstash": {"color": OURS},
+    "langgraph-checkpoint-upstash-redis": {"color": OLD},
+    "langgraph-checkpoint-plainredis": {"color": OTHER, "linestyle": "--"},
+    "langgraph-checkpoint-sqlite": {"color": OTHER, "linestyle": ":"},
+}
 _STYLE = {
     "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 150, "axes.titlesize": 11,
     "axes.titlelocation": "left", "svg.hashsalt": "chatstash",
@@ -32,6 +38,7 @@ def main() -> None:
     _save(_windows(found), "windows.png")
     growth = json.loads((RESULTS / "growth.json").read_text())
     _save(_growth(growth), "growth.png")
+    _save(_cold_turns(json.loads((RESULTS / "checkpointers.json").read_text())), "checkpointers.png")
     _save(_bills(json.loads((RESULTS / "scale.json").read_text())), "bills.png")
 
 
@@ -116,6 +123,20 @@ def _growth(found: Mapping[str, Any]) -> Any:
         axes.set_xlabel("messages in the conversation")
         axes.set_title(title)
     left.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _cold_turns(found: Mapping[str, Any]) -> Any:
+    figure, axes = plt.subplots(figsize=(7.5, 3.2))
+    for name, life in found["life"].items():
+        if isinstance(life, Mapping):
+            sizes = [max(size, 1) / 1000 for size in life["cold"]]
+            axes.plot(range(1, len(sizes) + 1), sizes, **_SAVERS[name], label=name)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.set_xlabel("turn")
+    axes.set_title("KB uploaded by each turn of one thread")
+    axes.legend(frameon=False, fontsize=8)
     return figure
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -83,7 +84,11 @@ class Saver:
             valkey.script_flush()
 
     def delay(self, seconds: float) -> None:
-        """Delay each reply from now on; a file has none."""
+        """Delay each reply to checkpointers opened from now on; a file has none."""
+
+    def elsewhere(self) -> Server:
+        """Return the server as another process must use it to be counted here."""
+        return self.server
 
     def _valkey(self) -> Any:
         return redis.Redis(port=self.server.redis_port)
@@ -131,14 +136,20 @@ class OverRedis(Saver):
     def __init__(self, server: Server, folder: Path) -> None:
         super().__init__(server, folder)
         self.relay = Relay(server.redis_port)
+        self.port = self.relay.port
 
     @property
     def url(self) -> str:
-        """The URL of the relay."""
-        return f"redis://127.0.0.1:{self.relay.port}/0"
+        """The database's URL."""
+        return f"redis://127.0.0.1:{self.port}/0"
 
     def delay(self, seconds: float) -> None:
+        """Delay each reply; without a delay, connections are direct and their bytes are not counted."""
         self.relay.delay = seconds
+        self.port = self.relay.port if seconds else self.server.redis_port
+
+    def elsewhere(self) -> Server:
+        return replace(self.server, redis_port=self.relay.port)
 
     def counters(self) -> Counters:
         with self._valkey() as valkey:

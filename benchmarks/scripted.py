@@ -59,17 +59,15 @@ class Scripted(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **options: Any,
     ) -> ChatResult:
-        if messages[-1].type == "tool":
-            answer = AIMessage(text())
-        else:
-            answer = AIMessage("", tool_calls=[self.call()])
+        is_answer = messages[-1].type == "tool"
+        answer = AIMessage(text()) if is_answer else AIMessage("", tool_calls=[self.call()])
         return ChatResult(generations=[ChatGeneration(message=answer)])
 
 
 def one_node(saver: Any) -> Any:
     """Return a graph of one node that answers."""
     graph = StateGraph(MessagesState)
-    graph.add_node("model", lambda state: {"messages": [AIMessage(text())]})
+    graph.add_node("model", lambda _: {"messages": [AIMessage(text())]})
     graph.add_edge(START, "model")
     return graph.compile(checkpointer=saver)
 
@@ -80,7 +78,7 @@ def react(saver: Any) -> Any:
 
     def look_up(word: str) -> str:
         """Look a word up."""
-        return text()
+        return f"{word}: {text()}"
 
     call = Scripted(call=lambda: ToolCall(name="look_up", args={"word": "rain"}, id=f"call_{next(_numbers)}"))
     return create_agent(call, [look_up], checkpointer=saver)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks import checkpointer_aims, checkpointer_page
 from benchmarks.growth import exponent
 from benchmarks.page import PAGES, RESULTS, filled
 from benchmarks.scale import Assumptions, Costs, by_chance, by_formula
@@ -82,3 +83,22 @@ def test_a_ratio_pairs_runs_of_the_same_round() -> None:
     """A machine that becomes slower within the runs changes both alike."""
     slower = {"cpu_ms": [1, 10, 100]}
     assert ratio({"cpu_ms": [2, 20, 200]}, slower) == (2, 2, 2)
+
+
+def _checkpointers() -> Any:
+    return json.loads((RESULTS / "checkpointers.json").read_text())
+
+
+def test_a_figure_that_could_not_be_measured_has_missed_its_aim() -> None:
+    found = _checkpointers()
+    found["deep"]["chatstash"] = found["large"]["chatstash"] = "RuntimeError: no"
+    missed = {row.work: row.figure for row in checkpointer_aims.rows(found) if "no" in row.figure and not row.is_met}
+    assert set(missed) == {"deep", "15 MB in one `update_state`, pay-as-you-go"}
+
+
+def test_what_a_saver_cannot_do_is_shown() -> None:
+    found = _checkpointers()
+    name = next(name for name in found["turns"] if name != "chatstash")
+    found["deep"][name] = "RuntimeError: no"
+    (line,) = (line for line in checkpointer_page.savers(found).splitlines() if "a deep agent's turn" in line)
+    assert line.count("cannot") == 1
