@@ -78,10 +78,9 @@ class Saver:
             return sum(valkey.memory_usage(key, samples=0) or 0 for key in valkey.scan_iter(count=1000))
 
     def clear(self) -> None:
-        """Delete all that is stored, and the server's scripts."""
+        """Delete all that is stored."""
         with self._valkey() as valkey:
             valkey.flushall()
-            valkey.script_flush()
 
     def delay(self, seconds: float) -> None:
         """Delay each reply to checkpointers opened from now on; a file has none."""
