@@ -55,6 +55,9 @@ SNIPPETS = [
 def test_every_snippet_runs(upstash: LocalUpstash, snippet: Snippet, tmp_path: Path) -> None:
     if "from langchain.agents" in snippet.code and int(version("langchain-core").partition(".")[0]) < 1:
         pytest.skip("agents of LangChain 1 need langchain-core 1")
+    for package, name in (("langgraph", "langgraph"), ("agents", "openai_agents")):
+        if f"from {package}" in snippet.code or f"chatstash.{name}" in snippet.code:
+            pytest.importorskip(package)
     for name, code in snippet.files.items():
         (tmp_path / name).write_text(code)
     script = tmp_path / "test_snippet.py"
