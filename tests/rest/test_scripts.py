@@ -246,6 +246,12 @@ def test_what_is_remembered_is_bounded() -> None:
     assert len(known._misses) <= 500
 
 
+def test_nothing_is_learnt_from_an_error() -> None:
+    known = KnownScripts()
+    known.learn([ADDING], [CommandRejected("")])
+    assert known.shortened(ADDING) is ADDING
+
+
 def test_a_hit_makes_up_for_misses() -> None:
     known = KnownScripts()
     for _ in range(20):
