@@ -31,8 +31,8 @@ NAMES = {
     "ServerError", "Session", "Store", "StoreClosed", "UnstorableMessage", "UnsupportedRecord",
     "UpstashRedisChatMessageHistory", "WrongType", "__version__",
     "with_history",
-    "CorruptCheckpoint", "CorruptItem", "LargeThreadWarning", "TypeNotAllowed", "UnreadableCheckpoint", "UnreadableItem",
-    "UnstorableValue", "UnsupportedCheckpoint", "UnsupportedItem",
+    "CorruptCheckpoint", "CorruptItem", "LargeThreadWarning", "TypeNotAllowed", "UnreadableCheckpoint",
+    "UnreadableItem", "UnstorableValue", "UnsupportedCheckpoint", "UnsupportedItem",
 }  # fmt: skip
 
 
