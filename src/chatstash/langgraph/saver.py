@@ -311,7 +311,7 @@ class UpstashRedisSaver(BaseCheckpointSaver[str]):
     ) -> Mapping[str, DeltaChannelHistory]:
         """Return the writes of the ancestors of a checkpoint to delta channels, back to their last snapshots.
 
-        One request, one for each 50 ancestors, and one or two for each channel that has a snapshot.
+        One request and three commands; one more command with a snapshot, and for each further 500 names in the thread.
 
         Args:
             config: Names the checkpoint.
@@ -537,7 +537,7 @@ class UpstashRedisSaver(BaseCheckpointSaver[str]):
         namespace, checkpoint_id = namespace_of(config), checkpoint_id_of(config)
         if not channels:
             return {}
-        histories = yield from channel_histories(keys, namespace, checkpoint_id, channels)
+        histories = yield from channel_histories(self._threads, keys, namespace, checkpoint_id, channels)
         return delta_history(histories, self._serialization)
 
     def _listing(self, wanted: Wanted) -> Steps:

@@ -14,7 +14,7 @@ from chatstash.rest.ops import Op
 from chatstash.threads.header import CheckpointText, WritesText, loaded_checkpoint, loaded_writes
 from chatstash.threads.layout import AFTER, CheckpointName, Place, ThreadKeys, WritesName, escaped, parsed
 from chatstash.threads.manifest import Manifest, fields_of, is_page, loaded, page_field, refs_of
-from chatstash.threads.operations.names import Named
+from chatstash.threads.operations.names import Named, named
 from chatstash.threads.operations.requests import expire_on_read, read_fields, read_from_leader
 from chatstash.threads.scripts.loading import call
 from chatstash.threads.threads import Threads
@@ -73,7 +73,7 @@ def read_checkpoint(threads: Threads, keys: ThreadKeys, wanted: tuple[str, str])
     if len(answer) == 1:
         return None
     _, members, stored, page_texts, values = answer
-    return (yield from _assembled(keys, _texts(members), _values(stored), _values(page_texts), _values(values)))
+    return (yield from _assembled(keys, texts_of(members), values_of(stored), values_of(page_texts), values_of(values)))
 
 
 def read_text(keys: ThreadKeys, text: bytes) -> Op[bytes]:
@@ -134,17 +134,6 @@ def read_headers(keys: ThreadKeys, names: Sequence[Named]) -> Op[list[StoredHead
     return found
 
 
-def read_value(keys: ThreadKeys, text: CheckpointText, channel: str) -> Op[tuple[Manifest, dict[str, str]]]:
-    """Return the groups of one channel of a checkpoint; one request, and one for each level of pages."""
-    entry = text.header.channels[channel]
-    pages: dict[str, list[str]] = {}
-    yield from _read_pages(keys, entry.tokens, pages)
-    manifest = loaded(entry.tokens, pages)
-    groups: dict[str, str] = {}
-    yield from _read_groups(keys, set(manifest.refs), groups)
-    return manifest, groups
-
-
 def _assembled(
     keys: ThreadKeys,
     members: Sequence[str],
@@ -158,7 +147,7 @@ def _assembled(
         raise CorruptCheckpoint(members[-1], "the checkpoint is missing, though its name is stored")
     text = loaded_checkpoint(texts[members[-1]], name.place.prefix)
     tokens = [token for entry in text.header.channels.values() for token in entry.tokens]
-    pages, fields = _walked(tokens, page_texts, name)
+    pages, fields = walked(tokens, page_texts, name)
     manifests = {channel: loaded(entry.tokens, pages) for channel, entry in text.header.channels.items()}
     read = {field: value for field, value in zip(fields, values, strict=False) if value is not None}
     read.update((yield from read_fields(keys, fields[len(values) :])))
@@ -168,7 +157,7 @@ def _assembled(
     return StoredCheckpoint(name, text, writes, manifests, groups)
 
 
-def _walked(
+def walked(
     tokens: Sequence[str], page_texts: Sequence[bytes | None], name: CheckpointName
 ) -> tuple[dict[str, list[str]], list[str]]:
     """Return the pages and fields below tokens, in the order in which `walk` in `include/tokens.lua` meets them."""
@@ -228,6 +217,26 @@ def _joined_parts(refs: Iterable[str], fields: Mapping[str, bytes]) -> dict[str,
     return groups
 
 
+def joined_groups(
+    name: CheckpointName, channel: str, manifest: Manifest, fields: Mapping[str, bytes]
+) -> dict[str, str]:
+    """Return the text of each group of a value; raises CorruptCheckpoint if one is missing."""
+    groups = _joined_parts(manifest.refs, fields)
+    _check_complete(name, {channel: manifest}, groups)
+    return groups
+
+
+def stored_headers(keys: ThreadKeys, members: Sequence[str], texts: Sequence[bytes | None]) -> Op[list[StoredHeader]]:
+    """Return the checkpoints among members, each of which is followed by its writes."""
+    stored = {member: text for member, text in zip(members, texts, strict=True) if text is not None}
+    headers: list[StoredHeader] = []
+    for found in named(members):
+        if found.name.member in stored:
+            text = loaded_checkpoint(stored[found.name.member], found.name.place.prefix)
+            headers.append(StoredHeader(found.name, text, (yield from _loaded_writes(keys, found.writes, stored))))
+    return headers
+
+
 def _check_complete(name: CheckpointName, manifests: Mapping[str, Manifest], groups: Mapping[str, str]) -> None:
     for channel, manifest in manifests.items():
         if any(ref not in groups for ref in manifest.refs):
@@ -245,9 +254,11 @@ def _loaded_writes(
     return writes
 
 
-def _texts(members: Reply) -> list[str]:
-    return [member.decode() for member in _values(members) if member is not None]
+def texts_of(members: Reply) -> list[str]:
+    """Return the strings of a reply."""
+    return [member.decode() for member in values_of(members) if member is not None]
 
 
-def _values(replies: Reply) -> list[bytes | None]:
+def values_of(replies: Reply) -> list[bytes | None]:
+    """Return the values of a reply; None for each that is missing."""
     return [reply if isinstance(reply, bytes) else None for reply in replies] if isinstance(replies, list) else []
