@@ -15,7 +15,7 @@ from chatstash.local import LocalUpstash
 from tests.langchain.middleware.support import COLOURS, SESSION, THREAD, WAYS, Watched, agent
 from tests.langchain.support import history, stored
 
-QUESTIONS = [f"What is the weather {n}? Write to ann{n}@example.org" for n in range(4)]
+QUESTIONS = [f"What is the weather {n}? Write to ann{n}@example.org" for n in range(3)]
 ANSWERED = [("ai", ""), ("tool", "sunny in Rome"), ("ai", "It is sunny today.")]
 
 

@@ -14,9 +14,10 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 
+from chatstash import with_history
 from chatstash.local import LocalUpstash
-from tests.langchain.middleware.support import COLOURS, MODES, SESSION, THREAD, TURN, WAYS, Watched, agent
-from tests.langchain.support import stored
+from tests.langchain.middleware.support import COLOURS, SESSION, THREAD, TURN, WAYS, Watched, agent
+from tests.langchain.support import histories, stored
 
 
 @pytest.fixture(params=COLOURS)
@@ -38,8 +39,9 @@ def _delegating(upstash: LocalUpstash, inner: Any, config: Any = None) -> Any:
     return made
 
 
-@pytest.mark.parametrize("config", [SESSION, THREAD])
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("way", "config"), [*((way, SESSION) for way in WAYS), ("invoke", THREAD), ("astream messages", THREAD)]
+)
 def test_an_inner_agent_with_the_same_session_stores_nothing(upstash: LocalUpstash, way: str, config: Any) -> None:
     inner_model = Watched()
     inner = agent(upstash, model=inner_model)
@@ -111,8 +113,12 @@ def test_concurrent_turns_are_stored_whole(upstash: LocalUpstash) -> None:
     assert sorted(str(text) for kind, text in said if kind == "human") == [f"weather {n}?" for n in range(8)]
 
 
-def test_streams_of_outer_and_inner_agents_are_stored_once_in_every_mode(upstash: LocalUpstash) -> None:
-    outer = agent(upstash, tools=[_delegating(upstash, agent(upstash))])
-    for turn, mode in enumerate(MODES, 1):
-        list(outer.stream({"messages": "weather?"}, SESSION, **{**mode, "subgraphs": True}))
+def test_within_with_history_the_outer_one_stores(upstash: LocalUpstash, colour: Any) -> None:
+    model = Watched()
+    chain = with_history(agent(upstash, model=model), histories(upstash), input_messages_key="messages")
+    for turn in (1, 2):
+        before = upstash.stats.requests
+        colour(chain, {"messages": "weather?"}, SESSION)
+        assert upstash.stats.requests - before == 2
         assert [kind for kind, _ in stored(upstash)] == TURN * turn
+    assert model.last == stored(upstash)[:-1]

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage, messages_from_dict, messages_to_dict
 from langgraph.config import get_config
+from langgraph.runtime import ExecutionInfo
 
 from chatstash.errors import IdempotencyConflict, ReplyGone
 from chatstash.history.records.keys import checked_idempotency_key
@@ -103,7 +104,7 @@ class Agent(NamedTuple):
         return {MARK: advanced(mark, new, messages), **forget}
 
     def _open(self, runtime: Any) -> Steps[Turn]:
-        """Find the history of a run; the turn has none if an outer run answers in the same conversation."""
+        """Find the history of a run; the turn has none if an outer run stores it: of an agent, or of `with_history`."""
         config = get_config().get("configurable", {})
         fields = {self.session_id_key: self._session_id(config, runtime.context)}
         history = yield Step(partial(self.histories.get, fields), partial(self.histories.aget, fields))
@@ -114,7 +115,8 @@ class Agent(NamedTuple):
             )
         event = config.get(IDEMPOTENCY_KEY.id)
         event = None if event is None else own_event(checked_idempotency_key(event))
-        return Turn(None if is_inner(history.key) else history, event)
+        is_part = is_inner(history.key) or _is_at(config.get("message_history"), history.key)
+        return Turn(None if is_part else history, event)
 
     def _reopen(self, state: Mapping[str, Any], runtime: Any) -> Steps[Turn]:
         """Go on with the turn of a run that is resumed."""
@@ -146,6 +148,10 @@ def _read(history: UpstashRedisChatMessageHistory) -> Step:
     return Step(lambda: history.messages, history.aget_messages)
 
 
+def _is_at(outer: object, key: str) -> bool:
+    return isinstance(outer, UpstashRedisChatMessageHistory) and outer.key == key
+
+
 def keep_seen(held: list[Any] | None, more: list[Any]) -> list[Any]:
     """Add to the kept messages of a turn; None begins anew. The reducer of its channel."""
     return more[1:] if more[:1] == [None] else [*(held or []), *more]
@@ -158,7 +164,7 @@ def _to_keep(turn: Turn, runtime: Any) -> list[dict[str, Any]]:
 
 def _repeatable_task(runtime: Any) -> str | None:
     """Return the id of this step if a run may repeat it: if a checkpointer can resume a run that crashed after it."""
-    info = runtime.execution_info
+    info: ExecutionInfo = runtime.execution_info
     return None if info.thread_id is None else str(info.task_id)
 
 
@@ -200,9 +206,10 @@ def _messages_of(response: Any) -> list[BaseMessage]:
 
 def _with_ids(result: Any) -> list[BaseMessage]:
     """Return the messages of a tool's result; gives them ids, as LangGraph does when it adds them to the state."""
-    update = getattr(result, "update", None)
-    found = update.get("messages") if isinstance(update, dict) else [result]
-    messages = [message for message in found or [] if isinstance(message, BaseMessage)]
+    results = result if isinstance(result, list) else [result]
+    updates = [getattr(each, "update", None) for each in results]
+    found = [*results, *(each for update in updates if isinstance(update, dict) for each in update.get("messages", []))]
+    messages = [message for message in found if isinstance(message, BaseMessage)]
     for message in messages:
         message.id = message.id or str(uuid4())
     return messages
