@@ -39,7 +39,7 @@ def __getattr__(name: str) -> Any:
             from chatstash.langchain import middleware  # noqa: PLC0415 - it imports langchain, which is optional
         except ImportError as error:
             raise ImportError(
-                f"ChatHistoryMiddleware needs LangChain 1.2.15 or newer: pip install 'langchain>=1.2.15' ({error})."
+                f"ChatHistoryMiddleware needs LangChain 1.2.18 or newer: pip install 'langchain>=1.2.18' ({error})."
             ) from error
         return middleware.ChatHistoryMiddleware
     raise AttributeError(f"module 'chatstash.langchain' has no attribute {name!r}")

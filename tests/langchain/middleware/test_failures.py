@@ -258,7 +258,7 @@ except ImportError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "pip install 'langchain>=1.2.15'" in done.stdout
+    assert "pip install 'langchain>=1.2.18'" in done.stdout
     code = "import sys, chatstash; chatstash.with_history; print('langchain.agents' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
