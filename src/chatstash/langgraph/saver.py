@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -18,8 +18,6 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from chatstash.history.records.keys import checked_key, checked_ttl
-from chatstash.history.store import Store
 from chatstash.langgraph.checkpoints import (
     INTERRUPT_KIND,
     Loader,
@@ -28,13 +26,15 @@ from chatstash.langgraph.checkpoints import (
     user_id_of,
     writes_text,
 )
+from chatstash.langgraph.connection import Connection, connection_of
 from chatstash.langgraph.listing import Listing, Step, Steps, Wanted
 from chatstash.langgraph.places import checkpoint_id_of, config_of, namespace_of, thread_id_of
 from chatstash.langgraph.serialization import Serialization
 from chatstash.langgraph.strict_types import AllowedTypes, strict_serializer
-from chatstash.rest.database import Database
 from chatstash.rest.limits import Budget
 from chatstash.rest.ops import Op
+from chatstash.rest.plan import checked_prefix, checked_ttl
+from chatstash.rest.secret import as_secret
 from chatstash.threads.index import Index
 from chatstash.threads.layout import Place, checked_text
 from chatstash.threads.operations.copy import copy_thread
@@ -51,6 +51,9 @@ from chatstash.threads.operations.put_writes import TaskWrites, put_writes
 from chatstash.threads.operations.read import Range, read_checkpoint
 from chatstash.threads.operations.remove import delete_thread, prune, remove_run
 from chatstash.threads.threads import Threads
+
+if TYPE_CHECKING:
+    from chatstash.history import Store
 
 T = TypeVar("T")
 
@@ -98,16 +101,15 @@ class UpstashRedisSaver(BaseCheckpointSaver[str]):
         if serde is not None and allowed:
             raise ValueError("allowed_types is for LangGraph's serialiser: give your serde= its own list of types")
         super().__init__(serde=serde or strict_serializer(allowed))
-        if store is not None and (url or token):
-            raise ValueError("Pass either store= or url= and token=, not both")
-        self._store = store or Store.shared(url, token)
-        checked_key(checked_text("key_prefix", key_prefix) + "-")
+        # Tracebacks that show arguments show neither the token nor a password in the url.
+        url, token = as_secret(url), as_secret(token)
+        self._connection = connection_of(url, token, store)
         self._threads = Threads(
-            prefix=key_prefix,
+            prefix=checked_prefix(key_prefix),
             ttl=checked_ttl(ttl),
             refresh_ttl_on_read=bool(refresh_ttl_on_read),
-            max_request_bytes=self._store.options.max_request_bytes,
-            retry_policy=self._store.options.retry_policy,
+            max_request_bytes=self._connection.max_request_bytes,
+            retry_policy=self._connection.retry_policy,
             index=Index(key_prefix, ttl),
         )
 
@@ -119,9 +121,8 @@ class UpstashRedisSaver(BaseCheckpointSaver[str]):
             "refresh_ttl_on_read": self._threads.refresh_ttl_on_read,
             "serde": self._given_serde,
             "allowed_types": self._allowed_types,
-            "store": self._store,
         }
-        return _rebuilt, (type(self), options)
+        return _rebuilt, (type(self), self._connection, options)
 
     @classmethod
     def from_env(
@@ -148,8 +149,9 @@ class UpstashRedisSaver(BaseCheckpointSaver[str]):
 
     def __repr__(self) -> str:
         threads = self._threads
-        known = f"{self._store.url!r}, token='***', key_prefix={threads.prefix!r}, ttl={threads.ttl!r}"
-        return f"{type(self).__name__}({known})"
+        url = self._connection.database.endpoint.url
+        shown = f"{url!r}, token='***', key_prefix={threads.prefix!r}, ttl={threads.ttl!r}"
+        return f"{type(self).__name__}({shown})"
 
     @property
     def key_prefix(self) -> str:
@@ -214,7 +216,9 @@ class UpstashRedisSaver(BaseCheckpointSaver[str]):
         while (step := _next(steps, answer)) is not None:
             answer = None
             if isinstance(step, Step):
-                answer = self._database.run("list_checkpoints", step.op, step.key, self._threads.retry_policy.read)
+                answer = self._connection.database.run(
+                    "list_checkpoints", step.op, step.key, self._threads.retry_policy.read
+                )
             else:
                 yield step
 
@@ -233,7 +237,7 @@ class UpstashRedisSaver(BaseCheckpointSaver[str]):
             answer = None
             if isinstance(step, Step):
                 budget = self._threads.retry_policy.read
-                answer = await self._database.arun("list_checkpoints", step.op, step.key, budget)
+                answer = await self._connection.database.arun("list_checkpoints", step.op, step.key, budget)
             else:
                 yield step
 
@@ -342,12 +346,16 @@ class UpstashRedisSaver(BaseCheckpointSaver[str]):
             DatabaseError: Any other failure. Deleting again is safe.
         """
         keys = self._threads.keys(thread_id)
-        self._database.run("delete_thread", delete_thread(self._threads, keys), keys.data, self._write_budget)
+        self._connection.database.run(
+            "delete_thread", delete_thread(self._threads, keys), keys.data, self._write_budget
+        )
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Delete a thread as `delete_thread` does, without blocking the event loop."""
         keys = self._threads.keys(thread_id)
-        await self._database.arun("delete_thread", delete_thread(self._threads, keys), keys.data, self._write_budget)
+        await self._connection.database.arun(
+            "delete_thread", delete_thread(self._threads, keys), keys.data, self._write_budget
+        )
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Remove the checkpoints of runs from all threads; for each run two requests, and two for each of its threads.
@@ -362,12 +370,14 @@ class UpstashRedisSaver(BaseCheckpointSaver[str]):
             ValueError, ReadOnlyToken, DatabaseError: As `delete_thread`.
         """
         for run_id in [checked_text("run_id", run_id) for run_id in run_ids]:
-            self._database.run("delete_run", remove_run(self._threads, run_id), run_id, self._write_budget)
+            self._connection.database.run("delete_run", remove_run(self._threads, run_id), run_id, self._write_budget)
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Remove the checkpoints of runs as `delete_for_runs` does, without blocking the event loop."""
         for run_id in [checked_text("run_id", run_id) for run_id in run_ids]:
-            await self._database.arun("delete_run", remove_run(self._threads, run_id), run_id, self._write_budget)
+            await self._connection.database.arun(
+                "delete_run", remove_run(self._threads, run_id), run_id, self._write_budget
+            )
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy all checkpoints and writes to another thread, which keeps its own; one request and about ten commands.
@@ -380,12 +390,12 @@ class UpstashRedisSaver(BaseCheckpointSaver[str]):
             ValueError, ReadOnlyToken, DatabaseError: As `delete_thread`.
         """
         op, key = self._copy(source_thread_id, target_thread_id)
-        self._database.run("copy_thread", op, key, self._write_budget)
+        self._connection.database.run("copy_thread", op, key, self._write_budget)
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy a thread as `copy_thread` does, without blocking the event loop."""
         op, key = self._copy(source_thread_id, target_thread_id)
-        await self._database.arun("copy_thread", op, key, self._write_budget)
+        await self._connection.database.arun("copy_thread", op, key, self._write_budget)
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest", keep_last: int = 1) -> None:
         """Remove old checkpoints of threads, and the values that only they need; for each thread three requests.
@@ -403,12 +413,12 @@ class UpstashRedisSaver(BaseCheckpointSaver[str]):
             ConversationChanged: The thread kept changing; nothing was removed from it.
         """
         for op, key in self._pruning(thread_ids, strategy, keep_last):
-            self._database.run("prune_thread", op, key, self._write_budget)
+            self._connection.database.run("prune_thread", op, key, self._write_budget)
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest", keep_last: int = 1) -> None:
         """Remove old checkpoints as `prune` does, without blocking the event loop."""
         for op, key in self._pruning(thread_ids, strategy, keep_last):
-            await self._database.arun("prune_thread", op, key, self._write_budget)
+            await self._connection.database.arun("prune_thread", op, key, self._write_budget)
 
     def list_threads(self, *, user_id: str | None = None, limit: int = 50, cursor: str | None = None) -> ThreadPage:
         """Return a page of threads, the one last written first; three requests, four commands, and one for each thread.
@@ -425,14 +435,16 @@ class UpstashRedisSaver(BaseCheckpointSaver[str]):
             DatabaseError: Any other failure.
         """
         op = self._list_threads(user_id, limit, cursor)
-        return self._database.run("list_threads", op, self._threads.prefix, self._threads.retry_policy.read)
+        return self._connection.database.run("list_threads", op, self._threads.prefix, self._threads.retry_policy.read)
 
     async def alist_threads(
         self, *, user_id: str | None = None, limit: int = 50, cursor: str | None = None
     ) -> ThreadPage:
         """Return a page of threads as `list_threads` does, without blocking the event loop."""
         op = self._list_threads(user_id, limit, cursor)
-        return await self._database.arun("list_threads", op, self._threads.prefix, self._threads.retry_policy.read)
+        return await self._connection.database.arun(
+            "list_threads", op, self._threads.prefix, self._threads.retry_policy.read
+        )
 
     def delete_user(self, user_id: str) -> int:
         """Delete all threads of a user, and tell how many; one request for each thread, and three for each 50.
@@ -444,20 +456,20 @@ class UpstashRedisSaver(BaseCheckpointSaver[str]):
             ValueError, ReadOnlyToken, DatabaseError: As `delete_thread`. Deleting again goes on where it stopped.
         """
         op = delete_user(self._threads, _checked_user(user_id))
-        return self._database.run("delete_user", op, self._threads.prefix, self._write_budget)
+        return self._connection.database.run("delete_user", op, self._threads.prefix, self._write_budget)
 
     async def adelete_user(self, user_id: str) -> int:
         """Delete the threads of a user as `delete_user` does, without blocking the event loop."""
         op = delete_user(self._threads, _checked_user(user_id))
-        return await self._database.arun("delete_user", op, self._threads.prefix, self._write_budget)
+        return await self._connection.database.arun("delete_user", op, self._threads.prefix, self._write_budget)
 
     def close(self) -> None:
         """Close the store that the saver was given; connections that others share stay open."""
-        self._store.close()
+        self._connection.close()
 
     async def aclose(self) -> None:
         """Close as `close` does, with the connections of the running event loop."""
-        await self._store.aclose()
+        await self._connection.aclose()
 
     def __enter__(self) -> Self:
         return self
@@ -476,10 +488,6 @@ class UpstashRedisSaver(BaseCheckpointSaver[str]):
         await self.aclose()
 
     @property
-    def _database(self) -> Database:
-        return self._store.database
-
-    @property
     def _serialization(self) -> Serialization:
         return Serialization(self.serde)
 
@@ -488,10 +496,10 @@ class UpstashRedisSaver(BaseCheckpointSaver[str]):
         return self._threads.retry_policy.idempotent
 
     def _run(self, name: str, op: Op[T], config: RunnableConfig, budget: Budget) -> T:
-        return self._database.run(name, op, self._threads.keys(thread_id_of(config)).data, budget)
+        return self._connection.database.run(name, op, self._threads.keys(thread_id_of(config)).data, budget)
 
     async def _arun(self, name: str, op: Op[T], config: RunnableConfig, budget: Budget) -> T:
-        return await self._database.arun(name, op, self._threads.keys(thread_id_of(config)).data, budget)
+        return await self._connection.database.arun(name, op, self._threads.keys(thread_id_of(config)).data, budget)
 
     def _get_tuple(self, config: RunnableConfig) -> Op[CheckpointTuple | None]:
         keys = self._threads.keys(thread_id_of(config))
@@ -562,8 +570,11 @@ class UpstashRedisSaver(BaseCheckpointSaver[str]):
         return list_threads(self._threads, user, checked_limit(limit), checked_cursor(cursor))
 
 
-def _rebuilt(kind: type[UpstashRedisSaver], options: dict[str, Any]) -> UpstashRedisSaver:
-    return kind(**options)
+def _rebuilt(kind: type[UpstashRedisSaver], connection: Connection, options: dict[str, Any]) -> UpstashRedisSaver:
+    if connection.store is not None:
+        return kind(store=connection.store, **options)
+    endpoint = connection.database.endpoint
+    return kind(endpoint.url, endpoint.token.get_secret_value(), **options)
 
 
 def _next(steps: Steps, answer: Any) -> Step | CheckpointTuple | None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from langgraph.store.base import (
     BaseStore,
@@ -23,13 +23,17 @@ from langgraph.store.base import (
 )
 
 from chatstash.errors import UnstorableValue
-from chatstash.history.records.keys import checked_key
-from chatstash.history.store import Store
+from chatstash.langgraph.connection import connection_of
 from chatstash.langgraph.matching import checked_filter, common_prefix, matches, selection
 from chatstash.namespaces.batch import Get, ListNamespaces, Put, Read, Search, run_batch
 from chatstash.namespaces.items import StoredItem, dumped
 from chatstash.namespaces.layout import Namespaces, labels_of, namespace_of
 from chatstash.rest import ops as rest_ops
+from chatstash.rest.plan import checked_prefix
+from chatstash.rest.secret import as_secret
+
+if TYPE_CHECKING:
+    from chatstash.history import Store
 
 DEFAULT_PREFIX = "store:"
 
@@ -67,16 +71,14 @@ class UpstashRedisStore(BaseStore):
         ttl: TTLConfig | None = None,
         store: Store | None = None,
     ) -> None:
-        if store is not None and (url or token):
-            raise ValueError("Pass either store= or url= and token=, not both")
-        if not isinstance(key_prefix, str):
-            raise ValueError(f"key_prefix must be a string, not {key_prefix!r}")
-        checked_key(f"{key_prefix}-")
+        # Tracebacks that show arguments show neither the token nor a password in the url.
+        url, token = as_secret(url), as_secret(token)
+        checked_prefix(key_prefix)
         if ttl is not None:
             _milliseconds(ttl.get("default_ttl"))
         self.ttl_config = ttl
-        self._store = store or Store.shared(url, token)
-        self._namespaces = Namespaces(key_prefix, self._store.options.max_request_bytes)
+        self._connection = connection_of(url, token, store)
+        self._namespaces = Namespaces(key_prefix, self._connection.max_request_bytes)
 
     @classmethod
     def from_env(cls, *, key_prefix: str = DEFAULT_PREFIX, ttl: TTLConfig | None = None) -> Self:
@@ -88,7 +90,8 @@ class UpstashRedisStore(BaseStore):
         return cls(key_prefix=key_prefix, ttl=ttl)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._store.url!r}, token='***', key_prefix={self._namespaces.prefix!r})"
+        url = self._connection.database.endpoint.url
+        return f"{type(self).__name__}({url!r}, token='***', key_prefix={self._namespaces.prefix!r})"
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Run operations in one request; reads see the state before the writes.
@@ -108,23 +111,23 @@ class UpstashRedisStore(BaseStore):
             DatabaseError: Any other failure. Running the batch again is safe.
         """
         plan = _Plan(self._namespaces, list(ops))
-        budget = self._store.options.retry_policy.idempotent
-        return plan.results(self._store.database.run("store_batch", plan.op(), self._namespaces.prefix, budget))
+        budget = self._connection.retry_policy.idempotent
+        return plan.results(self._connection.database.run("store_batch", plan.op(), self._namespaces.prefix, budget))
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """Run operations as `batch` does, without blocking the event loop."""
         plan = _Plan(self._namespaces, list(ops))
-        budget = self._store.options.retry_policy.idempotent
-        found = await self._store.database.arun("store_batch", plan.op(), self._namespaces.prefix, budget)
+        budget = self._connection.retry_policy.idempotent
+        found = await self._connection.database.arun("store_batch", plan.op(), self._namespaces.prefix, budget)
         return plan.results(found)
 
     def close(self) -> None:
         """Close the store that this was given; connections that others share stay open."""
-        self._store.close()
+        self._connection.close()
 
     async def aclose(self) -> None:
         """Close as `close` does, with the connections of the running event loop."""
-        await self._store.aclose()
+        await self._connection.aclose()
 
     def __enter__(self) -> Self:
         return self

@@ -16,8 +16,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-MAX_KEY_BYTES = 32 * 1024
-"""Upstash's limit for a key: https://upstash.com/docs/redis/troubleshooting/max_key_size_exceeded"""
+from chatstash.rest.plan import checked_size, utf8
 
 _AFTER = "/"
 """The character after the full stop."""
@@ -41,14 +40,8 @@ class Namespaces(NamedTuple):
 
     def hash_of(self, namespace: str) -> str:
         """Return the key of a namespace; raises ValueError if it is too long or not UTF-8."""
-        key = f"{self.prefix}{namespace}:n"
-        try:
-            size = len(key.encode())
-        except UnicodeEncodeError:
-            raise ValueError(f"the namespace contains half a surrogate pair: {namespace[:80]!r}") from None
-        if size > MAX_KEY_BYTES:
-            raise ValueError(f"the key (key_prefix and namespace) has {size} bytes; the limit is {MAX_KEY_BYTES}")
-        return key
+        utf8(namespace, "namespace")
+        return checked_size(f"{self.prefix}{namespace}:n", "key_prefix and namespace")
 
 
 def namespace_of(labels: tuple[str, ...]) -> str:

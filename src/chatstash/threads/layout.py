@@ -26,9 +26,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from chatstash.frozen import dataclass
-
-MAX_KEY_BYTES = 32 * 1024
-"""Upstash's limit for a key: https://upstash.com/docs/redis/troubleshooting/max_key_size_exceeded"""
+from chatstash.rest.plan import MAX_KEY_BYTES, checked_size, utf8
 
 VERSION_FIELD = "v"
 AFTER = '"'
@@ -136,23 +134,17 @@ def thread_keys(prefix: str, thread_id: object) -> ThreadKeys:
         raise ValueError(
             f"thread_id must be a non-empty string, not {thread_id!r:.80}: pass it in config['configurable']"
         )
+    utf8(thread_id, "thread_id")
     keys = ThreadKeys(prefix, thread_id)
-    if (size := len(checked_text("thread_id", keys.names).encode())) > MAX_KEY_BYTES:
-        raise ValueError(f"the key (key_prefix and thread_id) has {size} bytes; the limit is {MAX_KEY_BYTES}")
+    checked_size(keys.names, "key_prefix and thread_id")
     return keys
 
 
-def checked_text(name: str, text: object, *, most: int = MAX_KEY_BYTES * 2) -> str:
+def checked_text(name: str, text: object, *, most: int = 2 * MAX_KEY_BYTES) -> str:
     """Return an id; raises ValueError unless it is a string of at most `most` bytes that UTF-8 can encode."""
     if not isinstance(text, str):
         raise ValueError(f"{name} must be a string, not {text!r:.80}")
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError:
-        raise ValueError(
-            f"the {name} contains half a surrogate pair, which UTF-8 cannot encode: {text[:80]!r}"
-        ) from None
-    if size > most:
+    if (size := len(utf8(text, name))) > most:
         raise ValueError(f"the {name} has {size} bytes; the limit is {most}")
     return text
 

@@ -10,11 +10,11 @@ import pytest
 from chatstash.history.operations import append as appends
 from chatstash.history.operations.contents import Contents
 from chatstash.history.records import sizes
-from chatstash.history.records.keys import MAX_KEY_BYTES
 from chatstash.history.records.record import new_record_ids
 from chatstash.history.values.options import Options
 from chatstash.rest.commands import Batch
 from chatstash.rest.ops import Op
+from chatstash.rest.plan import MAX_KEY_BYTES
 
 RIDS = new_record_ids(1, time_ms=0, randomness=bytes(6))
 STRICT = [{}, {"delivery": "strict"}, {"max_stored_messages": 10**6}]

@@ -19,9 +19,10 @@ from chatstash.errors import ChatstashError, ChatstashWarning, ReadOnlyToken
 from chatstash.history import Store
 from chatstash.history.doctor.diagnosis import DEFAULT_ABANDONED_AFTER
 from chatstash.history.doctor.doctor import Doctor
-from chatstash.history.records.keys import DEFAULT_PREFIX, MAX_TTL, conversation_key
+from chatstash.history.records.keys import DEFAULT_PREFIX, conversation_key
 from chatstash.rest.endpoint import NoDatabaseConfigured
 from chatstash.rest.limits import DEFAULT_TIMEOUT
+from chatstash.rest.plan import MAX_TTL
 
 
 def doctor(

@@ -10,18 +10,14 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-DEFAULT_PREFIX = "message_store:"
-COMPANION_PREFIX = "chatstash:"
+from chatstash.rest.plan import RESERVED_PREFIX, checked_size, utf8
 
-MAX_KEY_BYTES = 32 * 1024
-"""Upstash's limit for a key: https://upstash.com/docs/redis/troubleshooting/max_key_size_exceeded"""
+DEFAULT_PREFIX = "message_store:"
+COMPANION_PREFIX = RESERVED_PREFIX
 
 IN_FLIGHT_TTL = 3600
 """Seconds for which the marker of a write and the place of a batch are kept: far longer than a request can be in
 flight."""
-
-MAX_TTL = 10**9
-"""Seconds; about 31 years. Redis refuses an expiry far above it as out of range."""
 
 
 def conversation_key(session_id: str, key_prefix: str = DEFAULT_PREFIX) -> str:
@@ -47,35 +43,13 @@ def checked_key(key: str) -> str:
         raise ValueError(f"a conversation's key must be a non-empty string, not {key!r}")
     if key.startswith(COMPANION_PREFIX):
         raise ValueError(f"keys that begin with {COMPANION_PREFIX!r} are reserved: use another key_prefix")
-    if (size := len(_utf8(key, "session_id or key_prefix"))) > MAX_KEY_BYTES:
-        raise ValueError(f"the key (key_prefix and session_id) has {size} bytes; the limit is {MAX_KEY_BYTES}")
-    return key
+    utf8(key, "session_id or key_prefix")
+    return checked_size(key, "key_prefix and session_id")
 
 
 def checked_idempotency_key(idempotency_key: str) -> str:
     """Return `idempotency_key`, or raise ValueError where it is not a non-empty string."""
     if not isinstance(idempotency_key, str) or not idempotency_key:
         raise ValueError(f"idempotency_key must be a non-empty string, not {idempotency_key!r}")
-    _utf8(idempotency_key, "idempotency_key")
+    utf8(idempotency_key, "idempotency_key")
     return idempotency_key
-
-
-def _utf8(text: str, name: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        raise ValueError(
-            f"the {name} contains half a surrogate pair, which UTF-8 cannot encode: {text[:80]!r}"
-        ) from None
-
-
-def checked_ttl(ttl: int | None) -> int | None:
-    """Return `ttl`, in seconds, or raise ValueError where it is not a whole number from 1 to 10^9."""
-    if ttl is None:
-        return None
-    if not isinstance(ttl, int) or isinstance(ttl, bool) or not 1 <= ttl <= MAX_TTL:
-        raise ValueError(
-            f"ttl must be a whole number of seconds from 1 to {MAX_TTL}, or None to leave the expiry as it is, "
-            f"not {ttl!r}"
-        )
-    return ttl

@@ -9,9 +9,9 @@ from functools import cache
 from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, cast, get_args
 
 from chatstash.frozen import dataclass
-from chatstash.history.records.keys import MAX_TTL, checked_ttl
 from chatstash.history.tool_calls.view import ToolCalls, checked_start_on, checked_tool_calls
 from chatstash.rest.limits import RetryPolicy
+from chatstash.rest.plan import DEFAULT_MAX_REQUEST_BYTES, MAX_TTL, checked_ttl
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -19,10 +19,6 @@ OnCorrupt = Literal["raise", "skip", "placeholder"]
 Delivery = Literal["standard", "strict"]
 StartOn: TypeAlias = str | type[Any] | Sequence[str | type[Any]]
 """Types of messages, by name or, for LangChain's class, by message class, as `trim_messages` takes them."""
-
-DEFAULT_MAX_REQUEST_BYTES = 10_000_000
-"""Maximum request size of the free and the pay-as-you-go plan, 10 MB:
-https://upstash.com/docs/redis/troubleshooting/max_request_size_exceeded"""
 
 DEFAULT_IDEMPOTENCY_TTL = 86_400
 
