@@ -46,7 +46,7 @@ def _ids(config: Any) -> Any:
 
 
 class Tee(BaseCheckpointSaver[str]):
-    """Calls both savers. The reference gets copies, because channels hand out live values."""
+    """Calls both savers, with the same copies: channels hand out live values, which other nodes may change."""
 
     def __init__(self, saver: BaseCheckpointSaver[str], reference: BaseCheckpointSaver[str]) -> None:
         super().__init__(serde=saver.serde)
@@ -93,19 +93,19 @@ class Tee(BaseCheckpointSaver[str]):
 
     def put(self, config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
         copied = copy.deepcopy((checkpoint, metadata, new_versions))
-        stored = self.saver.put(config, checkpoint, metadata, new_versions)
+        stored = self.saver.put(config, *copied)
         assert stored == self.reference.put(config, *copied)
         return stored
 
     async def aput(self, config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
         copied = copy.deepcopy((checkpoint, metadata, new_versions))
-        stored = await self.saver.aput(config, checkpoint, metadata, new_versions)
+        stored = await self.saver.aput(config, *copied)
         assert stored == self.reference.put(config, *copied)
         return stored
 
     def put_writes(self, config: Any, writes: Any, task_id: str, task_path: str = "") -> None:
         copied = copy.deepcopy(writes)
-        self.saver.put_writes(config, writes, task_id, task_path)
+        self.saver.put_writes(config, copied, task_id, task_path)
         self.reference.put_writes(config, copied, task_id, task_path)
 
     async def aput_writes(self, config: Any, writes: Any, task_id: str, task_path: str = "") -> None:
