@@ -172,15 +172,23 @@ class _Writer:
         missing = {
             digest: group for digest, group in zip(digests, value.split.groups, strict=True) if digest not in refs
         }
-        refs.update(self._store(missing))
+        refs.update(self._store(missing, self._names_for(value, before)))
         pages = before.manifest.pages if before is not None else ()
         manifest = encoded([refs[digest] for digest in digests], pages, self._store_page)
         return KnownValue(value.version, value.split.kind, value.note, manifest, digests)
 
-    def _store(self, missing: Mapping[bytes, Dumped]) -> dict[bytes, str]:
+    def _names_for(self, value: NewValue, before: KnownValue | None) -> Callable[[int], list[str]]:
+        """Return what names the fields of new groups: those of a list or dict follow the last that it has."""
+        if value.split.kind == "v":
+            return self._threads.segment.take
+        refs = before.manifest.refs if before is not None else ()
+        last = fields_of(refs[-1])[-1] if refs else ""
+        return lambda count: self._threads.segment.take_after(last, count)
+
+    def _store(self, missing: Mapping[bytes, Dumped], named: Callable[[int], list[str]]) -> dict[bytes, str]:
         texts = {digest: self._seal(group) for digest, group in missing.items()}
         sizes = [_part_count(text, self._threads.part_bytes) for text in texts.values()]
-        names = iter(self._threads.segment.take(sum(sizes)))
+        names = iter(named(sum(sizes)) if sizes else ())
         return {
             digest: stored_in_parts(text, [next(names) for _ in range(size)], self._fields)
             for (digest, text), size in zip(texts.items(), sizes, strict=True)
