@@ -57,19 +57,24 @@ local function seeds(checkpoint)
   end
 end
 
-local members, stored, size, stop, some = {}, {}, 0, ARGV[1], nil
+local members, stored, size, stop, rest, some = {}, {}, 0, ARGV[1], nil, nil
 repeat
   some = call('ZRANGE', KEYS[2], stop, ARGV[2], 'BYLEX', 'REV', 'LIMIT', 0, 500)
   stop = '(' .. (some[#some] or '')
   local found = picked(some)
   for at, text in ipairs(many('HMGET', found)) do
-    local is_checkpoint = string.match(found[at], '^[^!]*![^!]*!c')
-    if is_checkpoint and count == 0 then break end
+    local checkpoint = string.match(found[at], '^([^!]*![^!]*)!c')
+    if checkpoint and (count == 0 or size > budget) then
+      rest = checkpoint
+      break
+    end
     members[#members + 1], stored[#stored + 1] = found[at], text
     size = size + #(text or '')
-    if is_checkpoint and text then seeds(text) end
+    if checkpoint and text then seeds(text) end
   end
-until #some < 500 or not wanted or count == 0 or size > budget
+until #some < 500 or not wanted or rest or count == 0 or size > budget
+-- An ancestor that was read, but is not returned, is the first of the next part.
+if rest then wanted, stop = rest, '(' .. rest .. '"' end
 
 local pages, values, fields = {}, {}, {}
 walk(tokens, function(field) fields[#fields + 1] = field end, function(_, text) pages[#pages + 1] = text end)
@@ -79,4 +84,5 @@ for at, text in ipairs(size <= budget and many('HMGET', fields) or {}) do
   values[at] = text
 end
 local is_done = not wanted or count == 0
-return {ran, members, stored, pages, values, not is_done and #some == 500 and stop or '', not is_done and wanted or ''}
+local goes_on = rest or #some == 500
+return {ran, members, stored, pages, values, not is_done and goes_on and stop or '', not is_done and wanted or ''}
