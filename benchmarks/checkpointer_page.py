@@ -78,7 +78,7 @@ def _listed(found: Found, name: str) -> str:
     listed = found["life"][name]["listed"]
     requests, size = listed["requests"], listed["downloaded"]
     shown = [_NONE if requests is None else f"{requests:,}", _NONE if size is None else _mb(size)]
-    return " / ".join([*shown, f"{listed['seconds']:.1f}"])
+    return " / ".join([*shown, f"{spread(listed['seconds']).median:.1f}"])
 
 
 def _deep_upload(found: Found, name: str) -> str:

@@ -142,14 +142,16 @@ def _prune(saver: Saver, thread_id: str) -> Cost:
         return cost_of(saver, lambda: opened.prune([thread_id], strategy="keep_latest"))
 
 
-def listed(saver: Saver, thread_id: str) -> dict[str, Any]:
-    """Return the cost and the seconds of reading a thread's whole history of states."""
+def listed(saver: Saver, thread_id: str, runs: int = 5) -> dict[str, Any]:
+    """Return the cost of reading a thread's whole history of states, and the seconds of each of several runs."""
     with saver.opened() as opened:
         graph = one_node(opened)
-        before, start = saver.counters(), time.perf_counter()
-        count = sum(1 for _ in graph.get_state_history(config(thread_id)))
-        seconds = time.perf_counter() - start
-        return {"checkpoints": count, "seconds": seconds, **saver.counters().since(before)}
+
+        def read() -> int:
+            return sum(1 for _ in graph.get_state_history(config(thread_id)))
+
+        seconds = [_time_of(read)[1] / 1000 for _ in range(runs)]
+        return {"checkpoints": read(), "seconds": seconds, **cost_of(saver, read)}
 
 
 def deep_turns(saver: Saver, count: int = 12) -> list[Cost]:
