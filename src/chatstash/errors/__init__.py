@@ -35,6 +35,7 @@
     │   ├── CorruptItem               it is damaged (also a ValueError)
     │   └── UnsupportedItem           a newer version of chatstash wrote it
     ├── TypeNotAllowed                stored state has a value of a type that may not be loaded (also a TypeError)
+    ├── ThreadInUse                   a conversation cannot be imported into a thread that is in use
     ├── UnstorableValue               a value of the state cannot be serialised (also a TypeError)
     └── StoreClosed                   the store was used after close() (also a RuntimeError)
 

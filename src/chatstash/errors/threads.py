@@ -8,6 +8,7 @@ __all__ = [
     "CorruptCheckpoint",
     "CorruptItem",
     "LargeThreadWarning",
+    "ThreadInUse",
     "TypeNotAllowed",
     "UnreadableCheckpoint",
     "UnreadableItem",
@@ -103,6 +104,28 @@ class TypeNotAllowed(ChatstashError, TypeError):
         return one_line(
             f"The stored state holds values of types that may not be loaded: {names}. They are still stored. If you "
             f"trust them, pass allowed_types={list(self.types)!r} (or the classes themselves) to the saver."
+        )
+
+
+class ThreadInUse(ChatstashError):
+    """A conversation cannot be imported into a thread that is in use. Nothing was changed.
+
+    Attributes:
+        thread_id: The thread.
+        missing: How many messages of the conversation the thread does not have.
+        reason: Why they cannot be added.
+    """
+
+    def __init__(self, thread_id: str, missing: int, reason: str) -> None:
+        super().__init__(thread_id, missing, reason)
+        self.thread_id = thread_id
+        self.missing = missing
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return one_line(
+            f"The thread {self.thread_id!r} lacks {self.missing} messages of the conversation, but {self.reason}. "
+            "Nothing was changed."
         )
 
 

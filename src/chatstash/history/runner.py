@@ -12,6 +12,7 @@ from chatstash.history.operations.append import Append, append_unless_changed
 from chatstash.history.operations.contents import Contents
 from chatstash.history.operations.prepare import prepared
 from chatstash.history.operations.select import read_selection
+from chatstash.history.operations.stored import read_stored
 from chatstash.history.records.keys import checked_key
 from chatstash.history.records.record import Record
 from chatstash.history.steps.expiry import SeenLists, expiring_lists_only
@@ -78,6 +79,10 @@ class Runner(Generic[ItemT]):
         """Return the operation that reads a selection; `result_of` or `items_of` makes its items."""
         op = read_selection(self.key, selection, self.options, self._cache)
         return self._work("read", expiring_lists_only(op, self.key, self._seen))
+
+    def reading_unchanged(self) -> Work[Contents]:
+        """Return the operation that reads the whole conversation, whatever its options, and changes nothing."""
+        return self._work("read", read_stored(self.key, self.options.max_request_bytes))
 
     def result_of(self, contents: Contents) -> ReadResult[ItemT]:
         """Return the result of a read, with `on_corrupt` applied."""

@@ -155,6 +155,10 @@ class UpstashRedisChatMessageHistory(_Base):
         session = self._session()
         return session.items_of(await session.arun(session.reading(self._selection(session, {}))))
 
+    def session(self) -> Session[BaseMessage]:
+        """Return the conversation as a `Session` of messages, with the history's options. Makes no request."""
+        return self._session()
+
     @property
     def sync_token(self) -> str | None:
         """The conversation's read-your-writes token; see `Session.sync_token`."""
