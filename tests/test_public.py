@@ -31,7 +31,7 @@ NAMES = {
     "ServerError", "Session", "Store", "StoreClosed", "UnstorableMessage", "UnsupportedRecord",
     "UpstashRedisChatMessageHistory", "WrongType", "__version__",
     "with_history",
-    "CorruptCheckpoint", "CorruptItem", "LargeThreadWarning", "TypeNotAllowed", "UnreadableCheckpoint",
+    "CorruptCheckpoint", "CorruptItem", "LargeThreadWarning", "ThreadInUse", "TypeNotAllowed", "UnreadableCheckpoint",
     "UnreadableItem", "UnstorableValue", "UnsupportedCheckpoint", "UnsupportedItem",
 }  # fmt: skip
 

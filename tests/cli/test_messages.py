@@ -70,7 +70,7 @@ def test_ttl_days_is_thirty_by_default() -> None:
     assert run("cost", "--json").stdout != run("cost", "--json", "--no-ttl").stdout
 
 
-@pytest.mark.parametrize("command", ["serve", "dev", "doctor", "cost"])
+@pytest.mark.parametrize("command", ["serve", "dev", "doctor", "migrate", "cost"])
 def test_the_help_fits_a_terminal(command: str) -> None:
     done = run(command, "--help")
     assert done.exit_code == 0

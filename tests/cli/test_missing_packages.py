@@ -25,7 +25,7 @@ def without(packages: tuple[str, ...], *arguments: str) -> subprocess.CompletedP
 def test_a_bare_install_has_help() -> None:
     done = without((*_CLI, *_LOCAL), "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert [name for name in ("serve", "dev", "doctor", "cost") if f"  {name} " not in done.stdout] == []
+    assert [name for name in ("serve", "dev", "doctor", "migrate", "cost") if f"  {name} " not in done.stdout] == []
 
 
 def test_without_the_local_servers_packages_only_its_commands_are_missing() -> None:
@@ -38,7 +38,8 @@ def test_without_the_local_servers_packages_only_its_commands_are_missing() -> N
 
 
 @pytest.mark.parametrize(
-    ("command", "extra"), [("serve", "local"), ("dev", "local"), ("doctor", "cli"), ("cost", "cli")]
+    ("command", "extra"),
+    [("serve", "local"), ("dev", "local"), ("doctor", "cli"), ("migrate", "cli,langgraph"), ("cost", "cli")],
 )
 def test_a_command_and_its_help_name_the_extra(command: str, extra: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main_without_packages([command, "--help"], "typer") == 0

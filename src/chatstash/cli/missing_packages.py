@@ -11,15 +11,17 @@ _COMMANDS = {
     "serve": ("local", "Run a local Upstash until Ctrl-C."),
     "dev": ("local", "Run COMMAND with a local Upstash that only it uses."),
     "doctor": ("cli", "Find damaged conversations, and repair them with --fix."),
+    "migrate": ("cli,langgraph", "Import conversations into LangGraph threads."),
     "cost": ("cli", "Estimate a monthly Upstash bill."),
 }
-"""The extra that each command needs, and its summary."""
+"""The extras that each command needs, and its summary."""
 
 _HELP = """\
 Usage: chatstash [OPTIONS] COMMAND [ARGS]...
 
   The packages of the command line are not installed.
   For doctor and cost: pip install 'chatstash[cli]'
+  For migrate: pip install 'chatstash[cli,langgraph]'
   For all commands: pip install 'chatstash[local]'
 
 Options:

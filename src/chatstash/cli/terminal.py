@@ -35,3 +35,13 @@ def option(usage: str, help: str, **more: Any) -> Any:
     """Return a typer option, given its usage such as `--port N`."""
     name, _, metavar = usage.partition(" ")
     return typer.Option(name, metavar=metavar or None, help=help, **more)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, such as `1 record` or `1,000 records`."""
+    return f"{number:,} {noun_for(number, noun)}"
+
+
+def noun_for(number: int, noun: str) -> str:
+    """Return the noun that follows a number."""
+    return noun if number == 1 else f"{noun}s"

@@ -11,8 +11,8 @@ from chatstash.history.codec import Codec, items_of, read_result, readable_items
 from chatstash.history.operations.append import Append, append_unless_changed
 from chatstash.history.operations.contents import Contents
 from chatstash.history.operations.prepare import prepared
+from chatstash.history.operations.read import read_stored
 from chatstash.history.operations.select import read_selection
-from chatstash.history.operations.stored import read_stored
 from chatstash.history.records.keys import checked_key
 from chatstash.history.records.record import Record
 from chatstash.history.steps.expiry import SeenLists, expiring_lists_only

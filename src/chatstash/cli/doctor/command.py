@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -13,14 +11,14 @@ from rich.progress import Progress
 
 from chatstash.cli.doctor.output import print_conversation, print_summary, report_as_json
 from chatstash.cli.doctor.report import ConversationReport, DoctorReport
-from chatstash.cli.doctor.run import DoctorRun, without_server_text
-from chatstash.cli.terminal import fail, option, out, print_error
-from chatstash.errors import ChatstashError, ChatstashWarning, ReadOnlyToken
+from chatstash.cli.doctor.run import DoctorRun
+from chatstash.cli.running import keyboard_interrupts, usage_errors, warnings_on_stderr, without_server_text
+from chatstash.cli.terminal import option, out
+from chatstash.errors import ChatstashError, ReadOnlyToken
 from chatstash.history import Store
 from chatstash.history.doctor.diagnosis import DEFAULT_ABANDONED_AFTER
 from chatstash.history.doctor.doctor import Doctor
 from chatstash.history.records.keys import DEFAULT_PREFIX, conversation_key
-from chatstash.rest.endpoint import NoDatabaseConfigured
 from chatstash.rest.limits import DEFAULT_TIMEOUT
 from chatstash.rest.plan import MAX_TTL
 
@@ -56,13 +54,13 @@ def doctor(
       130  interrupted by Ctrl-C
     """
     report = DoctorReport(fix=fix, key_prefix=key_prefix, named=bool(session_ids))
-    with _warnings_on_stderr(), _usage_errors():
+    with warnings_on_stderr(), usage_errors():
         keys = [conversation_key(session_id, key_prefix) for session_id in session_ids or []]
         store = Store(url, key_prefix=key_prefix, timeout=timeout)
         from chatstash.langchain.messages import why_unreadable  # noqa: PLC0415 - importing LangChain takes 0.3 s
 
         the_doctor = Doctor(store, why_unreadable, abandoned_after=abandoned_after)
-    with closing(the_doctor), _keyboard_interrupts():
+    with closing(the_doctor), keyboard_interrupts():
         _run(the_doctor, report, keys, ttl, quiet=as_json)
     if as_json:
         typer.echo(report_as_json(report))
@@ -97,37 +95,3 @@ def _run(the_doctor: Doctor, report: DoctorReport, named: Sequence[str], ttl: in
                     " A read-only token cannot list or repair conversations. To examine one, name it: "
                     "chatstash doctor SESSION_ID"
                 )
-
-
-@contextmanager
-def _keyboard_interrupts() -> Iterator[None]:
-    """Make Ctrl-C raise KeyboardInterrupt in the block, instead of ending the process without a report."""
-    ends_process = signal.getsignal(signal.SIGINT) is signal.SIG_DFL
-    if ends_process:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        if ends_process:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-@contextmanager
-def _usage_errors() -> Iterator[None]:
-    try:
-        yield
-    except NoDatabaseConfigured as error:
-        missing = " and ".join(error.missing)
-        fail(f"No database configured. Set {missing}; the Upstash console shows what to set.", code=2)
-    except ValueError as error:
-        fail(str(error), code=2)
-
-
-@contextmanager
-def _warnings_on_stderr() -> Iterator[None]:
-    """Print each warning once, as one line."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ChatstashWarning)
-        yield
-    for text in dict.fromkeys(str(warning.message) for warning in caught):
-        print_error(text, "Warning", "bold red")

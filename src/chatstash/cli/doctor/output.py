@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from chatstash.cli.doctor.report import ConversationReport, DoctorReport
-from chatstash.cli.terminal import errors, out, print_error, printable
+from chatstash.cli.terminal import counted, errors, noun_for, out, print_error, printable
 from chatstash.history.doctor.diagnosis import Damage, Finding, Repair
 from chatstash.history.records.keys import companion_key
 
@@ -35,7 +35,7 @@ def print_conversation(conversation: ConversationReport, *, fix: bool) -> None:
     """Print the findings in a conversation and their repairs, or nothing if there are none."""
     if not (conversation.repaired or conversation.remaining):
         return
-    count = "" if conversation.records is None else f"  {_count(conversation.records, 'record')}"
+    count = "" if conversation.records is None else f"  {counted(conversation.records, 'record')}"
     out.print(Text.assemble((printable(conversation.key), "bold"), (count, "dim")))
     lines = [(finding, _DONE[finding.repair], "green") for finding in conversation.repaired]
     actions = _NOT_DONE if fix else _WOULD
@@ -81,11 +81,11 @@ def print_summary(report: DoctorReport) -> None:
 def _skipped_line(reason: str, keys: list[str]) -> Text:
     names = ", ".join(printable(key) for key in keys[:_MAX_NAMES])
     more = ", ..." if len(keys) > _MAX_NAMES else ""
-    return Text(f"Skipped {_count(len(keys), 'key')}: {reason} ({names}{more}).")
+    return Text(f"Skipped {counted(len(keys), 'key')}: {reason} ({names}{more}).")
 
 
 def _totals(report: DoctorReport) -> Text:
-    examined = _count(report.examined, "conversation")
+    examined = counted(report.examined, "conversation")
     found = report.repaired + len(report.remaining)
     if not found:
         return Text(f"Examined {examined}: no problems found.", "" if report.exit_code else "green")
@@ -94,11 +94,11 @@ def _totals(report: DoctorReport) -> Text:
     if report.fix:
         of_found = f" of {found:,}" if report.remaining else ""
         return Text(
-            f"Repaired {report.repaired:,}{of_found} {_noun(found, 'problem')} {place}; nothing was deleted.", "bold"
+            f"Repaired {report.repaired:,}{of_found} {noun_for(found, 'problem')} {place}; nothing was deleted.", "bold"
         )
     can_repair = any(finding.repair is not Repair.NONE for finding in report.remaining)
     advice = " Run again with --fix to repair." if can_repair else ""
-    return Text.assemble((f"Found {_count(found, 'problem')} {place}; nothing was changed.", "bold"), advice)
+    return Text.assemble((f"Found {counted(found, 'problem')} {place}; nothing was changed.", "bold"), advice)
 
 
 def report_as_json(report: DoctorReport) -> str:
@@ -138,11 +138,3 @@ def _finding_as_json(conversation: ConversationReport, finding: Finding, *, repa
     if finding.repair in _TO_QUARANTINE:
         fields["quarantine"] = companion_key("quarantine", conversation.key)
     return fields
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {_noun(number, noun)}"
-
-
-def _noun(number: int, noun: str) -> str:
-    return noun if number == 1 else f"{noun}s"

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from copy import copy
 
 from chatstash.cli.doctor.report import ConversationReport, DoctorReport
-from chatstash.errors import BadCredentials, ChatstashError, DatabaseError, QuotaExceeded, ReadOnlyToken, WrongType
+from chatstash.cli.running import STOP_THE_RUN, without_server_text
+from chatstash.errors import DatabaseError, WrongType
 from chatstash.history.doctor.diagnosis import no_expiry
 from chatstash.history.doctor.doctor import Doctor
-
-_STOP_THE_RUN = (BadCredentials, QuotaExceeded, ReadOnlyToken)
 
 
 class DoctorRun:
@@ -41,7 +39,7 @@ class DoctorRun:
             conversation = ConversationReport(key)
             try:
                 self._examine(conversation)
-            except _STOP_THE_RUN:
+            except STOP_THE_RUN:
                 raise
             except DatabaseError as error:
                 conversation.error = without_server_text(error)
@@ -82,11 +80,3 @@ class DoctorRun:
         if conversation.repaired or conversation.remaining or conversation.error:
             self._report.conversations.append(conversation)
         self._on_examined(conversation)
-
-
-def without_server_text(error: ChatstashError) -> str:
-    """Return an error's message without the server's text, which may quote a message."""
-    if isinstance(error, DatabaseError) and error.server_text is not None:
-        error = copy(error)
-        error.server_text = None
-    return str(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from chatstash.history.cache.snapshot import Snapshot
 from chatstash.history.operations.contents import Contents, Entries, entries_of
 from chatstash.history.records.decoding import have_distinct_ids, parse_all
+from chatstash.history.steps.chunks import stored_records
 from chatstash.history.steps.duplicates import distinct, remove_duplicates, suspects
 from chatstash.history.steps.fetch import Fetched, fetch
 from chatstash.history.values.options import Options
@@ -20,6 +21,15 @@ def read(key: str, options: Options, snapshot: Snapshot | None = None) -> Op[Con
     if removal.removed:
         fetched = yield from fetch(key, None, options)
     stored = fetched.stored
+    return Contents(distinct(entries_of(stored, key)), len(stored), stored)
+
+
+def read_stored(key: str, max_bytes: int) -> Op[Contents]:
+    """Read a whole conversation and change nothing; one request and one command, more if the reply would be too large.
+
+    Duplicates are hidden, but not removed, and the expiry stays as it is.
+    """
+    stored = yield from stored_records(key, None, max_bytes)
     return Contents(distinct(entries_of(stored, key)), len(stored), stored)
 
 

@@ -1,0 +1,1 @@
+"""The command `migrate`: imports stored conversations into LangGraph threads, and reports."""
