@@ -87,6 +87,17 @@ def test_named_sessions_prefixes_and_a_ttl(upstash_environment: LocalUpstash) ->
     assert all(0 < command(upstash_environment, "TTL", key) <= 500 for key in keys)
 
 
+def test_with_an_empty_prefix_other_lists_are_skipped(upstash_environment: LocalUpstash) -> None:
+    store = fill(upstash_environment, "a")
+    command(upstash_environment, "LPUSH", "queue", "job 1")
+    command(upstash_environment, "SET", "text", "x")
+    done = chatstash("--key-prefix", "")
+    assert done.exit_code == 0
+    assert "queue  skipped: no readable message, so it may not be a conversation" in done.stdout
+    assert imported(store, "message_store:a") == contents(TURNS)
+    assert chatstash("--key-prefix", "", "--session", "queue").exit_code == 1
+
+
 def test_a_dry_run_stores_nothing(upstash_environment: LocalUpstash) -> None:
     store = fill(upstash_environment, "a")
     before = sorted(command(upstash_environment, "KEYS", "*"))

@@ -13,6 +13,8 @@ from chatstash.history.store import Store
 from chatstash.langchain.history import UpstashRedisChatMessageHistory
 from chatstash.langgraph import ImportResult, UpstashRedisSaver, import_history
 
+_NO_CONVERSATION = "no readable message, so it may not be a conversation; name it to import it"
+
 
 class MigrationRun:
     """Imports conversations, and calls `on_done` with the report of each.
@@ -63,16 +65,16 @@ class MigrationRun:
             done = ConversationReport(
                 session_id, self._store.key_prefix + session_id, self._how.thread_prefix + session_id
             )
-            self._import(done)
-            if done.status == "empty" and named:
-                done.status, done.error = "missing", "there is no such conversation"
+            self._import(done, named=named)
             self._report.add(done)
             self._on_done(done)
 
-    def _import(self, done: ConversationReport) -> None:
+    def _import(self, done: ConversationReport, *, named: bool) -> None:
         try:
             conversation_key(done.session_id, self._store.key_prefix)
             _note(done, self._result(done))
+            if done.status == "empty" and named:
+                done.status, done.error = "missing", "there is no such conversation"
         except STOP_THE_RUN:
             raise
         except WrongType:
@@ -80,6 +82,9 @@ class MigrationRun:
         except ThreadInUse as error:
             done.status, done.error = "refused", str(error)
         except UnreadableRecord as error:
+            if not (error.records or named or self._store.key_prefix):
+                done.status, done.error = "skipped", _NO_CONVERSATION
+                return
             done.status, done.error = "unreadable", "records cannot be read; --skip-unreadable leaves them out"
             done.unreadable = _left_out(error.unreadable)
         except ChatstashError as error:
