@@ -123,8 +123,9 @@ class ThreadInUse(ChatstashError):
         self.reason = reason
 
     def __str__(self) -> str:
+        noun = "message" if self.missing == 1 else "messages"
         return one_line(
-            f"The thread {self.thread_id!r} lacks {self.missing} messages of the conversation, but {self.reason}. "
+            f"The thread {self.thread_id!r} lacks {self.missing} {noun} of the conversation, but {self.reason}. "
             "Nothing was changed."
         )
 

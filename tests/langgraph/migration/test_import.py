@@ -23,9 +23,10 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import interrupt
 
 import chatstash.langgraph as subject
-from chatstash import CorruptRecord, ThreadInUse, UpstashRedisChatMessageHistory
+from chatstash import Budget, CorruptRecord, RetryPolicy, Store, ThreadInUse, UpstashRedisChatMessageHistory
 from chatstash.langgraph import UpstashRedisSaver
-from chatstash.local import LocalUpstash
+from chatstash.local import Fault, LocalUpstash
+from chatstash.local.faults import FaultKind
 from tests.conftest import Call
 from tests.langgraph.migration.support import TURNS, config_of, contents
 
@@ -111,7 +112,7 @@ def test_once_imported_the_application_owns_the_thread(saver: Any, history: Hist
     before = app.get_state(config_of("t"))
     assert call(subject, "import_history", history, saver, "t").status == "unchanged"
     history.add_messages([HumanMessage("Late")])
-    with pytest.raises(ThreadInUse, match=r"lacks 1 messages .* merge=True") as caught:
+    with pytest.raises(ThreadInUse, match=r"lacks 1 message of .* merge=True") as caught:
         call(subject, "import_history", history, saver, "t")
     assert (caught.value.thread_id, caught.value.missing) == ("t", 1)
     assert app.get_state(config_of("t")) == before
@@ -317,3 +318,51 @@ def test_results_stay_with_their_calls(saver: Any, history: History, echo: Any, 
     found = app.get_state(config_of("t")).values["messages"]
     assert [message.type for message in found[:4]] == ["human", "ai", "tool", "human"]
     assert isinstance(found[2], ToolMessage)
+
+
+@pytest.mark.parametrize("fault", ["reply_lost", "request_lost", "replayed", "server_error"])
+def test_faults_do_not_change_the_result(upstash: LocalUpstash, call: Call, fault: FaultKind) -> None:
+    budget = Budget(timeout=60, first_pause=0.001, longest_pause=0.002)
+    store = Store(upstash.url, upstash.token, retry_policy=RetryPolicy(budget, budget, budget))
+    history, copy, saver = History("source", store=store), History("copy", store=store), UpstashRedisSaver(store=store)
+    history.add_messages(TURNS)
+    upstash.faults.add(Fault(fault, probability=0.5))
+    assert call(subject, "import_history", history, saver, "t").added == len(TURNS)
+    assert call(subject, "export_history", saver, "t", copy).added == len(TURNS)
+    assert call(subject, "import_history", history, saver, "t").status == "unchanged"
+    assert call(subject, "export_history", saver, "t", copy).added == 0
+    upstash.faults.clear()
+    assert upstash.stats.faults > 0
+    assert len(list(saver.list(config_of("t")))) == 1
+    assert contents(copy.messages) == contents(TURNS)
+
+
+def test_an_agent_continues_after_a_tool_call(saver: Any, history: History, call: Call) -> None:
+    agents = pytest.importorskip("langchain.agents")
+    from langchain_core.language_models import FakeListChatModel
+
+    history.add_messages(TURNS)
+    call(subject, "import_history", history, saver, "t")
+    agent = agents.create_agent(FakeListChatModel(responses=["Yes."]), checkpointer=saver)
+    assert agent.get_state(config_of("t")).next == ()
+    found = agent.invoke({"messages": [HumanMessage("Still there?")]}, config_of("t"))["messages"]
+    assert contents(found) == contents([*TURNS, HumanMessage("Still there?"), AIMessage("Yes.")])
+
+
+def test_deepagents_continue(saver: Any, history: History, call: Call) -> None:
+    deepagents = pytest.importorskip("deepagents")
+    from langchain_core.language_models import FakeListChatModel
+
+    class Model(FakeListChatModel):
+        def bind_tools(self, tools: Any, **options: Any) -> Any:
+            return self
+
+    history.add_messages(TURNS)
+    call(subject, "import_history", history, saver, "t")
+    agent = deepagents.create_deep_agent(Model(responses=["Yes."]))
+    agent.checkpointer = saver
+    assert agent.get_state(config_of("t")).next == ()
+    found = agent.invoke({"messages": [HumanMessage("Still there?")]}, config_of("t"))["messages"]
+    assert contents(found) == contents([*TURNS, HumanMessage("Still there?"), AIMessage("Yes.")])
+    assert call(subject, "export_history", saver, "t", history).added == 2
+    assert call(subject, "import_history", history, saver, "t").status == "unchanged"

@@ -16,12 +16,15 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from uuid import UUID, uuid5
 
-from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk_to_message, message_to_dict
+from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk_to_message
 
 from chatstash.history.records.encoding import canonical_json
 from chatstash.history.records.record import Record
 
 _NAMESPACE = UUID("6d1f0c5e-9a37-4c58-8b1c-0b8c7c3f2e51")
+
+_TOLD_APART_BY = ("type", "content", "name", "tool_calls", "tool_call_id")
+"""What messages of a thread without ids are told apart by: not fields that other versions of LangChain may add."""
 
 
 def identified(messages: Iterable[BaseMessage], records: Iterable[Record], key: str) -> list[BaseMessage]:
@@ -47,7 +50,7 @@ def identified_in_thread(messages: Sequence[BaseMessage], thread_id: str) -> lis
     seen: Counter[str] = Counter()
     found: list[BaseMessage] = []
     for message in messages:
-        content = repr(message_to_dict(message))
+        content = repr([getattr(message, name, None) for name in _TOLD_APART_BY])
         seen[content] += 1
         found.append(message if message.id else _with_id(message, _id_of("thread", thread_id, content, seen[content])))
     return found

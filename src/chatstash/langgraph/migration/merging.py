@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from langchain_core.messages import BaseMessage, message_to_dict
+from langchain_core.messages import BaseMessage, ToolMessage, message_to_dict
 
 
 def ids_of(messages: Sequence[BaseMessage]) -> set[str]:
@@ -45,8 +45,8 @@ def merged(
 ) -> list[BaseMessage]:
     """Return the messages of a thread with the missing ones, each after its predecessor in the conversation.
 
-    Missing messages without a predecessor in the thread come first. Only results come between a tool call and its
-    results.
+    Missing messages without a predecessor in the thread come first. None but results comes between a tool call of the
+    thread and its results.
 
     Args:
         present: The messages of the thread.
@@ -57,12 +57,19 @@ def merged(
     waiting = after.pop("", [])
     result: list[BaseMessage] = []
     for message in present:
-        if waiting and (message.type != "tool" or waiting[0].type == "tool"):
+        if waiting and not _belongs_to_call_before(message, waiting):
             result += waiting
             waiting = []
         result.append(message)
         waiting += after.pop(message.id or "", [])
     return result + waiting
+
+
+def _belongs_to_call_before(message: BaseMessage, waiting: Sequence[BaseMessage]) -> bool:
+    """Tell whether a message is the result of a call that precedes the waiting messages."""
+    if not isinstance(message, ToolMessage) or isinstance(waiting[0], ToolMessage):
+        return False
+    return not any(call["id"] == message.tool_call_id for one in waiting for call in getattr(one, "tool_calls", []))
 
 
 def _by_predecessor(wanted: Sequence[BaseMessage], missing: AbstractSet[str]) -> dict[str, list[BaseMessage]]:
