@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("langchain.agents")
+pytest.importorskip("langgraph.graph", reason="langgraph is not installed; make test installs it")
 
 from langchain_community.chat_message_histories import UpstashRedisChatMessageHistory as OldHistory
 from langchain_core.language_models import FakeListChatModel

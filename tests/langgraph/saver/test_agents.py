@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("langchain.agents", reason="langchain 1 is not installed; make test installs it")
+pytest.importorskip("langgraph.graph", reason="langchain 1 is not installed; make test installs it")
 
 from langchain.agents import create_agent
 from langchain.agents.middleware import HumanInTheLoopMiddleware, SummarizationMiddleware
