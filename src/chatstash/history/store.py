@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import TypeVar, Unpack
 
+from chatstash.closing import Closing
 from chatstash.history.cache.cache import CacheStats, ReadCache
 from chatstash.history.codec import Codec, RecordCodec
 from chatstash.history.records.keys import DEFAULT_PREFIX, checked_key, conversation_key
@@ -20,7 +20,7 @@ from chatstash.rest.secret import as_secret
 ItemT = TypeVar("ItemT")
 
 
-class Store:
+class Store(Closing):
     """One Upstash database, its connections, and the default options of its conversations.
 
     Makes no request when constructed. Safe to share between threads, event loops and forked processes. Close it with
@@ -167,22 +167,6 @@ class Store:
     def _empty_cache(self) -> None:
         if self._cache is not None:
             self._cache.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
 
 class _SharedStore(Store):

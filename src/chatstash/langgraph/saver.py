@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from langchain_core.runnables import RunnableConfig
@@ -18,6 +17,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from chatstash.closing import Closing
 from chatstash.langgraph.checkpoints import (
     INTERRUPT_KIND,
     Loader,
@@ -60,7 +60,7 @@ T = TypeVar("T")
 DEFAULT_PREFIX = "checkpoints:"
 
 
-class UpstashRedisSaver(BaseCheckpointSaver[str]):
+class UpstashRedisSaver(BaseCheckpointSaver[str], Closing):
     """Keeps the checkpoints of graphs and agents in an Upstash Redis database.
 
     A checkpoint stores only what its parent did not: a turn uploads as much after 10 as after 2,000 messages. Makes no
@@ -250,9 +250,9 @@ class UpstashRedisSaver(BaseCheckpointSaver[str]):
     ) -> RunnableConfig:
         """Store a checkpoint; one request and two commands, four with a ttl.
 
-        About once a minute for each thread, one more command notes the thread in the index, three with a ttl. Values
-        over the request size are sent in parts before the checkpoint. If the thread expired, or was deleted or pruned
-        since it was read, one more request stores the whole state.
+        About once a minute for each thread, one more command notes the thread in the index, two with a ttl, and twice as
+        many for a user. Values over the request size are sent in parts before the checkpoint. If the thread expired, or
+        was deleted or pruned since it was read, one more request stores the whole state.
 
         Args:
             config: Names the thread, the namespace, and as `checkpoint_id` the parent. A `user_id` in it or in its
@@ -470,22 +470,6 @@ class UpstashRedisSaver(BaseCheckpointSaver[str]):
     async def aclose(self) -> None:
         """Close as `close` does, with the connections of the running event loop."""
         await self._connection.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     @property
     def _serialization(self) -> Serialization:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from langgraph.store.base import (
@@ -22,6 +21,7 @@ from langgraph.store.base import (
     validate_op_namespace,
 )
 
+from chatstash.closing import Closing
 from chatstash.errors import UnstorableValue
 from chatstash.langgraph.connection import connection_of
 from chatstash.langgraph.matching import checked_filter, common_prefix, matches, selection
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 DEFAULT_PREFIX = "store:"
 
 
-class UpstashRedisStore(BaseStore):
+class UpstashRedisStore(BaseStore, Closing):
     """Keeps items in namespaces in an Upstash Redis database, for graphs and agents.
 
     Makes no request when constructed. Safe to share between threads, event loops and forked processes. A batch is one
@@ -128,22 +128,6 @@ class UpstashRedisStore(BaseStore):
     async def aclose(self) -> None:
         """Close as `close` does, with the connections of the running event loop."""
         await self._connection.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
 
 class _Plan:
