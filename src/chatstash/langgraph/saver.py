@@ -250,9 +250,9 @@ class UpstashRedisSaver(BaseCheckpointSaver[str], Closing):
     ) -> RunnableConfig:
         """Store a checkpoint; one request and two commands, four with a ttl.
 
-        About once a minute for each thread, one more command notes the thread in the index, two with a ttl, and twice as
-        many for a user. Values over the request size are sent in parts before the checkpoint. If the thread expired, or
-        was deleted or pruned since it was read, one more request stores the whole state.
+        About once a minute for each thread, one more command notes the thread in the index, two with a ttl, and twice
+        as many for a user. Values over the request size are sent in parts before the checkpoint. If the thread expired,
+        or was deleted or pruned since it was read, one more request stores the whole state.
 
         Args:
             config: Names the thread, the namespace, and as `checkpoint_id` the parent. A `user_id` in it or in its
