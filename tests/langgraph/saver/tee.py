@@ -46,7 +46,7 @@ def _ids(config: Any) -> Any:
 
 
 class Tee(BaseCheckpointSaver[str]):
-    """Calls both savers, with the same copies: channels hand out live values, which other nodes may change."""
+    """Calls both savers, with equal copies: channels hand out live values, which other nodes may change."""
 
     def __init__(self, saver: BaseCheckpointSaver[str], reference: BaseCheckpointSaver[str]) -> None:
         super().__init__(serde=saver.serde)
@@ -93,24 +93,24 @@ class Tee(BaseCheckpointSaver[str]):
 
     def put(self, config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
         copied = copy.deepcopy((checkpoint, metadata, new_versions))
-        stored = self.saver.put(config, *copied)
+        stored = self.saver.put(config, *copy.deepcopy(copied))
         assert stored == self.reference.put(config, *copied)
         return stored
 
     async def aput(self, config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
         copied = copy.deepcopy((checkpoint, metadata, new_versions))
-        stored = await self.saver.aput(config, *copied)
+        stored = await self.saver.aput(config, *copy.deepcopy(copied))
         assert stored == self.reference.put(config, *copied)
         return stored
 
     def put_writes(self, config: Any, writes: Any, task_id: str, task_path: str = "") -> None:
         copied = copy.deepcopy(writes)
-        self.saver.put_writes(config, copied, task_id, task_path)
+        self.saver.put_writes(config, copy.deepcopy(copied), task_id, task_path)
         self.reference.put_writes(config, copied, task_id, task_path)
 
     async def aput_writes(self, config: Any, writes: Any, task_id: str, task_path: str = "") -> None:
         copied = copy.deepcopy(writes)
-        await self.saver.aput_writes(config, writes, task_id, task_path)
+        await self.saver.aput_writes(config, copy.deepcopy(copied), task_id, task_path)
         self.reference.put_writes(config, copied, task_id, task_path)
 
     def get_delta_channel_history(self, *, config: Any, channels: Any) -> Any:

@@ -15,7 +15,7 @@ from langchain.agents.structured_output import ToolStrategy
 from langgraph.types import Command
 from pydantic import BaseModel
 
-from chatstash import Store
+from chatstash import Store, TypeNotAllowed
 from chatstash.langgraph import UpstashRedisSaver
 from chatstash.local import LocalUpstash
 from tests.langchain.runnable.agents import Scripted, weather
@@ -101,6 +101,8 @@ def test_a_structured_answer_is_loaded_only_if_its_type_is_allowed(upstash: Loca
         return create_agent(Structured(), [], checkpointer=saver, response_format=ToolStrategy(Answer))
 
     assert app(cold(upstash)).invoke(QUESTION, CONFIG)["structured_response"] == Answer(text="sunny")
+    with pytest.raises(TypeNotAllowed, match="Answer"):
+        app(cold(upstash)).get_state(CONFIG)
     allowing = UpstashRedisSaver(upstash.url, upstash.token, allowed_types=[Answer])
     assert app(allowing).get_state(CONFIG).values["structured_response"] == Answer(text="sunny")
 
