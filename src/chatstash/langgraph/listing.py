@@ -15,7 +15,14 @@ from chatstash.rest.ops import Op
 from chatstash.threads.layout import Place, ThreadKeys
 from chatstash.threads.operations.listing import MAX_LIMIT, list_threads
 from chatstash.threads.operations.names import Named, named, read_named, read_names
-from chatstash.threads.operations.read import Fetched, Range, StoredCheckpoint, read_checkpoint, read_checkpoints
+from chatstash.threads.operations.read import (
+    Fetched,
+    Range,
+    StoredCheckpoint,
+    read_checkpoint,
+    read_checkpoints,
+    read_newest,
+)
 from chatstash.threads.threads import Threads
 
 CHECKPOINTS_PER_READ = 200
@@ -96,6 +103,9 @@ class Listing:
         configured = configurable(self._config) if self._config is not None else {}
         namespace = configured.get("checkpoint_ns")
         checkpoint_id = checkpoint_id_of(self._config)
+        if namespace is None and checkpoint_id is None and left == 1 and not self._filter:
+            stored = yield Step(read_newest(self._threads, keys, self._before), keys.data)
+            return (yield from self._handed_out(thread, [] if stored is None else [stored], left))
         if namespace is None:
             return (yield from self._everywhere(thread, checkpoint_id, left))
         wanted = Range.of_namespace(namespace, self._before)

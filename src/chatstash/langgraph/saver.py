@@ -199,7 +199,7 @@ class UpstashRedisSaver(BaseCheckpointSaver[str], Closing):
     ) -> Iterator[CheckpointTuple]:
         """List checkpoints, newest first.
 
-        `limit=1` in one namespace takes one request; otherwise one for each 200 checkpoints' names, one for their
+        `limit=1` without a filter takes one request; otherwise one for each 200 checkpoints' names, one for their
         contents, and one or more for values that newer ones had not.
 
         Args:
@@ -420,7 +420,7 @@ class UpstashRedisSaver(BaseCheckpointSaver[str], Closing):
         for op, key in self._pruning(thread_ids, strategy, keep_last):
             await self._connection.database.arun("prune_thread", op, key, self._write_budget)
 
-    def list_threads(self, *, user_id: str | None = None, limit: int = 50, cursor: str | None = None) -> ThreadPage:
+    def list_threads(self, user_id: str | None = None, *, limit: int = 50, cursor: str | None = None) -> ThreadPage:
         """Return a page of threads, the one last written first; three requests, four commands, and one for each thread.
 
         Expired threads are not listed.
@@ -438,7 +438,7 @@ class UpstashRedisSaver(BaseCheckpointSaver[str], Closing):
         return self._connection.database.run("list_threads", op, self._threads.prefix, self._threads.retry_policy.read)
 
     async def alist_threads(
-        self, *, user_id: str | None = None, limit: int = 50, cursor: str | None = None
+        self, user_id: str | None = None, *, limit: int = 50, cursor: str | None = None
     ) -> ThreadPage:
         """Return a page of threads as `list_threads` does, without blocking the event loop."""
         op = self._list_threads(user_id, limit, cursor)

@@ -91,6 +91,7 @@ def test_each_operation_takes_one_request(upstash: LocalUpstash, saver: UpstashR
     assert cost("put_writes", first, [("messages", [])], "task") == (1, 2)
     assert cost("put_writes", first, [(INTERRUPT, "x")], "task") == (1, 2)
     assert cost("list", config_of(), limit=1) == (1, 4)
+    assert cost("list", {"configurable": {"thread_id": "t"}}, limit=1) == (1, 5)
     assert cost("copy_thread", "t", "u")[0] == 1
     assert cost("delete_thread", "t")[0] == 1
 
@@ -261,6 +262,9 @@ def test_listing(saver: UpstashRedisSaver, call: Call) -> None:
     assert numbers(thread) == [3, 2, 1, 0]
     assert numbers(thread, limit=2) == [3, 2]
     assert numbers(thread, limit=0) == []
+    assert numbers(thread, limit=1) == [3]
+    assert numbers(thread, limit=1, before=configs[3]) == [2]
+    assert numbers(thread, limit=1, before=configs[0]) == []
     assert numbers(thread, before=configs[2]) == [1, 0]
     assert numbers(thread, filter={"number": 1}) == [1]
     assert numbers(thread, filter={"number": 1}, limit=1) == [1]

@@ -9,7 +9,7 @@ import orjson
 
 from chatstash.errors import CorruptCheckpoint
 from chatstash.frozen import dataclass
-from chatstash.rest.commands import Reply
+from chatstash.rest.commands import Command, Reply
 from chatstash.rest.ops import Op
 from chatstash.threads.header import CheckpointText, WritesText, loaded_checkpoint, loaded_writes
 from chatstash.threads.layout import AFTER, CheckpointName, Place, ThreadKeys, WritesName, escaped, parsed
@@ -69,6 +69,19 @@ def read_checkpoint(threads: Threads, keys: ThreadKeys, wanted: tuple[str, str])
     More requests if the values do not fit a reply.
     """
     script = call("read_checkpoint", keys.both, *wanted, threads.max_request_bytes // 2)
+    return (yield from _read(threads, keys, script))
+
+
+def read_newest(threads: Threads, keys: ThreadKeys, before: str | None) -> Op[StoredCheckpoint | None]:
+    """Return the checkpoint with the greatest id in any namespace, or the greatest that is smaller than `before`.
+
+    Costs one command more than `read_checkpoint`.
+    """
+    limit = "" if before is None else escaped(before)
+    return (yield from _read(threads, keys, call("read_newest", keys.both, limit, threads.max_request_bytes // 2)))
+
+
+def _read(threads: Threads, keys: ThreadKeys, script: Command) -> Op[StoredCheckpoint | None]:
     answer = yield from read_from_leader(script, *expire_on_read(threads, keys))
     if len(answer) == 1:
         return None

@@ -43,7 +43,7 @@ for _, index in ipairs(indexes(KEYS[2])) do
     note(key .. ':u', key .. ':x')
   else
     for _, member in ipairs(call('SMEMBERS', key .. ':r')) do
-      local checkpoint = string.match(member, '^[^!]*![^!]*')
+      local checkpoint = member:match('^[^!]*![^!]*')
       if #call('ZRANGE', KEYS[2], '[' .. checkpoint .. '!c!', '(' .. checkpoint .. '!c"', 'BYLEX') > 0 then
         call('SADD', key .. ':r', checkpoint .. '!' .. ARGV[2])
       end

@@ -18,7 +18,7 @@ for _, index in ipairs(indexes(KEYS[2])) do
     call('ZREM', key .. ':x', ARGV[2])
   else
     for _, member in ipairs(call('SMEMBERS', key .. ':r')) do
-      if string.match(member, '^[^!]*![^!]*!(.*)$') == ARGV[2] then call('SREM', key .. ':r', member) end
+      if member:match('^[^!]*![^!]*!(.*)$') == ARGV[2] then call('SREM', key .. ':r', member) end
     end
   end
 end

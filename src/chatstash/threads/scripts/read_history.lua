@@ -29,7 +29,7 @@ local place, writes
 local function picked(some)
   local found = {}
   for _, member in ipairs(some) do
-    local namespace, id, kind, parent = string.match(member, '^([^!]*)!([^!]*)!(.)!(.*)$')
+    local namespace, id, kind, parent = member:match('^([^!]*)!([^!]*)!(.)!(.*)$')
     local of = namespace .. '!' .. id
     if of ~= place then place, writes = of, {} end
     if kind == 'w' then
@@ -49,7 +49,7 @@ end
 -- seeds adds the tokens of the channels of which a checkpoint has the first value.
 local tokens = {}
 local function seeds(checkpoint)
-  for _, channel in ipairs(cjson.decode(string.match(checkpoint, '^[^\n]*')).c) do
+  for _, channel in ipairs(cjson.decode(checkpoint:match('^[^\n]*')).c) do
     if missing[channel[1]] then
       missing[channel[1]], count = nil, count - 1
       for at = 3, #channel do tokens[#tokens + 1] = channel[at] end
@@ -63,7 +63,7 @@ repeat
   stop = '(' .. (some[#some] or '')
   local found = picked(some)
   for at, text in ipairs(many('HMGET', found)) do
-    local checkpoint = string.match(found[at], '^([^!]*![^!]*)!c')
+    local checkpoint = found[at]:match('^([^!]*![^!]*)!c')
     if checkpoint and (count == 0 or size > budget) then
       rest = checkpoint
       break

@@ -18,7 +18,7 @@ for at = 3, count + 2, 1000 do call('ZREM', KEYS[2], unpack(ARGV, at, math.min(a
 
 local checkpoints, writes = {}, {}
 for _, member in ipairs(call('ZRANGE', KEYS[2], 0, -1)) do
-  local kind = string.match(member, '^[^!]*![^!]*!(.)!')
+  local kind = member:match('^[^!]*![^!]*!(.)!')
   if kind == 'c' then checkpoints[#checkpoints + 1] = member end
   if kind == 'w' then writes[#writes + 1] = member end
 end
@@ -30,7 +30,7 @@ for _, text in ipairs(many('HMGET', checkpoints)) do
   end
 end
 for _, text in ipairs(many('HMGET', writes)) do
-  if text and string.sub(text, 1, 1) == '+' then tokens[#tokens + 1] = text end
+  if text and text:sub(1, 1) == '+' then tokens[#tokens + 1] = text end
 end
 
 local live = {}
@@ -40,7 +40,7 @@ walk(tokens, keep, keep)
 local dead = {}
 for at = 3, #ARGV do dead[#dead + 1] = ARGV[at] end
 for _, field in ipairs(call('HKEYS', KEYS[1])) do
-  if not live[field] and string.match(field, '^[^!.]+%.%d+$') then dead[#dead + 1] = field end
+  if not live[field] and field:match('^[^!.]+%.%d+$') then dead[#dead + 1] = field end
 end
 many('HDEL', dead)
 return {ran, 1, #dead}

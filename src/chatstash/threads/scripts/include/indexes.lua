@@ -3,7 +3,7 @@ local function indexes(names)
   local found = {}
   for _, kind in ipairs({'u', 'r'}) do
     for _, member in ipairs(call('ZRANGE', names, '[%' .. kind .. '!', '(%' .. kind .. '"', 'BYLEX')) do
-      found[#found + 1] = {kind, string.sub(member, 4)}
+      found[#found + 1] = {kind, member:sub(4)}
     end
   end
   return found

@@ -1,6 +1,6 @@
 -- fields_of lists the fields that a token of groups stands for; a page is one field.
 local function fields_of(token)
-  local segment, first, last = string.match(token, '^%+?([^.]*)%.(%d+)%-?(%d*)$')
+  local segment, first, last = token:match('^%+?([^.]*)%.(%d+)%-?(%d*)$')
   local fields = {}
   for at = tonumber(first), tonumber(last ~= '' and last or first) do fields[#fields + 1] = segment .. '.' .. at end
   return fields
@@ -27,8 +27,8 @@ local function walk(tokens, group, page)
     for _, token in ipairs(tokens) do
       if not met[token] then
         met[token] = true
-        if string.sub(token, 1, 1) == '@' then
-          pages[#pages + 1] = string.sub(token, 3)
+        if token:sub(1, 1) == '@' then
+          pages[#pages + 1] = token:sub(3)
         else
           for _, field in ipairs(fields_of(token)) do group(field) end
         end
@@ -47,7 +47,7 @@ end
 -- tokens_of lists the tokens in the header of a checkpoint.
 local function tokens_of(checkpoint)
   local tokens = {}
-  for _, channel in ipairs(cjson.decode(string.match(checkpoint, '^[^\n]*')).c) do
+  for _, channel in ipairs(cjson.decode(checkpoint:match('^[^\n]*')).c) do
     for at = 3, #channel do tokens[#tokens + 1] = channel[at] end
   end
   return tokens
