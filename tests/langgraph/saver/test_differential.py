@@ -15,7 +15,7 @@ from tests.langgraph.saver.application import run_at_random
 from tests.langgraph.saver.test_saver import Cipher
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_random_use_of_random_graphs(seed: int, upstash: LocalUpstash) -> None:
     run_at_random(seed, lambda: UpstashRedisSaver(upstash.url, upstash.token))
 
