@@ -43,7 +43,16 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return globals().setdefault(name, getattr(import_module(_MODULES[name]), name))
+        try:
+            module = import_module(_MODULES[name])
+        except ImportError as error:
+            if not (error.name or "").startswith("langgraph"):
+                raise
+            raise ImportError(
+                f"chatstash.langgraph.{name} needs langgraph-checkpoint 4.3 or newer: "
+                f"pip install 'chatstash[langgraph]' ({error})."
+            ) from error
+        return globals().setdefault(name, getattr(module, name))
     raise AttributeError(f"module 'chatstash.langgraph' has no attribute {name!r}")
 
 
