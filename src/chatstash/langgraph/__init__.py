@@ -48,10 +48,8 @@ def __getattr__(name: str) -> Any:
         except ImportError as error:
             if not (error.name or "").startswith("langgraph"):
                 raise
-            raise ImportError(
-                f"chatstash.langgraph.{name} needs langgraph-checkpoint 4.3 or newer: "
-                f"pip install 'chatstash[langgraph]' ({error})."
-            ) from error
+            needed = "langgraph-checkpoint 4.3 or newer: pip install 'chatstash[langgraph]'"
+            raise type(error)(f"chatstash.langgraph.{name} needs {needed} ({error}).", name=error.name) from error
         return globals().setdefault(name, getattr(module, name))
     raise AttributeError(f"module 'chatstash.langgraph' has no attribute {name!r}")
 
