@@ -57,13 +57,19 @@ def new_checkpoint(
         unchanged={name: version for name, version in versions.items() if name not in changed},
         value_of=lambda channel: value_of(channel, versions[channel]),
         seal=serialization.seal,
-        known_of=Loader("", serialization).known,
+        known_of=lambda stored: known_of(stored, serialization),
         body=serialization.text_of(body, "checkpoint"),
         metadata=serialization.text_of(whole, "metadata"),
         delta_channels=tuple(metadata.get("counters_since_delta_snapshot") or ()),
         user_id=user_id_of(config, whole),
         run_id=_id_in(whole, "run_id"),
     )
+
+
+def known_of(stored: StoredCheckpoint, serialization: Serialization) -> KnownCheckpoint:
+    """Return what to remember of a checkpoint of which nothing else is loaded."""
+    body = serialization.load(stored.text.body, stored.name.place.prefix)
+    return Loader("", serialization).known(stored, body["channel_versions"])
 
 
 def user_id_of(config: RunnableConfig, metadata: Mapping[str, Any] | None = None) -> str | None:
@@ -119,9 +125,8 @@ class Loader:
             pending_writes=pending_writes(stored.writes, self._serialization),
         )
 
-    def known(self, stored: StoredCheckpoint) -> KnownCheckpoint:
-        """Return what to remember of a checkpoint."""
-        versions = self._serialization.load(stored.text.body, stored.name.place.prefix)["channel_versions"]
+    def known(self, stored: StoredCheckpoint, versions: Mapping[str, object]) -> KnownCheckpoint:
+        """Return what to remember of a checkpoint, given the versions of its channels."""
         values = {}
         for channel, entry in stored.text.header.channels.items():
             digests = tuple(group.digest for group in self._groups_of(stored, channel))

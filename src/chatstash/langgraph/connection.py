@@ -8,7 +8,6 @@ from chatstash.rest.database import Database, shared_database
 from chatstash.rest.endpoint import resolve_endpoint
 from chatstash.rest.limits import RetryPolicy
 from chatstash.rest.plan import DEFAULT_MAX_REQUEST_BYTES
-from chatstash.rest.secret import as_secret
 
 if TYPE_CHECKING:
     from chatstash.history import Store
@@ -47,7 +46,7 @@ def connection_of(url: str, token: str, store: Store | None) -> Connection:
         ValueError: There is no url or token, one is invalid, or a store is given as well.
     """
     if store is None:
-        endpoint = resolve_endpoint(as_secret(url), as_secret(token))
+        endpoint = resolve_endpoint(url, token)
         return Connection(shared_database(endpoint), RetryPolicy(), DEFAULT_MAX_REQUEST_BYTES, None)
     if url or token:
         raise ValueError("Pass either store= or url= and token=, not both")

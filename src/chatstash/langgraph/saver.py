@@ -495,10 +495,12 @@ class UpstashRedisSaver(BaseCheckpointSaver[str], Closing):
         if stored is None:
             return None
         loader = Loader(keys.thread_id, self._serialization)
-        self._threads.known.put(keys.data, stored.name.place, loader.known(stored))
+        found = loader.checkpoint_tuple(stored, config if checkpoint_id is not None else None)
+        known = loader.known(stored, found.checkpoint["channel_versions"])
+        self._threads.known.put(keys.data, stored.name.place, known)
         if checkpoint_id is None:
             self._threads.index.was_noted(keys, stored.text.header.noted)
-        return loader.checkpoint_tuple(stored, config if checkpoint_id is not None else None)
+        return found
 
     def _put(
         self,

@@ -30,7 +30,6 @@ class Serialization:
     """
 
     def __init__(self, serde: SerializerProtocol) -> None:
-        self._serde = serde
         self._plain = serde.serde if isinstance(serde, EncryptedSerializer) else serde
         self._cipher = serde.cipher if isinstance(serde, EncryptedSerializer) else None
 

@@ -7,6 +7,7 @@ because they were read, and namespaces that turn out to be empty take more reque
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from chatstash.errors import Applied, DatabaseError, ReadOnlyToken, RequestTooLarge, WrongType
@@ -102,17 +103,17 @@ def run_batch(namespaces: Namespaces, reads: Sequence[Read], puts: Sequence[Put]
     deletion three or five. Puts over the size of a request take more requests.
     """
     earlier = [Get(put.namespace, put.key, refreshes=False) for put in puts if _is_searched(put, reads)]
-    commands = [command for read in (*earlier, *reads) for command in _reading(namespaces, read)]
+    commands = [_reading(namespaces, read) for read in (*earlier, *reads)]
     first, *others = _in_requests(namespaces, puts)
-    replies = yield from _send(commands, first)
+    replies = iter((yield from _send([command for own in commands for command in own], first)))
+    answers = [list(islice(replies, len(own))) for own in commands]
     for more in others:
         yield from _send([], more)
     outcome = _Outcome([], [], set(), {})
-    for get in earlier:
-        outcome.earlier.setdefault(get.namespace, {})[get.key] = _got(get, replies.pop(0))
-    for read in reads:
-        own = [replies.pop(0) for _ in _reading(namespaces, read)]
-        outcome.results.append((yield from _result(namespaces, read, own, outcome)))
+    for get, answer in zip(earlier, answers, strict=False):
+        outcome.earlier.setdefault(get.namespace, {})[get.key] = _got(get, answer[0])
+    for read, answer in zip(reads, answers[len(earlier) :], strict=True):
+        outcome.results.append((yield from _result(namespaces, read, answer, outcome)))
     yield from _follow_up(namespaces, outcome)
     return outcome.results
 

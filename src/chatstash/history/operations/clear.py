@@ -6,7 +6,7 @@ from chatstash.errors import CommandRejected, OutcomeUnknown, ReadOnlyToken
 from chatstash.history.records.keys import IN_FLIGHT_TTL, companion_key
 from chatstash.history.scripts.loading import call
 from chatstash.history.steps.replies import checked_counts, checked_reply
-from chatstash.history.steps.requests import run_script
+from chatstash.history.steps.requests import run_marked_script
 from chatstash.history.values.results import ClearResult
 from chatstash.rest.commands import Batch, Effect
 from chatstash.rest.ops import Op, send
@@ -17,9 +17,6 @@ def clear(key: str, name: str) -> Op[ClearResult]:
     marker = companion_key("clear", key, name)
     try:
         return (yield from _clear_by_script(key, marker))
-    except OutcomeUnknown as error:
-        error.key, error.marker = key, marker
-        raise
     except (CommandRejected, ReadOnlyToken):
         # The token may not run scripts, or the server has none: DEL is what langchain-community sends.
         return (yield from _clear_by_command(key))
@@ -27,7 +24,7 @@ def clear(key: str, name: str) -> Op[ClearResult]:
 
 def _clear_by_script(key: str, marker: str) -> Op[ClearResult]:
     script = call("clear", (key, marker), IN_FLIGHT_TTL)
-    answer = yield from run_script(key, script, Effect.WRITE, lambda: script)
+    answer = yield from run_marked_script(key, marker, script)
     existed, _ = checked_counts(answer, 2, Effect.WRITE)
     return ClearResult(existed > 0)
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chatstash.errors import OutcomeUnknown
 from chatstash.history.records.keys import IN_FLIGHT_TTL, companion_key
 from chatstash.history.scripts.loading import call
-from chatstash.history.steps.requests import run_script
+from chatstash.history.steps.requests import run_marked_script
 from chatstash.history.values.options import Options
-from chatstash.rest.commands import Effect
 from chatstash.rest.ops import Op
 
 
@@ -26,8 +24,4 @@ def replace_all(key: str, name: str, texts: Sequence[str], options: Options) -> 
     kept = texts if options.max_stored_messages is None else texts[-options.max_stored_messages :]
     ttl = "" if options.ttl is None else options.ttl
     script = call("replace_all", (key, marker), IN_FLIGHT_TTL, ttl, *kept)
-    try:
-        yield from run_script(key, script, Effect.WRITE, lambda: script)
-    except OutcomeUnknown as error:
-        error.key, error.marker = key, marker
-        raise
+    yield from run_marked_script(key, marker, script)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from chatstash.errors import Applied, ConversationChanged, DatabaseError, OutcomeUnknown, WrongType
+from chatstash.errors import Applied, ConversationChanged, DatabaseError, WrongType
 from chatstash.history.records.identity import digest_of
 from chatstash.history.records.keys import IN_FLIGHT_TTL, companion_key
 from chatstash.history.scripts.loading import call
 from chatstash.history.steps.replies import checked_counts
-from chatstash.history.steps.requests import run_script, wrong_type
+from chatstash.history.steps.requests import run_marked_script, wrong_type
 from chatstash.rest.commands import Batch, Effect
 from chatstash.rest.ops import Op, send
 
@@ -35,11 +35,7 @@ def take_newest(key: str, name: str, shortened: Callable[[bytes], str]) -> Op[by
             return None
         marker = companion_key("take", key, f"{name}{attempt}")
         script = call("take_newest", (key, marker), digest_of(newest), shortened(newest), IN_FLIGHT_TTL)
-        try:
-            answer = yield from run_script(key, script, Effect.WRITE, lambda script=script: script)  # type: ignore[misc]
-        except OutcomeUnknown as error:
-            error.key, error.marker = key, marker
-            raise
+        answer = yield from run_marked_script(key, marker, script)
         if checked_counts(answer, 1, Effect.WRITE) == [1]:
             return newest
     raise ConversationChanged(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from chatstash.errors import Applied, DatabaseError, WrongType
+from chatstash.errors import Applied, DatabaseError, OutcomeUnknown, WrongType
 from chatstash.history.scripts.loading import APPEND_COUNT_INDEX, COUNT_INDEX
 from chatstash.history.steps.replies import checked_reply
 from chatstash.rest.commands import Batch, Command, Effect, Replies, Reply
@@ -65,6 +65,18 @@ def run_script(
     except WrongType as error:
         raise wrong_type(key, _UNTOUCHED, error) from error.__cause__
     return checked_reply(list, replies.values[0], effect)
+
+
+def run_marked_script(key: str, marker: str, script: Command) -> Op[list[Reply]]:
+    """Run a script that its marker makes run once, so that it settles itself if its reply is lost.
+
+    An OutcomeUnknown names the marker, for `check_outcome`.
+    """
+    try:
+        return (yield from run_script(key, script, Effect.WRITE, lambda: script))
+    except OutcomeUnknown as error:
+        error.key, error.marker = key, marker
+        raise
 
 
 def _settling(settlement: Callable[[], Command], count_index: int) -> Batch:

@@ -18,8 +18,9 @@ from chatstash.threads.operations.read import (
     texts_of,
     values_of,
     walked,
+    with_missing,
 )
-from chatstash.threads.operations.requests import read_fields, read_from_leader
+from chatstash.threads.operations.requests import read_from_leader
 from chatstash.threads.scripts.loading import call
 from chatstash.threads.threads import Threads
 
@@ -121,8 +122,7 @@ def _seeds(
         return {}
     name = next(iter(entries.values()))[0]
     pages, fields = walked(tokens, page_texts, name)
-    read = {field: value for field, value in zip(fields, values, strict=False) if value is not None}
-    read.update((yield from read_fields(keys, fields[len(values) :])))
+    read = yield from with_missing(keys, fields, values)
     seeds = {}
     for channel, (name, entry) in entries.items():
         manifest = loaded(entry.tokens, pages)

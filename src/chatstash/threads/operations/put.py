@@ -18,7 +18,7 @@ from chatstash.threads.known import KnownCheckpoint, KnownValue
 from chatstash.threads.layout import VERSION_FIELD, CheckpointName, Place, ThreadKeys, run_member, user_member
 from chatstash.threads.manifest import encoded, fields_of, is_page, page_field
 from chatstash.threads.operations.read import Range, StoredCheckpoint, read_checkpoint
-from chatstash.threads.operations.requests import batches_of, write
+from chatstash.threads.operations.requests import batches_of, flat, scored, write
 from chatstash.threads.threads import Threads
 
 LARGE_THREAD_BYTES = 80 * 10**6
@@ -225,7 +225,7 @@ def _store(threads: Threads, keys: ThreadKeys, new: NewCheckpoint, plan: _Plan) 
     """Send a plan. Return False if groups that it relies on are gone."""
     *earlier, last = batches_of(plan.fields, threads.part_bytes)
     for batch in earlier:
-        yield from write(threads, keys, ("HSET", keys.data, *_flat(batch)))
+        yield from write(threads, keys, ("HSET", keys.data, *flat(batch)))
     own = {new.name.member: plan.text, new.place.alive_field: "1"}
     markers = {VERSION_FIELD: "1"}
     if new.parent_id:
@@ -233,8 +233,8 @@ def _store(threads: Threads, keys: ThreadKeys, new: NewCheckpoint, plan: _Plan) 
     replies = yield from write(
         threads,
         keys,
-        ("HSET", keys.data, *_flat(last | own | markers)),
-        ("ZADD", keys.names, *_scored([new.name.member, *_index_members(new)])),
+        ("HSET", keys.data, *flat(last | own | markers)),
+        ("ZADD", keys.names, *scored([new.name.member, *_index_members(new)])),
         more=(*plan.noting, *_noting_run(threads, keys, new)),
     )
     added = replies[0]
@@ -248,14 +248,6 @@ def _index_members(new: NewCheckpoint) -> list[str]:
 
 def _noting_run(threads: Threads, keys: ThreadKeys, new: NewCheckpoint) -> tuple[Command, ...]:
     return () if new.run_id is None else threads.index.noting_run(new.run_id, keys, new.place)
-
-
-def _flat(fields: Mapping[str, str]) -> list[str]:
-    return [part for pair in fields.items() for part in pair]
-
-
-def _scored(members: Sequence[str]) -> list[str | int]:
-    return [part for member in members for part in (0, member)]
 
 
 def _warn_if_large(keys: ThreadKeys, before: KnownCheckpoint | None, now: KnownCheckpoint) -> None:

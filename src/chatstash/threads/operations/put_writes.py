@@ -10,7 +10,7 @@ from chatstash.threads.header import WritesText, loaded_writes
 from chatstash.threads.layout import AFTER, Place, ThreadKeys, WritesName, escaped
 from chatstash.threads.operations.put import stored_apart
 from chatstash.threads.operations.read import read_text
-from chatstash.threads.operations.requests import batches_of, read_fields, write
+from chatstash.threads.operations.requests import batches_of, flat, read_fields, scored, write
 from chatstash.threads.threads import Threads
 
 
@@ -63,15 +63,15 @@ def _stored(threads: Threads, task: TaskWrites, text: WritesText, kind: str, fie
 def _commands(keys: ThreadKeys, added: dict[str, str], replaced: dict[str, str]) -> list[Command]:
     commands: list[Command] = [("HSETNX", keys.data, member, text) for member, text in added.items()]
     if replaced:
-        commands.append(("HSET", keys.data, *(part for pair in replaced.items() for part in pair)))
-    commands.append(("ZADD", keys.names, *(part for member in (*added, *replaced) for part in (0, member))))
+        commands.append(("HSET", keys.data, *flat(replaced)))
+    commands.append(("ZADD", keys.names, *scored((*added, *replaced))))
     return commands
 
 
 def _store_parts(threads: Threads, keys: ThreadKeys, fields: dict[str, str]) -> Op[None]:
     for batch in batches_of(fields, threads.part_bytes):
         if batch:
-            yield from write(threads, keys, ("HSET", keys.data, *(part for pair in batch.items() for part in pair)))
+            yield from write(threads, keys, ("HSET", keys.data, *flat(batch)))
 
 
 def _complete(threads: Threads, keys: ThreadKeys, task: TaskWrites, wanted: WritesText) -> Op[None]:

@@ -137,14 +137,7 @@ def read_checkpoints(keys: ThreadKeys, names: Sequence[Named], fetched: Fetched)
 
 def read_headers(keys: ThreadKeys, names: Sequence[Named]) -> Op[list[StoredHeader]]:
     """Return checkpoints that still exist without their values; one request."""
-    members = _members(names)
-    stored = yield from read_fields(keys, members)
-    found = []
-    for name, writes in names:
-        if name.member in stored:
-            text = loaded_checkpoint(stored[name.member], name.place.prefix)
-            found.append(StoredHeader(name, text, (yield from _loaded_writes(keys, writes, stored))))
-    return found
+    return (yield from _headers(keys, names, (yield from read_fields(keys, _members(names)))))
 
 
 def _assembled(
@@ -162,12 +155,18 @@ def _assembled(
     tokens = [token for entry in text.header.channels.values() for token in entry.tokens]
     pages, fields = walked(tokens, page_texts, name)
     manifests = {channel: loaded(entry.tokens, pages) for channel, entry in text.header.channels.items()}
-    read = {field: value for field, value in zip(fields, values, strict=False) if value is not None}
-    read.update((yield from read_fields(keys, fields[len(values) :])))
+    read = yield from with_missing(keys, fields, values)
     groups = _joined_parts({ref for manifest in manifests.values() for ref in manifest.refs}, read)
     _check_complete(name, manifests, groups)
     writes = yield from _loaded_writes(keys, [w for w in map(parsed, members) if isinstance(w, WritesName)], texts)
     return StoredCheckpoint(name, text, writes, manifests, groups)
+
+
+def with_missing(keys: ThreadKeys, fields: Sequence[str], values: Sequence[bytes | None]) -> Op[dict[str, bytes]]:
+    """Return the fields that exist, given the values of the first of them; the others are read."""
+    read = {field: value for field, value in zip(fields, values, strict=False) if value is not None}
+    read.update((yield from read_fields(keys, fields[len(values) :])))
+    return read
 
 
 def walked(
@@ -242,11 +241,15 @@ def joined_groups(
 def stored_headers(keys: ThreadKeys, members: Sequence[str], texts: Sequence[bytes | None]) -> Op[list[StoredHeader]]:
     """Return the checkpoints among members, each of which is followed by its writes."""
     stored = {member: text for member, text in zip(members, texts, strict=True) if text is not None}
+    return (yield from _headers(keys, named(members), stored))
+
+
+def _headers(keys: ThreadKeys, names: Sequence[Named], stored: Mapping[str, bytes]) -> Op[list[StoredHeader]]:
     headers: list[StoredHeader] = []
-    for found in named(members):
-        if found.name.member in stored:
-            text = loaded_checkpoint(stored[found.name.member], found.name.place.prefix)
-            headers.append(StoredHeader(found.name, text, (yield from _loaded_writes(keys, found.writes, stored))))
+    for name, writes in names:
+        if name.member in stored:
+            text = loaded_checkpoint(stored[name.member], name.place.prefix)
+            headers.append(StoredHeader(name, text, (yield from _loaded_writes(keys, writes, stored))))
     return headers
 
 

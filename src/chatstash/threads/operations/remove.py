@@ -16,8 +16,9 @@ from chatstash.threads.layout import (
 )
 from chatstash.threads.operations.names import Named, named, read_names
 from chatstash.threads.operations.read import read_headers
+from chatstash.threads.operations.requests import run_script
 from chatstash.threads.retention import kept, with_ancestors
-from chatstash.threads.scripts.loading import COUNT_INDEX, call
+from chatstash.threads.scripts.loading import call
 from chatstash.threads.threads import Threads
 
 CHECKPOINTS_PER_READ = 200
@@ -29,7 +30,7 @@ def delete_thread(threads: Threads, keys: ThreadKeys) -> Op[bool]:
     threads.known.forget(keys.data)
     threads.index.forget(keys)
     script = call("delete_thread", keys.both, threads.prefix, keys.thread_id)
-    answer = yield from _run(script)
+    answer = yield from run_script(script)
     return len(answer) > 1 and answer[1] != 0
 
 
@@ -80,7 +81,7 @@ def _remove(keys: ThreadKeys, members: Sequence[str], places: Collection[Place])
     prefixes = {place.prefix for place in places}
     gone = [member for member in members if is_checkpoint_data(member) and _prefix(member) in prefixes]
     markers = [place.alive_field for place in places]
-    answer = yield from _run(call("remove", keys.both, len(members), len(gone), *gone, *gone, *markers))
+    answer = yield from run_script(call("remove", keys.both, len(members), len(gone), *gone, *gone, *markers))
     return len(answer) > 1 and answer[1] == 1
 
 
@@ -119,14 +120,6 @@ def _read_channels(
         for name, text, _ in (yield from read_headers(keys, some)):
             needed[name.place] = text.header.delta_channels
             present[name.place] = text.header.channels.keys()
-
-
-def _run(script: tuple[str | int, ...]) -> Op[list[Reply]]:
-    replies = yield from send(Batch((script,), effect=Effect.IDEMPOTENT, command_count_index=COUNT_INDEX))
-    answer = replies.values[0]
-    if isinstance(answer, DatabaseError):
-        raise answer
-    return answer if isinstance(answer, list) else []
 
 
 def _texts(reply: Reply) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from chatstash.errors import Applied, DatabaseError, ReadOnlyToken, RequestTooLarge, WrongType
 from chatstash.rest.commands import Argument, Batch, Command, Effect, Reply
@@ -54,14 +54,15 @@ def read_from_leader(script: Command, *more: Command) -> Op[list[Reply]]:
 
     A token that may only read gets EVAL_RO after all.
     """
-    try:
-        return (yield from _answer(("EVAL", *script[1:]), more))
-    except ReadOnlyToken:
-        return (yield from _answer(script, more))
-
-
-def _answer(script: Command, more: Sequence[Command]) -> Op[list[Reply]]:
     effect = Effect.IDEMPOTENT if more else Effect.READ
+    try:
+        return (yield from run_script(("EVAL", *script[1:]), *more, effect=effect))
+    except ReadOnlyToken:
+        return (yield from run_script(script, *more, effect=effect))
+
+
+def run_script(script: Command, *more: Command, effect: Effect = Effect.IDEMPOTENT) -> Op[list[Reply]]:
+    """Run a script that answers a list, and further commands in the same request; returns the script's answer."""
     replies = yield from send(Batch((script, *more), effect=effect, command_count_index=COUNT_INDEX))
     for reply in replies.values:
         if isinstance(reply, DatabaseError):
@@ -99,6 +100,16 @@ def _read_fields(keys: ThreadKeys, fields: Sequence[str]) -> Op[dict[str, bytes]
         raise values
     found = zip(fields, values if isinstance(values, list) else [], strict=True)
     return {field: value for field, value in found if isinstance(value, bytes)}
+
+
+def flat(fields: Mapping[str, str]) -> list[str]:
+    """Return fields as HSET takes them."""
+    return [part for pair in fields.items() for part in pair]
+
+
+def scored(members: Iterable[str]) -> list[str | int]:
+    """Return members as ZADD takes them; all have score 0."""
+    return [part for member in members for part in (0, member)]
 
 
 def batches_of(fields: Mapping[str, str], most: int) -> Iterator[dict[str, str]]:
