@@ -57,7 +57,7 @@ def _programs_can_be_interrupted() -> None:
 @pytest.fixture(autouse=True)
 def _no_list_was_seen() -> None:
     """A test does not begin with what another has seen of a conversation of the same name."""
-    history_runner._seen_lists.clear()
+    history_runner._recent.clear()
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ NAMES = {
     "UpstashRedisChatMessageHistory", "WrongType", "__version__",
     "with_history",
     "CorruptCheckpoint", "CorruptItem", "LargeThreadWarning", "ThreadInUse", "TypeNotAllowed", "UnreadableCheckpoint",
+    "ConversationExists", "MessageNotFound", "MoveResult", "SessionInfo", "SessionNotFound", "SessionPage",
     "UnreadableItem", "UnstorableValue", "UnsupportedCheckpoint", "UnsupportedItem",
 }  # fmt: skip
 
@@ -92,7 +93,7 @@ def test_the_first_history_loads_few_modules() -> None:
     packages -= {"chatstash", "hiredis", "httptools", "orjson"}
     assert packages <= set(sys.stdlib_module_names)
     # Each takes a tenth of a millisecond or more. Raise this only for a module that a history needs.
-    assert len([name for name in added if name.startswith("chatstash")]) <= 111, sorted(added)
+    assert len([name for name in added if name.startswith("chatstash")]) <= 116, sorted(added)
 
 
 def test_a_second_name_loads_nothing_more() -> None:

@@ -10,11 +10,14 @@ from chatstash.errors.base import ChatstashError, one_line
 
 __all__ = [
     "ConcurrentTurn",
+    "ConversationExists",
     "CorruptRecord",
     "IdempotencyConflict",
+    "MessageNotFound",
     "RecordTooLarge",
     "ReplyGone",
     "ReplyNotStored",
+    "SessionNotFound",
     "StoreClosed",
     "UnreadableRecord",
     "UnstorableMessage",
@@ -104,8 +107,9 @@ class UnstorableMessage(ChatstashError, TypeError):
         self.path = path
 
     def __str__(self) -> str:
-        where = f" at {self.path}" if self.path else ""
-        which = "" if self.index is None else f"Message {self.index}{where}: "
+        of_message = [] if self.index is None else [f"Message {self.index}"]
+        where = " at ".join([*of_message, *([self.path] if self.path else [])])
+        which = f"{where}: " if where else ""
         return one_line(f"{which}{self.reason}. No message was sent or stored.")
 
 
@@ -173,6 +177,65 @@ class ConcurrentTurn(ChatstashError):
         return (
             f"Others changed the conversation {self.key!r} during this turn (new records: {len(self.records)}). "
             "This turn stored nothing. Read the error's `records` or `messages`, then start the turn again."
+        )
+
+
+class MessageNotFound(ChatstashError, LookupError):
+    """The conversation has no message with this id. Nothing was changed.
+
+    Attributes:
+        id: The id that was given.
+        key: The conversation's key.
+    """
+
+    def __init__(self, id: object, key: str) -> None:  # noqa: A002 - the name of what is missing
+        super().__init__(id, key)
+        self.id = id
+        self.key = key
+
+    def __str__(self) -> str:
+        return one_line(
+            f"The conversation {self.key!r} has no message with the id {str(self.id)!r:.200}. Nothing was changed. "
+            "Others may have removed it: read the conversation again; `records()` has the ids."
+        )
+
+
+class SessionNotFound(ChatstashError, LookupError):
+    """The session is not on the session index. Nothing was changed.
+
+    Attributes:
+        session_id: The session.
+        user_id: The user it should belong to, or None.
+    """
+
+    def __init__(self, session_id: str, user_id: str | None = None) -> None:
+        super().__init__(session_id, user_id)
+        self.session_id = session_id
+        self.user_id = user_id
+
+    def __str__(self) -> str:
+        whose = "no user" if self.user_id is None else f"the user {self.user_id!r:.200}"
+        return one_line(
+            f"The index of {whose} has no session {self.session_id!r:.200}. Nothing was changed. It may have expired "
+            "or been deleted, or have no message yet. Store.reindex() adds what was stored without index."
+        )
+
+
+class ConversationExists(ChatstashError, ValueError):
+    """A conversation with this key exists already. Nothing was changed.
+
+    Attributes:
+        key: The key.
+    """
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+    def __str__(self) -> str:
+        return one_line(
+            f"A conversation with the key {self.key!r} exists already. Nothing was changed. Use another session id, or "
+            "delete that conversation first."
         )
 
 

@@ -14,6 +14,7 @@ from chatstash.history.tool_calls.view import ToolCalls
 from chatstash.history.values.options import ConversationOptions, Delivery, OnCorrupt, Options, StartOn
 from chatstash.history.values.results import AppendResult, ClearResult, Cursor, ReadResult
 from chatstash.history.values.selection import ReadOptions
+from chatstash.history.values.sessions import MoveResult, SessionInfo, SessionPage
 from chatstash.rest.commands import Cost
 from chatstash.rest.limits import Budget, RetryPolicy
 from chatstash.rest.metrics import OnOperation, Operation, StoreStats
@@ -29,6 +30,7 @@ __all__ = [
     "Cursor",
     "Delivery",
     "GuardedTurn",
+    "MoveResult",
     "OnCorrupt",
     "OnOperation",
     "Operation",
@@ -39,6 +41,8 @@ __all__ = [
     "RecordId",
     "RetryPolicy",
     "Session",
+    "SessionInfo",
+    "SessionPage",
     "StartOn",
     "Store",
     "StoreStats",

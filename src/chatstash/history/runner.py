@@ -15,7 +15,9 @@ from chatstash.history.operations.read import read_stored
 from chatstash.history.operations.select import read_selection
 from chatstash.history.records.keys import checked_key
 from chatstash.history.records.record import Record
-from chatstash.history.steps.expiry import SeenLists, expiring_lists_only
+from chatstash.history.steps.expiry import lists_only
+from chatstash.history.steps.indexing import IndexEntry, refreshing_index
+from chatstash.history.steps.recent import Recent, RecentKeys
 from chatstash.history.values.options import Options, check_keywords
 from chatstash.history.values.results import AppendResult, ReadResult
 from chatstash.history.values.selection import Page, ReadOptions, Selection, Whole, Window, selection_of
@@ -26,15 +28,38 @@ from chatstash.rest.ops import Op
 ItemT = TypeVar("ItemT")
 T = TypeVar("T")
 
-_seen_lists: WeakKeyDictionary[Database, SeenLists] = WeakKeyDictionary()
+_recent: WeakKeyDictionary[Database, Recent] = WeakKeyDictionary()
+
+
+def recent_of(database: Database) -> Recent:
+    """Return what this process has lately seen of a database."""
+    return _recent.get(database) or _recent.setdefault(database, Recent(RecentKeys(), RecentKeys()))
 
 
 class Work(NamedTuple, Generic[T]):
-    """An operation to run, the name it is counted under, and its budget."""
+    """An operation to run.
+
+    Attributes:
+        name: The name it is counted under.
+        op: The operation.
+        budget: Its time and retries.
+        key: The key of the conversation or index it is about.
+    """
 
     name: str
     op: Op[T]
     budget: Budget
+    key: str
+
+
+def run_work(database: Database, work: Work[T]) -> T:
+    """Run an operation on a database."""
+    return database.run(work.name, work.op, work.key, work.budget)
+
+
+async def arun_work(database: Database, work: Work[T]) -> T:
+    """Run an operation on a database without blocking the event loop."""
+    return await database.arun(work.name, work.op, work.key, work.budget)
 
 
 class Runner(Generic[ItemT]):
@@ -46,27 +71,35 @@ class Runner(Generic[ItemT]):
         options: The conversation's options.
         codec: Converts items to records and back.
         cache: Caches the records; None for no cache.
+        entry: The conversation on the session index; None for no index.
 
     Raises:
         ValueError: The key is invalid.
     """
 
-    def __init__(
-        self, database: Database, key: str, options: Options, codec: Codec[ItemT], cache: ReadCache | None = None
+    def __init__(  # noqa: PLR0917 - made by `Store` alone
+        self,
+        database: Database,
+        key: str,
+        options: Options,
+        codec: Codec[ItemT],
+        cache: ReadCache | None = None,
+        entry: IndexEntry | None = None,
     ) -> None:
         self.key = checked_key(key)
         self.options = options
         self.codec = codec
         self._database = database
         self._cache = cache
+        self._entry = entry
 
     def run(self, work: Work[T]) -> T:
         """Run an operation of this conversation."""
-        return self._database.run(work.name, work.op, self.key, work.budget)
+        return run_work(self._database, work)
 
     async def arun(self, work: Work[T]) -> T:
         """Run an operation as `run` does, without blocking the event loop."""
-        return await self._database.arun(work.name, work.op, self.key, work.budget)
+        return await arun_work(self._database, work)
 
     def selection(self, wanted: ReadOptions) -> Window | Page | Whole:
         """Return the selection of a read; raises as `read` does, before anything is sent."""
@@ -78,7 +111,9 @@ class Runner(Generic[ItemT]):
     def reading(self, selection: Selection) -> Work[Contents]:
         """Return the operation that reads a selection; `result_of` or `items_of` makes its items."""
         op = read_selection(self.key, selection, self.options, self._cache)
-        return self._work("read", expiring_lists_only(op, self.key, self._seen))
+        if self._entry is not None:
+            op = refreshing_index(op, self.key, self._entry)
+        return self._work("read", lists_only(op, self.key, self._seen))
 
     def reading_unchanged(self) -> Work[Contents]:
         """Return the operation that reads the whole conversation, whatever its options, and changes nothing."""
@@ -108,19 +143,19 @@ class Runner(Generic[ItemT]):
 
     def prepared(self, records: Sequence[Record], idempotency_key: str | None = None) -> Append:
         """Return records ready to be appended; raises what `append` raises before anything is sent."""
-        return prepared(self.key, records, self.options, idempotency_key)
+        return prepared(self.key, records, self.options, idempotency_key, self._entry)
 
     def _work(self, name: str, op: Op[T], budget: Budget | None = None) -> Work[T]:
-        return Work(name, op, budget or self.options.retry_policy.read)
+        return Work(name, op, budget or self.options.retry_policy.read, self.key)
 
     def _append_if_any(self, ready: Append, op: Op[AppendResult]) -> Op[AppendResult]:
         if not ready.texts:
             return AppendResult(length=None, record_ids=[])
-        done = yield from expiring_lists_only(op, self.key, self._seen)
+        done = yield from lists_only(op, self.key, self._seen)
         if self._cache is not None:
             self._cache.note_append(self.key, len(ready.texts))
         return done
 
     @property
-    def _seen(self) -> SeenLists:
-        return _seen_lists.get(self._database) or _seen_lists.setdefault(self._database, SeenLists())
+    def _seen(self) -> RecentKeys:
+        return recent_of(self._database).lists

@@ -136,7 +136,9 @@ class Session(Runner[ItemT]):
         return GuardedTurn(self, self.selection({}))
 
     def clear(self) -> ClearResult:
-        """Delete the conversation, exactly once even if replies are lost; one request and three or four commands.
+        """Delete the conversation, with its alternatives, draft and quarantine; exactly once even if replies are lost.
+
+        One request and four commands, five if there was no conversation; three more for a session on an index.
 
         Raises:
             OutcomeUnknown: The reply was lost, and so were the attempts to find out; call `check_outcome` later.
@@ -247,7 +249,7 @@ class Session(Runner[ItemT]):
     def _clear(self) -> Work[ClearResult]:
         # Another program may use the key once it is free.
         self._seen.discard(self.key)
-        op = clear.clear(self.key, os.urandom(12).hex())
+        op = clear.clear(self.key, os.urandom(12).hex(), self._entry)
         return self._work("clear", op, self.options.retry_policy.idempotent)
 
     def _pop(self) -> Work[bytes | None]:

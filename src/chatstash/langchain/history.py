@@ -56,6 +56,8 @@ class UpstashRedisChatMessageHistory(_Base):
         max_tokens: Token budget of a read: it returns the newest messages that fit. None for no budget.
         token_counter: Counts tokens. Takes what langchain-core's `trim_messages` takes: a function of a list of
             messages or, annotated so, of one message; a language model; or "approximate", the default.
+        user_id: The user the session belongs to: any non-empty string, which becomes part of the key. The session is
+            then on the user's session index, for `Store.list_sessions`. None for a session of no user.
         store: A `Store` to share; its url and token are used, and its options are the defaults.
         on_write_error: A plain function called with the error when messages could not be added, before it is raised.
             The error is also logged, by the logger `chatstash`. For callers that swallow errors.
@@ -85,6 +87,7 @@ class UpstashRedisChatMessageHistory(_Base):
         key_prefix: str = STORE_PREFIX,
         ttl: int | None = None,
         *,
+        user_id: str | None = None,
         max_tokens: int | None = None,
         token_counter: TokenCounter | None = None,
         store: Store | None = None,
@@ -97,8 +100,9 @@ class UpstashRedisChatMessageHistory(_Base):
         self._store = _store_of(store, url, token)
         if isinstance(key_prefix, _StorePrefix):
             key_prefix = self._store.key_prefix
-        conversation_key(session_id, key_prefix)
+        key = conversation_key(session_id, key_prefix, user_id)
         self.session_id = session_id
+        self.user_id = user_id
         self.key_prefix = key_prefix
         self.on_write_error = checked_hook(on_write_error)
         check_budget(max_tokens, token_counter)
@@ -108,6 +112,8 @@ class UpstashRedisChatMessageHistory(_Base):
         self._options = self._store.options.changed({"ttl": ttl, **options})
         self.ttl = self._options.ttl
         self.refresh_ttl_on_read = self._options.refresh_ttl_on_read
+        # Raises if the options do not suit the session. Not self._session(): a subclass may not be ready yet.
+        self._store.open_session(MESSAGES, key, self._options, key_prefix=key_prefix)
 
     def __repr__(self) -> str:
         # vars: a traceback may show the locals of an unfinished constructor.
@@ -123,9 +129,9 @@ class UpstashRedisChatMessageHistory(_Base):
         """The conversation's key.
 
         Raises:
-            ValueError: `session_id` or `key_prefix` was set to an invalid value.
+            ValueError: `session_id`, `user_id` or `key_prefix` was set to an invalid value.
         """
-        return conversation_key(self.session_id, self.key_prefix)
+        return conversation_key(self.session_id, self.key_prefix, self.user_id)
 
     @cached_property
     def redis_client(self) -> Redis:
@@ -270,7 +276,7 @@ class UpstashRedisChatMessageHistory(_Base):
         options = self._options
         if self.ttl is not options.ttl or self.refresh_ttl_on_read is not options.refresh_ttl_on_read:
             options = replace(options, ttl=self.ttl, refresh_ttl_on_read=self.refresh_ttl_on_read)
-        return self._store.open_session(MESSAGES, self.key, options)
+        return self._store.open_session(MESSAGES, self.key, options, key_prefix=self.key_prefix)
 
     def _selection(self, session: Session[BaseMessage], wanted: MessageReadOptions) -> Selection:
         if not wanted and self._max_tokens is None:

@@ -33,6 +33,7 @@ class UpstashSession:
         url: The database's REST URL; empty for `UPSTASH_REDIS_REST_URL` or `KV_REST_API_URL`.
         token: Its token; empty for `UPSTASH_REDIS_REST_TOKEN` or `KV_REST_API_TOKEN`.
         key_prefix: Prefix of the conversation's key; the session id follows. None for the store's, or "message_store:".
+        user_id: The user it belongs to, as for `UpstashRedisChatMessageHistory`; None for a session of no user.
         store: A `Store` to share; its url, token and options are the defaults.
         session_settings: The SDK's settings; their `limit` is the default of `get_items`.
         options: Options of the conversation, each documented at `Options`, such as `ttl`. Views of tool calls do not
@@ -51,6 +52,7 @@ class UpstashSession:
         token: str = "",
         *,
         key_prefix: str | None = None,
+        user_id: str | None = None,
         store: Store | None = None,
         session_settings: SessionSettings | None = None,
         **options: Unpack[ConversationOptions],
@@ -63,7 +65,8 @@ class UpstashSession:
         prefix = key_prefix if key_prefix is not None else self._store.key_prefix if store else DEFAULT_PREFIX
         views: ConversationOptions = {"tool_calls": "stored"}
         changed = self._store.options.changed({**options, **views})
-        self._session = self._store.open_session(ItemsCodec(), conversation_key(session_id, prefix), changed)
+        key = conversation_key(session_id, prefix, user_id)
+        self._session = self._store.open_session(ItemsCodec(), key, changed, key_prefix=prefix)
         self.session_id = session_id
         self.session_settings = session_settings
 

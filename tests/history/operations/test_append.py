@@ -61,7 +61,7 @@ def test_an_append_whose_reply_was_lost_is_settled(status: int, commands: int) -
     settlement = asked[2].commands[0]
     assert [asked[1], asked[2].effect] == [Pause(0.0), Effect.IDEMPOTENT]
     batch = new_record_ids(1, time_ms=1, randomness=b"x" * 6)[0].batch
-    assert (settlement[0], settlement[2:]) == ("EVAL", (2, "k", places_key("k"), 60, batch, "old", "new"))
+    assert (settlement[0], settlement[2:]) == ("EVAL", (2, "k", places_key("k"), 60, batch, "old", "new", "[0]"))
     assert (result.length, asked[2].billed_commands(answer.values)) == (9, commands)
 
 

@@ -31,7 +31,7 @@ def test_a_large_append_is_staged_and_moved() -> None:
     assert all(part.effect is Effect.IDEMPOTENT for part in parts)
     assert all([command[0] for command in part.commands] == ["DEL", "RPUSH", "EXPIRE"] for part in parts)
     staged = tuple(part.commands[0][1] for part in parts)
-    assert move.commands[0][2:] == (4, "k", *staged, 60, wanted.batch, "", "", "", "", "")
+    assert move.commands[0][2:] == (4, "k", *staged, 60, wanted.batch, "", "", "", "", "", "[0]")
     assert move.settlement is not None
     assert result.length == 7
     assert sum(batch.billed_commands(each.values) for batch, each in zip(asked, replies, strict=True)) == 18

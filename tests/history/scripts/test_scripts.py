@@ -29,6 +29,8 @@ def sha(text: str) -> str:
 
 
 A, B, OLD = record(), record(position=1), record(OTHER)
+NONE = "[0]"
+"""No commands that go along."""
 UNREAD = (0, 0, sha(""), 1000)
 
 
@@ -49,24 +51,31 @@ class Case(NamedTuple):
 
 
 STORED_OLD = [["RPUSH", "k", OLD]]
+INDEX = [["ZADD", "z", 2, "a"], ["ZADD", "y", 3, "b"], ["HSET", "h", "sa", "20 hi", "cb", "30", "mb", "{}"]]
 PARTS = [["RPUSH", "p", A], ["RPUSH", "q", B]]
 CASES = {
-    "append_bounded": Case(["k", "m"], [60, VALUE, 9, 2, A, B], [1, 2, 4, 1], STORED_OLD),
-    "append_once": Case(["k", "m"], ["", VALUE, 9, A, B], [1, 2, 2, 1]),
-    "append_parts": Case(["k", "p", "q"], ["", BATCH, "", "", "", "", ""], [1, 2, 6, 1], PARTS),
+    "append_bounded": Case(["k", "m"], [60, VALUE, 9, 2, A, B, NONE], [1, 2, 4, 1], STORED_OLD),
+    "append_once": Case(["k", "m"], ["", VALUE, 9, A, B, NONE], [1, 2, 2, 1]),
+    "append_parts": Case(["k", "p", "q"], ["", BATCH, "", "", "", "", "", NONE], [1, 2, 6, 1], PARTS),
     "append_parts_bounded": Case(
-        ["k", "m", "p", "q"], ["", VALUE, 9, "", "", "", "", 2], [1, 2, 8, 1], [*PARTS, *STORED_OLD]
+        ["k", "m", "p", "q"], ["", VALUE, 9, "", "", "", "", 2, NONE], [1, 2, 8, 1], [*PARTS, *STORED_OLD]
     ),
-    "append_parts_once": Case(["k", "m", "p", "q"], ["", VALUE, 9, *UNREAD], [1, 2, 8, 1], PARTS),
-    "append_turn": Case(["k"], ["", BATCH, "", *UNREAD, A], [0, 1, 4, [1, OLD]], STORED_OLD),
-    "append_turn_bounded": Case(["k", "m"], ["", VALUE, 9, 1, 1, sha(OLD), 9, 2, A, B], [1, 2, 5, 1], STORED_OLD),
-    "append_turn_once": Case(["k", "m"], ["", VALUE, 9, *UNREAD, A], [0, 1, 4, [1, OLD]], STORED_OLD),
-    "append_unless_stored": Case(["k", "n"], ["", BATCH, A, B], [1, 3, 6, 1], STORED_OLD),
+    "append_parts_once": Case(["k", "m", "p", "q"], ["", VALUE, 9, *UNREAD, NONE], [1, 2, 8, 1], PARTS),
+    "append_turn": Case(["k"], ["", BATCH, "", *UNREAD, A, NONE], [0, 1, 4, [1, OLD]], STORED_OLD),
+    "append_turn_bounded": Case(["k", "m"], ["", VALUE, 9, 1, 1, sha(OLD), 9, 2, A, B, NONE], [1, 2, 5, 1], STORED_OLD),
+    "append_turn_once": Case(["k", "m"], ["", VALUE, 9, *UNREAD, A, NONE], [0, 1, 4, [1, OLD]], STORED_OLD),
+    "append_unless_stored": Case(["k", "n"], ["", BATCH, A, B, NONE], [1, 3, 6, 1], STORED_OLD),
     "check_outcome": Case(["k", "m"], [BATCH, 9], [0, 3], []),
-    "clear": Case(["k", "m"], [9], [1, 2], STORED_OLD),
+    "clear": Case(["k", "m"], [9, NONE], [1, 2], STORED_OLD),
     "count": Case(["k", "n"], [], [2, 4], [["RPUSH", "k", A, OLD, A]]),
     "expire_list": Case(["k"], [9], 1, STORED_OLD),
     "insert": Case(["k"], [-2, "-", B, -2, sha(A), -1, sha(OLD)], 1, [["RPUSH", "k", A, OLD]]),
+    "list_sessions": Case(
+        ["z", "y", "h"],
+        [1, "", "", "1"],
+        [1, 6, [["b", "3", None, "30", None, "{}"]]],
+        [*INDEX, ["ZADD", "z", 9, "gone"]],
+    ),
     "locate_duplicates": Case(["k"], [BATCH], [1, 2, f"{BATCH}:0:", BATCH], [["RPUSH", "k", A, OLD, A]]),
     "quarantine": Case(["k", "q"], [-2, "-", "note", -2, sha(A)], 1, [["RPUSH", "k", A, OLD]]),
     "read_page": Case(["k"], [sha(A[-22:-2]), "", 1, 7, 7, 0], [1, 2, 3, [OLD], sha(""), 0], [["RPUSH", "k", A, OLD]]),
@@ -75,6 +84,9 @@ CASES = {
     "take_newest": Case(["k", "m"], [sha(OLD), "", 9], [1, 4], STORED_OLD),
     "replace": Case(["k", "q"], [-2, B, "note", -2, sha(A)], 1, [["RPUSH", "k", A, OLD]]),
     "stored_for": Case(["k", "m"], [], [1, 3, VALUE, [B, A]], [["SET", "m", VALUE], ["RPUSH", "k", OLD, B, A]]),
+    "update_session": Case(
+        ["z", "y", "h"], ["a", "", "title", "T", "", ""], [1, 6, "2", None, ["20 hi", None, "T", None]], INDEX
+    ),
     "with_expiry": Case(["k"], ["LPUSH", 1, 1, A, "EXPIRE", 1, 1, 9], [2, [], [1, 1]]),
 }
 LEFT = {

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from chatstash.errors import Applied, CommandRejected, DatabaseError, ReadOnlyToken, WrongType
-from chatstash.history.steps.expiry import LATELY, SeenLists, expiring_lists_only
+from chatstash.history.steps.expiry import lists_only
+from chatstash.history.steps.recent import LATELY, RecentKeys
 from chatstash.history.steps.requests import list_command
 from chatstash.rest.commands import Batch, Cost, Effect, Replies
 from chatstash.rest.ops import Op
@@ -23,12 +24,12 @@ def _replies(*values: object) -> Replies:
     return Replies(values, COST)  # type: ignore[arg-type]
 
 
-def _pushing(seen: SeenLists, **more: Any) -> Op[Replies]:
-    return expiring_lists_only(list_command("k", PUSH, 60, Effect.WRITE, **more), "k", seen)
+def _pushing(seen: RecentKeys, **more: Any) -> Op[Replies]:
+    return lists_only(list_command("k", PUSH, 60, Effect.WRITE, **more), "k", seen)
 
 
 def test_a_script_runs_the_commands_unless_the_key_was_lately_a_list() -> None:
-    seen = SeenLists()
+    seen = RecentKeys()
     answer = _replies([2, [], [7, 1]])
     replies, (script,) = play(_pushing(seen), [answer])
     ((name, _, *words),) = script.commands
@@ -39,7 +40,7 @@ def test_a_script_runs_the_commands_unless_the_key_was_lately_a_list() -> None:
 
 def test_a_key_is_taken_for_a_list_for_minutes_only() -> None:
     now = [0.0]
-    seen = SeenLists(lambda: now[0])
+    seen = RecentKeys(lambda: now[0])
     seen.add("k")
     now[0] = LATELY - 1
     assert "k" in seen
@@ -48,7 +49,7 @@ def test_a_key_is_taken_for_a_list_for_minutes_only() -> None:
 
 
 def test_the_oldest_of_too_many_keys_is_forgotten() -> None:
-    seen = SeenLists()
+    seen = RecentKeys()
     for number in range(20_000):
         seen.add(str(number))
     assert len(seen._seen) == 10_000
@@ -57,7 +58,7 @@ def test_the_oldest_of_too_many_keys_is_forgotten() -> None:
 
 
 def test_a_key_of_another_type_is_forgotten() -> None:
-    seen = SeenLists()
+    seen = RecentKeys()
     with pytest.raises(WrongType, match="left as it was"):
         play(_pushing(seen), [WrongType("x", applied=Applied.UNKNOWN)])
     seen.add("k")
@@ -68,31 +69,31 @@ def test_a_key_of_another_type_is_forgotten() -> None:
 
 @pytest.mark.parametrize("refusal", [CommandRejected("no EVAL"), ReadOnlyToken("no EVAL")])
 def test_without_scripts_the_type_is_checked_first(refusal: DatabaseError) -> None:
-    replies, asked = play(_pushing(SeenLists()), [refusal, _replies(0), _replies(7, 1)])
+    replies, asked = play(_pushing(RecentKeys()), [refusal, _replies(0), _replies(7, 1)])
     assert (asked[1:], replies.values) == ([Batch((("LLEN", "k"),)), NATIVE], (7, 1))
     with pytest.raises(WrongType, match="left as it was"):
-        play(_pushing(SeenLists()), [refusal, WrongType("x")])
+        play(_pushing(RecentKeys()), [refusal, WrongType("x")])
 
 
 def test_an_expiry_refused_within_the_script_is_a_partial_append() -> None:
     with pytest.raises(CommandRejected, match=r"were stored, but the expiry .* NOPERM") as caught:
-        play(_pushing(SeenLists()), [_replies([2, [1], [7, b"NOPERM s3cret"]])])
+        play(_pushing(RecentKeys()), [_replies([2, [1], [7, b"NOPERM s3cret"]])])
     assert caught.value.applied is Applied.PARTIALLY
     assert "s3cret" not in str(caught.value)
 
 
 def test_other_keys_and_other_errors_do_not_show_a_list() -> None:
-    seen = SeenLists()
+    seen = RecentKeys()
 
     def other() -> Op[Replies]:
         return (yield Batch((("DEL", "staged"), ("RPUSH", "staged", "x"), ("EXPIRE", "staged", 60)), atomic=True))
 
-    _, asked = play(expiring_lists_only(other(), "k", seen), [_replies(0, 1, 1)])
+    _, asked = play(lists_only(other(), "k", seen), [_replies(0, 1, 1)])
     assert asked[0].commands[0] == ("DEL", "staged")
     assert "k" not in seen
     with pytest.raises(CommandRejected):
         play(
-            expiring_lists_only(list_command("k", PUSH, None, Effect.WRITE), "k", seen),
+            lists_only(list_command("k", PUSH, None, Effect.WRITE), "k", seen),
             [_replies(CommandRejected("x"))],
         )
     assert "k" not in seen

@@ -19,7 +19,15 @@ from dataclasses import field, replace
 from hashlib import sha256
 from typing import NamedTuple
 
-from chatstash.errors import ConcurrentTurn, IdempotencyConflict, OutcomeUnknown, RequestTooLarge
+from chatstash.errors import (
+    Applied,
+    CommandRejected,
+    ConcurrentTurn,
+    IdempotencyConflict,
+    OutcomeUnknown,
+    RequestTooLarge,
+    WrongType,
+)
 from chatstash.frozen import dataclass
 from chatstash.history.operations.contents import Contents, entries_of
 from chatstash.history.records.encoding import canonical_json
@@ -27,13 +35,14 @@ from chatstash.history.records.identity import digest_of, identity
 from chatstash.history.records.keys import IN_FLIGHT_TTL, companion_key
 from chatstash.history.records.markers import Marker, marker_key, parse_marker
 from chatstash.history.records.record import Record, RecordId, record_ids_in_batch
-from chatstash.history.records.sizes import fits
+from chatstash.history.records.sizes import fits, size_of
 from chatstash.history.scripts.appending import ScriptedAppend, TurnSnapshot
 from chatstash.history.scripts.constants import EARLIER, REFUSED, STORED
 from chatstash.history.scripts.loading import APPEND_COUNT_INDEX
 from chatstash.history.steps import staging
+from chatstash.history.steps.indexing import Noting
 from chatstash.history.steps.replies import checked_counts, checked_reply, refused_within, unexpected_reply
-from chatstash.history.steps.requests import expiry_refused, list_command, run_script
+from chatstash.history.steps.requests import Along, expiry_refused, list_command, run_script
 from chatstash.history.values.options import Options
 from chatstash.history.values.results import AppendResult
 from chatstash.rest.commands import Command, Effect, Reply
@@ -54,6 +63,8 @@ class Append:
         options: The conversation's options.
         idempotency_key: The caller's name for this append, or None.
         digest: SHA-256 of the records without their ids (`digest_of_records`); only with an idempotency key.
+        noting: What notes it on the session index, or None.
+        also: Further commands that go along with it.
     """
 
     key: str
@@ -62,6 +73,15 @@ class Append:
     options: Options
     idempotency_key: str | None = None
     digest: str = ""
+    noting: Noting | None = None
+    also: tuple[Command, ...] = ()
+
+    @property
+    def along(self) -> Along:
+        """The commands that go along with it: those of the session index first."""
+        if self.noting is None:
+            return Along(self.also)
+        return Along((*self.noting.commands, *self.also), self.noting.entry.removing())
 
     @property
     def batch(self) -> str:
@@ -82,7 +102,7 @@ class Append:
     def by_script(self, snapshot: TurnSnapshot | None) -> ScriptedAppend:
         """Return it as scripts take it."""
         ttl, most = self.options.ttl, self.options.max_stored_messages
-        return ScriptedAppend(self.key, ttl, most, self.batch, self.marker, snapshot)
+        return ScriptedAppend(self.key, ttl, most, self.batch, self.marker, snapshot, self.along.commands)
 
 
 def digest_of_records(records: Iterable[Record]) -> str:
@@ -152,7 +172,7 @@ class _Identifying:
 
 
 def _append(wanted: Append, snapshot: TurnSnapshot | None) -> Op[AppendResult | Refusal]:
-    limit = wanted.options.max_request_bytes
+    limit = wanted.options.max_request_bytes - size_of(wanted.along.commands)
     at_once = fits(wanted.key, wanted.texts, limit)
     while True:
         try:
@@ -172,12 +192,20 @@ def _append_at_once(wanted: Append, snapshot: TurnSnapshot | None) -> Op[AppendR
 
 def _append_by_command(wanted: Append) -> Op[AppendResult | Refusal]:
     key, texts, ttl = wanted.key, wanted.texts, wanted.options.ttl
-    replies = yield from list_command(
-        key, ("LPUSH", key, *texts), ttl, Effect.WRITE, settlement=lambda: wanted.by_script(None).of_records(texts)
-    )
+    along = wanted.along
+    try:
+        replies = yield from list_command(
+            key, ("LPUSH", key, *texts), ttl, Effect.WRITE,
+            settlement=lambda: wanted.by_script(None).of_records(texts), along=along,
+        )  # fmt: skip
+    except CommandRejected as error:
+        if wanted.noting is not None and error.applied is Applied.NO and not isinstance(error, WrongType):
+            error.problem += wanted.noting.hint
+        raise
     if replies.settled:
-        return _script_result(wanted, checked_reply(list, replies.values[0], Effect.WRITE))
-    return AppendResult(checked_reply(int, replies.values[0], Effect.WRITE), list(wanted.record_ids))
+        return (yield from _script_result(wanted, checked_reply(list, replies.values[0], Effect.WRITE)))
+    length = checked_reply(int, replies.values[0], Effect.WRITE)
+    return (yield from _stored(wanted, length, replies.values[1 : 1 + len(along.commands)]))
 
 
 def _append_in_parts(wanted: Append, snapshot: TurnSnapshot | None, limit: int) -> Op[AppendResult | Refusal]:
@@ -193,10 +221,10 @@ def _append_by_script(
     answer = yield from run_script(
         wanted.key, call(first), Effect.WRITE, lambda: call(settlement), count_index=APPEND_COUNT_INDEX
     )
-    return _script_result(wanted, answer)
+    return (yield from _script_result(wanted, answer))
 
 
-def _script_result(wanted: Append, answer: Sequence[Reply]) -> AppendResult | Refusal:
+def _script_result(wanted: Append, answer: Sequence[Reply]) -> Op[AppendResult | Refusal]:
     status, length, _ = checked_counts(answer, 3, Effect.WRITE)
     detail = answer[3] if len(answer) > 3 else None
     if status == REFUSED:
@@ -205,7 +233,27 @@ def _script_result(wanted: Append, answer: Sequence[Reply]) -> AppendResult | Re
         raise unexpected_reply(f"a script answered with status {status}")
     if isinstance(detail, bytes):
         raise expiry_refused(wanted.key, refused_within("EXPIRE", detail), Effect.WRITE)
-    return AppendResult(length, list(wanted.record_ids))
+    if status == EARLIER:
+        return AppendResult(length, list(wanted.record_ids), indexed=None if wanted.noting is None else True)
+    return (yield from _stored(wanted, length, _replies_within(wanted, answer[4:5])))
+
+
+def _replies_within(wanted: Append, listed: Sequence[Reply]) -> list[Reply]:
+    """Return the replies to the commands that a script ran along with the append."""
+    if not wanted.along.commands:
+        return []
+    replies = checked_reply(list, listed[0] if listed else None, Effect.WRITE)
+    return [
+        refused_within(str(command[0]), reply) if isinstance(reply, bytes) else reply
+        for command, reply in zip(wanted.along.commands, replies, strict=True)
+    ]
+
+
+def _stored(wanted: Append, length: int, replies: Sequence[Reply]) -> Op[AppendResult]:
+    """Return the result of an append, given the replies to the commands that went along with it."""
+    noting = wanted.noting
+    indexed = None if noting is None else (yield from noting.finish(replies[: len(noting.commands)]))
+    return AppendResult(length, list(wanted.record_ids), indexed=indexed)
 
 
 def _applied_before(wanted: Append, refusal: Refusal) -> AppendResult:

@@ -21,6 +21,8 @@ from chatstash.history.records.record import Record, RecordId
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _ASCII = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
 _SORTED = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), sort_keys=True)
+MAX_METADATA_BYTES = 64 * 1024
+
 _DEEPEST_SEARCH = 200
 _LONGEST_PATH = 400
 _STRINGS = {str}
@@ -79,6 +81,24 @@ def canonical_json(record: Record) -> str:
         return _ASCII.encode(fields)
 
 
+def encoded_metadata(metadata: object, *, index: int | None = None) -> str:
+    """Return an application's own data as JSON text, or raise UnstorableMessage where it cannot be stored."""
+    if not isinstance(metadata, Mapping) or not all(isinstance(name, str) for name in metadata):
+        raise UnstorableMessage("metadata must be a dict whose keys are strings", index=index, path="metadata")
+    try:
+        text = _COMPACT.encode(dict(metadata))
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        text = _ASCII.encode(dict(metadata))
+        size = len(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise _unstorable_message({"metadata": metadata}, error, index) from None
+    if size > MAX_METADATA_BYTES:
+        reason = f"metadata takes {size} bytes as JSON; the limit is {MAX_METADATA_BYTES}"
+        raise UnstorableMessage(reason, index=index, path="metadata")
+    return text
+
+
 def _why_not_storable(record: Record) -> str | None:
     """Return why a record could not be read back; None where it could."""
     if not isinstance(record, Record):
@@ -90,7 +110,7 @@ def _why_not_storable(record: Record) -> str | None:
     return None
 
 
-def _unstorable_message(data: Mapping[str, Any], error: Exception, index: int) -> UnstorableMessage:
+def _unstorable_message(data: Mapping[str, Any], error: Exception, index: int | None) -> UnstorableMessage:
     """Return the error for a message that JSON cannot represent; it names the value."""
     path, value = _first_unstorable(data)
     path = path if len(path) <= _LONGEST_PATH else f"{path[:_LONGEST_PATH]}…"

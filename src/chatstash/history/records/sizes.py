@@ -41,6 +41,11 @@ def largest_request(key: str, texts: Sequence[str]) -> int:
     return max(map(_size, texts)) + _overhead(key)
 
 
+def size_of(commands: Sequence[Sequence[object]]) -> int:
+    """Return the bytes that commands take in a script's arguments, keys included."""
+    return sum(2 * _size(str(word)) for command in commands for word in command)
+
+
 def _overhead(key: str) -> int:
     """Return the bytes of a request without its records: the script, and the key up to three times."""
     return _SCRIPT_BYTES + 3 * _size(key)

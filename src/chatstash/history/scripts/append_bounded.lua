@@ -8,7 +8,7 @@
 -- ARGV[3]    seconds until the marker expires
 -- ARGV[4]    how many records to keep
 -- ARGV[5..]  the records, oldest first
--- Answer     {STORED, length, commands, EXPIRE's reply or error}, or {REFUSED, length, commands, the marker's value}
+-- Answer     {STORED, length, commands, EXPIRE's reply or error, replies}, or {REFUSED, length, commands, the marker's value}
 -- Cost       three commands; one more with an expiry, and one or more where records are trimmed
 
 --- @include "claim"

@@ -7,7 +7,7 @@
 -- ARGV[2]    the marker's value
 -- ARGV[3]    seconds until the marker expires
 -- ARGV[4..]  the records, oldest first
--- Answer     {STORED, length, commands, EXPIRE's reply or error}, or {REFUSED, length, commands, the marker's value}
+-- Answer     {STORED, length, commands, EXPIRE's reply or error, replies}, or {REFUSED, length, commands, the marker's value}
 -- Cost       three commands; one more with an expiry
 
 --- @include "claim"

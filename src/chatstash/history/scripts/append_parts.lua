@@ -7,7 +7,7 @@
 -- ARGV[2]     the batch
 -- ARGV[3]     '1' where an earlier request may have been applied, or ''
 -- ARGV[4..7]  the snapshot that a guarded turn read; '' four times where there is no turn
--- Answer      {STORED, length, commands, EXPIRE's reply or error}, {EARLIER, length, commands, 1} where the batch is
+-- Answer      {STORED, length, commands, EXPIRE's reply or error, replies}, {EARLIER, length, commands, 1} where the batch is
 --             stored, or {REFUSED, length, commands, the new records}
 -- Cost        three commands and two for each part; one more with an expiry, two for a turn, and two or more to look for
 --             the batch

@@ -10,7 +10,7 @@
 -- ARGV[3]     seconds until the marker expires
 -- ARGV[4..7]  the snapshot that a guarded turn read; '' four times where there is no turn
 -- ARGV[8]     how many records to keep
--- Answer      {STORED, length, commands, EXPIRE's reply or error}, or {REFUSED, length, commands, the marker's value or
+-- Answer      {STORED, length, commands, EXPIRE's reply or error, replies}, or {REFUSED, length, commands, the marker's value or
 --             the new records}
 -- Cost        four commands and two for each part; one more with an expiry, two for a turn, and one or more where
 --             records are trimmed

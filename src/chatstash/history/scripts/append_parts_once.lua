@@ -9,7 +9,7 @@
 -- ARGV[2]     the marker's value
 -- ARGV[3]     seconds until the marker expires
 -- ARGV[4..7]  the snapshot that a guarded turn read; '' four times where there is no turn
--- Answer      {STORED, length, commands, EXPIRE's reply or error}, or {REFUSED, length, commands, the marker's value or
+-- Answer      {STORED, length, commands, EXPIRE's reply or error, replies}, or {REFUSED, length, commands, the marker's value or
 --             the new records}
 -- Cost        four commands and two for each part; one more with an expiry, and two for a turn
 

@@ -7,7 +7,7 @@
 -- ARGV[3]     '1' where an earlier request may have been applied, or ''
 -- ARGV[4..7]  the snapshot that the turn read
 -- ARGV[8..]   the records, oldest first
--- Answer      {STORED, length, commands, EXPIRE's reply or error}, {EARLIER, length, commands, 1} where the batch is
+-- Answer      {STORED, length, commands, EXPIRE's reply or error, replies}, {EARLIER, length, commands, 1} where the batch is
 --             stored, or {REFUSED, length, commands, the new records}
 -- Cost        four commands, three where the turn read nothing; one more with an expiry, and two or more to look for
 --             the batch

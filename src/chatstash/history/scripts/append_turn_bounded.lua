@@ -10,7 +10,7 @@
 -- ARGV[4..7]  the snapshot that the turn read
 -- ARGV[8]     how many records to keep
 -- ARGV[9..]   the records, oldest first
--- Answer      {STORED, length, commands, EXPIRE's reply or error}, or {REFUSED, length, commands, the marker's value or
+-- Answer      {STORED, length, commands, EXPIRE's reply or error, replies}, or {REFUSED, length, commands, the marker's value or
 --             the new records}
 -- Cost        five commands, four where the turn read nothing; one more with an expiry, and one or more where records
 --             are trimmed

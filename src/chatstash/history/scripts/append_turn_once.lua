@@ -8,7 +8,7 @@
 -- ARGV[3]     seconds until the marker expires
 -- ARGV[4..7]  the snapshot that the turn read
 -- ARGV[8..]   the records, oldest first
--- Answer      {STORED, length, commands, EXPIRE's reply or error}, or {REFUSED, length, commands, the marker's value or
+-- Answer      {STORED, length, commands, EXPIRE's reply or error, replies}, or {REFUSED, length, commands, the marker's value or
 --             the new records}
 -- Cost        five commands, four where the turn read nothing; one more with an expiry
 

@@ -7,7 +7,7 @@
 -- ARGV[1]    seconds until the conversation expires; '' leaves its expiry as it is
 -- ARGV[2]    the batch
 -- ARGV[3..]  the records, oldest first
--- Answer     {STORED, length, commands, EXPIRE's reply or error}, or {EARLIER, length, commands, 1}
+-- Answer     {STORED, length, commands, EXPIRE's reply or error, replies}, or {EARLIER, length, commands, 1}
 -- Cost       three commands where the batch is among the newest records; otherwise at least seven, one more with an expiry
 
 --- @include "batches"

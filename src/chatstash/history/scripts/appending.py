@@ -8,7 +8,7 @@ from typing import NamedTuple
 from chatstash.frozen import dataclass
 from chatstash.history.records.markers import Marker
 from chatstash.history.records.places import places_key
-from chatstash.history.scripts.loading import call
+from chatstash.history.scripts.loading import call_along
 from chatstash.rest.commands import Argument, Command
 
 
@@ -42,6 +42,7 @@ class ScriptedAppend:
         batch: What the ids of the records begin with.
         marker: The marker that makes the append happen once; None for an append that looks for its batch instead.
         snapshot: The conversation must still be as it was read here; None for an append that is no guarded turn.
+        along: Commands that go along with it.
         is_settlement: Whether an earlier request of the same append may have been applied.
     """
 
@@ -51,6 +52,7 @@ class ScriptedAppend:
     batch: str
     marker: Marker | None
     snapshot: TurnSnapshot | None
+    along: tuple[Command, ...] = ()
     is_settlement: bool = False
 
     def of_records(self, texts: Sequence[str]) -> Command:
@@ -60,26 +62,29 @@ class ScriptedAppend:
         keys, marked = (self.key, self.marker.key), (self._ttl, self.marker.value, self.marker.ttl)
         if self.snapshot is None:
             if self.most is None:
-                return call("append_once", keys, *marked, *texts)
-            return call("append_bounded", keys, *marked, self.most, *texts)
+                return self._call("append_once", keys, *marked, *texts)
+            return self._call("append_bounded", keys, *marked, self.most, *texts)
         if self.most is None:
-            return call("append_turn_once", keys, *marked, *self.snapshot, *texts)
-        return call("append_turn_bounded", keys, *marked, *self.snapshot, self.most, *texts)
+            return self._call("append_turn_once", keys, *marked, *self.snapshot, *texts)
+        return self._call("append_turn_bounded", keys, *marked, *self.snapshot, self.most, *texts)
 
     def _unmarked(self, texts: Sequence[str]) -> Command:
         if self.snapshot is None:
-            return call("append_unless_stored", (self.key, places_key(self.key)), self._ttl, self.batch, *texts)
-        return call("append_turn", (self.key,), self._ttl, *self._batch, *self.snapshot, *texts)
+            return self._call("append_unless_stored", (self.key, places_key(self.key)), self._ttl, self.batch, *texts)
+        return self._call("append_turn", (self.key,), self._ttl, *self._batch, *self.snapshot, *texts)
 
     def of_parts(self, parts: Sequence[str]) -> Command:
         """Return the call that appends the records of staged parts, oldest first, given their keys."""
         snapshot = self.snapshot or _NO_TURN
         if self.marker is None:
-            return call("append_parts", (self.key, *parts), self._ttl, *self._batch, *snapshot)
+            return self._call("append_parts", (self.key, *parts), self._ttl, *self._batch, *snapshot)
         keys, marked = (self.key, self.marker.key, *parts), (self._ttl, self.marker.value, self.marker.ttl)
         if self.most is None:
-            return call("append_parts_once", keys, *marked, *snapshot)
-        return call("append_parts_bounded", keys, *marked, *snapshot, self.most)
+            return self._call("append_parts_once", keys, *marked, *snapshot)
+        return self._call("append_parts_bounded", keys, *marked, *snapshot, self.most)
+
+    def _call(self, name: str, keys: Sequence[str], *arguments: Argument) -> Command:
+        return call_along(name, keys, self.along, *arguments)
 
     @property
     def _ttl(self) -> Argument:

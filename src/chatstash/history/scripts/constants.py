@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from chatstash.history.records.index import FIELDS
 from chatstash.history.records.keys import IN_FLIGHT_TTL
 from chatstash.history.records.markers import VOID
 from chatstash.history.records.message_types import AI_TYPES, FUNCTION_TYPES, HUMAN_TYPES, TOOL_TYPES
@@ -23,6 +24,7 @@ CONSTANTS: Mapping[str, object] = {
     "REFUSED": REFUSED,
     "STORED": STORED,
     "EARLIER": EARLIER,
+    "FIELDS": FIELDS,
     "VOID": VOID,
     "IN_FLIGHT_TTL": IN_FLIGHT_TTL,
     "DIGEST_LENGTH": DIGEST_LENGTH,

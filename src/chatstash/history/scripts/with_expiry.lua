@@ -1,5 +1,6 @@
 #!lua flags=allow-key-locking
--- Runs the commands of a batch, or none after the first if that is refused: so EXPIRE takes effect only on a list.
+-- Runs the commands of a batch, or none after the first if that is refused: so EXPIRE and the session index take effect
+-- only where the key holds a list.
 --
 -- KEYS[1..]  the keys that the commands are on
 -- ARGV[1..]  each command: its name, the index of its key in KEYS, how many further arguments it has, and those

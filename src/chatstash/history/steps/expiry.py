@@ -1,4 +1,4 @@
-"""Sets an expiry only on lists, never on what another program stored at the key.
+"""Sets an expiry, and lists a session, only where the key holds a list: never on what another program stored there.
 
 A transaction runs EXPIRE even where the list command before it is refused because the key holds another type. So a
 request has both only if this process lately saw that the key holds a list or nothing. An ordinary turn did: it reads
@@ -8,52 +8,17 @@ before it appends. Otherwise a script runs EXPIRE after the other commands have 
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
 from chatstash.errors import Applied, CommandRejected, DatabaseError, ReadOnlyToken, WrongType
 from chatstash.history.scripts.loading import call
+from chatstash.history.steps.recent import RecentKeys
 from chatstash.history.steps.replies import checked_reply, refused_within
 from chatstash.rest.commands import Batch, Command, Replies, Reply
 from chatstash.rest.ops import Op, intercept, send
 
 T = TypeVar("T")
-
-LATELY = 300.0
-"""Seconds for which a key that held a list or nothing is taken to still hold one."""
-
-_MOST_KEYS = 10_000
-
-
-class SeenLists:
-    """Keys of a database that lately held a list or nothing; the oldest are forgotten first.
-
-    Has no lock, so that a signal handler may use it: each step is one operation of a dict, and between any two of them
-    a key is at worst forgotten.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._seen: dict[str, float] = {}
-
-    def __contains__(self, key: str) -> bool:
-        return self._clock() - self._seen.get(key, float("-inf")) < LATELY
-
-    def add(self, key: str) -> None:
-        """Note that the key holds a list or nothing."""
-        self._seen.pop(key, None)
-        self._seen[key] = self._clock()
-        if len(self._seen) > _MOST_KEYS:
-            # Other threads may change it at the same time.
-            with contextlib.suppress(RuntimeError, StopIteration):
-                self._seen.pop(next(iter(self._seen)), None)
-
-    def discard(self, key: str) -> None:
-        """Forget the key."""
-        self._seen.pop(key, None)
-
 
 _COUNT_INDEX = 0
 
@@ -61,18 +26,18 @@ _MOST_ARGUMENTS = 4000
 """How many arguments of one command a script can unpack at once, with room to spare."""
 
 
-def expiring_lists_only(op: Op[T], key: str, seen: SeenLists) -> Op[T]:
-    """Run an operation on a conversation; its EXPIRE takes effect only if the key holds a list."""
+def lists_only(op: Op[T], key: str, seen: RecentKeys) -> Op[T]:
+    """Run an operation on a conversation; what goes with a list command takes effect only if the key holds a list."""
     return intercept(op, partial(_answered_and_noted, key=key, seen=seen))
 
 
-def _answered_and_noted(batch: Batch, key: str, seen: SeenLists) -> Op[Replies]:
+def _answered_and_noted(batch: Batch, key: str, seen: RecentKeys) -> Op[Replies]:
     """Answer a batch, and note whether the key holds a list; an error other than `WrongType` does not tell."""
     try:
-        if key in seen or batch.commands[-1][:2] != ("EXPIRE", key):
-            replies = yield batch
-        else:
+        if key not in seen and _writes_beside_list(batch.commands, key):
             replies = yield from _on_list_only(batch, key)
+        else:
+            replies = yield batch
     except WrongType:
         seen.discard(key)
         raise
@@ -84,6 +49,12 @@ def _answered_and_noted(batch: Batch, key: str, seen: SeenLists) -> Op[Replies]:
     return replies
 
 
+def _writes_beside_list(commands: tuple[Command, ...], key: str) -> bool:
+    """Tell whether commands change something beside what the first, a list command, does."""
+    first, *others = commands
+    return first[0] in _LIST_COMMANDS and first[1] == key and any(command[0] not in _READING for command in others)
+
+
 def _is_on_list(command: Command, key: str) -> bool:
     """Tell whether the database refuses a command where the key holds another type than a list."""
     if command[0] in ("EVAL", "EVAL_RO"):
@@ -93,6 +64,7 @@ def _is_on_list(command: Command, key: str) -> bool:
 
 
 _LIST_COMMANDS = {"LINDEX", "LLEN", "LPUSH", "LRANGE"}
+_READING = {"GET", "LINDEX", "LLEN", "LRANGE"}
 
 
 def _on_list_only(batch: Batch, key: str) -> Op[Replies]:

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 from chatstash.errors import Applied, DatabaseError, OutcomeUnknown, WrongType
 from chatstash.history.scripts.loading import APPEND_COUNT_INDEX, COUNT_INDEX
 from chatstash.history.steps.replies import checked_reply
 from chatstash.rest.commands import Batch, Command, Effect, Replies, Reply
 from chatstash.rest.ops import Op, send
+
+
+class Along(NamedTuple):
+    """Commands that go along with an append, in the same step. If one fails, the records are stored all the same.
+
+    Attributes:
+        commands: The commands.
+        undoing: The commands that undo them, for an append that is refused.
+    """
+
+    commands: tuple[Command, ...] = ()
+    undoing: tuple[Command, ...] = ()
+
+
+NOTHING_ALONG = Along()
 
 
 def list_command(
@@ -20,27 +36,28 @@ def list_command(
     *,
     settlement: Callable[[], Command] | None = None,
     more: tuple[Command, ...] = (),
+    along: Along = NOTHING_ALONG,
     atomic: bool = False,
 ) -> Op[Replies]:
     """Run a list command, followed by EXPIRE where there is a ttl.
 
-    In a transaction as in a pipeline, EXPIRE takes effect even where the command before it fails. `expiring_lists_only`
-    lets that happen only where the key was lately seen to be a list. If the key holds another type after all, the
-    expiry is removed again.
+    In a transaction as in a pipeline, EXPIRE takes effect even where the command before it fails. `lists_only` lets
+    that happen only where the key was lately seen to be a list. If the key holds another type after all, the expiry is
+    removed again, and so is what went along.
     """
     expire: tuple[Command, ...] = () if ttl is None else (("EXPIRE", key, ttl),)
-    commands = (command, *more, *expire)
+    commands = (command, *more, *along.commands, *expire)
     settling = None if settlement is None else partial(_settling, settlement, APPEND_COUNT_INDEX)
     try:
         replies = yield from send(Batch(commands, atomic or effect is Effect.WRITE, effect, settling))
     except WrongType as error:
         maybe_set = ttl is not None and error.applied is Applied.UNKNOWN
-        raise (yield from _list_command_failed(key, error, expiry_set=maybe_set)) from error.__cause__
+        raise (yield from _list_command_failed(key, error, along, expiry_set=maybe_set)) from error.__cause__
     if replies.settled:
         return replies
-    first, expiry = replies.values[0], list(replies.values[1 + len(more) :])
+    first, expiry = replies.values[0], list(replies.values[len(commands) - len(expire) :])
     if isinstance(first, DatabaseError):
-        raise (yield from _list_command_failed(key, first, expiry_set=expiry == [1]))
+        raise (yield from _list_command_failed(key, first, along, expiry_set=expiry == [1]))
     if expiry and isinstance(expiry[0], DatabaseError):
         raise expiry_refused(key, expiry[0], effect)
     for reply in replies.values[1 : 1 + len(more)]:
@@ -83,18 +100,21 @@ def _settling(settlement: Callable[[], Command], count_index: int) -> Batch:
     return Batch((settlement(),), effect=Effect.IDEMPOTENT, command_count_index=count_index)
 
 
-def _list_command_failed(key: str, error: DatabaseError, *, expiry_set: bool) -> Op[DatabaseError]:
-    """Return the error for a list command that failed, after removing the expiry that the same request set."""
+def _list_command_failed(key: str, error: DatabaseError, along: Along, *, expiry_set: bool) -> Op[DatabaseError]:
+    """Return the error for a list command that failed, after undoing what the same request did."""
     error.applied = Applied.PARTIALLY if expiry_set else Applied.NO
     if not isinstance(error, WrongType):
         return error
-    if not expiry_set:
+    undoing = (*((("PERSIST", key),) if expiry_set else ()), *along.undoing)
+    if not undoing:
         return wrong_type(key, _UNTOUCHED, error)
     try:
-        yield from send(Batch((("PERSIST", key),), effect=Effect.IDEMPOTENT))
-    except DatabaseError as persist_error:
-        return wrong_type(key, f"{_EXPIRES_NOW} ({type(persist_error).__name__})", error)
-    return wrong_type(key, _EXPIRY_REMOVED, error)
+        yield from send(Batch(undoing, effect=Effect.IDEMPOTENT))
+    except DatabaseError as undo_error:
+        if not expiry_set:
+            return wrong_type(key, _UNTOUCHED, error)
+        return wrong_type(key, f"{_EXPIRES_NOW} ({type(undo_error).__name__})", error)
+    return wrong_type(key, _EXPIRY_REMOVED if expiry_set else _UNTOUCHED, error)
 
 
 _UNTOUCHED = "It was left as it was"

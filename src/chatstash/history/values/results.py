@@ -87,12 +87,15 @@ class AppendResult(NamedTuple):
         record_ids: The ids of the appended records, in their order; if `repeated`, of those appended the first time.
         cost: Requests, commands and bytes of the operation.
         repeated: Whether the idempotency key was used before for the same records, so that nothing was stored.
+        indexed: Whether the session index lists the conversation now; False if the index could not be updated. None
+            without an index, or if nothing was stored.
     """
 
     length: int | None
     record_ids: list[RecordId]
     cost: Cost = Cost()
     repeated: bool = False
+    indexed: bool | None = None
 
 
 class ClearResult(NamedTuple):

@@ -1,0 +1,71 @@
+"""The sessions of an index, and the results of managing them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from chatstash.rest.commands import Cost
+
+
+class SessionInfo(NamedTuple):
+    """A session as the index lists it.
+
+    Attributes:
+        session_id: Its id.
+        user_id: The user it belongs to, or None.
+        title: The title that was set, else the beginning of its first question; None if there is neither.
+        created_at: When it began, in milliseconds since the epoch, by the writer's clock.
+        updated_at: When messages were last added, in milliseconds since the epoch, by the writer's clock.
+        metadata: The application's own data.
+    """
+
+    session_id: str
+    user_id: str | None
+    title: str | None
+    created_at: int
+    updated_at: int
+    metadata: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return self._asdict()
+
+
+class SessionPage(NamedTuple):
+    """A page of a list of sessions.
+
+    Attributes:
+        sessions: The sessions, newest activity first.
+        next_cursor: Where the next page begins; None after the last session.
+        cost: Requests, commands and bytes of the operation.
+    """
+
+    sessions: list[SessionInfo]
+    next_cursor: str | None
+    cost: Cost = Cost()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        sessions = [session.to_dict() for session in self.sessions]
+        return {"sessions": sessions, "next_cursor": self.next_cursor, "cost": self.cost._asdict()}
+
+
+class MoveResult(NamedTuple):
+    """The result of forking, renaming or adopting a session.
+
+    Attributes:
+        session_id: The id of the new session.
+        user_id: The user it belongs to, or None.
+        length: How many records it has.
+        cost: Requests, commands and bytes of the operation.
+    """
+
+    session_id: str
+    user_id: str | None
+    length: int
+    cost: Cost = Cost()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return {**self._asdict(), "cost": self.cost._asdict()}
