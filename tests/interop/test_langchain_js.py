@@ -115,6 +115,6 @@ def test_their_generic_type_reads_as_a_chat_message(upstash: LocalUpstash, call:
 def test_types_they_cannot_read(upstash: LocalUpstash, message: BaseMessage) -> None:
     """Documented in docs/compatibility.md: LangChain.js throws on these."""
     ours = UpstashRedisChatMessageHistory("s", upstash.url, upstash.token)
-    ours.add_message(message)
+    ours.session().append([message])
     with pytest.raises(AssertionError, match="Got unexpected type"):
         _js(upstash, ours.key)

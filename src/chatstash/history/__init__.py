@@ -12,7 +12,7 @@ from chatstash.history.session import Session
 from chatstash.history.store import Store
 from chatstash.history.tool_calls.view import ToolCalls
 from chatstash.history.values.options import ConversationOptions, Delivery, OnCorrupt, Options, StartOn
-from chatstash.history.values.results import AppendResult, ClearResult, Cursor, ReadResult
+from chatstash.history.values.results import AppendResult, ClearResult, Cursor, EditResult, ReadResult
 from chatstash.history.values.selection import ReadOptions
 from chatstash.history.values.sessions import MoveResult, SessionInfo, SessionPage
 from chatstash.rest.commands import Cost
@@ -29,6 +29,7 @@ __all__ = [
     "Cost",
     "Cursor",
     "Delivery",
+    "EditResult",
     "GuardedTurn",
     "MoveResult",
     "OnCorrupt",

@@ -113,11 +113,11 @@ class Runner(Generic[ItemT]):
         op = read_selection(self.key, selection, self.options, self._cache)
         if self._entry is not None:
             op = refreshing_index(op, self.key, self._entry)
-        return self._work("read", lists_only(op, self.key, self._seen))
+        return self.work("read", lists_only(op, self.key, self._seen))
 
     def reading_unchanged(self) -> Work[Contents]:
         """Return the operation that reads the whole conversation, whatever its options, and changes nothing."""
-        return self._work("read", read_stored(self.key, self.options.max_request_bytes))
+        return self.work("read", read_stored(self.key, self.options.max_request_bytes))
 
     def result_of(self, contents: Contents) -> ReadResult[ItemT]:
         """Return the result of a read, with `on_corrupt` applied."""
@@ -135,7 +135,7 @@ class Runner(Generic[ItemT]):
         """Return the operation that appends records if nobody changed the conversation since it was read."""
         ready = self.prepared(records)
         op = self._append_if_any(ready, append_unless_changed(ready, read))
-        return self._work("guarded_append", op, self.options.retry_policy.append)
+        return self.work("guarded_append", op, self.options.retry_policy.append)
 
     def records_of(self, items: Iterable[ItemT]) -> list[Record]:
         """Return the records of items, as the codec makes them."""
@@ -145,7 +145,8 @@ class Runner(Generic[ItemT]):
         """Return records ready to be appended; raises what `append` raises before anything is sent."""
         return prepared(self.key, records, self.options, idempotency_key, self._entry)
 
-    def _work(self, name: str, op: Op[T], budget: Budget | None = None) -> Work[T]:
+    def work(self, name: str, op: Op[T], budget: Budget | None = None) -> Work[T]:
+        """Return an operation of this conversation, to be run; the budget is that of reading if none is given."""
         return Work(name, op, budget or self.options.retry_policy.read, self.key)
 
     def _append_if_any(self, ready: Append, op: Op[AppendResult]) -> Op[AppendResult]:

@@ -8,6 +8,7 @@ from typing import TypeVar, Unpack
 
 from chatstash.errors import Outcome, OutcomeUnknown
 from chatstash.history.codec import RecordCodec, read_result
+from chatstash.history.editing import Editing
 from chatstash.history.guarded_turn import GuardedTurn
 from chatstash.history.operations import append, clear, outcome, window
 from chatstash.history.operations.contents import Contents
@@ -29,7 +30,7 @@ MAX_IN_FLIGHT_SECONDS = 60.0
 """Seconds after which a request that had no effect is assumed never to arrive."""
 
 
-class Session(Runner[ItemT]):
+class Session(Editing[ItemT], Runner[ItemT]):
     """One conversation: each operation for blocking callers and, with the prefix `a`, for asyncio.
 
     Get one from `Store.session`; its items are records. Adapters to frameworks build on a session with their own codec
@@ -40,6 +41,9 @@ class Session(Runner[ItemT]):
         options: The conversation's `Options`.
         codec: Converts items to records and back.
     """
+
+    def _runner(self) -> Runner[ItemT]:
+        return self
 
     def __repr__(self) -> str:
         return f"Session(key={self.key!r}, ttl={self.options.ttl!r}, database={self._database!r})"
@@ -121,11 +125,11 @@ class Session(Runner[ItemT]):
 
     def count(self) -> int:
         """Count the records without duplicates; one request, four commands, a few more if there may be duplicates."""
-        return self.run(self._work("count", window.count(self.key)))
+        return self.run(self.work("count", window.count(self.key)))
 
     async def acount(self) -> int:
         """Count as `count` does, without blocking the event loop."""
-        return await self.arun(self._work("count", window.count(self.key)))
+        return await self.arun(self.work("count", window.count(self.key)))
 
     def guarded_turn(self) -> GuardedTurn[ItemT]:
         """Return a guarded turn: read, and append on leaving only if nobody else changed the conversation meanwhile.
@@ -150,7 +154,7 @@ class Session(Runner[ItemT]):
         """Delete the conversation as `clear` does, without blocking the event loop."""
         return await self.arun(self._clear())
 
-    def pop(self) -> ItemT | None:
+    def pop_item(self) -> ItemT | None:
         """Remove the newest record, exactly once even if replies are lost, and return its item; None if there is none.
 
         Two requests and six commands; two more requests for each time that others append in between. A codec whose
@@ -162,11 +166,11 @@ class Session(Runner[ItemT]):
             OutcomeUnknown: The reply was lost, and so were the attempts to find out.
             DatabaseError: Any other failure; its `applied` says whether the record was removed.
         """
-        return self._popped(self.run(self._pop()))
+        return self._popped(self.run(self._pop_item()))
 
-    async def apop(self) -> ItemT | None:
-        """Remove and return the newest item as `pop` does, without blocking the event loop."""
-        return self._popped(await self.arun(self._pop()))
+    async def apop_item(self) -> ItemT | None:
+        """Remove and return the newest item as `pop_item` does, without blocking the event loop."""
+        return self._popped(await self.arun(self._pop_item()))
 
     def replace(self, items: Iterable[ItemT]) -> None:
         """Replace all items in one atomic step, exactly once even if replies are lost.
@@ -230,18 +234,18 @@ class Session(Runner[ItemT]):
             ValueError: The idempotency key is not a string; nothing was sent.
             DatabaseError: The database could not be asked.
         """
-        records = self.run(self._work("stored_for", stored_for(self.key, idempotency_key)))
+        records = self.run(self.work("stored_for", stored_for(self.key, idempotency_key)))
         return None if records is None else self.readable_items(records)
 
     async def astored_for(self, idempotency_key: str) -> list[ItemT] | None:
         """Return items as `stored_for` does, without blocking the event loop."""
-        records = await self.arun(self._work("stored_for", stored_for(self.key, idempotency_key)))
+        records = await self.arun(self.work("stored_for", stored_for(self.key, idempotency_key)))
         return None if records is None else self.readable_items(records)
 
     def _append(self, items: Iterable[ItemT], idempotency_key: str | None) -> Work[AppendResult]:
         ready = self.prepared(self.records_of(items), idempotency_key)
         op = self._append_if_any(ready, append.append(ready))
-        return self._work("append", op, self.options.retry_policy.append)
+        return self.work("append", op, self.options.retry_policy.append)
 
     def _records_in(self, contents: Contents) -> list[Record]:
         return read_result(contents, RecordCodec(), self.key, self.options.on_corrupt).records
@@ -250,11 +254,11 @@ class Session(Runner[ItemT]):
         # Another program may use the key once it is free.
         self._seen.discard(self.key)
         op = clear.clear(self.key, os.urandom(12).hex(), self._entry)
-        return self._work("clear", op, self.options.retry_policy.idempotent)
+        return self.work("clear", op, self.options.retry_policy.idempotent)
 
-    def _pop(self) -> Work[bytes | None]:
+    def _pop_item(self) -> Work[bytes | None]:
         op = take_newest(self.key, os.urandom(12).hex(), self._without_last)
-        return self._work("pop", op, self.options.retry_policy.idempotent)
+        return self.work("pop_item", op, self.options.retry_policy.idempotent)
 
     def _without_last(self, raw: bytes) -> str:
         record = decode(raw, key=self.key)
@@ -268,7 +272,7 @@ class Session(Runner[ItemT]):
     def _replace(self, items: Iterable[ItemT]) -> Work[None]:
         texts = self.prepared(self.records_of(items)).texts
         op = replace_all(self.key, os.urandom(12).hex(), texts, self.options)
-        return self._work("replace", op, self.options.retry_policy.idempotent)
+        return self.work("replace", op, self.options.retry_policy.idempotent)
 
     def _check_outcome(self, lost: OutcomeUnknown | str, in_flight_seconds: float) -> Work[Outcome]:
         if not is_number(in_flight_seconds) or not in_flight_seconds >= 0:
@@ -276,4 +280,4 @@ class Session(Runner[ItemT]):
         write = outcome.unresolved_write(self.key, lost, self.options)
         may_still_arrive = (0 if isinstance(lost, str) else lost.age) < in_flight_seconds
         op = outcome.check_outcome(self.key, write, may_still_arrive=may_still_arrive)
-        return self._work("check_outcome", op, self.options.retry_policy.idempotent)
+        return self.work("check_outcome", op, self.options.retry_policy.idempotent)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, get_buffer_string
 
 from chatstash.errors import Outcome, OutcomeUnknown
+from chatstash.history.editing import Editing
 from chatstash.history.records.keys import DEFAULT_PREFIX, conversation_key
 from chatstash.history.records.record import Record
 from chatstash.history.session import MAX_IN_FLIGHT_SECONDS, Session
@@ -18,6 +19,7 @@ from chatstash.history.values.options import OptionsWithoutTtl, check_keywords, 
 from chatstash.history.values.selection import Selection
 from chatstash.langchain.guarded_turn import MessagesTurn
 from chatstash.langchain.messages import MESSAGES
+from chatstash.langchain.removal import removal_in
 from chatstash.langchain.results import MessageReadOptions, MessagesResult
 from chatstash.langchain.tokens import TokenCounter, check_budget, within_tokens
 from chatstash.langchain.write_errors import OnWriteError, checked_hook, report_errors
@@ -39,7 +41,7 @@ class _StorePrefix(str):
 STORE_PREFIX: str = _StorePrefix(DEFAULT_PREFIX)
 
 
-class UpstashRedisChatMessageHistory(_Base):
+class UpstashRedisChatMessageHistory(Editing[BaseMessage], _Base):
     """The messages of one session, kept in an Upstash Redis database.
 
     A drop-in replacement for langchain-community's class of the same name: same arguments, same members, same stored
@@ -218,19 +220,31 @@ class UpstashRedisChatMessageHistory(_Base):
     def add_messages(self, messages: Sequence[BaseMessage], *, idempotency_key: str | None = None) -> None:
         """Add messages in their order, all or none, exactly once; costs and raises as `Session.append`.
 
+        A `RemoveMessage` removes the message with its id, as `delete_messages` does, and is not stored. After one with
+        the id `REMOVE_ALL_MESSAGES`, the messages that follow replace the whole conversation.
+
         Args:
             messages: The messages, oldest first.
             idempotency_key: A name for this call, such as the id of an event that may be delivered twice.
+
+        Raises:
+            UnstorableMessage: Messages to remove and messages to add are mixed; nothing was sent.
         """
         session = self._session()
         with report_errors(session.key, self.on_write_error):
-            session.append(messages, idempotency_key=idempotency_key)
+            if removal := removal_in(messages, idempotency_key):
+                removal.run(session)
+            else:
+                session.append(messages, idempotency_key=idempotency_key)
 
     async def aadd_messages(self, messages: Sequence[BaseMessage], *, idempotency_key: str | None = None) -> None:
         """Add messages as `add_messages` does, without blocking the event loop."""
         session = self._session()
         with report_errors(session.key, self.on_write_error):
-            await session.aappend(messages, idempotency_key=idempotency_key)
+            if removal := removal_in(messages, idempotency_key):
+                await removal.arun(session)
+            else:
+                await session.aappend(messages, idempotency_key=idempotency_key)
 
     def add_user_message(self, message: HumanMessage | str) -> None:
         """Add a message of the user, given as a message or its text; one request."""
@@ -270,6 +284,9 @@ class UpstashRedisChatMessageHistory(_Base):
     async def aclear(self) -> None:
         """Delete the conversation as `clear` does, without blocking the event loop."""
         await self._session().aclear()
+
+    def _runner(self) -> Session[BaseMessage]:
+        return self._session()
 
     def _session(self) -> Session[BaseMessage]:
         # A new one each time: as in the old class, users may set session_id, key_prefix and ttl, or override key.

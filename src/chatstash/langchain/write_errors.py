@@ -11,6 +11,7 @@ from chatstash.errors import (
     ConcurrentTurn,
     DatabaseError,
     IdempotencyConflict,
+    MessageNotFound,
     RecordTooLarge,
     ReplyNotStored,
     StoreClosed,
@@ -81,6 +82,8 @@ def _outcome(error: Exception) -> str:
         return f"{which} cannot be stored; no message was sent or stored."
     if isinstance(error, RecordTooLarge):
         return "Nothing was stored by this call."
+    if isinstance(error, MessageNotFound):
+        return "Nothing was changed."
     if isinstance(error, (StoreClosed, ValueError)):
         return "Nothing was sent."
     return "It is not known whether anything was stored."

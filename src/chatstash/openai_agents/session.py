@@ -106,14 +106,14 @@ class UpstashSession:
         await self._session.aappend(groups_of(items))
 
     async def pop_item(self) -> TResponseInputItem | None:
-        """Remove and return the newest item, exactly once even if replies are lost; two requests, as `Session.pop`.
+        """Remove and return the newest item, exactly once even if replies are lost; as `Session.pop_item`.
 
         Raises:
             UnreadableRecord: The newest record cannot be read; it was not removed.
             ConversationChanged: Others kept adding items; nothing was removed.
             DatabaseError: Any other failure; its `applied` says whether the item was removed.
         """
-        group = await self._session.apop()
+        group = await self._session.apop_item()
         return cast("TResponseInputItem", group[-1]) if group else None
 
     async def clear_session(self) -> None:

@@ -51,6 +51,7 @@ class Case(NamedTuple):
 
 
 STORED_OLD = [["RPUSH", "k", OLD]]
+OWN = '{"type":"human","data":{"id":"own"}}'
 INDEX = [["ZADD", "z", 2, "a"], ["ZADD", "y", 3, "b"], ["HSET", "h", "sa", "20 hi", "cb", "30", "mb", "{}"]]
 PARTS = [["RPUSH", "p", A], ["RPUSH", "q", B]]
 CASES = {
@@ -68,6 +69,15 @@ CASES = {
     "check_outcome": Case(["k", "m"], [BATCH, 9], [0, 3], []),
     "clear": Case(["k", "m"], [9, NONE], [1, 2], STORED_OLD),
     "count": Case(["k", "n"], [], [2, 4], [["RPUSH", "k", A, OLD, A]]),
+    "edit_delete": Case(["k", "m"], [9, "r", A[-22:-2], "b", "x"], [1, 9, 2, 1], [["RPUSH", "k", A, "x", OLD]]),
+    "edit_pop": Case(["k", "m"], [9, 1, ""], [1, 7, 1, 1], [["RPUSH", "k", OLD, A]]),
+    "edit_replace": Case(
+        ["k", "m"],
+        [9, "r", A[-22:-2], '{"type":"ai","data":{"id":"n"', ',"x":1', '["type","data","x"]', ""],
+        [1, 7, 1, 2],
+        [["RPUSH", "k", A, OLD]],
+    ),
+    "edit_truncate": Case(["k", "m"], [9, "m", "own"], [1, 6, 1, 1], [["RPUSH", "k", A, OWN]]),
     "expire_list": Case(["k"], [9], 1, STORED_OLD),
     "insert": Case(["k"], [-2, "-", B, -2, sha(A), -1, sha(OLD)], 1, [["RPUSH", "k", A, OLD]]),
     "list_sessions": Case(
@@ -100,6 +110,10 @@ LEFT = {
     "append_turn_once": [OLD],
     "append_unless_stored": [B, A, OLD],
     "clear": [],
+    "edit_delete": [OLD[:-1] + ',"g":1}'],
+    "edit_pop": [A[:-1] + ',"g":1}'],
+    "edit_replace": ['{"type":"ai","data":{"id":"n"},"x":1,' + A[-29:-1] + ',"g":1}', OLD],
+    "edit_truncate": [OWN],
     "insert": [B[:-1] + ',"g":1}', A, OLD],
     "quarantine": [OLD[:-1] + ',"g":1}'],
     "remove_duplicates": [OLD, A],

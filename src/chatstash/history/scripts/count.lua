@@ -7,14 +7,7 @@
 -- Cost     four commands; a few more where there may be duplicates
 
 --- @include "batches"
-
--- The writing time of a batch is its first eight characters, base64.
-local order = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
-local function time_of(batch)
-  local time = 0
-  for at = 1, 8 do time = time * 64 + string.find(order, string.sub(batch, at, at), 1, true) - 1 end
-  return time
-end
+--- @include "out_of_order"
 
 listed = call('LLEN', KEYS[1])
 local suspects = {}
@@ -25,19 +18,8 @@ for entry in string.gmatch(call('GET', KEYS[2]) or '', '%S+') do
   if entry ~= '|' then suspect(string.sub(entry, 1, 16)) end
 end
 
--- So may one of the newest hundred records that was written before its older neighbour, or that begins its batch again.
-local newest, met, older, older_place = call('LRANGE', KEYS[1], 0, 99), {}, nil, nil
-for at = #newest, 1, -1 do
-  local batch = batch_of(newest[at])
-  if batch then
-    local id = identity(newest[at])
-    local place = tonumber(string.match(id, '(%d+)/'))
-    if met[id] or older and (time_of(batch) < time_of(older) or batch == older and place <= older_place) then
-      suspect(batch)
-    end
-    met[id], older, older_place = true, batch, place
-  end
-end
+-- So may one of the newest hundred records that is out of order.
+suspect_out_of_order(call('LRANGE', KEYS[1], 0, 99), suspect)
 if #suspects == 0 then return {listed, ran} end
 
 local seen, duplicates = {}, 0

@@ -108,3 +108,17 @@ class ClearResult(NamedTuple):
 
     existed: bool
     cost: Cost = Cost()
+
+
+class EditResult(NamedTuple):
+    """The result of an edit.
+
+    Attributes:
+        removed: How many messages were removed or replaced.
+        length: How many records the conversation has now.
+        cost: Requests, commands and bytes of the operation.
+    """
+
+    removed: int
+    length: int
+    cost: Cost = Cost()

@@ -7,14 +7,15 @@ local function batch_of(raw)
   return id ~= raw and string.sub(id, 1, 16) or nil
 end
 
--- Visits the records, newest first, until a visit returns true. The newest are read first, because most searches end
--- there; the slices double, because each costs a command.
-local listed
+-- Visits the records, newest first, until a visit returns true. The newest are read first and once, because most searches
+-- end there; the slices double, because each costs a command.
+local listed, newest
 local function scan(visit)
   listed = listed or call('LLEN', KEYS[1])
+  newest = newest or listed > 0 and call('LRANGE', KEYS[1], 0, 99)
   local from, size = 0, 100
   while from < listed do
-    for place, raw in ipairs(call('LRANGE', KEYS[1], from, from + size - 1)) do
+    for place, raw in ipairs(from == 0 and newest or call('LRANGE', KEYS[1], from, from + size - 1)) do
       if visit(raw, from + place - 1) then return true end
     end
     from, size = from + size, math.min(2 * size, 5000)

@@ -1,0 +1,40 @@
+-- Finds a record by what names it. By the letter before: r, its id; m, the id that a framework gave the message; b, all
+-- its bytes.
+--- @include "batches"
+--- @include "time"
+
+-- Returns the id that a framework gave the message of a record, or nil.
+local function own_id_of(raw)
+  local is_json, record = pcall(cjson.decode, raw)
+  local data = is_json and type(record) == 'table' and record.data
+  return type(data) == 'table' and type(data.id) == 'string' and data.id or nil
+end
+
+-- A record that has the text of the id nowhere is not decoded, unless the id may be written with escapes.
+local function has_own_id(raw, wanted)
+  local may_be_escaped = string.find(wanted, '[^%w_.:-]')
+  return (may_be_escaped or string.find(raw, wanted, 1, true)) and own_id_of(raw) == wanted
+end
+
+local function is_named(raw, by, wanted)
+  if by == 'r' then return raw ~= wanted and identity(raw) == wanted end
+  if by == 'm' then return has_own_id(raw, wanted) end
+  return raw == wanted
+end
+
+-- Returns the index of a record, 0 for the newest, its bytes, and the indexes of its newer duplicates; nil where there is
+-- none. Of duplicates the oldest counts. A duplicate was written at most an hour after the records before it.
+local function find(by, wanted)
+  local found, bytes, duplicates = nil, nil, {}
+  local earliest = by == 'r' and time_of(wanted) - 1000 * IN_FLIGHT_TTL
+  scan(function(raw, index)
+    if is_named(raw, by, wanted) then
+      duplicates[#duplicates + 1] = found
+      found, bytes = index, raw
+      return by ~= 'r'
+    end
+    local batch = found and batch_of(raw)
+    return batch and time_of(batch) < earliest
+  end)
+  return found, bytes, duplicates
+end
