@@ -32,8 +32,8 @@ NAMES = {
     "UpstashRedisChatMessageHistory", "WrongType", "__version__",
     "with_history",
     "CorruptCheckpoint", "CorruptItem", "LargeThreadWarning", "ThreadInUse", "TypeNotAllowed", "UnreadableCheckpoint",
-    "ConversationExists", "EditResult", "MessageNotFound", "MoveResult", "SessionInfo", "SessionNotFound",
-    "SessionPage",
+    "Alternative", "ConversationExists", "EditResult", "MessageNotFound", "MoveResult", "SessionInfo",
+    "SessionNotFound", "SessionPage",
     "UnreadableItem", "UnstorableValue", "UnsupportedCheckpoint", "UnsupportedItem",
 }  # fmt: skip
 

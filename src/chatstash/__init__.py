@@ -69,6 +69,7 @@ if TYPE_CHECKING:
         WrongType,
     )
     from chatstash.history import (
+        Alternative,
         AppendResult,
         Budget,
         CacheStats,
@@ -115,6 +116,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Alternative",
     "AppendResult",
     "Applied",
     "BadCredentials",

@@ -12,7 +12,7 @@ from chatstash.history.session import Session
 from chatstash.history.store import Store
 from chatstash.history.tool_calls.view import ToolCalls
 from chatstash.history.values.options import ConversationOptions, Delivery, OnCorrupt, Options, StartOn
-from chatstash.history.values.results import AppendResult, ClearResult, Cursor, EditResult, ReadResult
+from chatstash.history.values.results import Alternative, AppendResult, ClearResult, Cursor, EditResult, ReadResult
 from chatstash.history.values.selection import ReadOptions
 from chatstash.history.values.sessions import MoveResult, SessionInfo, SessionPage
 from chatstash.rest.commands import Cost
@@ -20,6 +20,7 @@ from chatstash.rest.limits import Budget, RetryPolicy
 from chatstash.rest.metrics import OnOperation, Operation, StoreStats
 
 __all__ = [
+    "Alternative",
     "AppendResult",
     "Budget",
     "CacheStats",

@@ -9,6 +9,7 @@ from typing import Generic, Self, TypeVar
 
 from chatstash.errors import ConcurrentTurn
 from chatstash.history.operations.contents import Contents
+from chatstash.history.records.message_id import MessageId, named
 from chatstash.history.records.record import Record
 from chatstash.history.runner import Runner, Work
 from chatstash.history.values.results import AppendResult, ReadResult
@@ -24,20 +25,27 @@ class GuardedTurn(Generic[ItemT]):
     else changed the conversation meanwhile. Otherwise it raises `ConcurrentTurn` and appends nothing. If the block
     raises, nothing is appended either.
 
+    With `replacing`, the turn reads up to before that message. On leaving, the added items take the place of that
+    message and all newer ones, in one step. What they replace becomes an alternative of them. If nothing was added,
+    nothing is replaced.
+
     Args:
         session: The session.
         selection: The records to read.
+        replacing: The message to replace; None to append.
 
     Attributes:
         appended: The result of the append, once the turn is left.
 
     Raises:
         ConcurrentTurn: On leaving: others appended to the conversation or cleared it; has the records they appended.
+        MessageNotFound: On entering: the message to replace is not there.
     """
 
-    def __init__(self, session: Runner[ItemT], selection: Selection) -> None:
+    def __init__(self, session: Runner[ItemT], selection: Selection, replacing: MessageId | None = None) -> None:
         self._session = session
         self._selection = selection
+        self._replacing = None if replacing is None else named(replacing)
         self._contents: Contents | None = None
         self._result: ReadResult[ItemT] | None = None
         self._items: list[ItemT] = []
@@ -83,9 +91,14 @@ class GuardedTurn(Generic[ItemT]):
             raise RuntimeError("a guarded turn is used once: ask for another with guarded_turn()")
         self._contents, self._result = contents, self._session.result_of(contents)
 
+    def _reading(self) -> Work[Contents]:
+        if self._replacing is None:
+            return self._session.reading(self._selection)
+        return self._session.reading_before(self._replacing, self._selection)
+
     def _append(self) -> Work[AppendResult]:
         assert self._contents is not None
-        return self._session.appending_unless_changed(self._records, self._contents)
+        return self._session.appending_unless_changed(self._records, self._contents, self._replacing)
 
     @contextmanager
     def _appending(self) -> Iterator[None]:
@@ -97,11 +110,11 @@ class GuardedTurn(Generic[ItemT]):
             raise
 
     def __enter__(self) -> Self:
-        self._begin(self._session.run(self._session.reading(self._selection)))
+        self._begin(self._session.run(self._reading()))
         return self
 
     async def __aenter__(self) -> Self:
-        self._begin(await self._session.arun(self._session.reading(self._selection)))
+        self._begin(await self._session.arun(self._reading()))
         return self
 
     def __exit__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Generic, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -13,8 +14,11 @@ from chatstash.history.operations.contents import Contents
 from chatstash.history.operations.prepare import prepared
 from chatstash.history.operations.read import read_stored
 from chatstash.history.operations.select import read_selection
-from chatstash.history.records.keys import checked_key
+from chatstash.history.records.alternatives import alternatives_ttl, new_name
+from chatstash.history.records.keys import ALTERNATIVES, Owned, companion_key
+from chatstash.history.records.message_id import Named
 from chatstash.history.records.record import Record
+from chatstash.history.scripts.appending import Replaced
 from chatstash.history.steps.expiry import lists_only
 from chatstash.history.steps.indexing import IndexEntry, refreshing_index
 from chatstash.history.steps.recent import Recent, RecentKeys
@@ -62,36 +66,45 @@ async def arun_work(database: Database, work: Work[T]) -> T:
     return await database.arun(work.name, work.op, work.key, work.budget)
 
 
+class Address(NamedTuple):
+    """Where a conversation is.
+
+    Attributes:
+        key: Its key.
+        named: The parts of the key; None for one that does not begin with the store's prefix.
+        entry: Its place on the session index; None for no index.
+    """
+
+    key: str
+    named: Owned | None
+    entry: IndexEntry | None
+
+
 class Runner(Generic[ItemT]):
     """Runs the operations of one conversation, and converts its items.
 
     Args:
         database: The database that holds the conversation.
-        key: The conversation's key.
+        address: Where it is.
         options: The conversation's options.
         codec: Converts items to records and back.
         cache: Caches the records; None for no cache.
-        entry: The conversation on the session index; None for no index.
-
-    Raises:
-        ValueError: The key is invalid.
     """
 
-    def __init__(  # noqa: PLR0917 - made by `Store` alone
+    def __init__(
         self,
         database: Database,
-        key: str,
+        address: Address,
         options: Options,
         codec: Codec[ItemT],
         cache: ReadCache | None = None,
-        entry: IndexEntry | None = None,
     ) -> None:
-        self.key = checked_key(key)
+        self.key = address.key
         self.options = options
         self.codec = codec
         self._database = database
         self._cache = cache
-        self._entry = entry
+        self.address = address
 
     def run(self, work: Work[T]) -> T:
         """Run an operation of this conversation."""
@@ -110,9 +123,17 @@ class Runner(Generic[ItemT]):
 
     def reading(self, selection: Selection) -> Work[Contents]:
         """Return the operation that reads a selection; `result_of` or `items_of` makes its items."""
-        op = read_selection(self.key, selection, self.options, self._cache)
-        if self._entry is not None:
-            op = refreshing_index(op, self.key, self._entry)
+        return self._reading(read_selection(self.key, selection, self.options, self._cache))
+
+    def reading_before(self, message: Named, selection: Selection) -> Work[Contents]:
+        """Return the operation that reads a selection without a message and all newer ones."""
+        from chatstash.history.operations.before import read_before_message  # noqa: PLC0415 - few processes edit
+
+        return self._reading(read_before_message(self.key, message, selection, self.options, self._cache))
+
+    def _reading(self, op: Op[Contents]) -> Work[Contents]:
+        if self.address.entry is not None:
+            op = refreshing_index(op, self.key, self.address.entry)
         return self.work("read", lists_only(op, self.key, self._seen))
 
     def reading_unchanged(self) -> Work[Contents]:
@@ -131,11 +152,22 @@ class Runner(Generic[ItemT]):
         """Return the items of records, without those that cannot be read."""
         return readable_items(records, self.codec, self.key)
 
-    def appending_unless_changed(self, records: Sequence[Record], read: Contents) -> Work[AppendResult]:
-        """Return the operation that appends records if nobody changed the conversation since it was read."""
+    def appending_unless_changed(
+        self, records: Sequence[Record], read: Contents, replacing: Named | None = None
+    ) -> Work[AppendResult]:
+        """Return the operation that appends records if nobody changed the conversation since it was read.
+
+        With `replacing`, they take the place of that message and all newer ones.
+        """
         ready = self.prepared(records)
+        if replacing is not None and records:
+            ready = replace(ready, replaces=self._replaced(replacing))
         op = self._append_if_any(ready, append_unless_changed(ready, read))
         return self.work("guarded_append", op, self.options.retry_policy.append)
+
+    def _replaced(self, message: Named) -> Replaced:
+        aside, ttl = companion_key(ALTERNATIVES, self.key), alternatives_ttl(self.options.ttl)
+        return Replaced(message.by, message.text, aside, new_name(), ttl)
 
     def records_of(self, items: Iterable[ItemT]) -> list[Record]:
         """Return the records of items, as the codec makes them."""
@@ -143,7 +175,7 @@ class Runner(Generic[ItemT]):
 
     def prepared(self, records: Sequence[Record], idempotency_key: str | None = None) -> Append:
         """Return records ready to be appended; raises what `append` raises before anything is sent."""
-        return prepared(self.key, records, self.options, idempotency_key, self._entry)
+        return prepared(self.key, records, self.options, idempotency_key, self.address.entry)
 
     def work(self, name: str, op: Op[T], budget: Budget | None = None) -> Work[T]:
         """Return an operation of this conversation, to be run; the budget is that of reading if none is given."""

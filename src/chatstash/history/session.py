@@ -17,6 +17,7 @@ from chatstash.history.operations.stored_for import stored_for
 from chatstash.history.operations.take_newest import take_newest
 from chatstash.history.records.decoding import decode
 from chatstash.history.records.encoding import encode
+from chatstash.history.records.message_id import MessageId
 from chatstash.history.records.record import Record
 from chatstash.history.runner import Runner, Work
 from chatstash.history.values.options import shows_keywords
@@ -131,13 +132,21 @@ class Session(Editing[ItemT], Runner[ItemT]):
         """Count as `count` does, without blocking the event loop."""
         return await self.arun(self.work("count", window.count(self.key)))
 
-    def guarded_turn(self) -> GuardedTurn[ItemT]:
+    def guarded_turn(self, *, replacing: MessageId | None = None) -> GuardedTurn[ItemT]:
         """Return a guarded turn: read, and append on leaving only if nobody else changed the conversation meanwhile.
 
         For `with` and `async with`. Reading costs what `read` costs. Appending takes one request and four commands,
-        five with a ttl; one more with strict delivery.
+        five with a ttl; one more with strict delivery. Replacing takes one request and fifteen commands, one more with
+        a ttl.
+
+        Args:
+            replacing: Names a message that the turn replaces together with all newer ones, to generate it again: see
+                `GuardedTurn`. None to append.
+
+        Raises:
+            ValueError: The id cannot name a message; nothing was sent.
         """
-        return GuardedTurn(self, self.selection({}))
+        return GuardedTurn(self, self.selection({}), replacing)
 
     def clear(self) -> ClearResult:
         """Delete the conversation, with its alternatives, draft and quarantine; exactly once even if replies are lost.
@@ -253,7 +262,7 @@ class Session(Editing[ItemT], Runner[ItemT]):
     def _clear(self) -> Work[ClearResult]:
         # Another program may use the key once it is free.
         self._seen.discard(self.key)
-        op = clear.clear(self.key, os.urandom(12).hex(), self._entry)
+        op = clear.clear(self.key, os.urandom(12).hex(), self.address.entry)
         return self.work("clear", op, self.options.retry_policy.idempotent)
 
     def _pop_item(self) -> Work[bytes | None]:

@@ -8,9 +8,9 @@ from chatstash.closing import Closing
 from chatstash.history.cache.cache import CacheStats, ReadCache
 from chatstash.history.codec import Codec, RecordCodec
 from chatstash.history.records.index import index_keys
-from chatstash.history.records.keys import DEFAULT_PREFIX, checked_key, conversation_key, owned
+from chatstash.history.records.keys import DEFAULT_PREFIX, Owned, checked_key, conversation_key, owned
 from chatstash.history.records.record import Record
-from chatstash.history.runner import Work, arun_work, recent_of, run_work
+from chatstash.history.runner import Address, Work, arun_work, recent_of, run_work
 from chatstash.history.session import Session
 from chatstash.history.sessions import Sessions
 from chatstash.history.steps.indexing import IndexEntry
@@ -188,12 +188,12 @@ class Store(Sessions, Closing):
         """
         if not isinstance(codec, Codec) or not isinstance(options, Options):
             raise ValueError(f"open_session takes a Codec and Options, not {codec!r:.80} and {options!r:.80}")
-        entry = self._entry(key, self.key_prefix if key_prefix is None else key_prefix, options)
-        return Session(self._database, key, options, codec, self._cache, entry)
+        named = owned(checked_key(key), self.key_prefix if key_prefix is None else key_prefix)
+        address = Address(key, named, self._entry(named, options))
+        return Session(self._database, address, options, codec, self._cache)
 
-    def _entry(self, key: str, key_prefix: str, options: Options) -> IndexEntry | None:
+    def _entry(self, named: Owned | None, options: Options) -> IndexEntry | None:
         """Return a conversation's place on the session index, or None."""
-        named = owned(checked_key(key), key_prefix)
         if named is None or (named.user_id is None and not self._indexing.has_all):
             return None
         if self.options.ttl is not None and options.ttl is not None and options.ttl > self.options.ttl:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from chatstash.history.guarded_turn import GuardedTurn
+from chatstash.history.records.message_id import MessageId
 from chatstash.history.session import Session
 from chatstash.history.values.selection import Selection
 from chatstash.langchain.results import MessagesResult
@@ -23,6 +24,7 @@ class MessagesTurn(GuardedTurn[BaseMessage]):
         session: The session.
         selection: The messages to read.
         on_write_error: Called with the error of a failed append, as the history's.
+        replacing: The message to replace; None to append.
 
     Example:
         ```python
@@ -36,9 +38,13 @@ class MessagesTurn(GuardedTurn[BaseMessage]):
     """
 
     def __init__(
-        self, session: Session[BaseMessage], selection: Selection, on_write_error: OnWriteError | None = None
+        self,
+        session: Session[BaseMessage],
+        selection: Selection,
+        on_write_error: OnWriteError | None = None,
+        replacing: MessageId | None = None,
     ) -> None:
-        super().__init__(session, selection)
+        super().__init__(session, selection, replacing)
         self._on_write_error = on_write_error
 
     @property

@@ -12,6 +12,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, get_bu
 from chatstash.errors import Outcome, OutcomeUnknown
 from chatstash.history.editing import Editing
 from chatstash.history.records.keys import DEFAULT_PREFIX, conversation_key
+from chatstash.history.records.message_id import MessageId
 from chatstash.history.records.record import Record
 from chatstash.history.session import MAX_IN_FLIGHT_SECONDS, Session
 from chatstash.history.store import Store
@@ -254,10 +255,10 @@ class UpstashRedisChatMessageHistory(Editing[BaseMessage], _Base):
         """Add a message of the AI, given as a message or its text; one request."""
         self.add_message(AIMessage(content=message) if isinstance(message, str) else message)
 
-    def guarded_turn(self) -> MessagesTurn:
+    def guarded_turn(self, *, replacing: MessageId | None = None) -> MessagesTurn:
         """Return a guarded turn, as `Session.guarded_turn` does; see `MessagesTurn`."""
         session = self._session()
-        return MessagesTurn(session, self._selection(session, {}), self.on_write_error)
+        return MessagesTurn(session, self._selection(session, {}), self.on_write_error, replacing)
 
     def check_outcome(self, lost: OutcomeUnknown | str, *, in_flight_seconds: float = MAX_IN_FLIGHT_SECONDS) -> Outcome:
         """Return the outcome of a write whose reply was lost, as `Session.check_outcome` does."""

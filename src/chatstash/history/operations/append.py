@@ -36,7 +36,7 @@ from chatstash.history.records.keys import IN_FLIGHT_TTL, companion_key
 from chatstash.history.records.markers import Marker, marker_key, parse_marker
 from chatstash.history.records.record import Record, RecordId, record_ids_in_batch
 from chatstash.history.records.sizes import fits, size_of
-from chatstash.history.scripts.appending import ScriptedAppend, TurnSnapshot
+from chatstash.history.scripts.appending import Replaced, ScriptedAppend, TurnSnapshot
 from chatstash.history.scripts.constants import EARLIER, REFUSED, STORED
 from chatstash.history.scripts.loading import APPEND_COUNT_INDEX
 from chatstash.history.steps import staging
@@ -65,6 +65,7 @@ class Append:
         digest: SHA-256 of the records without their ids (`digest_of_records`); only with an idempotency key.
         noting: What notes it on the session index, or None.
         also: Further commands that go along with it.
+        replaces: The newest records, which it replaces; only for a guarded turn.
     """
 
     key: str
@@ -75,6 +76,7 @@ class Append:
     digest: str = ""
     noting: Noting | None = None
     also: tuple[Command, ...] = ()
+    replaces: Replaced | None = None
 
     @property
     def along(self) -> Along:
@@ -93,7 +95,7 @@ class Append:
         """Its marker; None for an append that sets none."""
         if self.idempotency_key is not None:
             name, ttl = marker_key(self.key, self.idempotency_key), self.options.idempotency_ttl
-        elif self.options.is_strict:
+        elif self.options.is_strict or self.replaces is not None:
             name, ttl = companion_key("append", self.key, self.batch), IN_FLIGHT_TTL
         else:
             return None
@@ -102,7 +104,8 @@ class Append:
     def by_script(self, snapshot: TurnSnapshot | None) -> ScriptedAppend:
         """Return it as scripts take it."""
         ttl, most = self.options.ttl, self.options.max_stored_messages
-        return ScriptedAppend(self.key, ttl, most, self.batch, self.marker, snapshot, self.along.commands)
+        along = self.along.commands
+        return ScriptedAppend(self.key, ttl, most, self.batch, self.marker, snapshot, along, self.replaces)
 
 
 def digest_of_records(records: Iterable[Record]) -> str:
@@ -172,7 +175,7 @@ class _Identifying:
 
 
 def _append(wanted: Append, snapshot: TurnSnapshot | None) -> Op[AppendResult | Refusal]:
-    limit = wanted.options.max_request_bytes - size_of(wanted.along.commands)
+    limit = wanted.options.max_request_bytes - size_of((*wanted.along.commands, wanted.replaces or ()))
     at_once = fits(wanted.key, wanted.texts, limit)
     while True:
         try:

@@ -32,17 +32,21 @@ flight."""
 
 def conversation_key(session_id: str, key_prefix: str = DEFAULT_PREFIX, user_id: str | None = None) -> str:
     """Return the key of a conversation."""
-    if not isinstance(session_id, str):
-        hint = "" if session_id is None else "; convert it with str()"
-        raise ValueError(f"session_id must be a string, not {session_id!r:.80}{hint}")
-    if not session_id:
-        raise ValueError("session_id must not be empty: users would share one conversation")
+    _check_session_id(session_id)
     if user_id is None and _USER.match(session_id):
         raise ValueError(
             f"a session_id that begins with '@' and has a '/' belongs to a user: {session_id!r:.80}. Pass user_id=, or "
             "open the whole key with Store.session_at"
         )
     return checked_key(owner_of(key_prefix, user_id) + session_id)
+
+
+def _check_session_id(session_id: object) -> None:
+    if not isinstance(session_id, str):
+        hint = "" if session_id is None else "; convert it with str()"
+        raise ValueError(f"session_id must be a string, not {session_id!r:.80}{hint}")
+    if not session_id:
+        raise ValueError("session_id must not be empty: users would share one conversation")
 
 
 def owner_of(key_prefix: str, user_id: str | None = None) -> str:
@@ -72,6 +76,21 @@ class Owned(NamedTuple):
     owner: str
     user_id: str | None
     session_id: str
+
+    @property
+    def key(self) -> str:
+        """The key."""
+        return self.owner + self.session_id
+
+    def sibling(self, session_id: str) -> Owned:
+        """Return another session of the same user, or raise ValueError where its id is invalid."""
+        _check_session_id(session_id)
+        if self.user_id is None:
+            conversation_key(session_id, self.owner)
+        sibling = self._replace(session_id=session_id)
+        if checked_key(sibling.key) == self.key:
+            raise ValueError(f"the new session_id must differ from the present one: {session_id!r:.80}")
+        return sibling
 
 
 def owned(key: str, key_prefix: str) -> Owned | None:

@@ -58,8 +58,12 @@ class RecordId(NamedTuple):
 
 def new_record_ids(count: int, *, time_ms: int, randomness: bytes) -> list[RecordId]:
     """Return new ids for an append of `count` records."""
-    batch = base64.urlsafe_b64encode(time_ms.to_bytes(_TIME_BYTES) + randomness).decode()
-    return record_ids_in_batch(batch, count)
+    return record_ids_in_batch(new_batch(time_ms=time_ms, randomness=randomness), count)
+
+
+def new_batch(*, time_ms: int, randomness: bytes) -> str:
+    """Return a new name for the records of one append, given the time in milliseconds since the epoch."""
+    return base64.urlsafe_b64encode(time_ms.to_bytes(_TIME_BYTES) + randomness).decode()
 
 
 def record_ids_in_batch(batch: str, count: int) -> list[RecordId]:

@@ -12,7 +12,7 @@
 -- Cost       three commands; one more with an expiry, and one or more where records are trimmed
 
 --- @include "claim"
---- @include "push"
+--- @include "finish"
 --- @include "trim"
 
 local held = claim()

@@ -11,7 +11,7 @@
 -- Cost       three commands; one more with an expiry
 
 --- @include "claim"
---- @include "push"
+--- @include "finish"
 
 local held = claim()
 if held then

@@ -12,6 +12,7 @@
 -- Cost        three commands and two for each part; one more with an expiry, two for a turn, and two or more to look for
 --             the batch
 
+--- @include "finish"
 --- @include "parts"
 --- @include "unmarked"
 

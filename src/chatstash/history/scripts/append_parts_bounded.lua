@@ -16,6 +16,7 @@
 --             records are trimmed
 
 --- @include "marked"
+--- @include "finish"
 --- @include "parts"
 --- @include "trim"
 

@@ -14,6 +14,7 @@
 -- Cost        four commands and two for each part; one more with an expiry, and two for a turn
 
 --- @include "marked"
+--- @include "finish"
 --- @include "parts"
 
 parts = {unpack(KEYS, 3)}

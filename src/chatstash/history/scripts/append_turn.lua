@@ -12,7 +12,7 @@
 -- Cost        four commands, three where the turn read nothing; one more with an expiry, and two or more to look for
 --             the batch
 
---- @include "push"
+--- @include "finish"
 --- @include "unmarked"
 
 local refusal = refusal_by_batch(ARGV[2], ARGV[3] ~= '')

@@ -16,7 +16,7 @@
 --             are trimmed
 
 --- @include "marked"
---- @include "push"
+--- @include "finish"
 --- @include "trim"
 
 local refusal = refusal_by_marker()

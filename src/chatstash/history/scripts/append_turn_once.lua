@@ -13,7 +13,7 @@
 -- Cost        five commands, four where the turn read nothing; one more with an expiry
 
 --- @include "marked"
---- @include "push"
+--- @include "finish"
 
 local refusal = refusal_by_marker()
 if refusal then return refusal end

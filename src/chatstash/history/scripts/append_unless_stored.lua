@@ -12,7 +12,7 @@
 
 --- @include "batches"
 --- @include "places"
---- @include "push"
+--- @include "finish"
 
 local batch = ARGV[2]
 if is_stored(batch) then return {EARLIER, listed, ran, 1} end

@@ -28,6 +28,24 @@ class TurnSnapshot(NamedTuple):
     max_new_bytes: int
 
 
+class Replaced(NamedTuple):
+    """The newest records that a guarded turn replaces.
+
+    Attributes:
+        by: How scripts find the first of them: `r`, `m` or `b`.
+        text: Its id or its bytes.
+        aside: The key of the alternatives, where they are put aside.
+        name: The name of the alternative.
+        ttl: Seconds until the alternatives expire.
+    """
+
+    by: str
+    text: str
+    aside: str
+    name: str
+    ttl: int
+
+
 _NO_TURN = ("",) * 4
 
 
@@ -43,6 +61,7 @@ class ScriptedAppend:
         marker: The marker that makes the append happen once; None for an append that looks for its batch instead.
         snapshot: The conversation must still be as it was read here; None for an append that is no guarded turn.
         along: Commands that go along with it.
+        replaces: The records it replaces, which needs a marker and a snapshot; None for none.
         is_settlement: Whether an earlier request of the same append may have been applied.
     """
 
@@ -53,10 +72,13 @@ class ScriptedAppend:
     marker: Marker | None
     snapshot: TurnSnapshot | None
     along: tuple[Command, ...] = ()
+    replaces: Replaced | None = None
     is_settlement: bool = False
 
     def of_records(self, texts: Sequence[str]) -> Command:
         """Return the call that appends records, oldest first."""
+        if self.replaces is not None:
+            return self._replacing(self.replaces, (), texts)
         if self.marker is None:
             return self._unmarked(texts)
         keys, marked = (self.key, self.marker.key), (self._ttl, self.marker.value, self.marker.ttl)
@@ -75,6 +97,8 @@ class ScriptedAppend:
 
     def of_parts(self, parts: Sequence[str]) -> Command:
         """Return the call that appends the records of staged parts, oldest first, given their keys."""
+        if self.replaces is not None:
+            return self._replacing(self.replaces, parts, ())
         snapshot = self.snapshot or _NO_TURN
         if self.marker is None:
             return self._call("append_parts", (self.key, *parts), self._ttl, *self._batch, *snapshot)
@@ -82,6 +106,16 @@ class ScriptedAppend:
         if self.most is None:
             return self._call("append_parts_once", keys, *marked, *snapshot)
         return self._call("append_parts_bounded", keys, *marked, *snapshot, self.most)
+
+    def _replacing(self, replaces: Replaced, parts: Sequence[str], texts: Sequence[str]) -> Command:
+        assert self.marker is not None
+        assert self.snapshot is not None
+        by, text, aside, name, ttl = replaces
+        return self._call(
+            "replace_tail", (self.key, self.marker.key, aside, *parts),
+            self._ttl, self.marker.value, self.marker.ttl, *self.snapshot, "" if self.most is None else self.most,
+            by, text, name, ttl, *texts,
+        )  # fmt: skip
 
     def _call(self, name: str, keys: Sequence[str], *arguments: Argument) -> Command:
         return call_along(name, keys, self.along, *arguments)

@@ -65,6 +65,10 @@ class IndexEntry:
         """Return the key of the sorted set, given the session's ttl."""
         return self.keys.lasting if self._lifetime(ttl) is None else self.keys.expiring
 
+    def lifetime(self, ttl: int | None) -> int:
+        """Return the seconds that the index of expiring sessions lives, given the session's ttl."""
+        return (self._lifetime(ttl) or _YEAR) + int(LATELY)
+
     def _lifetime(self, ttl: int | None) -> int | None:
         # Sessions with ttls of their own share an index: none may cut short the life of another.
         return self.index_ttl or (None if ttl is None else max(ttl, _YEAR))
@@ -94,8 +98,8 @@ class IndexEntry:
         return (*index, *self._refreshing_fields(ttl))
 
     def _refreshing_index(self, ttl: int | None) -> tuple[Command, ...]:
-        lifetime = self._lifetime(ttl)
-        return () if lifetime is None else (("EXPIRE", self.keys.expiring, lifetime + int(LATELY)),)
+        expires = self._lifetime(ttl) is not None
+        return (("EXPIRE", self.keys.expiring, self.lifetime(ttl)),) if expires else ()
 
     def _refreshing_fields(self, ttl: int | None) -> tuple[Command, ...]:
         fields = fields_of(self.session_id)

@@ -122,3 +122,19 @@ class EditResult(NamedTuple):
     removed: int
     length: int
     cost: Cost = Cost()
+
+
+class Alternative(NamedTuple, Generic[ItemT]):
+    """Messages that were replaced by others, and can be put back with `switch_to`.
+
+    Attributes:
+        id: Its id.
+        items: The messages, oldest first, without those that cannot be read.
+        records: Their records.
+        time_ms: When they were put aside, in milliseconds since the epoch, by the writer's clock.
+    """
+
+    id: str
+    items: list[ItemT]
+    records: list[Record]
+    time_ms: int

@@ -1,7 +1,4 @@
--- Appends records to the conversation, all or none, and sets its expiry.
---
--- ARGV[1]  seconds until the conversation expires; '' leaves its expiry as it is
---- @include "along"
+-- Appends records to the conversation.
 --- @include "commands"
 
 local pushed, length = 0, 0
@@ -14,17 +11,4 @@ local function push(records, first, last)
     if type(length) == 'table' then return length end
     pushed = pushed + upto - from + 1
   end
-end
-
--- Sets the expiry, runs the commands that go along, and returns the script's answer: EXPIRE's reply or the text of its
--- error, 1 where there is nothing to set; and the replies to the commands, if any. Where the push was refused, removes what it left, and the marker if there is one, before any client can see it.
-local function finished(failure, marker)
-  if failure then
-    if pushed > 0 then call('LPOP', KEYS[1], pushed) end
-    if marker then call('DEL', marker) end
-    return failure
-  end
-  local expiry = ARGV[1] == '' and 1 or try('EXPIRE', KEYS[1], ARGV[1])
-  local replies = ran_along()
-  return {STORED, length, ran, type(expiry) == 'table' and expiry.err or expiry, replies}
 end

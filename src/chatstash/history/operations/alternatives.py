@@ -1,0 +1,49 @@
+"""Lists the alternatives of a message, and puts one back in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chatstash.errors import MessageNotFound
+from chatstash.history.operations.contents import entries_of
+from chatstash.history.records.alternatives import records_in
+from chatstash.history.records.keys import ALTERNATIVES, IN_FLIGHT_TTL, companion_key
+from chatstash.history.records.message_id import Named
+from chatstash.history.records.record import Entry
+from chatstash.history.scripts.loading import call
+from chatstash.history.steps.replies import checked_counts, checked_reply
+from chatstash.history.steps.requests import run_marked_script, run_script
+from chatstash.history.values.results import EditResult
+from chatstash.rest.commands import Effect
+from chatstash.rest.ops import Op
+
+
+def list_alternatives(key: str, message: Named) -> Op[list[tuple[str, Sequence[Entry]]]]:
+    """Return the name and the entries of each alternative of a message, those put aside first coming first."""
+    script = call("list_alternatives", (key, companion_key(ALTERNATIVES, key)), *message.words)
+    answer = yield from run_script(key, script, Effect.READ)
+    (found,) = checked_counts(answer, 1, Effect.READ)
+    if not found:
+        raise MessageNotFound(message.id, key)
+    words = [checked_reply(bytes, word, Effect.READ) for word in checked_reply(list, answer[2], Effect.READ)]
+    named = sorted((name.decode(), value) for name, value in zip(words[::2], words[1::2], strict=True))
+    return [(name, entries_of(records_in(value), key)) for name, value in named]
+
+
+def switch_to(key: str, name: str, alternative: str, aside: str, ttl: int) -> Op[EditResult]:
+    """Put the records of an alternative back, and those in their place aside.
+
+    Args:
+        key: The conversation's key.
+        name: Unique to this call.
+        alternative: The alternative.
+        aside: The name of the alternative that the present records become.
+        ttl: Seconds until alternatives expire.
+    """
+    keys = (key, companion_key("edit", key, name), companion_key(ALTERNATIVES, key))
+    answer = yield from run_marked_script(key, keys[1], call("switch_to", keys, IN_FLIGHT_TTL, alternative, aside, ttl))
+    made, _ = checked_counts(answer, 2, Effect.WRITE)
+    if not made:
+        raise MessageNotFound(alternative, key)
+    _, _, removed, length = checked_counts(answer, 4, Effect.WRITE)
+    return EditResult(removed, length)

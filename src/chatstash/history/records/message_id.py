@@ -1,0 +1,61 @@
+"""What names a message: its record id, its own id, or its bytes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+from chatstash.history.records.identity import identity
+from chatstash.history.records.record import Entry, Record, RecordId
+from chatstash.rest.plan import utf8
+
+MessageId: TypeAlias = str | RecordId | Record
+
+
+class Named(NamedTuple):
+    """What names a record.
+
+    Attributes:
+        by: How scripts find it: `r`, by its id; `m`, by the id that a framework gave the message; `b`, by its bytes.
+        text: The id or the bytes.
+        id: What the caller gave.
+    """
+
+    by: str
+    text: str
+    id: str | RecordId | None
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """The arguments of a script."""
+        return self.by, self.text
+
+
+def named(message_id: MessageId) -> Named:
+    """Return what names a record, or raise ValueError."""
+    if isinstance(message_id, Record):
+        return _of_record(message_id)
+    if isinstance(message_id, RecordId):
+        return Named("r", str(message_id), message_id)
+    if not isinstance(message_id, str) or not message_id:
+        raise ValueError(f"a message is named by a record id, its own id, or a Record, not by {message_id!r:.80}")
+    return Named("m" if RecordId.parse(message_id) is None else "r", utf8(message_id, "id").decode(), message_id)
+
+
+def _of_record(record: Record) -> Named:
+    if record.id is not None:
+        return Named("r", str(record.id), record.id)
+    if not record.raw:
+        raise ValueError("this record was not read from a conversation: pass a record that `records()` returned")
+    try:
+        return Named("b", record.raw.decode(), None)
+    except UnicodeDecodeError:
+        raise ValueError("a record that is not UTF-8 cannot be named in a request: run `chatstash doctor`") from None
+
+
+def is_named(entry: Entry, wanted: Named) -> bool:
+    """Tell whether a record is the one that is named, as the scripts do."""
+    if wanted.by == "r":
+        return identity(entry.raw) == wanted.text.encode() and entry.raw != wanted.text.encode()
+    if wanted.by == "m":
+        return isinstance(entry, Record) and entry.data.get("id") == wanted.text
+    return entry.raw == wanted.text.encode()
