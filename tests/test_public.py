@@ -32,7 +32,7 @@ NAMES = {
     "UpstashRedisChatMessageHistory", "WrongType", "__version__",
     "with_history",
     "CorruptCheckpoint", "CorruptItem", "LargeThreadWarning", "ThreadInUse", "TypeNotAllowed", "UnreadableCheckpoint",
-    "Alternative", "ConversationExists", "EditResult", "MessageNotFound", "MoveResult", "SessionInfo",
+    "Alternative", "ConversationExists", "DraftText", "EditResult", "MessageNotFound", "MoveResult", "SessionInfo",
     "SessionNotFound", "SessionPage",
     "UnreadableItem", "UnstorableValue", "UnsupportedCheckpoint", "UnsupportedItem",
 }  # fmt: skip

@@ -68,7 +68,7 @@ def test_clearing_is_one_request(upstash: LocalUpstash, call: Call) -> None:
     before = upstash.stats
     call(_history(upstash), "clear")
     spent = upstash.stats - before
-    assert (spent.requests, spent.billed_commands) == (1, 4)
+    assert (spent.requests, spent.billed_commands) == (1, 5)
 
 
 def test_constructing_makes_no_request_and_opens_no_connection(upstash: LocalUpstash) -> None:

@@ -12,7 +12,15 @@ from chatstash.history.session import Session
 from chatstash.history.store import Store
 from chatstash.history.tool_calls.view import ToolCalls
 from chatstash.history.values.options import ConversationOptions, Delivery, OnCorrupt, Options, StartOn
-from chatstash.history.values.results import Alternative, AppendResult, ClearResult, Cursor, EditResult, ReadResult
+from chatstash.history.values.results import (
+    Alternative,
+    AppendResult,
+    ClearResult,
+    Cursor,
+    DraftText,
+    EditResult,
+    ReadResult,
+)
 from chatstash.history.values.selection import ReadOptions
 from chatstash.history.values.sessions import MoveResult, SessionInfo, SessionPage
 from chatstash.rest.commands import Cost
@@ -30,6 +38,7 @@ __all__ = [
     "Cost",
     "Cursor",
     "Delivery",
+    "DraftText",
     "EditResult",
     "GuardedTurn",
     "MoveResult",

@@ -90,6 +90,16 @@ class Codec(ABC, Generic[ItemT]):
         except CorruptRecord as error:
             return error
 
+    def from_text(self, text: str) -> ItemT:
+        """Return the item of a model's reply that is given as text, for drafts.
+
+        Raises:
+            ValueError: The codec knows no such item, which is the default.
+        """
+        raise ValueError(
+            f"{type(self).__name__} does not say how to make an item of text; {len(text)} characters given"
+        )
+
     def without_last(self, record: Record) -> Record | None:  # noqa: ARG002
         """Return what remains of a record when its last part is popped; None, the default, if nothing does."""
         return None
@@ -119,6 +129,10 @@ class RecordCodec(Codec[Record]):
     def from_record(self, record: Record, *, key: str = "", position: int = 0) -> Record:  # noqa: ARG002
         """Return the record."""
         return record
+
+    def from_text(self, text: str) -> Record:
+        """Return the record of a model's reply."""
+        return Record("ai", {"content": text})
 
     def from_entries(
         self,

@@ -17,7 +17,7 @@ from chatstash.history.records.message_id import MessageId, named
 from chatstash.history.records.record import Entry, Record
 from chatstash.history.runner import Runner, Work
 from chatstash.history.values.options import MOST_MESSAGES, checked_whole
-from chatstash.history.values.results import Alternative, EditResult
+from chatstash.history.values.results import Alternative, DraftText, EditResult
 from chatstash.history.values.sessions import MoveResult
 from chatstash.rest.ops import Op
 from chatstash.rest.plan import utf8
@@ -177,8 +177,8 @@ class Editing(Generic[ItemT]):
     def fork(self, new_session_id: str, *, upto: MessageId | None = None) -> MoveResult:
         """Copy the conversation, or its beginning, to another session of the same user.
 
-        One request: six commands, two more for a part, one more with a ttl, five more on an index, six with a ttl. Nothing is
-        downloaded: the records keep their ids and times. Alternatives and drafts stay behind.
+        One request: six commands, two more for a part, one more with a ttl, five more on an index, six with a ttl.
+        Nothing is downloaded: the records keep their ids and times. Alternatives and drafts stay behind.
 
         Args:
             new_session_id: The id of the copy.
@@ -221,6 +221,25 @@ class Editing(Generic[ItemT]):
         """Move the conversation as `rename` does, without blocking the event loop."""
         runner = self._runner()
         return await runner.arun(_renaming(runner, new_session_id))
+
+    def read_draft(self) -> DraftText | None:
+        """Return the reply that is being written, or was left unfinished within the hour; None if there is none.
+
+        One request, one command. To follow a reply, call it again; it is gone when the reply is complete.
+        """
+        runner = self._runner()
+        return runner.run(_reading_draft(runner))
+
+    async def aread_draft(self) -> DraftText | None:
+        """Return the draft as `read_draft` does, without blocking the event loop."""
+        runner = self._runner()
+        return await runner.arun(_reading_draft(runner))
+
+
+def _reading_draft(runner: Runner[ItemT]) -> Work[DraftText | None]:
+    from chatstash.history.operations.draft import read_draft  # noqa: PLC0415
+
+    return runner.work("read_draft", read_draft(runner.key))
 
 
 def _replacing(runner: Runner[ItemT], message_id: MessageId, message: ItemT) -> Work[EditResult]:

@@ -162,8 +162,11 @@ class Runner(Generic[ItemT]):
         ready = self.prepared(records)
         if replacing is not None and records:
             ready = replace(ready, replaces=self._replaced(replacing))
-        op = self._append_if_any(ready, append_unless_changed(ready, read))
-        return self.work("guarded_append", op, self.options.retry_policy.append)
+        return self.appending(ready, append_unless_changed(ready, read), "guarded_append")
+
+    def appending(self, ready: Append, op: Op[AppendResult], name: str = "append") -> Work[AppendResult]:
+        """Return the operation that appends records which are ready; it makes no request without records."""
+        return self.work(name, self._append_if_any(ready, op), self.options.retry_policy.append)
 
     def _replaced(self, message: Named) -> Replaced:
         aside, ttl = companion_key(ALTERNATIVES, self.key), alternatives_ttl(self.options.ttl)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from typing import TypeVar, Unpack
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from chatstash.errors import Outcome, OutcomeUnknown
 from chatstash.history.codec import RecordCodec, read_result
@@ -16,7 +16,7 @@ from chatstash.history.operations.replace_all import replace_all
 from chatstash.history.operations.stored_for import stored_for
 from chatstash.history.operations.take_newest import take_newest
 from chatstash.history.records.decoding import decode
-from chatstash.history.records.encoding import encode
+from chatstash.history.records.encoding import encode, with_metadata
 from chatstash.history.records.message_id import MessageId
 from chatstash.history.records.record import Record
 from chatstash.history.runner import Runner, Work
@@ -24,6 +24,9 @@ from chatstash.history.values.options import shows_keywords
 from chatstash.history.values.results import AppendResult, ClearResult, ReadResult
 from chatstash.history.values.selection import ReadOptions
 from chatstash.rest.limits import is_number
+
+if TYPE_CHECKING:
+    from chatstash.history.draft import Draft
 
 ItemT = TypeVar("ItemT")
 
@@ -62,33 +65,48 @@ class Session(Editing[ItemT], Runner[ItemT]):
     def sync_token(self, token: str | None) -> None:
         self._database.set_sync_token(self.key, token)
 
-    def append(self, items: Iterable[ItemT], *, idempotency_key: str | None = None) -> AppendResult:
+    def append(
+        self,
+        items: Iterable[ItemT],
+        *,
+        idempotency_key: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> AppendResult:
         """Append items in their order, all or none, exactly once even if replies are lost.
 
         One request. One command, two with a ttl, three with a ttl if this process has not read or written the
         conversation within five minutes. Strict delivery or an idempotency key: three commands, four with a ttl.
         Bounded storage is strict, and takes one more command to trim. No request without items. Over
-        `max_request_bytes`: a request of three commands for each part, and one more request.
+        `max_request_bytes`: a request of three commands for each part, and one more request. On a session index: two
+        more commands, four with a ttl; one or two fewer if this process appended within five minutes.
 
         Args:
             items: The items, oldest first. Each gets a new record id.
             idempotency_key: A name for this append, such as the id of an event that may be delivered twice. Within
                 `idempotency_ttl` seconds, another append with the same key, from any process, stores nothing.
+            metadata: The application's own data, a dict of JSON values of at most 64 KB, stored with each of the
+                records. `Record.metadata` gives it back; models and other libraries do not see it.
 
         Raises:
             ValueError: The idempotency key is not a string; nothing was sent.
-            UnstorableMessage: An item cannot be stored; nothing was sent.
+            UnstorableMessage: An item, or the metadata, cannot be stored; nothing was sent.
             RecordTooLarge: One item alone exceeds the maximum request size; nothing was sent.
             IdempotencyConflict: The idempotency key was used for other items; nothing was stored.
             WrongType: The key holds a value that is not a list; it was not changed.
             OutcomeUnknown: The reply was lost, and so were the attempts to find out; call `check_outcome` later.
             DatabaseError: Any other failure; its `applied` says whether the items were stored.
         """
-        return self.run(self._append(items, idempotency_key))
+        return self.run(self._append(items, idempotency_key, metadata))
 
-    async def aappend(self, items: Iterable[ItemT], *, idempotency_key: str | None = None) -> AppendResult:
+    async def aappend(
+        self,
+        items: Iterable[ItemT],
+        *,
+        idempotency_key: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> AppendResult:
         """Append as `append` does, without blocking the event loop."""
-        return await self.arun(self._append(items, idempotency_key))
+        return await self.arun(self._append(items, idempotency_key, metadata))
 
     @shows_keywords(ReadOptions)
     def read(self, **wanted: Unpack[ReadOptions]) -> ReadResult[ItemT]:
@@ -147,6 +165,19 @@ class Session(Editing[ItemT], Runner[ItemT]):
             ValueError: The id cannot name a message; nothing was sent.
         """
         return GuardedTurn(self, self.selection({}), replacing)
+
+    def draft(self, *, every: float = 1.0) -> Draft[ItemT]:
+        """Return a draft: a reply that is stored while it is written; see `Draft`. Makes no request.
+
+        Args:
+            every: Seconds between two writes, at least 0.5.
+
+        Raises:
+            ValueError: `every` is invalid.
+        """
+        from chatstash.history.draft import Draft  # noqa: PLC0415 - few processes write drafts
+
+        return Draft(self, every)
 
     def clear(self) -> ClearResult:
         """Delete the conversation, with its alternatives, draft and quarantine; exactly once even if replies are lost.
@@ -251,10 +282,11 @@ class Session(Editing[ItemT], Runner[ItemT]):
         records = await self.arun(self.work("stored_for", stored_for(self.key, idempotency_key)))
         return None if records is None else self.readable_items(records)
 
-    def _append(self, items: Iterable[ItemT], idempotency_key: str | None) -> Work[AppendResult]:
-        ready = self.prepared(self.records_of(items), idempotency_key)
-        op = self._append_if_any(ready, append.append(ready))
-        return self.work("append", op, self.options.retry_policy.append)
+    def _append(
+        self, items: Iterable[ItemT], idempotency_key: str | None, metadata: Mapping[str, Any] | None
+    ) -> Work[AppendResult]:
+        ready = self.prepared(with_metadata(self.records_of(items), metadata), idempotency_key)
+        return self.appending(ready, append.append(ready))
 
     def _records_in(self, contents: Contents) -> list[Record]:
         return read_result(contents, RecordCodec(), self.key, self.options.on_corrupt).records

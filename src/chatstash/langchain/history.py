@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
@@ -33,6 +33,8 @@ except ImportError:  # announced for langchain-core 2.0
 
 if TYPE_CHECKING:
     from upstash_redis import Redis
+
+    from chatstash.langchain.draft import MessagesDraft
 
 
 class _StorePrefix(str):
@@ -218,7 +220,13 @@ class UpstashRedisChatMessageHistory(Editing[BaseMessage], _Base):
         """Add one message, as `add_messages` does."""
         self.add_messages([message])
 
-    def add_messages(self, messages: Sequence[BaseMessage], *, idempotency_key: str | None = None) -> None:
+    def add_messages(
+        self,
+        messages: Sequence[BaseMessage],
+        *,
+        idempotency_key: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
         """Add messages in their order, all or none, exactly once; costs and raises as `Session.append`.
 
         A `RemoveMessage` removes the message with its id, as `delete_messages` does, and is not stored. After one with
@@ -227,6 +235,7 @@ class UpstashRedisChatMessageHistory(Editing[BaseMessage], _Base):
         Args:
             messages: The messages, oldest first.
             idempotency_key: A name for this call, such as the id of an event that may be delivered twice.
+            metadata: The application's own data, stored with each of the messages; see `Session.append`.
 
         Raises:
             UnstorableMessage: Messages to remove and messages to add are mixed; nothing was sent.
@@ -236,16 +245,22 @@ class UpstashRedisChatMessageHistory(Editing[BaseMessage], _Base):
             if removal := removal_in(messages, idempotency_key):
                 removal.run(session)
             else:
-                session.append(messages, idempotency_key=idempotency_key)
+                session.append(messages, idempotency_key=idempotency_key, metadata=metadata)
 
-    async def aadd_messages(self, messages: Sequence[BaseMessage], *, idempotency_key: str | None = None) -> None:
+    async def aadd_messages(
+        self,
+        messages: Sequence[BaseMessage],
+        *,
+        idempotency_key: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
         """Add messages as `add_messages` does, without blocking the event loop."""
         session = self._session()
         with report_errors(session.key, self.on_write_error):
             if removal := removal_in(messages, idempotency_key):
                 await removal.arun(session)
             else:
-                await session.aappend(messages, idempotency_key=idempotency_key)
+                await session.aappend(messages, idempotency_key=idempotency_key, metadata=metadata)
 
     def add_user_message(self, message: HumanMessage | str) -> None:
         """Add a message of the user, given as a message or its text; one request."""
@@ -259,6 +274,12 @@ class UpstashRedisChatMessageHistory(Editing[BaseMessage], _Base):
         """Return a guarded turn, as `Session.guarded_turn` does; see `MessagesTurn`."""
         session = self._session()
         return MessagesTurn(session, self._selection(session, {}), self.on_write_error, replacing)
+
+    def draft(self, *, every: float = 1.0) -> MessagesDraft:
+        """Return a draft: a reply that is stored while it is written, as `Session.draft`; see `MessagesDraft`."""
+        from chatstash.langchain.draft import MessagesDraft  # noqa: PLC0415 - few processes write drafts
+
+        return MessagesDraft(self._session(), every, self.on_write_error)
 
     def check_outcome(self, lost: OutcomeUnknown | str, *, in_flight_seconds: float = MAX_IN_FLIGHT_SECONDS) -> Outcome:
         """Return the outcome of a write whose reply was lost, as `Session.check_outcome` does."""

@@ -125,6 +125,10 @@ class MessageCodec(JsonCodec[BaseMessage]):
         """Return the message of a record."""
         return to_message(record, key=key, position=position)
 
+    def from_text(self, text: str) -> BaseMessage:
+        """Return the message of a model's reply."""
+        return langchain_messages.AIMessage(content=text)
+
     def from_json(self, parsed: list[Any]) -> list[BaseMessage | None]:
         """Return the message of each record's parsed JSON, if it can be copied from a template; else None."""
         return messages_of(parsed, _CONSTRUCTORS)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from types import NoneType
 from typing import Any
 
 import orjson
 
 from chatstash.errors import UnstorableMessage
-from chatstash.history.records.record import Record, RecordId
+from chatstash.history.records.record import METADATA, Record, RecordId
 
 # Text that is not escaped takes its UTF-8 size, not up to six bytes a character.
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -97,6 +98,14 @@ def encoded_metadata(metadata: object, *, index: int | None = None) -> str:
         reason = f"metadata takes {size} bytes as JSON; the limit is {MAX_METADATA_BYTES}"
         raise UnstorableMessage(reason, index=index, path="metadata")
     return text
+
+
+def with_metadata(records: Iterable[Record], metadata: Mapping[str, Any] | None) -> list[Record]:
+    """Return records with an application's own data; raises UnstorableMessage where it cannot be stored."""
+    if metadata is None:
+        return list(records)
+    encoded_metadata(metadata)
+    return [replace(record, other={**record.other, METADATA: dict(metadata)}) for record in records]
 
 
 def _why_not_storable(record: Record) -> str | None:

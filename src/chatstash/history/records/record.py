@@ -20,6 +20,9 @@ _RECORD_ID = re.compile(r"([A-Za-z0-9_-]{16})\.(\d{1,9})/(\d{1,9})", re.ASCII)
 _TIME_BYTES = 6
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _LAST_MS = 253_402_300_799_999  # the last millisecond of the year 9999
+METADATA = "metadata"
+"""The top-level field that has the application's own data."""
+
 RANDOM_BYTES = 6
 """The number of random bytes in the id of a batch."""
 
@@ -89,6 +92,12 @@ class Record:
     id: RecordId | None = None
     other: Mapping[str, Any] = field(default_factory=dict)
     raw: bytes = field(default=b"", repr=False, compare=False)
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The application's own data that it was appended with; empty where there is none."""
+        metadata = self.other.get(METADATA)
+        return metadata if isinstance(metadata, dict) else {}
 
     @property
     def time_ms(self) -> int | None:

@@ -138,3 +138,17 @@ class Alternative(NamedTuple, Generic[ItemT]):
     items: list[ItemT]
     records: list[Record]
     time_ms: int
+
+
+class DraftText(NamedTuple):
+    """A reply that is being written, or was left unfinished.
+
+    Attributes:
+        text: Its text so far.
+        time_ms: When it was begun, in milliseconds since the epoch, by the writer's clock.
+        cost: Requests, commands and bytes of the operation.
+    """
+
+    text: str
+    time_ms: int
+    cost: Cost = Cost()

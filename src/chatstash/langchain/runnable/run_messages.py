@@ -27,6 +27,7 @@ class RunOptions(NamedTuple):
     keep_partial: bool
     return_unstored: bool
     store_rewritten: bool
+    draft: bool
 
 
 def messages_of_input(keys: Keys, value: Any) -> list[BaseMessage]:

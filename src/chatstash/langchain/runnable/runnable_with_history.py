@@ -31,6 +31,7 @@ def with_history(
     keep_partial: bool = True,
     on_write_failure: OnWriteFailure = "raise",
     store_rewritten: bool = False,
+    draft: bool = False,
 ) -> Runnable[Any, Any]:
     """Return a runnable with memory, in place of `RunnableWithMessageHistory`.
 
@@ -64,6 +65,8 @@ def with_history(
             log the error and `return` the reply.
         store_rewritten: Whether to store input messages as the runnable rewrote them, as middleware that redacts does;
             False to store them as they were passed in.
+        draft: Whether streams store the reply while it is written, once a second, for `read_draft`; see `Draft` for the
+            cost. The history must be an `UpstashRedisChatMessageHistory`.
 
     Returns:
         A runnable to call with `config={"configurable": {"session_id": ...}}`. The items of a batch have one config
@@ -96,6 +99,7 @@ def with_history(
         keep_partial=keep_partial,
         return_unstored=on_write_failure == "return",
         store_rewritten=store_rewritten,
+        draft=draft,
     )
     return RunnableWithHistory(options)
 
@@ -145,6 +149,7 @@ class RunnableWithHistory(Runnable[Any, Any]):
         try:
             for chunk in chunks:
                 received.append(chunk)
+                run(current.write_draft(received))
                 yield chunk
         except GeneratorExit:
             # Computed first: until it is closed, the runnable may produce more than the reader received.
@@ -172,6 +177,7 @@ class RunnableWithHistory(Runnable[Any, Any]):
         try:
             async for chunk in chunks:
                 received.append(chunk)
+                await arun(current.write_draft(received))
                 yield chunk
         except (GeneratorExit, asyncio.CancelledError):
             messages = current.partial_messages(received)

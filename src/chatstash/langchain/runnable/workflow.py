@@ -10,12 +10,13 @@ from collections.abc import Callable, Coroutine, Generator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import ConfigurableFieldSpec, RunnableConfig
 from langchain_core.runnables.config import merge_configs, patch_config
 
 from chatstash.errors import IdempotencyConflict, ReplyGone, ReplyNotStored
 from chatstash.history.records.keys import checked_idempotency_key
+from chatstash.langchain.draft import MessagesDraft, text_in
 from chatstash.langchain.history import UpstashRedisChatMessageHistory
 from chatstash.langchain.runnable.callbacks import RunTracer
 from chatstash.langchain.runnable.chunks import output_from_chunks
@@ -69,6 +70,7 @@ class Run:
         self._tracer = RunTracer()
         self._history: MessageHistory
         self._messages: RunMessages
+        self._draft: MessagesDraft | None = None
 
     def answer(self, **kwargs: Any) -> Steps[Any]:
         """Do the whole run; returns the reply."""
@@ -86,10 +88,24 @@ class Run:
         self._history = yield Step(partial(histories.get, fields), partial(histories.aget, fields))
         if self._event is not None and (stored := (yield self._stored_for_event())) is not None:
             return Start(is_redelivery=True, reply=self._stored_reply(stored))
+        if self._options.draft:
+            self._own_history("draft=True")
         messages = yield Step(lambda: self._history.messages, self._history.aget_messages)
         self._messages = RunMessages(self._options, self._value, self._given, messages)
         self.config = self._runnable_config()
         return Start(self._messages.runnable_input)
+
+    def write_draft(self, chunks: Sequence[Any]) -> Steps[None]:
+        """Store the text of a stream so far, if that is wanted and due."""
+        if not self._options.draft:
+            return
+        draft = self._draft = self._draft or self._own_history("draft=True").draft()
+        if draft.is_due() and (text := self._text_so_far(chunks)):
+            yield Step(partial(draft.rewrite, text), partial(draft.arewrite, text))
+
+    def _text_so_far(self, chunks: Sequence[Any]) -> str:
+        reply = [message for message in self._messages.partial(chunks, self._tracer) if isinstance(message, AIMessage)]
+        return text_in(reply[-1]) if reply else ""
 
     def end_stream(self, chunks: Sequence[Any]) -> Steps[Any]:
         """Append the new messages after the last chunk of a stream."""
@@ -129,8 +145,11 @@ class Run:
         return output
 
     def _add(self, messages: list[BaseMessage]) -> Step:
-        history = self._history
+        history: Any = self._history
         key = {} if self._event is None else {"idempotency_key": self._event}
+        if self._draft is not None:
+            finish, afinish = self._draft.finish, self._draft.afinish
+            return Step(partial(finish, messages, **key), partial(afinish, messages, **key), is_write=True)
         return Step(
             partial(history.add_messages, messages, **key),
             partial(history.aadd_messages, messages, **key),
@@ -138,13 +157,18 @@ class Run:
         )
 
     def _stored_for_event(self) -> Step:
-        history, event = self._history, self._event
-        if not isinstance(history, UpstashRedisChatMessageHistory) or event is None:
+        history, event = self._own_history("idempotency_key"), self._event or ""
+        return Step(partial(history.stored_for, event), partial(history.astored_for, event))
+
+    def _own_history(self, option: str) -> UpstashRedisChatMessageHistory:
+        """Return the history, or raise ValueError where an option needs one of chatstash."""
+        history = self._history
+        if not isinstance(history, UpstashRedisChatMessageHistory):
             raise ValueError(
-                f"idempotency_key needs an UpstashRedisChatMessageHistory, but get_session_history returned a "
+                f"{option} needs an UpstashRedisChatMessageHistory, but get_session_history returned a "
                 f"{type(history).__name__}. Nothing was read or stored."
             )
-        return Step(partial(history.stored_for, event), partial(history.astored_for, event))
+        return history
 
     def _stored_reply(self, stored: Sequence[BaseMessage]) -> Any:
         if not stored:

@@ -1,4 +1,5 @@
 -- The top-level fields of a JSON object, as text: decoding would change long numbers.
+--- @include "json"
 
 -- Returns the place after a string, given that of its opening quote.
 local function after_string(text, at)
@@ -29,9 +30,8 @@ end
 
 -- Returns the fields of an object, each with a comma before it, without those whose names are in `left_out`.
 local function other_fields(text, left_out)
-  local is_json, object = pcall(cjson.decode, text)
-  if not is_json or type(object) ~= 'table' then return '' end
-  local kept, at = '', string.find(text, '{', 1, true) + 1
+  if string.sub(text, 1, 1) ~= '{' or type(decoded_json(text)) ~= 'table' then return '' end
+  local kept, at = '', 2
   while true do
     local name_start = string.find(text, '"', at, true)
     if not name_start then return kept end

@@ -1,12 +1,13 @@
 -- Finds a record by what names it. By the letter before: r, its id; m, the id that a framework gave the message; b, all
 -- its bytes.
 --- @include "batches"
+--- @include "json"
 --- @include "time"
 
 -- Returns the id that a framework gave the message of a record, or nil.
 local function own_id_of(raw)
-  local is_json, record = pcall(cjson.decode, raw)
-  local data = is_json and type(record) == 'table' and record.data
+  local record = decoded_json(raw)
+  local data = type(record) == 'table' and record.data
   return type(data) == 'table' and type(data.id) == 'string' and data.id or nil
 end
 

@@ -1,0 +1,45 @@
+"""The stored form of a draft: a reply that is being written.
+
+It is a hash beside the conversation, which other readers therefore do not see. Each field holds a part of the text; its
+name says which writer wrote it and how many characters come before it. So a part that is sent again does no harm. The
+name of a writer begins with the time when it began, in microseconds since the epoch, 13 hexadecimal digits.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+
+TTL = 3600
+"""Seconds after which a draft expires that nobody continues."""
+
+
+def new_writer() -> str:
+    """Return the name of a new writer that begins now."""
+    return f"{time.time_ns() // 1000:013x}-{os.urandom(4).hex()}"
+
+
+def began_at(writer: str) -> int:
+    """Return when a writer began, in milliseconds since the epoch."""
+    return int(writer.partition("-")[0], 16) // 1000
+
+
+def field_of(writer: str, position: int) -> str:
+    """Return the field of the part that begins after `position` characters."""
+    return f"{writer}.{position}"
+
+
+def newest_draft(fields: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return the writer that began last, and its text up to the first gap; None where there is no draft."""
+    parts: dict[tuple[str, int], str] = {}
+    for field, part in fields.items():
+        writer, _, position = field.partition(".")
+        parts[writer, int(position)] = part
+    writers = [writer for writer, position in parts if position == 0]
+    if not writers:
+        return None
+    newest, text = max(writers), ""
+    while (newest, len(text)) in parts and parts[newest, len(text)]:
+        text += parts[newest, len(text)]
+    return newest, text
