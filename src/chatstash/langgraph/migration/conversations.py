@@ -7,12 +7,12 @@ from typing import Literal, NamedTuple
 
 from langchain_core.messages import BaseMessage
 
+from chatstash.calls import Call, Calls
 from chatstash.errors import UnreadableRecord
 from chatstash.history.codec import read_result
 from chatstash.history.operations.contents import Contents
 from chatstash.history.session import Session
 from chatstash.langchain.history import UpstashRedisChatMessageHistory
-from chatstash.langgraph.migration.calls import Call, Calls
 from chatstash.langgraph.migration.identities import identified
 
 OnUnreadable = Literal["raise", "skip"]

@@ -6,9 +6,9 @@ from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
+from chatstash.calls import Call, Calls, arun, run
 from chatstash.history.values.results import AppendResult
 from chatstash.langchain.history import UpstashRedisChatMessageHistory
-from chatstash.langgraph.migration.calls import Call, Calls, arun, run
 from chatstash.langgraph.migration.checkpoints import Channel
 from chatstash.langgraph.migration.conversations import read_conversation, session_of
 from chatstash.langgraph.migration.identities import identified_in_thread

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
+from chatstash.calls import Call, Calls, arun, run
 from chatstash.langchain.history import UpstashRedisChatMessageHistory
-from chatstash.langgraph.migration.calls import Call, Calls, arun, run
 from chatstash.langgraph.migration.checkpoints import (
     IMPORTED_FROM,
     Channel,

@@ -8,7 +8,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple, DeltaChannelHistory
 
-from chatstash.langgraph.migration.calls import Call, Calls
+from chatstash.calls import Call, Calls
 from chatstash.langgraph.migration.checkpoints import Channel, is_delta, messages_in, messages_of
 
 
