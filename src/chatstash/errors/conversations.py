@@ -226,7 +226,10 @@ class ConversationExists(ChatstashError, ValueError):
 
     Attributes:
         key: The key.
+        report: For an import of several conversations, the `ImportReport` of those before this one; else None.
     """
+
+    report: Any = None
 
     def __init__(self, key: str) -> None:
         super().__init__(key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 from chatstash.history.cache.cache import ReadCache
@@ -25,9 +25,13 @@ from chatstash.history.steps.recent import Recent, RecentKeys
 from chatstash.history.values.options import Options, check_keywords
 from chatstash.history.values.results import AppendResult, ReadResult
 from chatstash.history.values.selection import Page, ReadOptions, Selection, Whole, Window, selection_of
+from chatstash.history.values.sessions import SessionInfo
 from chatstash.rest.database import Database
 from chatstash.rest.limits import Budget
 from chatstash.rest.ops import Op
+
+if TYPE_CHECKING:
+    from chatstash.history.operations.slices import Slice, SlicePlace
 
 ItemT = TypeVar("ItemT")
 T = TypeVar("T")
@@ -139,6 +143,22 @@ class Runner(Generic[ItemT]):
     def reading_unchanged(self) -> Work[Contents]:
         """Return the operation that reads the whole conversation, whatever its options, and changes nothing."""
         return self.work("read", read_stored(self.key, self.options.max_request_bytes))
+
+    def reading_slice(self, place: SlicePlace) -> Work[Slice]:
+        """Return the operation that reads the stored records from a place on, oldest first, and changes nothing."""
+        from chatstash.history.operations.slices import read_slice  # noqa: PLC0415 - only for exports
+
+        return self.work("read", read_slice(self.key, place))
+
+    def reading_info(self) -> Work[SessionInfo | None] | None:
+        """Return the operation that reads what the session index says; None for a conversation on no index."""
+        _, named, entry = self.address
+        if named is None or entry is None:
+            return None
+        from chatstash.history.operations import sessions  # noqa: PLC0415 - as all that manages sessions
+
+        index = sessions.Index(entry.keys, named.user_id, entry.recent)
+        return self.work("get_session", sessions.get_session(index, entry.session_id))
 
     def result_of(self, contents: Contents) -> ReadResult[ItemT]:
         """Return the result of a read, with `on_corrupt` applied."""

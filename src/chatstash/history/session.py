@@ -18,8 +18,9 @@ from chatstash.history.operations.take_newest import take_newest
 from chatstash.history.records.decoding import decode
 from chatstash.history.records.encoding import encode, with_metadata
 from chatstash.history.records.message_id import MessageId
-from chatstash.history.records.record import Record
+from chatstash.history.records.record import Entry, Record
 from chatstash.history.runner import Runner, Work
+from chatstash.history.steps.indexing import NO_DESCRIPTION, Description
 from chatstash.history.values.options import shows_keywords
 from chatstash.history.values.results import AppendResult, ClearResult, ReadResult
 from chatstash.history.values.selection import ReadOptions
@@ -232,6 +233,35 @@ class Session(Editing[ItemT], Runner[ItemT]):
         """Replace all items as `replace` does, without blocking the event loop."""
         await self.arun(self._replace(items))
 
+    def restore(self, records: Iterable[Entry]) -> AppendResult:
+        """Append records with their stored bytes and ids, all or none, exactly once even if replies are lost.
+
+        Only where the conversation has no records, which is checked in the same step. The session index, if there is
+        one, shows it with the times of its records. One request and four commands, five with a ttl; more commands with
+        an index. More requests over `max_request_bytes`, or for records that are not UTF-8, as for `append`.
+
+        Args:
+            records: The records of a read or an export, oldest first, or the errors of unreadable ones. Those without
+                `raw` are encoded, so a changed record needs `raw=b""`. All are stored, whatever `max_stored_messages`
+                says.
+
+        Returns:
+            The result, with the ids of those records that have one.
+
+        Raises:
+            ConversationExists: The conversation has records; nothing was changed.
+            UnstorableMessage: A record cannot be stored; nothing was sent.
+            RecordTooLarge: One record alone exceeds the maximum request size; nothing was sent.
+            WrongType: The key holds a value that is not a list; it was not changed.
+            OutcomeUnknown: The reply was lost, and so were the attempts to find out; call `check_outcome` later.
+            DatabaseError: Any other failure; its `applied` says whether the records were stored.
+        """
+        return self.run(self.restoring(records))
+
+    async def arestore(self, records: Iterable[Entry]) -> AppendResult:
+        """Restore as `restore` does, without blocking the event loop."""
+        return await self.arun(self.restoring(records))
+
     def check_outcome(self, lost: OutcomeUnknown | str, *, in_flight_seconds: float = MAX_IN_FLIGHT_SECONDS) -> Outcome:
         """Return the outcome of a write whose reply was lost; one request, two commands or a few more.
 
@@ -314,6 +344,16 @@ class Session(Editing[ItemT], Runner[ItemT]):
         texts = self.prepared(self.records_of(items)).texts
         op = replace_all(self.key, os.urandom(12).hex(), texts, self.options)
         return self.work("replace", op, self.options.retry_policy.idempotent)
+
+    def restoring(self, records: Iterable[Entry], description: Description = NO_DESCRIPTION) -> Work[AppendResult]:
+        """Return the operation that restores records, and gives the session on the index its title and metadata."""
+        from chatstash.history.operations.restore import prepared_to_restore, restore  # noqa: PLC0415 - rarely used
+
+        entries = list(records)
+        ready = prepared_to_restore(self.key, entries, self.options, self.address.entry, description)
+        ids = [entry.id for entry in entries if isinstance(entry, Record) and entry.id is not None]
+        op = self._append_if_any(ready, restore(ready, ids))
+        return self.work("restore", op, self.options.retry_policy.append)
 
     def _check_outcome(self, lost: OutcomeUnknown | str, in_flight_seconds: float) -> Work[Outcome]:
         if not is_number(in_flight_seconds) or not in_flight_seconds >= 0:

@@ -191,7 +191,7 @@ class Sessions:
         title, metadata = new
         changes = []
         if not isinstance(title, Unchanged):
-            changes.append(sessions.Change("title", _checked_title(title)))
+            changes.append(sessions.Change("title", checked_title(title)))
         if not isinstance(metadata, Unchanged):
             changes.append(sessions.Change("metadata", encoded_metadata(metadata) if metadata else ""))
         if not changes:
@@ -200,7 +200,8 @@ class Sessions:
         return Work("update_session", op, self.options.retry_policy.idempotent, key)
 
 
-def _checked_title(title: str | None) -> str:
+def checked_title(title: str | None) -> str:
+    """Return a title, empty for None, or raise ValueError where it is invalid."""
     if title is None:
         return ""
     if not isinstance(title, str) or not title or len(title) > MAX_TITLE:

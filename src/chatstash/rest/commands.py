@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from chatstash.errors import DatabaseError
 
@@ -92,6 +92,10 @@ class Cost(NamedTuple):
             self.bytes_sent + other.bytes_sent,
             self.bytes_received + other.bytes_received,
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return self._asdict()
 
 
 class Replies(NamedTuple):

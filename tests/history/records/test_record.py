@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+from chatstash.history.records.decoding import decode
 from chatstash.history.records.record import Record, RecordId, new_record_ids
 
 
@@ -19,3 +22,18 @@ def test_a_time_beyond_the_calendar_is_no_time() -> None:
     assert Record("t", {}, rid).time_ms == 2**48 - 1
     (last,) = new_record_ids(1, time_ms=253_402_300_799_999, randomness=b"x" * 6)
     assert str(Record("t", {}, last).time) == "9999-12-31 23:59:59.999000+00:00"
+
+
+def test_it_converts_to_plain_json_values() -> None:
+    (rid,) = new_record_ids(1, time_ms=1_790_000_000_123, randomness=b"x" * 6)
+    raw = f'{{"type":"human","data":{{"content":"a"}},"locale":"de","rid":"{rid}"}}'.encode()
+    assert json.loads(json.dumps(decode(raw).to_dict())) == {
+        "type": "human",
+        "data": {"content": "a"},
+        "id": str(rid),
+        "time_ms": 1_790_000_000_123,
+        "time": "2026-09-21T14:13:20.123+00:00",
+        "other": {"locale": "de"},
+    }
+    foreign = Record("human", {}).to_dict()
+    assert (foreign["id"], foreign["time_ms"], foreign["time"]) == (None, None, None)

@@ -112,6 +112,7 @@ CASES = {
         [["RPUSH", "k", A, OLD]],
     ),
     "replace": Case(["k", "q"], [-2, B, "note", -2, sha(A)], 1, [["RPUSH", "k", A, OLD]]),
+    "stage_hex": Case(["p2"], [9, A.encode().hex(), "ff00"], [2, 3]),
     "stored_for": Case(["k", "m"], [], [1, 3, VALUE, [B, A]], [["SET", "m", VALUE], ["RPUSH", "k", OLD, B, A]]),
     "switch_to": Case(
         ["k", "m", "x"],

@@ -66,6 +66,7 @@ class Append:
         noting: What notes it on the session index, or None.
         also: Further commands that go along with it.
         replaces: The newest records, which it replaces; only for a guarded turn.
+        is_hex: Whether `texts` are hexadecimal: records that are not UTF-8 cannot be sent otherwise. They are staged.
     """
 
     key: str
@@ -77,6 +78,7 @@ class Append:
     noting: Noting | None = None
     also: tuple[Command, ...] = ()
     replaces: Replaced | None = None
+    is_hex: bool = False
 
     @property
     def along(self) -> Along:
@@ -127,8 +129,8 @@ class Refusal(NamedTuple):
 
 def append(wanted: Append) -> Op[AppendResult]:
     """Append records in their order, all or none; costs and errors as `Session.append`."""
-    with _Identifying(wanted):
-        done = yield from _append(wanted, None)
+    with Identifying(wanted):
+        done = yield from append_or_refuse(wanted, None)
         return _applied_before(wanted, done) if isinstance(done, Refusal) else done
 
 
@@ -136,8 +138,8 @@ def append_unless_changed(wanted: Append, read: Contents) -> Op[AppendResult]:
     """Append records if nobody changed the conversation since it was read, or raise ConcurrentTurn."""
     max_new_bytes = min(_MAX_NEW_BYTES, wanted.options.max_request_bytes // 2)
     snapshot = TurnSnapshot(read.length, len(read.newest), digest_of(b"\n".join(read.newest)), max_new_bytes)
-    with _Identifying(wanted):
-        done = yield from _append(wanted, snapshot)
+    with Identifying(wanted):
+        done = yield from append_or_refuse(wanted, snapshot)
         if not isinstance(done, Refusal):
             return done
         if isinstance(done.detail, bytes):
@@ -156,7 +158,7 @@ def _new_since(read: Contents, key: str, news: Reply) -> list[Record]:
     return [record for record in found if identity(record.raw) not in before]
 
 
-class _Identifying:
+class Identifying:
     """Adds the key, ids and marker of an append to an `OutcomeUnknown` that is raised within. A context manager."""
 
     __slots__ = ("_wanted",)
@@ -174,9 +176,10 @@ class _Identifying:
             error.marker, error.digest = None if marker is None else marker.key, wanted.digest
 
 
-def _append(wanted: Append, snapshot: TurnSnapshot | None) -> Op[AppendResult | Refusal]:
+def append_or_refuse(wanted: Append, snapshot: TurnSnapshot | None) -> Op[AppendResult | Refusal]:
+    """Append records, or return the refusal of the script: the marker is set, or the snapshot is outdated."""
     limit = wanted.options.max_request_bytes - size_of((*wanted.along.commands, wanted.replaces or ()))
-    at_once = fits(wanted.key, wanted.texts, limit)
+    at_once = not wanted.is_hex and fits(wanted.key, wanted.texts, limit)
     while True:
         try:
             if at_once:
@@ -212,7 +215,8 @@ def _append_by_command(wanted: Append) -> Op[AppendResult | Refusal]:
 
 
 def _append_in_parts(wanted: Append, snapshot: TurnSnapshot | None, limit: int) -> Op[AppendResult | Refusal]:
-    staged = yield from staging.stage(wanted.key, wanted.batch, wanted.texts, limit)
+    stage = staging.stage_hex if wanted.is_hex else staging.stage
+    staged = yield from stage(wanted.key, wanted.batch, wanted.texts, limit)
     return (yield from _append_by_script(wanted, snapshot, lambda script: script.of_parts(staged)))
 
 

@@ -111,6 +111,21 @@ class Record:
             return None
         return _EPOCH + dt.timedelta(milliseconds=self.id.time_ms)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values: `type`, `data`, `id`, `time_ms`, `time` in ISO 8601, and `other`.
+
+        `id` and times are None for a record without an id. The values of `data` and `other` are shared with the record.
+        """
+        time = self.time
+        return {
+            "type": self.type,
+            "data": dict(self.data),
+            "id": None if self.id is None else str(self.id),
+            "time_ms": self.time_ms,
+            "time": None if time is None else time.isoformat(timespec="milliseconds"),
+            "other": dict(self.other),
+        }
+
 
 # Parsing the id takes half the time of reading a record, and most readers do not ask for it. So it is parsed when `id`
 # or `other` is first used; until then it is one of the other fields.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from chatstash.frozen import dataclass
+from chatstash.history.records.identity import digest_of
 from chatstash.history.records.markers import Marker
 from chatstash.history.records.places import places_key
 from chatstash.history.scripts.loading import call_along
@@ -19,7 +20,7 @@ class TurnSnapshot(NamedTuple):
         length: How many records it had.
         compared: How many of the newest are compared.
         digest: The SHA-1 of those, joined by newlines, newest first.
-        max_new_bytes: How many bytes of new records a refusal tells, at most.
+        max_new_bytes: How many bytes of new records a refusal tells, at most; 0 to read none.
     """
 
     length: int
@@ -45,6 +46,9 @@ class Replaced(NamedTuple):
     name: str
     ttl: int
 
+
+EMPTY = TurnSnapshot(0, 0, digest_of(b""), 0)
+"""The snapshot of a conversation without records."""
 
 _NO_TURN = ("",) * 4
 

@@ -30,11 +30,17 @@ _MOST_SEARCHES = 5
 """How often one read searches for duplicates: more may arrive each time."""
 
 
-def distinct(entries: Sequence[Entry], first_place: int = 0, places: Mapping[str, Place] | None = None) -> list[Entry]:
-    """Return records without the duplicates among them."""
+def distinct(
+    entries: Sequence[Entry],
+    first_place: int = 0,
+    places: Mapping[str, Place] | None = None,
+    *,
+    seen: set[bytes] | None = None,
+) -> list[Entry]:
+    """Return records without the duplicates among them, or of records `seen` in earlier calls."""
     places = places or {}
     kept: list[Entry] = []
-    seen: set[bytes] = set()
+    seen = set() if seen is None else seen
     duplicated: dict[str, bool] = {}
     for at, entry in enumerate(entries):
         if (named := _named(entry)) is None:

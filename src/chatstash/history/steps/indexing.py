@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from chatstash.errors import DatabaseError
 from chatstash.frozen import dataclass
-from chatstash.history.records.index import BEGUN, BEGUN_UNTITLED, IndexKeys, beginning, fields_of
+from chatstash.history.records.index import BEGUN, BEGUN_UNTITLED, METADATA, TITLE, IndexKeys, beginning, fields_of
 from chatstash.history.steps.recent import LATELY, RecentKeys
 from chatstash.rest.commands import Batch, Command, Effect, Replies, Reply
 from chatstash.rest.ops import Op, intercept, send
@@ -87,10 +87,15 @@ class IndexEntry:
 
     def _beginning(self, ttl: int | None, activity: Activity) -> tuple[Command, ...]:
         letter = BEGUN if activity.title else BEGUN_UNTITLED
-        begun: Command = (
-            "HSETNX", self.keys.info, letter + self.session_id, beginning(activity.time_us // 1000, activity.title)
-        )  # fmt: skip
+        began = activity.time_us // 1000 if activity.began_ms is None else activity.began_ms
+        begun: Command = ("HSETNX", self.keys.info, letter + self.session_id, beginning(began, activity.title))
         return (*self._refreshing_index(ttl), begun)
+
+    def describing(self, ttl: int | None, description: Description) -> tuple[Command, ...]:
+        """Return the commands that set the title and the metadata of a session that was just noted."""
+        given = zip((TITLE, METADATA), description, strict=True)
+        values = [word for letter, value in given if value for word in (letter + self.session_id, value)]
+        return (("HSET", self.keys.info, *values), *self._refreshing_fields(ttl)) if values else ()
 
     def refreshing(self, ttl: int) -> tuple[Command, ...]:
         """Return the commands that restart the expiry of a session that is read."""
@@ -114,16 +119,33 @@ class IndexEntry:
         )
 
 
+class Description(NamedTuple):
+    """What an application says of a session.
+
+    Attributes:
+        title: Its title; empty for none.
+        metadata: The application's own data as JSON; empty for none.
+    """
+
+    title: str = ""
+    metadata: str = ""
+
+
+NO_DESCRIPTION = Description()
+
+
 class Activity(NamedTuple):
     """An append, as the index notes it.
 
     Attributes:
         time_us: When it was made, in microseconds since the epoch.
         title: The title that it gives a session that has none; empty for none.
+        began_ms: When the session began, in milliseconds since the epoch; None for the time of the append.
     """
 
     time_us: int
     title: str
+    began_ms: int | None = None
 
 
 @dataclass(frozen=True)

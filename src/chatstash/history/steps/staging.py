@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from chatstash.errors import Applied, DatabaseError, QuotaExceeded, RequestTooLarge
 from chatstash.history.records.keys import companion_key
 from chatstash.history.records.sizes import largest_request, parts
+from chatstash.history.scripts.loading import COUNT_INDEX, call
 from chatstash.rest.commands import Batch, Effect
 from chatstash.rest.ops import Op, send
 
@@ -36,11 +37,22 @@ def stage(key: str, batch: str, texts: Sequence[str], limit: int) -> Op[list[str
 
     One request and three commands for each part. Readers of the conversation do not see them.
     """
+    return (yield from _stage(key, batch, parts(key, texts, limit), _put))
+
+
+def stage_hex(key: str, batch: str, texts: Sequence[str], limit: int) -> Op[list[str]]:
+    """Store records as `stage` does, given in hexadecimal: for records that are not UTF-8."""
+    return (yield from _stage(key, batch, parts(key, texts, limit), _put_hex))
+
+
+def _stage(
+    key: str, batch: str, some: Iterable[Sequence[str]], put: Callable[[str, Sequence[str]], Op[None]]
+) -> Op[list[str]]:
     staged: list[str] = []
-    for part in parts(key, texts, limit):
+    for part in some:
         staged.append(companion_key("staging", key, batch, str(len(staged))))
         try:
-            yield from _put(staged[-1], part)
+            yield from put(staged[-1], part)
         except (QuotaExceeded, RequestTooLarge):
             # The database may be short of room, and a caller may try again and again.
             yield from _discard(staged)
@@ -55,8 +67,17 @@ def _discard(staged: Sequence[str]) -> Op[None]:
 
 def _put(name: str, part: Sequence[str]) -> Op[None]:
     commands = (("DEL", name), ("RPUSH", name, *part), ("EXPIRE", name, TTL))
+    yield from _sent(Batch(commands, atomic=True, effect=Effect.IDEMPOTENT))
+
+
+def _put_hex(name: str, part: Sequence[str]) -> Op[None]:
+    script = call("stage_hex", (name,), TTL, *part)
+    yield from _sent(Batch((script,), effect=Effect.IDEMPOTENT, command_count_index=COUNT_INDEX))
+
+
+def _sent(batch: Batch) -> Op[None]:
     try:
-        replies = yield from send(Batch(commands, atomic=True, effect=Effect.IDEMPOTENT))
+        replies = yield from send(batch)
         for reply in replies.values:
             if isinstance(reply, DatabaseError):
                 raise reply

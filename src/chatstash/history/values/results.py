@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from chatstash.frozen import dataclass
 from chatstash.history.records.record import Record, RecordId
@@ -78,6 +78,15 @@ class ReadResult(Generic[ItemT]):
     cost: Cost
     items: list[ItemT]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values: the records, which hold all of the items, and the cursor as text."""
+        return {
+            "records": [record.to_dict() for record in self.records],
+            "cursor": None if self.cursor is None else str(self.cursor),
+            "omitted": self.omitted,
+            "cost": self.cost.to_dict(),
+        }
+
 
 class AppendResult(NamedTuple):
     """The result of an append.
@@ -97,6 +106,10 @@ class AppendResult(NamedTuple):
     repeated: bool = False
     indexed: bool | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values, the record ids as text."""
+        return {**self._asdict(), "record_ids": list(map(str, self.record_ids)), "cost": self.cost.to_dict()}
+
 
 class ClearResult(NamedTuple):
     """The result of clearing a conversation.
@@ -108,6 +121,10 @@ class ClearResult(NamedTuple):
 
     existed: bool
     cost: Cost = Cost()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return {**self._asdict(), "cost": self.cost.to_dict()}
 
 
 class EditResult(NamedTuple):
@@ -122,6 +139,10 @@ class EditResult(NamedTuple):
     removed: int
     length: int
     cost: Cost = Cost()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return {**self._asdict(), "cost": self.cost.to_dict()}
 
 
 class Alternative(NamedTuple, Generic[ItemT]):
@@ -139,6 +160,10 @@ class Alternative(NamedTuple, Generic[ItemT]):
     records: list[Record]
     time_ms: int
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values: its records, which hold all of the items."""
+        return {"id": self.id, "records": [record.to_dict() for record in self.records], "time_ms": self.time_ms}
+
 
 class DraftText(NamedTuple):
     """A reply that is being written, or was left unfinished.
@@ -152,3 +177,7 @@ class DraftText(NamedTuple):
     text: str
     time_ms: int
     cost: Cost = Cost()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return {**self._asdict(), "cost": self.cost.to_dict()}
