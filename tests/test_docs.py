@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 import chatstash
+import chatstash.transfer
 from chatstash.local import LocalUpstash
 from chatstash.local.faults import FaultKind
 from tests.interop.test_langchain_js import HERE, JS
@@ -137,7 +138,7 @@ def _entries() -> list[str]:
     return entries
 
 
-@pytest.mark.parametrize("module", [chatstash, chatstash.local])
+@pytest.mark.parametrize("module", [chatstash, chatstash.local, chatstash.transfer])
 def test_every_public_name_has_an_entry_in_the_reference(module: ModuleType) -> None:
     entries = _entries()
     names = [f"{module.__name__}.{name}" for name in module.__all__ if name != "__version__"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.language_models import FakeListChatModel
@@ -28,6 +30,16 @@ from chatstash import (
     ToolCalls,
     UpstashRedisChatMessageHistory,
     with_history,
+)
+from chatstash.transfer import (
+    ImportReport,
+    aexport_jsonl,
+    aimport_jsonl,
+    export_jsonl,
+    import_jsonl,
+    read_chatgpt_export,
+    to_markdown,
+    to_openai,
 )
 
 
@@ -83,6 +95,18 @@ def options(*, strict: bool) -> None:
         with session.guarded_turn() as turn:
             turn.append(turn.items)
     print(appended.repeated, outcome, token)
+
+
+async def transfer(history: UpstashRedisChatMessageHistory, store: Store) -> None:
+    lines: Iterator[str] = export_jsonl(history.session())
+    report: ImportReport = import_jsonl(store, lines, user_id="ada", if_exists="skip")
+    report = await aimport_jsonl(store, aexport_jsonl(history.session()), on_malformed="skip")
+    for conversation in read_chatgpt_export(Path("export.zip")):
+        text: str = to_markdown(conversation.messages) + to_markdown(conversation.records())
+        formatted: list[dict[str, Any]] = to_openai(conversation.messages)
+        print(text, formatted, conversation.skipped)
+    restored: AppendResult = store.session("s").restore(history.read().records)
+    print(report.to_dict(), restored.to_dict(), history.read().to_dict())
 
 
 def room(of_one: Callable[[BaseMessage], int]) -> list[BaseMessage]:

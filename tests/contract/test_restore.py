@@ -31,7 +31,7 @@ def _stored(store: Store, name: str) -> list[bytes]:
     return list(session.run(session.reading_unchanged()).stored)
 
 
-@pytest.mark.parametrize("extra", [[], [BINARY], [b"x" * 90_000, b"y" * 90_000]], ids=["text", "binary", "large"])
+@pytest.mark.parametrize("extra", [[], [BINARY], [b"x" * 80_000, b"y" * 80_000]], ids=["text", "binary", "large"])
 def test_records_keep_their_bytes_and_ids(upstash: LocalUpstash, call: Call, run: Run, extra: list[bytes]) -> None:
     with _store(upstash, ttl=60) as store:
         ids = (

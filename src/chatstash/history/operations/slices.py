@@ -12,8 +12,9 @@ from typing import NamedTuple
 from chatstash.errors import ConversationChanged, RequestTooLarge
 from chatstash.history.records.identity import has_id, identity
 from chatstash.history.steps.chunks import oldest_first
-from chatstash.rest.commands import Batch
-from chatstash.rest.ops import Op, send
+from chatstash.history.steps.requests import list_command
+from chatstash.rest.commands import Effect
+from chatstash.rest.ops import Op
 
 _FIRST_SIZE = 256
 _MOST_SIZE = 4096
@@ -84,7 +85,7 @@ def _with_record_before(key: str, place: SlicePlace) -> Op[Sequence[bytes]]:
 
 
 def _records(key: str, first: int, count: int) -> Op[Sequence[bytes]]:
-    replies = yield from send(Batch((("LRANGE", key, -first - count, -first - 1),)))
+    replies = yield from list_command(key, ("LRANGE", key, -first - count, -first - 1), None, Effect.READ)
     return oldest_first(replies.values[0])
 
 
