@@ -32,6 +32,7 @@ NAMES = {
     "UpstashRedisChatMessageHistory", "WrongType", "__version__",
     "with_history",
     "CorruptCheckpoint", "CorruptItem", "LargeThreadWarning", "ThreadInUse", "TypeNotAllowed", "UnreadableCheckpoint",
+    "Erased", "Progress", "ReindexResult", "ScanEstimate", "ScannedSession",
     "Alternative", "ConversationExists", "DraftText", "EditResult", "MessageNotFound", "MoveResult", "SessionInfo",
     "SessionNotFound", "SessionPage",
     "UnreadableItem", "UnstorableValue", "UnsupportedCheckpoint", "UnsupportedItem",

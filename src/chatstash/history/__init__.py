@@ -22,7 +22,16 @@ from chatstash.history.values.results import (
     ReadResult,
 )
 from chatstash.history.values.selection import ReadOptions
-from chatstash.history.values.sessions import MoveResult, SessionInfo, SessionPage
+from chatstash.history.values.sessions import (
+    Erased,
+    MoveResult,
+    Progress,
+    ReindexResult,
+    ScanEstimate,
+    ScannedSession,
+    SessionInfo,
+    SessionPage,
+)
 from chatstash.rest.commands import Cost
 from chatstash.rest.limits import Budget, RetryPolicy
 from chatstash.rest.metrics import OnOperation, Operation, StoreStats
@@ -40,17 +49,22 @@ __all__ = [
     "Delivery",
     "DraftText",
     "EditResult",
+    "Erased",
     "GuardedTurn",
     "MoveResult",
     "OnCorrupt",
     "OnOperation",
     "Operation",
     "Options",
+    "Progress",
     "ReadOptions",
     "ReadResult",
     "Record",
     "RecordId",
+    "ReindexResult",
     "RetryPolicy",
+    "ScanEstimate",
+    "ScannedSession",
     "Session",
     "SessionInfo",
     "SessionPage",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from chatstash.history.records.encoding import encoded_metadata
 from chatstash.history.records.index import MAX_TITLE, index_keys
-from chatstash.history.records.keys import conversation_key, owner_of
+from chatstash.history.records.keys import Owned, conversation_key, owner_of
 from chatstash.history.records.record import Record
 from chatstash.history.runner import Work
 from chatstash.history.session import Session
@@ -55,6 +55,15 @@ class Sessions:
     @abstractmethod
     def session(self, session_id: str, *, user_id: str | None = None) -> Session[Record]:
         """Return the conversation of a session id."""
+
+    @abstractmethod
+    def indexes(self, named: Owned) -> bool:
+        """Tell whether a conversation of this store is on a session index."""
+
+    @property
+    @abstractmethod
+    def has_titles(self) -> bool:
+        """Whether the session index stores the beginning of the first question."""
 
     @property
     @abstractmethod

@@ -7,12 +7,12 @@ from typing import NamedTuple, TypeVar, Unpack
 from chatstash.closing import Closing
 from chatstash.history.cache.cache import CacheStats, ReadCache
 from chatstash.history.codec import Codec, RecordCodec
+from chatstash.history.maintenance.maintenance import Maintenance
 from chatstash.history.records.index import index_keys
 from chatstash.history.records.keys import DEFAULT_PREFIX, Owned, checked_key, conversation_key, owned
 from chatstash.history.records.record import Record
 from chatstash.history.runner import Address, Work, arun_work, recent_of, run_work
 from chatstash.history.session import Session
-from chatstash.history.sessions import Sessions
 from chatstash.history.steps.indexing import IndexEntry
 from chatstash.history.steps.recent import Recent
 from chatstash.history.values.options import ConversationOptions, Options, check_keywords, keywords_of, shows_keywords
@@ -38,7 +38,7 @@ class IndexOptions(NamedTuple):
     has_titles: bool
 
 
-class Store(Sessions, Closing):
+class Store(Maintenance, Closing):
     """One Upstash database, its connections, and the default options of its conversations.
 
     Makes no request when constructed. Safe to share between threads, event loops and forked processes. Close it with
@@ -194,7 +194,7 @@ class Store(Sessions, Closing):
 
     def _entry(self, named: Owned | None, options: Options) -> IndexEntry | None:
         """Return a conversation's place on the session index, or None."""
-        if named is None or (named.user_id is None and not self._indexing.has_all):
+        if named is None or not self.indexes(named):
             return None
         if self.options.ttl is not None and options.ttl is not None and options.ttl > self.options.ttl:
             raise ValueError(
@@ -203,7 +203,16 @@ class Store(Sessions, Closing):
             )
         recent = self._recent.sessions
         keys, ttl = index_keys(named.owner), self.options.ttl
-        return IndexEntry(keys, named.session_id, ttl, self._indexing.has_titles, recent)
+        return IndexEntry(keys, named.session_id, ttl, self.has_titles, recent)
+
+    def indexes(self, named: Owned) -> bool:
+        """Tell whether a conversation of this store is on a session index."""
+        return named.user_id is not None or self._indexing.has_all
+
+    @property
+    def has_titles(self) -> bool:
+        """Whether the session index stores the beginning of the first question."""
+        return self._indexing.has_titles
 
     @property
     def _recent(self) -> Recent:

@@ -44,7 +44,8 @@ class Batch:
         effect: What sending the batch twice would do.
         settlement: Returns an IDEMPOTENT batch that completes a WRITE whose outcome is unknown: it does what is not
             done already. A WRITE without one is not retried once its outcome is unknown.
-        command_count_index: Index, in the array a script replies, of the number of commands it ran; None for others.
+        command_count_index: Index, in the array that each script replies, of the number of commands it ran; None for
+            a batch without scripts.
         script_commands: Commands that a script runs, if known beforehand; used when its reply is refused for its size.
     """
 
@@ -61,12 +62,16 @@ class Batch:
         return self.effect is not Effect.READ
 
     def billed_commands(self, values: Sequence[Reply]) -> int:
-        """Return how many commands Upstash bills for these replies, those within a script included."""
-        index, answer = self.command_count_index, values[0]
-        if index is None or not isinstance(answer, list) or len(answer) <= index:
+        """Return how many commands Upstash bills for these replies, those within scripts included."""
+        index = self.command_count_index
+        if index is None:
             return len(self.commands)
-        count = answer[index]
-        return len(self.commands) + (count if isinstance(count, int) else 0)
+        answers = [value for command, value in zip(self.commands, values, strict=False) if command[0] in _SCRIPTS]
+        within = [answer[index] for answer in answers if isinstance(answer, list) and len(answer) > index]
+        return len(self.commands) + sum(count for count in within if isinstance(count, int))
+
+
+_SCRIPTS = ("EVAL", "EVAL_RO")
 
 
 class Cost(NamedTuple):

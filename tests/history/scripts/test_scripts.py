@@ -85,6 +85,12 @@ CASES = {
         [1, 15, 2],
         [["RPUSH", "k", B, A, OLD], *INDEX],
     ),
+    "index_session": Case(
+        ["k", "z", "y", "h"],
+        ["n", 7, "GT", "s", "5 hi", 9],
+        [1, 4],
+        [*STORED_OLD, *INDEX],
+    ),
     "insert": Case(["k"], [-2, "-", B, -2, sha(A), -1, sha(OLD)], 1, [["RPUSH", "k", A, OLD]]),
     "list_alternatives": Case(["k", "x"], ["r", A[-22:-2]], [1, 4, []], [["RPUSH", "k", A, OLD]]),
     "list_sessions": Case(

@@ -52,6 +52,10 @@ _MAX_NEW_BYTES = 1_000_000
 """Maximum bytes of new records returned to a refused turn: a reply over the server's limit would be refused whole."""
 
 
+_REPLACING_SCRIPT_BYTES = 6 * 1024
+"""How much longer the script is that replaces the newest records."""
+
+
 @dataclass(frozen=True)
 class Append:
     """Records ready to be appended.
@@ -86,6 +90,12 @@ class Append:
         if self.noting is None:
             return Along(self.also)
         return Along((*self.noting.commands, *self.also), self.noting.entry.removing())
+
+    @property
+    def extra_bytes(self) -> int:
+        """How many bytes its request takes more than that of an append which only appends."""
+        replacing = 0 if self.replaces is None else _REPLACING_SCRIPT_BYTES + size_of([self.replaces])
+        return size_of(self.along.commands) + replacing
 
     @property
     def batch(self) -> str:
@@ -178,7 +188,7 @@ class Identifying:
 
 def append_or_refuse(wanted: Append, snapshot: TurnSnapshot | None) -> Op[AppendResult | Refusal]:
     """Append records, or return the refusal of the script: the marker is set, or the snapshot is outdated."""
-    limit = wanted.options.max_request_bytes - size_of((*wanted.along.commands, wanted.replaces or ()))
+    limit = wanted.options.max_request_bytes - wanted.extra_bytes
     at_once = not wanted.is_hex and fits(wanted.key, wanted.texts, limit)
     while True:
         try:

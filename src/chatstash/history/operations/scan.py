@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from chatstash.errors import DatabaseError, ProtocolError
 from chatstash.history.records.keys import COMPANION_PREFIX
-from chatstash.rest.commands import Batch, Reply
+from chatstash.history.steps.replies import checked_reply
+from chatstash.history.values.sessions import ScanEstimate
+from chatstash.rest.commands import Batch, Cost, Effect, Reply
 from chatstash.rest.ops import Op, send
 
 _GLOB = re.compile(r"([*?\[\]\\])")
+
+
+KEYS_PER_SCAN = 1000
 
 
 def scan(prefix: str, cursor: str = "0") -> Op[tuple[str, list[bytes]]]:
@@ -19,14 +25,80 @@ def scan(prefix: str, cursor: str = "0") -> Op[tuple[str, list[bytes]]]:
     With an empty prefix, lists only. A key may be returned more than once.
     https://redis.io/docs/latest/commands/scan/
     """
-    pattern = _GLOB.sub(r"\\\1", prefix) + "*"
-    lists_only = () if prefix else ("TYPE", "list")
-    replies = yield from send(Batch((("SCAN", cursor, "MATCH", pattern, "COUNT", 1000, *lists_only),)))
-    reply = replies.values[0]
+    wanted = Wanted(literal(prefix) + "*", lists_only=not prefix)
+    (page,) = (yield from scan_all({wanted: cursor})).pages.values()
+    found = [key for key in page.keys if key.startswith(prefix.encode())]
+    return page.cursor or "0", [key for key in found if not key.startswith(COMPANION_PREFIX.encode())]
+
+
+def literal(text: str) -> str:
+    """Return the pattern that matches a text and nothing else."""
+    return _GLOB.sub(r"\\\1", text)
+
+
+class Wanted(NamedTuple):
+    """The keys that a scan looks for.
+
+    Attributes:
+        pattern: The pattern that they match.
+        lists_only: Whether they hold lists.
+    """
+
+    pattern: str
+    lists_only: bool = False
+
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """The words of SCAN that say which type the keys hold."""
+        return ("TYPE", "list") if self.lists_only else ()
+
+
+class ScanPage(NamedTuple):
+    """Some keys, and the cursor for more; None after the last."""
+
+    keys: list[bytes]
+    cursor: str | None
+
+
+class ScanPages(NamedTuple):
+    """A page for each of the scans that one request continued, and its cost."""
+
+    pages: dict[Wanted, ScanPage]
+    cost: Cost = Cost()
+
+
+def scan_all(cursors: Mapping[Wanted, str]) -> Op[ScanPages]:
+    """Continue several scans in one request, given their cursors; one command each. Begin with the cursor "0"."""
+    commands = [
+        (
+            "SCAN",
+            cursor,
+            "MATCH",
+            wanted.pattern,
+            "COUNT",
+            KEYS_PER_SCAN,
+            *(("TYPE", "list") if wanted.lists_only else ()),
+        )
+        for wanted, cursor in cursors.items()
+    ]
+    replies = yield from send(Batch(tuple(commands)))
+    return ScanPages({wanted: _page(reply) for wanted, reply in zip(cursors, replies.values, strict=True)})
+
+
+def _page(reply: Reply) -> ScanPage:
+    if isinstance(reply, DatabaseError):
+        raise reply
     if not isinstance(reply, list) or len(reply) != 2 or not isinstance(reply[1], list):
         raise ProtocolError("The database answered SCAN with a reply that is not a cursor and keys")
-    found = [key for key in reply[1] if isinstance(key, bytes) and key.startswith(prefix.encode())]
-    return _text(reply[0]), [key for key in found if not key.startswith(COMPANION_PREFIX.encode())]
+    cursor = _text(reply[0])
+    return ScanPage([key for key in reply[1] if isinstance(key, bytes)], None if cursor == "0" else cursor)
+
+
+def estimate() -> Op[ScanEstimate]:
+    """Tell what a scan costs; one request, one command."""
+    replies = yield from send(Batch((("DBSIZE",),)))
+    keys = checked_reply(int, replies.values[0], Effect.READ)
+    return ScanEstimate(keys, max(1, -(-keys // KEYS_PER_SCAN)))
 
 
 def _text(reply: Reply) -> str:

@@ -15,7 +15,7 @@ from chatstash.history.scripts.loading import COUNT_INDEX, call
 from chatstash.history.steps.recent import RecentKeys
 from chatstash.history.steps.replies import checked_counts, checked_reply
 from chatstash.history.values.sessions import SessionInfo, SessionPage
-from chatstash.rest.commands import KEY_LOCKING, READING, Batch, Command, Effect, Reply
+from chatstash.rest.commands import KEY_LOCKING, READING, Batch, Command, Cost, Effect, Reply
 from chatstash.rest.ops import Op, send
 
 _ONLY_READS = "the token may only read"
@@ -95,6 +95,32 @@ def _answer(script: Command, effect: Effect) -> Op[list[Reply]]:
 def _only_reading(script: Command) -> Command:
     _, text, *words = script
     return ("EVAL_RO", READING + str(text).removeprefix(KEY_LOCKING), *words[:-1], "")
+
+
+class Members(NamedTuple):
+    """Some of the sessions of an index, the cursor for more, None after the last, and the cost."""
+
+    session_ids: list[str]
+    cursor: str | None
+    cost: Cost = Cost()
+
+
+def members_of(keys: IndexKeys, cursor: str) -> Op[Members]:
+    """Return sessions of an index, in no order and perhaps more than once; one request, two commands.
+
+    https://redis.io/docs/latest/commands/zscan/
+    """
+    lasting, _, expiring = cursor.partition(",")
+    cursors = {keys.lasting: lasting, keys.expiring: expiring or lasting}
+    asked = [("ZSCAN", key, at, "COUNT", 1000) for key, at in cursors.items() if at != "-"]
+    replies = yield from send(Batch(tuple(asked)))
+    following, found = dict.fromkeys(cursors, "-"), []
+    for command, reply in zip(asked, replies.values, strict=True):
+        at, members = checked_reply(list, reply, Effect.READ)
+        following[str(command[1])] = _text(at) if _text(at) != "0" else "-"
+        found += [_text(member) for member in checked_reply(list, members, Effect.READ)[::2]]
+    cursors_left = ",".join(following.values())
+    return Members(found, None if cursors_left == "-,-" else cursors_left)
 
 
 def get_session(index: Index, session_id: str) -> Op[SessionInfo | None]:

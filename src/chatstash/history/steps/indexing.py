@@ -63,15 +63,14 @@ class IndexEntry:
 
     def sorted_set(self, ttl: int | None) -> str:
         """Return the key of the sorted set, given the session's ttl."""
-        return self.keys.lasting if self._lifetime(ttl) is None else self.keys.expiring
+        return self.keys.expiring if self._expires(ttl) else self.keys.lasting
 
     def lifetime(self, ttl: int | None) -> int:
         """Return the seconds that the index of expiring sessions lives, given the session's ttl."""
-        return (self._lifetime(ttl) or _YEAR) + int(LATELY)
+        return index_lifetime(self.index_ttl, ttl)
 
-    def _lifetime(self, ttl: int | None) -> int | None:
-        # Sessions with ttls of their own share an index: none may cut short the life of another.
-        return self.index_ttl or (None if ttl is None else max(ttl, _YEAR))
+    def _expires(self, ttl: int | None) -> bool:
+        return self.index_ttl is not None or ttl is not None
 
     def noting(self, ttl: int | None, activity: Activity) -> Noting:
         """Return the commands that note an append, given the session's ttl in seconds."""
@@ -103,8 +102,7 @@ class IndexEntry:
         return (*index, *self._refreshing_fields(ttl))
 
     def _refreshing_index(self, ttl: int | None) -> tuple[Command, ...]:
-        expires = self._lifetime(ttl) is not None
-        return (("EXPIRE", self.keys.expiring, self.lifetime(ttl)),) if expires else ()
+        return (("EXPIRE", self.keys.expiring, self.lifetime(ttl)),) if self._expires(ttl) else ()
 
     def _refreshing_fields(self, ttl: int | None) -> tuple[Command, ...]:
         fields = fields_of(self.session_id)
@@ -117,6 +115,17 @@ class IndexEntry:
             ("ZREM", self.keys.expiring, self.session_id),
             ("HDEL", self.keys.info, *fields_of(self.session_id)),
         )
+
+
+def index_lifetime(index_ttl: int | None, ttl: int | None = None) -> int:
+    """Return the seconds that the index of expiring sessions lives after an append.
+
+    Args:
+        index_ttl: The store's ttl.
+        ttl: The session's, where the store has none.
+    """
+    # Sessions with ttls of their own share an index: none may cut short the life of another.
+    return (index_ttl or max(ttl or 0, _YEAR)) + int(LATELY)
 
 
 class Description(NamedTuple):

@@ -69,3 +69,83 @@ class MoveResult(NamedTuple):
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
         return {**self._asdict(), "cost": self.cost._asdict()}
+
+
+class ScanEstimate(NamedTuple):
+    """The cost of a scan, told before it begins.
+
+    Attributes:
+        keys: How many keys the database has: each is looked at.
+        requests: About how many requests the scan takes; each is one command.
+    """
+
+    keys: int
+    requests: int
+
+
+class ScannedSession(NamedTuple):
+    """A conversation that a scan found.
+
+    Attributes:
+        session_id: Its session id.
+        user_id: The user it belongs to, or None.
+        key: Its key.
+    """
+
+    session_id: str
+    user_id: str | None
+    key: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return self._asdict()
+
+
+class Progress(NamedTuple):
+    """How far a long operation is.
+
+    Attributes:
+        scanned: About how many keys were looked at; at the end, at least `total`.
+        total: How many keys there were when it began; it looks at each, perhaps more than once.
+        found: How many conversations it has dealt with.
+    """
+
+    scanned: int
+    total: int
+    found: int
+
+
+class Erased(NamedTuple):
+    """What the erasure of a user deleted.
+
+    Attributes:
+        session_ids: The conversations.
+        keys: How many keys, those of conversations included.
+        cost: Requests, commands and bytes of the operation.
+    """
+
+    session_ids: list[str]
+    keys: int
+    cost: Cost = Cost()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return {**self._asdict(), "cost": self.cost.to_dict()}
+
+
+class ReindexResult(NamedTuple):
+    """The result of bringing the session indexes up to date.
+
+    Attributes:
+        listed: How many conversations are on an index now.
+        dropped: How many sessions were taken off because their conversation is gone.
+        cost: Requests, commands and bytes of the operation.
+    """
+
+    listed: int
+    dropped: int
+    cost: Cost = Cost()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return {**self._asdict(), "cost": self.cost.to_dict()}
