@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -21,8 +22,10 @@ from chatstash import (
     UpstashRedisChatMessageHistory,
     WrongType,
 )
+from chatstash.history.doctor.doctor import Doctor
 from chatstash.history.records.index import index_keys
 from chatstash.history.records.keys import companion_key, conversation_key, owned, owner_of
+from chatstash.langchain.messages import why_unreadable
 from chatstash.local import LocalUpstash
 from tests.conftest import Call, command
 
@@ -344,3 +347,28 @@ def test_no_two_sessions_share_a_key(pairs: list[tuple[str | None, str]]) -> Non
         assert keys[0] != keys[5]
     else:
         assert not {*keys[:5]} & {*keys[5:]}
+
+
+@pytest.mark.parametrize("ttl", [None, 600])
+def test_replacing_all_messages_is_an_append(upstash: LocalUpstash, run: Callable[..., Any], ttl: int | None) -> None:
+    store = Store(upstash.url, upstash.token, ttl=ttl)
+    for session_id in ("a", "b"):
+        _history(store, session_id, user_id="u").add_messages(QUESTION)
+    keys = index_keys(owner_of(store.key_prefix, "u"))
+    if ttl:
+        run("HEXPIRE", keys.info, 5, "FIELDS", 1, "sa")
+    store.session("a", user_id="u").replace([Record("human", {"content": "new"})])
+    assert _ids(store) == ["a", "b"]
+    if ttl:
+        assert run("HTTL", keys.info, "FIELDS", 1, "sa")[0] > 500
+    store.close()
+
+
+def test_an_expiry_that_the_doctor_sets_holds_for_the_index(store: Store, run: Callable[..., Any]) -> None:
+    history = _history(store, "s", user_id="u")
+    history.add_messages(QUESTION)
+    with contextlib.closing(Doctor(store, why_unreadable)) as doctor:
+        assert doctor.set_expiry(history.key, 50)
+        assert not doctor.set_expiry(history.key, 70)
+        assert not doctor.set_expiry("x" * 32_000, 70)
+    assert 0 < run("HTTL", index_keys(owner_of(store.key_prefix, "u")).info, "FIELDS", 1, "ss")[0] <= 50

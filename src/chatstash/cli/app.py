@@ -10,12 +10,13 @@ from chatstash.cli.cost import cost
 from chatstash.cli.doctor.command import doctor
 from chatstash.cli.migrate.command import migrate
 from chatstash.cli.missing_packages import how_to_install
+from chatstash.cli.reindex import reindex
 from chatstash.cli.terminal import fail
 from chatstash.version import __version__
 
 app = typer.Typer(
     help="Tools for chat conversations in Upstash Redis: find and repair damage, move them into "
-    "LangGraph threads, estimate the bill, and run a local Upstash for development and tests.",
+    "LangGraph threads, list them by session, estimate the bill, and run a local Upstash for development and tests.",
     no_args_is_help=True,
     # Plain text reads the same in a terminal, a pipe and a log.
     rich_markup_mode=None,
@@ -71,4 +72,5 @@ def _add_placeholder(name: str, package: str) -> None:
 _add_local_commands()
 app.command()(doctor)
 app.command()(migrate)
+app.command()(reindex)
 app.command()(cost)

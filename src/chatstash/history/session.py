@@ -216,7 +216,8 @@ class Session(Editing[ItemT], Runner[ItemT]):
     def replace(self, items: Iterable[ItemT]) -> None:
         """Replace all items in one atomic step, exactly once even if replies are lost.
 
-        One request and five commands, six with a ttl. The new records must fit one request.
+        One request and five commands, six with a ttl; two more on a session index, four with a ttl. The new records
+        must fit one request.
 
         Args:
             items: The items, oldest first. Each gets a new record id. None leave an empty conversation.
@@ -341,8 +342,7 @@ class Session(Editing[ItemT], Runner[ItemT]):
         return None if raw is None else self.codec.from_record(decode(raw, key=self.key), key=self.key)
 
     def _replace(self, items: Iterable[ItemT]) -> Work[None]:
-        texts = self.prepared(self.records_of(items)).texts
-        op = replace_all(self.key, os.urandom(12).hex(), texts, self.options)
+        op = replace_all(os.urandom(12).hex(), self.prepared(self.records_of(items)))
         return self.work("replace", op, self.options.retry_policy.idempotent)
 
     def restoring(self, records: Iterable[Entry], description: Description = NO_DESCRIPTION) -> Work[AppendResult]:

@@ -71,7 +71,7 @@ class Batch:
         return len(self.commands) + sum(count for count in within if isinstance(count, int))
 
 
-_SCRIPTS = ("EVAL", "EVAL_RO")
+_SCRIPTS = ("EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO")
 
 
 class Cost(NamedTuple):

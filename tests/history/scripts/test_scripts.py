@@ -78,7 +78,7 @@ CASES = {
         [["RPUSH", "k", A, OLD]],
     ),
     "edit_truncate": Case(["k", "m"], [9, "m", "own"], [1, 6, 1, 1], [["RPUSH", "k", A, OWN]]),
-    "expire_list": Case(["k"], [9], 1, STORED_OLD),
+    "expire_list": Case(["k"], [9, NONE], 1, STORED_OLD),
     "fork": Case(
         ["k", "d", "m", *"zyh", *"zyh"],
         [9, 60, "r", A[-22:-2], "a", "c", 7, 99, "5", "6"],
@@ -109,7 +109,7 @@ CASES = {
     "quarantine": Case(["k", "q"], [-2, "-", "note", -2, sha(A)], 1, [["RPUSH", "k", A, OLD]]),
     "read_page": Case(["k"], [sha(A[-22:-2]), "", 1, 7, 7, 0], [1, 2, 3, [OLD], sha(""), 0], [["RPUSH", "k", A, OLD]]),
     "remove_duplicates": Case(["k", "n"], [BATCH], [1, 6, f"{BATCH}:0:", ""], [["RPUSH", "k", A, OLD, A]]),
-    "replace_all": Case(["k", "m"], [9, "", A, B], [2, 4], STORED_OLD),
+    "replace_all": Case(["k", "m"], [9, "", A, B, NONE], [2, 4], STORED_OLD),
     "take_newest": Case(["k", "m"], [sha(OLD), "", 9], [1, 4], STORED_OLD),
     "replace_tail": Case(
         ["k", "m", "x"],

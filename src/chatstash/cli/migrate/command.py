@@ -16,7 +16,7 @@ from chatstash.cli.running import keyboard_interrupts, usage_errors, warnings_on
 from chatstash.cli.terminal import fail, option, out
 from chatstash.errors import ChatstashError, ReadOnlyToken
 from chatstash.history import Store
-from chatstash.history.records.keys import DEFAULT_PREFIX, conversation_key
+from chatstash.history.records.keys import DEFAULT_PREFIX, conversation_named
 from chatstash.rest.limits import DEFAULT_TIMEOUT
 from chatstash.rest.plan import MAX_TTL
 
@@ -67,7 +67,7 @@ def migrate(
     with warnings_on_stderr(), usage_errors():
         named = list(dict.fromkeys(sessions or []))
         for session_id in named:
-            conversation_key(session_id, key_prefix)
+            conversation_named(session_id, key_prefix)
         if not messages_key:
             raise ValueError("--messages-key must not be empty")
         store = Store(url, key_prefix=key_prefix, timeout=timeout)

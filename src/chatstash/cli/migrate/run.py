@@ -8,7 +8,7 @@ from chatstash.cli.migrate.report import ConversationReport, HowToImport, LeftOu
 from chatstash.cli.running import STOP_THE_RUN, without_server_text
 from chatstash.errors import ChatstashError, ThreadInUse, UnreadableRecord, WrongType
 from chatstash.history.operations.scan import scan
-from chatstash.history.records.keys import conversation_key
+from chatstash.history.records.keys import conversation_named
 from chatstash.history.store import Store
 from chatstash.langchain.history import UpstashRedisChatMessageHistory
 from chatstash.langgraph import ImportResult, UpstashRedisSaver, import_history
@@ -71,7 +71,6 @@ class MigrationRun:
 
     def _import(self, done: ConversationReport, *, named: bool) -> None:
         try:
-            conversation_key(done.session_id, self._store.key_prefix)
             _note(done, self._result(done))
             if done.status == "empty" and named:
                 done.status, done.error = "missing", "there is no such conversation"
@@ -93,7 +92,8 @@ class MigrationRun:
             done.error = str(error)
 
     def _result(self, done: ConversationReport) -> ImportResult:
-        history = UpstashRedisChatMessageHistory(done.session_id, store=self._store)
+        named = conversation_named(done.session_id, self._store.key_prefix)
+        history = UpstashRedisChatMessageHistory(named.session_id, user_id=named.user_id, store=self._store)
         how = self._how
         return import_history(
             history,

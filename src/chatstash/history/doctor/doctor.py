@@ -19,7 +19,7 @@ from chatstash.history.doctor.diagnosis import (
 )
 from chatstash.history.doctor.repair import RepairStep, apply_repair, plan_repairs, set_expiry
 from chatstash.history.operations import scan
-from chatstash.history.records.keys import checked_key, companion_key
+from chatstash.history.records.keys import checked_key, companion_key, owned
 from chatstash.history.steps.chunks import stored_records
 from chatstash.history.store import Store
 from chatstash.rest.database import Database
@@ -127,8 +127,8 @@ class Doctor:
         return [key for key, ttl in ttls.items() if ttl is None]
 
     def set_expiry(self, key: str, ttl: int) -> bool:
-        """Set the expiry of a conversation that has none, in seconds; one request, three commands."""
-        return self._run("expire", set_expiry(key, ttl), key, self._policy.idempotent)
+        """Set the expiry of a conversation that has none, in seconds; one request, three or four commands."""
+        return self._run("expire", set_expiry(key, owned(key, self._prefix), ttl), key, self._policy.idempotent)
 
     def _run(self, name: str, op: Op[T], key: str, budget: Budget) -> T:
         return self._database.run(name, op, key, budget)

@@ -21,9 +21,10 @@ from chatstash.history.records.decoding import decode
 from chatstash.history.records.encoding import encode
 from chatstash.history.records.generation import without_generation
 from chatstash.history.records.identity import digest_of
-from chatstash.history.records.keys import companion_key
+from chatstash.history.records.index import fields_of, index_keys
+from chatstash.history.records.keys import Owned, companion_key
 from chatstash.history.records.record import RANDOM_BYTES, new_record_ids
-from chatstash.history.scripts.loading import call
+from chatstash.history.scripts.loading import call, call_along
 from chatstash.history.tool_calls.editing import stand_in, without_blocks
 from chatstash.history.tool_calls.pairing import Slot
 from chatstash.rest.commands import Argument, Batch, Command, Effect
@@ -49,9 +50,17 @@ def apply_repair(step: RepairStep) -> Op[bool]:
     return replies.values[0] == 1
 
 
-def set_expiry(key: str, seconds: int) -> Op[bool]:
-    """Set the expiry of a list that has none; one request, three commands. Returns whether it was set."""
-    replies = yield from send(Batch((call("expire_list", (key,), seconds),), effect=Effect.IDEMPOTENT))
+def set_expiry(key: str, named: Owned | None, seconds: int) -> Op[bool]:
+    """Set the expiry of a list that has none, and of the session on the index; returns whether it was set.
+
+    One request, three commands, four if it was set.
+    """
+    along: list[Command] = []
+    if named is not None:
+        fields = fields_of(named.session_id)
+        along.append(("HEXPIRE", index_keys(named.owner).info, seconds, "FIELDS", len(fields), *fields))
+    script = call_along("expire_list", (key,), along, seconds)
+    replies = yield from send(Batch((script,), effect=Effect.IDEMPOTENT))
     return replies.values[0] == 1
 
 

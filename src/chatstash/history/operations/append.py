@@ -252,10 +252,10 @@ def _script_result(wanted: Append, answer: Sequence[Reply]) -> Op[AppendResult |
         raise expiry_refused(wanted.key, refused_within("EXPIRE", detail), Effect.WRITE)
     if status == EARLIER:
         return AppendResult(length, list(wanted.record_ids), indexed=None if wanted.noting is None else True)
-    return (yield from _stored(wanted, length, _replies_within(wanted, answer[4:5])))
+    return (yield from _stored(wanted, length, replies_along(wanted, answer[4:5])))
 
 
-def _replies_within(wanted: Append, listed: Sequence[Reply]) -> list[Reply]:
+def replies_along(wanted: Append, listed: Sequence[Reply]) -> list[Reply]:
     """Return the replies to the commands that a script ran along with the append."""
     if not wanted.along.commands:
         return []

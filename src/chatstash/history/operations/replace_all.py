@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from chatstash.history.operations.append import Append, replies_along
 from chatstash.history.records.keys import IN_FLIGHT_TTL, companion_key
-from chatstash.history.scripts.loading import call
+from chatstash.history.scripts.loading import call_along
 from chatstash.history.steps.requests import run_marked_script
-from chatstash.history.values.options import Options
 from chatstash.rest.ops import Op
 
 
-def replace_all(key: str, name: str, texts: Sequence[str], options: Options) -> Op[None]:
-    """Replace all records; one request and five commands, six with a ttl.
+def replace_all(name: str, wanted: Append) -> Op[None]:
+    """Replace all records by those that are ready to be appended; costs as `Session.replace`.
 
     Args:
-        key: The conversation's key.
         name: Unique to this call.
-        texts: The new records, oldest first.
-        options: Say the ttl, and how many records to keep.
+        wanted: The new records; none leave an empty conversation.
     """
+    key, texts, options = wanted.key, wanted.texts, wanted.options
     marker = companion_key("replace", key, name)
     kept = texts if options.max_stored_messages is None else texts[-options.max_stored_messages :]
     ttl = "" if options.ttl is None else options.ttl
-    script = call("replace_all", (key, marker), IN_FLIGHT_TTL, ttl, *kept)
-    yield from run_marked_script(key, marker, script)
+    along = wanted.along.commands
+    answer = yield from run_marked_script(
+        key, marker, call_along("replace_all", (key, marker), along, IN_FLIGHT_TTL, ttl, *kept)
+    )
+    if wanted.noting is not None and len(answer) > 2:
+        yield from wanted.noting.finish(replies_along(wanted, answer[2:3]))

@@ -103,6 +103,13 @@ def owned(key: str, key_prefix: str) -> Owned | None:
     return Owned(key[: user.end()], unquote(user[1]), key[user.end() :])
 
 
+def conversation_named(session_id: str, key_prefix: str) -> Owned:
+    """Return the conversation whose key is a prefix and a session id, which may name a user, as `@user/id` does."""
+    _check_session_id(session_id)
+    key = checked_key(key_prefix + session_id)
+    return owned(key, key_prefix) or Owned(key_prefix, None, session_id)
+
+
 def companion_key(kind: str, key: str, *more: str) -> str:
     """Return a companion key: `chatstash:<kind>:<sha256 of its key>`, then `:<part>` for each part.
 
