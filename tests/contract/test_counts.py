@@ -89,7 +89,7 @@ def test_the_cost_travels_with_the_result_and_is_what_the_server_saw(upstash: Lo
         spent = upstash.stats - before
         if call.__name__ == "call_async":
             asyncio.run(store.aclose())
-    assert (cost.requests, cost.commands) == (spent.requests, spent.billed_commands) == (2, 5)
+    assert (cost.requests, cost.commands) == (spent.requests, spent.billed_commands) == (2, 6)
     assert (cost.bytes_sent, cost.bytes_received) == (spent.bytes_received, spent.bytes_sent)
 
 
