@@ -10,11 +10,15 @@ DOCS := .venv-docs
 BIN := $(VENV)/bin
 JS := tests/interop/js
 
-.PHONY: demo test test-long test-lowest lint types fix check docs dist audit bench bench-gateway plots lock clean
+.PHONY: demo browser test test-long test-lowest lint types fix check docs dist audit bench bench-gateway plots lock clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/demo.py
+
+# Chromium for the tests of a page, where apt can install it. Without a browser, these tests skip.
+browser:
+	tools/browser.sh
 
 test: $(VENV)/installed $(JS)/node_modules/installed
 	$(BIN)/python -m pytest -n 2 -m "not long"
