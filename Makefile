@@ -10,11 +10,15 @@ DOCS := .venv-docs
 BIN := $(VENV)/bin
 JS := tests/interop/js
 
-.PHONY: demo browser test test-long test-lowest lint types fix check docs dist audit bench bench-gateway plots lock clean
+.PHONY: demo chat browser test test-long test-lowest lint types fix check docs dist audit bench bench-gateway plots lock clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/demo.py
+
+# The example of a chat, at http://127.0.0.1:8000, on a local Upstash.
+chat: $(VENV)/installed
+	cd examples/chat_app && ../../$(BIN)/chatstash dev -- ../../$(BIN)/uvicorn app:app
 
 # Chromium for the tests of a page, where apt can install it. Without a browser, these tests skip.
 browser:

@@ -6,6 +6,7 @@ The API's routes, all with the same JWT authorizer and this function as their in
     GET    /sessions/{id}              the newest messages of one; ?before= for the page further back
     POST   /sessions/{id}/messages     {"text": "…"} → {"answer": "…"}
     DELETE /sessions/{id}
+    DELETE /me                         all that is stored of the user
 
 Variables: UPSTASH_REDIS_REST_URL and UPSTASH_REDIS_REST_TOKEN. Packages: chatstash, and your model's.
 """
@@ -87,11 +88,18 @@ def delete_session(event: Event) -> Event:
     return reply(204)
 
 
+def delete_me(event: Event) -> Event:
+    """Looks at every key of the database: where there are millions, put the user on a queue instead."""
+    erased = store.delete_user(user_of(event))
+    return reply(200, {"sessions": len(erased.session_ids)})
+
+
 ROUTES: dict[str, Callable[[Event], Event]] = {
     "GET /sessions": list_sessions,
     "GET /sessions/{id}": read_messages,
     "POST /sessions/{id}/messages": send_message,
     "DELETE /sessions/{id}": delete_session,
+    "DELETE /me": delete_me,
 }
 
 

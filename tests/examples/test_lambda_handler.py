@@ -119,6 +119,13 @@ def test_users_do_not_meet(send: Callable[..., Any]) -> None:
     assert [each["text"] for each in send(READ, "same")["messages"]] == ["Ada's", "Paris."]
 
 
+def test_delete_me_leaves_nothing(send: Callable[..., Any], run: Callable[..., Any]) -> None:
+    send(SEND, "one", body={"text": "1"})
+    send(SEND, "two", body={"text": "2"}, headers={"idempotency-key": "click-2"})
+    assert send("DELETE /me") == {"sessions": 2}
+    assert run("KEYS", "*") == []
+
+
 @pytest.mark.parametrize(
     ("route", "more"),
     [
