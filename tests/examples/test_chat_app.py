@@ -181,6 +181,16 @@ def test_a_stopped_answer_keeps_what_was_written(server: Server, ada: Browser) -
     assert ada.transcript("geo")[1].startswith("Par")
 
 
+def test_a_deleted_conversation_does_not_come_back_with_its_answer(server: Server, ada: Browser) -> None:
+    server.model.answers = ["Par|is."]
+    with ada.writing("geo", "Capital of France?") as events:
+        next(events)
+        ada.client.delete("/api/sessions/geo").raise_for_status()
+        server.model.go_on.set()
+        assert list(events) == [("done", None)]
+    assert (ada.titles(), ada.transcript("geo"), ada.get("sessions/geo/draft")) == ([], [], None)
+
+
 def test_one_answer_at_a_time_in_a_conversation(server: Server, ada: Browser) -> None:
     server.model.answers = ["Par|is."]
     with ada.writing("geo", "Capital of France?") as events:
@@ -213,6 +223,8 @@ def test_deleting_my_data_leaves_no_key_of_mine(
     with ada.writing("other", "While it is written") as events:
         next(events)
         assert ada.client.delete("/api/me").raise_for_status().json() == {"sessions": 2}
+        server.model.go_on.set()
+        list(events)
     assert set(run("KEYS", "*")) == others
     assert ada.get("sessions")["sessions"] == []
     assert bob.transcript("geo") == ["Bob's", "Paris."]

@@ -116,6 +116,22 @@ def test_an_answer_that_broke_off_can_be_asked_for_again(page: Page, server: Ser
     is_answered(page, "Capital of France?", "Paris.")
 
 
+def test_answers_in_two_conversations_at_once(page: Page, server: Server) -> None:
+    server.model.answers = ["Par|is.", "Ro|me."]
+    ask(page, "Capital of France?")
+    expect(page.locator(".ai .body")).to_have_text("Par")
+    page.get_by_role("button", name="New chat").click()
+    ask(page, "Capital of Italy?")
+    expect(page.locator(".ai .body")).to_have_text("Ro")
+    page.get_by_role("link", name="Capital of France?").click()
+    expect(page.locator("#messages .body")).to_have_text(["Capital of France?", "Par"])
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    server.model.go_on.set()
+    is_answered(page, "Capital of France?", "Paris.")
+    page.get_by_role("link", name="Capital of Italy?").click()
+    is_answered(page, "Capital of Italy?", "Rome.")
+
+
 def test_regenerate_and_go_back(page: Page, server: Server) -> None:
     server.model.answers = ["First.", "Sec|ond."]
     ask(page, "Say something.")

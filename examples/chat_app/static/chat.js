@@ -9,7 +9,7 @@ const state = {
   messages: [],
   older: null,          // the cursor of the messages further back
   isLoading: false,
-  writing: null,        // the conversation whose answer this page awaits
+  writing: new Set(),   // the conversations whose answers this page awaits
   editing: null,        // the id of the question being edited
 };
 
@@ -327,7 +327,7 @@ function showState() {
 }
 
 const isWriting = () => state.current !== null
-  && (state.writing === state.current || Boolean(state.messages.at(-1)?.isGrowing));
+  && (state.writing.has(state.current) || Boolean(state.messages.at(-1)?.isGrowing));
 
 function messageItem(message) {
   if (message.id && message.id === state.editing) return editForm(message);
@@ -447,7 +447,7 @@ async function write(wish) {
     state.current = session;
     history.replaceState(null, "", `#${session}`);
   }
-  state.writing = session;
+  state.writing.add(session);
   state.messages = state.messages.filter((message) => !message.isDraft);
   if (wish.text) state.messages.push({ role: "human", text: wish.text });
   const answer = { role: "ai", text: "", isGrowing: true };
@@ -474,7 +474,7 @@ async function write(wish) {
       });
     }
   });
-  state.writing = null;
+  state.writing.delete(session);
   answer.isGrowing = false;
   showState();
   // The stored messages have ids, by which they are edited and replaced.
