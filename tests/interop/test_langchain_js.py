@@ -20,7 +20,7 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from chatstash import UpstashRedisChatMessageHistory
+from chatstash import Store, UpstashRedisChatMessageHistory
 from chatstash.local import LocalUpstash
 from tests.conftest import Call
 
@@ -118,3 +118,28 @@ def test_types_they_cannot_read(upstash: LocalUpstash, message: BaseMessage) -> 
     ours.session().append([message])
     with pytest.raises(AssertionError, match="Got unexpected type"):
         _js(upstash, ours.key)
+
+
+@pytest.mark.parametrize("user_id", [None, "a/b"])
+def test_they_read_what_was_edited_regenerated_and_drafted(upstash: LocalUpstash, user_id: str | None) -> None:
+    with Store(upstash.url, upstash.token, index=True, ttl=600) as store:
+        ours = UpstashRedisChatMessageHistory("s", user_id=user_id, store=store)
+        _js(upstash, ours.key, [{"type": "human", "data": {"content": "theirs"}}])
+        theirs = ours.records()[0]
+        ours.add_messages([*SHARED, HumanMessage("q", id="q"), AIMessage("a", id="a")], metadata={"rating": 5})
+        ours.replace_message(theirs, HumanMessage("edited", id="e"))
+        ours.replace_message("h1", HumanMessage("edited, too", id="h1"))
+        ours.delete_messages("s1")
+        for text in ("b", "c"):
+            with ours.guarded_turn(replacing="a") as turn:
+                turn.add_ai_message(AIMessage(text, id="a"))
+        ours.switch_to(ours.alternatives("a")[1])
+        store.update_session("s", user_id=user_id, title="T", metadata={"a": 1})
+        draft = ours.draft()
+        draft.update("half a reply")
+        read = _js(upstash, ours.key)
+        assert [message["content"] for message in read] == [_seen(message)["content"] for message in ours.messages]
+        assert [read[0]["content"], read[1]["content"], read[-1]["content"]] == ["edited", "edited, too", "b"]
+        assert ours.fork("copy", upto="q").length == len(read) - 1
+        copy = UpstashRedisChatMessageHistory("copy", user_id=user_id, store=store)
+        assert len(_js(upstash, copy.key)) == len(read) - 1
