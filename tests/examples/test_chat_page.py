@@ -102,10 +102,13 @@ def test_a_reloaded_page_follows_the_answer_that_goes_on(page: Page, server: Ser
 def test_an_answer_that_broke_off_can_be_asked_for_again(page: Page, server: Server) -> None:
     server.model.answers = ["Par|{fail}", "Paris."]
     server.model.go_on.set()
-    page.clock.install()
     ask(page, "Capital of France?")
     expect(page.get_by_role("status")).to_have_text("No answer came. Try again.")
     expect(page.locator("#messages .body")).to_have_text(["Capital of France?", "Par"])
+    expect(page.get_by_text("This answer broke off.")).to_be_visible()
+    page.clock.install()
+    page.reload()
+    expect(page.locator(".ai.growing")).to_be_visible()
     for _ in range(20):  # the page asks again and again whether the draft grows
         with page.expect_response("**/draft"):
             page.clock.run_for(700)

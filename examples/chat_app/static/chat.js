@@ -249,17 +249,17 @@ async function open(session) {
   if (matchMedia("(hover: hover)").matches) $("#question").focus();
 }
 
-/** Load the newest messages, and follow the draft of an answer that is being written. */
-async function loadMessages(session) {
+/** Load the newest messages, and follow the draft of an answer that may be being written. */
+async function loadMessages(session, mayGrow = true) {
   const page = await get(at(session, "/messages"));
   if (session !== state.current) return;
   state.isLoading = false;
   state.messages = page.messages;
   state.older = page.cursor;
-  if (page.draft) state.messages.push({ role: "ai", text: page.draft.text, isDraft: true, isGrowing: true });
+  if (page.draft) state.messages.push({ role: "ai", text: page.draft.text, isDraft: true, isGrowing: mayGrow });
   showMessages();
   scrollDown();
-  if (page.draft) attempt(() => followDraft(session));
+  if (page.draft && mayGrow) attempt(() => followDraft(session));
 }
 
 /** Show an answer that another page asked for, or this one before it was reloaded, while it grows. */
@@ -456,6 +456,7 @@ async function write(wish) {
   scrollDown();
   let isPlanned = false;
   let isListed = false;
+  let hasFailed = false;
   await attempt(async () => {
     const response = await call("POST", at(session, "/answer"), wish).catch((error) => {
       giveBack(wish);
@@ -464,7 +465,10 @@ async function write(wish) {
     for await (const [event, data] of eventsOf(response)) {
       if (!isListed) attempt(loadSessions);
       isListed = true;
-      if (event === "failed") notify(data, "error");
+      if (event === "failed") {
+        hasFailed = true;
+        notify(data, "error");
+      }
       if (event === "words") answer.text += data;
       if (isPlanned || session !== state.current) continue;
       isPlanned = true;
@@ -478,7 +482,7 @@ async function write(wish) {
   answer.isGrowing = false;
   showState();
   // The stored messages have ids, by which they are edited and replaced.
-  await attempt(() => Promise.all([session === state.current && loadMessages(session), loadSessions()]));
+  await attempt(() => Promise.all([session === state.current && loadMessages(session, !hasFailed), loadSessions()]));
 }
 
 /** Put a question that did not reach the server back into the form. */
