@@ -17,7 +17,7 @@ import logging
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path as FilePath
 from typing import Annotated, Any, NamedTuple
 
@@ -35,6 +35,7 @@ from chatstash import (
     ConcurrentTurn,
     DraftText,
     MessageNotFound,
+    MessagesResult,
     RecordId,
     SessionNotFound,
     Store,
@@ -61,7 +62,7 @@ router = APIRouter()
 
 
 def current_user(user: Annotated[str, Cookie()] = "") -> str:
-    """Return the user's id: here a random number in a cookie, which knows a browser again and nothing more.
+    """Return the user's id: here a random number in a cookie, which only recognises a browser.
 
     In production, return the id from your login: a server-side session, or the claim `sub` of a token whose signature
     you checked. Never take it from a field that a client may choose. It alone decides whose conversations are shown.
@@ -90,9 +91,9 @@ class Version(BaseModel):
 
 
 class Wish(BaseModel):
-    """What to write: an answer to `text`, another one in place of the message `replacing`, or both for an edit.
+    """What to write: an answer to `text`, another answer in place of the message `replacing`, or both for an edit.
 
-    With neither, the last question is answered again, whose answer failed.
+    Neither asks for an answer to the last question, after the first attempt failed.
     """
 
     text: str | None = Field(None, min_length=1, max_length=20_000)
@@ -150,6 +151,8 @@ class Chat:
         if wish.text is not None:
             await history.aadd_messages([HumanMessage(wish.text)])
         messages = (await history.aread(last=CONTEXT)).messages
+        if not messages or messages[-1].type != "human":
+            return  # answered already, in another tab
         # The draft is kept in Redis as it grows. Leaving the block appends the answer and drops the draft in one step.
         async with history.draft(every=1.0) as draft:
             async for chunk in self._chunks(messages, stop, tell):
@@ -175,12 +178,13 @@ class Chat:
     async def _chunks(
         self, messages: list[BaseMessage], stop: asyncio.Event, tell: Tell
     ) -> AsyncIterator[AIMessageChunk]:
-        async for chunk in self._model.astream(messages):
-            if stop.is_set():
-                return
-            if words := text_of(chunk):
-                tell("words", words)
-            yield chunk
+        async with aclosing(self._model.astream(messages)) as chunks:  # type: ignore[type-var] # it is a generator
+            async for chunk in chunks:
+                if stop.is_set():
+                    return
+                if words := text_of(chunk):
+                    tell("words", words)
+                yield chunk
 
     async def abandon(self, user: str, session_id: str | None = None) -> None:
         """End the answers being written for a user, in one conversation or in all, before these are deleted."""
@@ -261,17 +265,26 @@ async def delete(chat: TheChat, user: User, session_id: SessionId) -> None:
 async def messages(chat: TheChat, user: User, session_id: SessionId, before: str | None = None) -> dict[str, Any]:
     """Return the newest messages, or those before a cursor, and the draft of an answer that is being written."""
     history = chat.history(user, session_id)
-    which: dict[str, Any] = {"last": MESSAGES} if before is None else {"before": before, "limit": MESSAGES}
-    result, draft = await asyncio.gather(history.aread(tool_calls="stored", **which), history.aread_draft())
-    shown: list[dict[str, Any]] = [
+    if before is not None:
+        older = await history.aread(before=before, limit=MESSAGES)
+        return {"messages": shown_messages(older), "cursor": older.cursor and str(older.cursor), "draft": None}
+    # In this order: an answer that is stored meanwhile is in the messages, whatever the draft says.
+    is_here = (user, session_id) in chat.writing
+    draft = await history.aread_draft()
+    newest = await history.aread(last=MESSAGES, tool_calls="stored")
+    shown = shown_messages(newest)
+    await asyncio.gather(*[add_versions(history, message) for message in shown[-2:] if message["id"]])
+    cursor = newest.cursor and str(newest.cursor)
+    return {"messages": shown, "cursor": cursor, "draft": shown_draft(draft, is_here)}
+
+
+def shown_messages(result: MessagesResult) -> list[dict[str, Any]]:
+    """Return the messages with text of a user or a model, for the page."""
+    return [
         {"id": record.id and str(record.id), "role": message.type, "text": text_of(message)}
         for record, message in zip(result.records, result.messages, strict=True)
         if message.type in ("human", "ai") and text_of(message)
     ]
-    if before is None:
-        await asyncio.gather(*[add_versions(history, message) for message in shown[-2:] if message["id"]])
-    is_here = (user, session_id) in chat.writing
-    return {"messages": shown, "cursor": result.cursor and str(result.cursor), "draft": shown_draft(draft, is_here)}
 
 
 @router.get("/api/sessions/{session_id}/versions")
@@ -284,8 +297,9 @@ async def versions(chat: TheChat, user: User, session_id: SessionId, of: str) ->
 
 
 async def add_versions(history: UpstashRedisChatMessageHistory, message: dict[str, Any]) -> None:
-    """Add its versions to a message for the page."""
-    message["versions"] = await versions_of(history, message["id"])
+    """Add its versions to a message for the page, unless it was replaced since it was read."""
+    with suppress(MessageNotFound):
+        message["versions"] = await versions_of(history, message["id"])
 
 
 async def versions_of(history: UpstashRedisChatMessageHistory, message_id: str) -> dict[str, Any] | None:

@@ -137,8 +137,9 @@ def test_a_question_whose_answer_failed_is_answered_later(server: Server, ada: B
     server.model.answers = [RuntimeError("overloaded"), "Paris."]
     assert ada.write("geo", "Capital of France?")[0][0] == "failed"
     assert ada.transcript("geo") == ["Capital of France?"]
-    ada.write("geo")
-    assert ada.transcript("geo") == ["Capital of France?", "Paris."]
+    for _ in range(2):  # the second time, in another tab
+        ada.write("geo")
+        assert ada.transcript("geo") == ["Capital of France?", "Paris."]
 
 
 def test_an_answer_goes_on_when_the_page_is_closed(server: Server, ada: Browser) -> None:
