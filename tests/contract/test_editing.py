@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -66,7 +68,7 @@ def test_what_is_documented_is_what_is_billed(history: UpstashRedisChatMessageHi
         assert (spent.requests, spent.billed_commands) == (1, commands)
         assert result.cost.commands == commands
     assert history.truncate(after=ids[3]).cost.commands == 7  # nothing is newer: no LTRIM
-    assert history.pop().cost.commands == 7  # none is left that could carry a generation
+    assert history.pop().cost.commands == 8  # none is left that could carry a generation
 
 
 @pytest.mark.parametrize("place", [0, 2, 3])
@@ -206,6 +208,60 @@ def test_a_pop_beside_hidden_duplicates_removes_what_readers_see(
     run("LPUSH", "message_store:s", run("LINDEX", "message_store:s", 2))
     assert call(history, "pop").removed == 1
     assert _texts(history) == ["0", "1", "2"]
+
+
+def _arrive_late(upstash: LocalUpstash, session_id: str) -> UpstashRedisChatMessageHistory:
+    """Return a conversation of 0 to 6, followed by a duplicate of 0 that arrived late."""
+    history = UpstashRedisChatMessageHistory(session_id, upstash.url, upstash.token)
+    upstash.faults.next("applied_late", held=True)
+    history.add_messages([HumanMessage("0", id="m0")])
+    history.add_messages([HumanMessage(str(number), id=f"m{number}") for number in range(1, 7)])
+    assert upstash.release() == 1
+    assert command(upstash, "LLEN", history.key) == 8
+    return history
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+@pytest.mark.parametrize("pop", ["pop", "pop_item"])
+def test_a_pop_removes_what_readers_see_whatever_the_clocks_say(
+    upstash: LocalUpstash, call: Call, monkeypatch: pytest.MonkeyPatch, pop: str, hours: int
+) -> None:
+    now_ns = time.time_ns
+    steps = itertools.count()
+    monkeypatch.setattr(time, "time_ns", lambda: now_ns() + hours * next(steps) * 10**12)
+    history = _arrive_late(upstash, "s")
+    if pop == "pop":
+        assert call(history, "pop").removed == 1
+    else:
+        assert call(history.session(), "pop_item").content == "6"
+    assert _texts(history) == [*"012345"]
+
+
+def test_an_own_id_names_the_message_that_readers_see(upstash: LocalUpstash, either: Call) -> None:
+    history = _arrive_late(upstash, "replaced")
+    either(history, "replace_message", "m0", HumanMessage("new"))
+    assert _texts(history) == ["new", *"123456"]
+    history = _arrive_late(upstash, "deleted")
+    assert either(history, "delete_messages", "m0").removed == 1
+    assert _texts(history) == [*"123456"]
+    history = _arrive_late(upstash, "truncated")
+    either(history, "truncate", after="m0")
+    assert _texts(history) == ["0"]
+
+
+def test_of_several_messages_with_one_id_the_newest_is_meant(
+    history: UpstashRedisChatMessageHistory, run: Callable[..., Any]
+) -> None:
+    history.add_messages([HumanMessage("0", id="m"), AIMessage("1"), HumanMessage("2", id="m"), AIMessage("3")])
+    with history.guarded_turn(replacing="m") as turn:
+        assert [message.content for message in turn.messages] == ["0", "1"]
+        turn.add_messages([HumanMessage("new", id="m")])
+    assert _texts(history) == ["0", "1", "new"]
+    run("LPUSH", history.key, FOREIGN, FOREIGN)
+    with history.guarded_turn(replacing=history.records()[-1]) as turn:
+        assert [message.content for message in turn.messages] == ["0", "1", "new", "foreign"]
+        turn.add_messages([HumanMessage("after")])
+    assert _texts(history) == ["0", "1", "new", "foreign", "after"]
 
 
 def test_duplicates_go_with_their_message(

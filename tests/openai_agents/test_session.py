@@ -120,7 +120,7 @@ def test_each_operation_takes_few_requests(upstash: LocalUpstash, session: Upsta
     assert cost(session.get_items()) == (1, 1)
     assert cost(session.get_items(3)) == (1, 3)
     assert cost(session.replace_items([user("x"), user("y")])) == (1, 5)
-    assert cost(session.pop_item()) == (2, 6)
+    assert cost(session.pop_item()) == (2, 7)
     assert cost(session.add_items([])) == (0, 0)
 
 

@@ -67,6 +67,27 @@ def test_a_late_plain_append_after_its_original_was_trimmed_comes_back(upstash: 
     assert _texts(history) == ["newest", "late"]
 
 
+@pytest.mark.parametrize("delivery", ["standard", "strict"])
+@pytest.mark.parametrize("edit", ["delete_messages", "truncate", "pop", "guarded_turn"])
+def test_a_late_plain_append_after_an_edit_removed_its_messages_comes_back(
+    upstash: LocalUpstash, edit: str, delivery: str
+) -> None:
+    history = _history(upstash, delivery=delivery)
+    history.add_messages([HumanMessage("first", id="first")])
+    upstash.faults.next("applied_late", held=True)
+    history.add_messages([HumanMessage("late", id="late")])
+    if edit == "guarded_turn":
+        with history.guarded_turn(replacing="late") as turn:
+            turn.add_user_message("new")
+    else:
+        names: dict[str, Any] = {"delete_messages": ["late"], "truncate": [], "pop": [1]}
+        getattr(history, edit)(*names[edit], **({"after": "first"} if edit == "truncate" else {}))
+    left = _texts(history)
+    assert "late" not in left
+    _arrive(upstash)
+    assert _texts(history) == [*left, *(["late"] if delivery == "standard" else [])]
+
+
 def test_a_clear_between_an_append_and_its_settlement(upstash: LocalUpstash) -> None:
     def clear_before_the_retry() -> float:
         _history(upstash).clear()

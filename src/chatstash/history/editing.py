@@ -112,7 +112,7 @@ class Editing(Generic[ItemT]):
         return await runner.arun(_truncating(runner, after))
 
     def pop(self, n: int = 1) -> EditResult:
-        """Remove the newest messages; one request, eight commands, two more requests if there may be duplicates.
+        """Remove the newest messages; one request, nine commands, two more requests if there may be duplicates.
 
         Args:
             n: How many. If there are fewer, all are removed.

@@ -44,4 +44,5 @@ def _most(selection: Selection, most: int) -> int:
 
 
 def _place_of(message: Named, entries: Sequence[Entry]) -> int | None:
-    return next((at for at, entry in enumerate(entries) if is_named(entry, message)), None)
+    # Of several messages with one id, the newest is meant, as in the scripts.
+    return next((at for at in reversed(range(len(entries))) if is_named(entries[at], message)), None)

@@ -14,6 +14,7 @@ from chatstash.errors import MessageNotFound
 from chatstash.history.records.encoding import encode
 from chatstash.history.records.keys import IN_FLIGHT_TTL, companion_key
 from chatstash.history.records.message_id import Named
+from chatstash.history.records.places import places_key
 from chatstash.history.records.record import Record
 from chatstash.history.scripts.loading import call
 from chatstash.history.steps.duplicates import remove_duplicates
@@ -46,11 +47,13 @@ def truncate(key: str, name: str, last: Named) -> Op[EditResult]:
 
 def pop(key: str, name: str, count: int) -> Op[EditResult]:
     """Remove the newest messages; `name` is unique to this call."""
-    answer = yield from _run(key, name, "edit_pop", count, "")
+    marker = companion_key("edit", key, name)
+    keys = (key, marker, places_key(key))
+    answer = yield from run_marked_script(key, marker, call("edit_pop", keys, IN_FLIGHT_TTL, count, ""))
     if answer[0] == 0:
         # Among them may be duplicates, which no reader sees.
         yield from remove_duplicates(key, _batches(answer[3]))
-        answer = yield from _run(key, name, "edit_pop", count, "1")
+        answer = yield from run_marked_script(key, marker, call("edit_pop", keys, IN_FLIGHT_TTL, count, "1"))
     return _result(answer)
 
 

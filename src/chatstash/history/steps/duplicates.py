@@ -73,6 +73,13 @@ def suspects(entries: Sequence[Entry], first_place: int, places: Mapping[str, Pl
     return list(batches)
 
 
+def suspects_at_the_end(entries: Sequence[Entry], places: Mapping[str, Place]) -> list[str]:
+    """Return the batches, among the newest records, that may have duplicates there."""
+    ids = _ids_of(entries)
+    noted = (record_id.batch for record_id in ids if record_id is not None and record_id.batch in places)
+    return list(dict.fromkeys([*noted, *_batches_out_of_order(ids, places)]))
+
+
 def _batches_elsewhere(
     entries: Sequence[Entry], ids: Sequence[RecordId | None], first_place: int, places: Mapping[str, Place]
 ) -> Iterator[str]:

@@ -1,7 +1,7 @@
 -- The newest records of a conversation that were replaced by others, in a hash: one field for each alternative. A value
 -- names the record before them, its anchor, and has the records, newest first, each with its length before it. Read by
 -- records/alternatives.py, too.
---- @include "batches"
+--- @include "find"
 --- @include "push"
 
 -- Returns the name of the record at an index, which is the anchor of those newer than it.
@@ -17,9 +17,9 @@ local function index_of_anchor(anchor)
   local by, name, found = string.sub(anchor, 1, 1), string.sub(anchor, 2), nil
   listed = listed or call('LLEN', KEYS[1])
   if by == 's' then return listed end
+  if by == 'r' then return (find(by, name)) end
   scan(function(raw, index)
-    local is_it = by == 'r' and string.find(raw, name, -90, true) and identity(raw) == name
-    if is_it or by == 'h' and redis.sha1hex(raw) == name then found = index end
+    if redis.sha1hex(raw) == name then found = index end
     return found
   end)
   return found

@@ -24,15 +24,18 @@ local function is_named(raw, by, wanted)
 end
 
 -- Returns the index of a record, 0 for the newest, its bytes, and the indexes of its newer duplicates; nil where there is
--- none. Of duplicates the oldest counts. A duplicate was written at most an hour after the records before it.
+-- none. Of several records with one name, the newest is meant; of its duplicates the oldest counts. A duplicate was
+-- written at most an hour after the records before it.
 local function find(by, wanted)
   local found, bytes, duplicates = nil, nil, {}
-  local earliest = by == 'r' and time_of(wanted) - 1000 * IN_FLIGHT_TTL
+  local earliest
   scan(function(raw, index)
     if is_named(raw, by, wanted) then
       duplicates[#duplicates + 1] = found
       found, bytes = index, raw
-      return by ~= 'r'
+      local id = identity(raw)
+      if id == raw then return true end
+      by, wanted, earliest = 'r', id, time_of(id) - 1000 * IN_FLIGHT_TTL
     end
     local batch = found and batch_of(raw)
     return batch and time_of(batch) < earliest

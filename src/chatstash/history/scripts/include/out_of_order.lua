@@ -2,6 +2,14 @@
 --- @include "batches"
 --- @include "time"
 
+-- Calls `suspect` with each batch, among records, whose place is noted: its late request may have arrived.
+local function suspect_noted(newest, noted, suspect)
+  for _, raw in ipairs(noted ~= '' and newest or {}) do
+    local batch = batch_of(raw)
+    if batch and string.find(noted, batch .. ':', 1, true) then suspect(batch) end
+  end
+end
+
 -- Calls `suspect` with each batch, among records that are given newest first, that was written before its older neighbour
 -- or begins again.
 local function suspect_out_of_order(newest, suspect)
