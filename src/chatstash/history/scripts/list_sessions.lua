@@ -40,7 +40,9 @@ end
 
 -- Both sorted sets in one order. A session may be in both, because the store had another ttl before: its newer score
 -- counts. On the first page that comes first; on later pages, both scores are compared.
-local read_lasting, read_expiring = reader(KEYS[1], limit + 1), reader(KEYS[2], limit + 1)
+-- A later page begins at the score of the last session, so it reads one more.
+local first_size = max_score == '' and limit + 1 or limit + 2
+local read_lasting, read_expiring = reader(KEYS[1], first_size), reader(KEYS[2], first_size)
 local lasting, expiring, seen = nil, nil, {}
 local function next_session()
   while true do
