@@ -97,6 +97,7 @@ def test_pages_hold_each_session_once_while_others_append(store: Store, call: Ca
     pages = [[session.session_id for session in page.sessions] for page in (first, second, third)]
     assert pages == [["s6", "s5", "s4"], ["s3", "s2", "s1"], ["s0"]]
     assert third.next_cursor is None
+    assert [page.cost.commands for page in (first, second, third)] == [4, 6, 6]
     assert json.loads(json.dumps(first.to_dict()))["sessions"][0]["session_id"] == "s6"
 
 

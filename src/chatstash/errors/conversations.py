@@ -184,7 +184,7 @@ class MessageNotFound(ChatstashError, LookupError):
     """The conversation has no message with this id. Nothing was changed.
 
     Attributes:
-        id: The id that was given.
+        id: The id that was given; None if a record without an id was given, or the conversation is empty.
         key: The conversation's key.
     """
 
@@ -194,14 +194,15 @@ class MessageNotFound(ChatstashError, LookupError):
         self.key = key
 
     def __str__(self) -> str:
+        message = "such message" if self.id is None else f"message with the id {str(self.id)!r:.200}"
         return one_line(
-            f"The conversation {self.key!r} has no message with the id {str(self.id)!r:.200}. Nothing was changed. "
+            f"The conversation {self.key!r} has no {message}. Nothing was changed. "
             "Others may have removed it: read the conversation again; `records()` has the ids."
         )
 
 
 class SessionNotFound(ChatstashError, LookupError):
-    """The session is not on the session index. Nothing was changed.
+    """The session does not exist, or is not on the session index. Nothing was changed.
 
     Attributes:
         session_id: The session.
@@ -214,10 +215,10 @@ class SessionNotFound(ChatstashError, LookupError):
         self.user_id = user_id
 
     def __str__(self) -> str:
-        whose = "no user" if self.user_id is None else f"the user {self.user_id!r:.200}"
+        owner = "" if self.user_id is None else f" of the user {self.user_id!r:.200}"
         return one_line(
-            f"The index of {whose} has no session {self.session_id!r:.200}. Nothing was changed. It may have expired "
-            "or been deleted, or have no message yet. Store.reindex() adds what was stored without index."
+            f"There is no session {self.session_id!r:.200}{owner}. Nothing was changed. It may have expired or been "
+            "deleted, or have no message yet. If it was stored without an index, Store.reindex() lists it."
         )
 
 

@@ -72,7 +72,7 @@ class Editing(Generic[ItemT]):
         return await runner.arun(_replacing(runner, message_id, message))
 
     def delete_messages(self, *message_ids: MessageId) -> EditResult:
-        """Remove messages, all or none; one request, nine commands for one message, one more for each further.
+        """Remove messages, all or none; one request, eight commands, and one more for each message.
 
         Args:
             message_ids: Name the messages.
@@ -131,7 +131,7 @@ class Editing(Generic[ItemT]):
         return await runner.arun(_popping(runner, n))
 
     def alternatives(self, message_id: MessageId) -> list[Alternative[ItemT]]:
-        """Return what stood in the place of a message and those after it, and was replaced; oldest first.
+        """Return the alternatives of a message: what it and the messages after it replaced, oldest first.
 
         One request and five commands, whatever the number of alternatives. They are kept as long as the conversation,
         or for 30 days if that has no ttl, and are deleted with it.
@@ -153,7 +153,7 @@ class Editing(Generic[ItemT]):
         return _alternatives(runner, await runner.arun(_listing(runner, message_id)))
 
     def switch_to(self, alternative: Alternative[ItemT] | str) -> EditResult:
-        """Put an alternative back in its place; the messages that stand there become an alternative of it.
+        """Put an alternative back; the messages that are there now become an alternative themselves.
 
         One request and sixteen commands. `removed` is how many messages were put aside.
 
@@ -177,7 +177,7 @@ class Editing(Generic[ItemT]):
     def fork(self, new_session_id: str, *, upto: MessageId | None = None) -> MoveResult:
         """Copy the conversation, or its beginning, to another session of the same user.
 
-        One request: six commands, two more for a part, one more with a ttl, five more on an index, six with a ttl.
+        One request: six commands; three more with `upto`, one more with a ttl, four more on an index, six with a ttl.
         Nothing is downloaded: the records keep their ids and times. Alternatives and drafts stay behind.
 
         Args:
@@ -202,7 +202,8 @@ class Editing(Generic[ItemT]):
     def rename(self, new_session_id: str) -> MoveResult:
         """Move the conversation to another session id, with its title, alternatives and quarantine.
 
-        One request: nine commands, nine more on an index, ten with a ttl. This object still means the old session id.
+        One request: eight commands, one more for alternatives, one for a quarantine; nine more on an index, ten with a
+        ttl. This object keeps the old session id.
 
         Args:
             new_session_id: The new id.

@@ -75,11 +75,11 @@ class Session(Editing[ItemT], Runner[ItemT]):
     ) -> AppendResult:
         """Append items in their order, all or none, exactly once even if replies are lost.
 
-        One request. One command, two with a ttl, three with a ttl if this process has not read or written the
-        conversation within five minutes. Strict delivery or an idempotency key: three commands, four with a ttl.
-        Bounded storage is strict, and takes one more command to trim. No request without items. Over
-        `max_request_bytes`: a request of three commands for each part, and one more request. On a session index: two
-        more commands, four with a ttl; one or two fewer if this process appended within five minutes.
+        One request. One command, two with a ttl. On a session index: three commands, six with a ttl; two and four if
+        this process appended to the session within five minutes. With a ttl or an index, one more if this process has
+        not read or written the conversation within five minutes. Strict delivery or an idempotency key: always two more
+        instead. Bounded storage is strict, and takes one more command to trim. No request without items. Over
+        `max_request_bytes`: a request of three commands for each part, and one more request.
 
         Args:
             items: The items, oldest first. Each gets a new record id.

@@ -82,8 +82,9 @@ class Sessions:
         """List sessions, those with the newest messages first.
 
         One request, whatever the number of sessions: four commands, six for a page after the first, and two more if
-        sessions have expired since. No message is fetched. Pages are stable while others append: no session is missed
-        that is not appended to meanwhile. A token that may only read takes a second request every five minutes.
+        sessions have expired since. No message is fetched. Pages are stable while others append:
+        they miss only sessions that move to the top meanwhile. A read-only token takes a second request every five
+        minutes.
 
         Args:
             user_id: Whose sessions; None for those of no user.
@@ -103,7 +104,7 @@ class Sessions:
         return await self.arun(self._listing(user_id, limit, cursor))
 
     def get_session(self, session_id: str, *, user_id: str | None = None) -> SessionInfo | None:
-        """Return what the index says of a session, or None if it is not on the index; one request, three commands.
+        """Return a session as the index lists it, or None if it is not on the index; one request, three commands.
 
         Raises:
             ValueError: An id is invalid; nothing was sent.
@@ -112,7 +113,7 @@ class Sessions:
         return self.run(self._getting(session_id, user_id))
 
     async def aget_session(self, session_id: str, *, user_id: str | None = None) -> SessionInfo | None:
-        """Return what the index says of a session as `get_session` does, without blocking the event loop."""
+        """Return a session as `get_session` does, without blocking the event loop."""
         return await self.arun(self._getting(session_id, user_id))
 
     def update_session(
@@ -126,7 +127,7 @@ class Sessions:
     ) -> SessionInfo:
         """Set the title or the metadata of a session; its place in the list stays.
 
-        One request; seven to nine commands, four more for both.
+        One request: seven commands for one change, nine for two; with a ttl, eight and eleven.
 
         Args:
             session_id: The session.
@@ -134,7 +135,7 @@ class Sessions:
             title: The title, at most 1,000 characters; None to return to the automatic one.
             metadata: The application's own data, a dict of JSON values of at most 64 KB; replaces what was there. None
                 removes it.
-            only_if_untitled: Leave a title that was set before: for titles that a model makes.
+            only_if_untitled: Keep a title that was set before. For titles that a model generates.
 
         Returns:
             The session as it is now.
@@ -160,7 +161,7 @@ class Sessions:
         return await self.arun(self._updating(session_id, user_id, (title, metadata), only_if_untitled))
 
     def delete_session(self, session_id: str, *, user_id: str | None = None) -> ClearResult:
-        """Delete a conversation, its title and all that is kept beside it; costs and raises as `Session.clear`."""
+        """Delete a conversation with its title and everything kept beside it; costs and raises as `Session.clear`."""
         return self.session(session_id, user_id=user_id).clear()
 
     async def adelete_session(self, session_id: str, *, user_id: str | None = None) -> ClearResult:

@@ -1,6 +1,6 @@
-"""What `RemoveMessage` among the messages to add stands for.
+"""Handles `RemoveMessage` among the messages to add.
 
-It keeps LangChain's meaning: it removes the message with its id
+It keeps LangChain's meaning, and removes the message with its id
 (https://docs.langchain.com/oss/python/langgraph/add-memory#delete-messages). Stored, it would make a conversation
 unreadable to LangChain.js.
 """
@@ -58,7 +58,7 @@ class Replacement:
 
 
 def removal_in(messages: Sequence[BaseMessage], idempotency_key: str | None) -> Removal | Replacement | None:
-    """Return what messages to add remove or replace; None where they only add."""
+    """Return the removal or replacement among the messages to add; None where they only add."""
     given = list(messages) if isinstance(messages, (list, tuple)) else []
     removing = [message for message in given if isinstance(message, RemoveMessage)]
     if not removing:

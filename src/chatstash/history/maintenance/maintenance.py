@@ -59,8 +59,8 @@ class Maintenance(Sessions):
 
         Looks at every key of the database, so that nothing is overlooked, not even what outlived its conversation. For
         each 1,000 keys: two requests and three commands. If it is interrupted, run it again. Stop the user's requests
-        first: what they store meanwhile may stay. Threads and items of LangGraph have a `delete_user` or a namespace of
-        their own.
+        first: what they store meanwhile may stay. Threads and items of LangGraph stay: `UpstashRedisSaver.delete_user`
+        deletes threads.
 
         Args:
             user_id: The user.
@@ -111,7 +111,7 @@ class Maintenance(Sessions):
     def adopt(self, session_id: str, user_id: str) -> MoveResult:
         """Move a conversation of no user to a user, in one atomic step, with its title and alternatives.
 
-        Its records keep their ids and times. Two requests: two commands, and eighteen or nineteen.
+        Its records keep their ids and times. Two requests: two commands, and seventeen to nineteen.
 
         Args:
             session_id: The conversation, which has no user; it keeps its session id.
@@ -139,7 +139,7 @@ class Maintenance(Sessions):
         """Bring the session indexes up to date: for conversations stored without one, and those deleted by others.
 
         Lists the conversations of users and, if the store has `index=True`, all others: from their first and last
-        records and their expiry. Titles that were set stay. Sessions whose conversation is gone are taken off. Running
+        records and their expiry. Titles that were set stay. Sessions whose conversation is gone are removed. Running
         it again changes nothing; if it is interrupted, run it again.
 
         Looks at every key of the database: one request and three commands for each 1,000 keys, and two requests and

@@ -8,7 +8,7 @@ from typing import Any
 
 from chatstash.calls import Call, Calls, Streamed
 from chatstash.history.operations import scan
-from chatstash.history.operations.scan import ScanPages, Wanted
+from chatstash.history.operations.scan import DatabaseSize, ScanPages, Wanted
 from chatstash.history.records.keys import COMPANION_PREFIX, owned
 from chatstash.history.runner import Work
 from chatstash.history.sessions import Sessions
@@ -52,8 +52,9 @@ class Scan:
 
     def estimate(self) -> Calls[ScanEstimate]:
         """Tell, and log, what the scan costs."""
-        estimate: ScanEstimate = yield running(self._store, "scan", scan.estimate())
-        self._total = estimate.keys
+        size: DatabaseSize = yield running(self._store, "scan", scan.database_size())
+        self.cost += size.cost
+        self._total, estimate = size.keys, size.estimate
         _log.info(
             "Scanning the %d keys of the database, in about %d requests of %d commands each.",
             estimate.keys, estimate.requests, len(self._cursors),

@@ -94,11 +94,22 @@ def _page(reply: Reply) -> ScanPage:
     return ScanPage([key for key in reply[1] if isinstance(key, bytes)], None if cursor == "0" else cursor)
 
 
-def estimate() -> Op[ScanEstimate]:
-    """Tell what a scan costs; one request, one command."""
+class DatabaseSize(NamedTuple):
+    """How many keys a database has, and the cost of asking."""
+
+    keys: int
+    cost: Cost = Cost()
+
+    @property
+    def estimate(self) -> ScanEstimate:
+        """What a scan costs."""
+        return ScanEstimate(self.keys, max(1, -(-self.keys // KEYS_PER_SCAN)))
+
+
+def database_size() -> Op[DatabaseSize]:
+    """Count the keys of the database; one request, one command."""
     replies = yield from send(Batch((("DBSIZE",),)))
-    keys = checked_reply(int, replies.values[0], Effect.READ)
-    return ScanEstimate(keys, max(1, -(-keys // KEYS_PER_SCAN)))
+    return DatabaseSize(checked_reply(int, replies.values[0], Effect.READ))
 
 
 def _text(reply: Reply) -> str:

@@ -95,7 +95,7 @@ def encoded_metadata(metadata: object, *, index: int | None = None) -> str:
     except (TypeError, ValueError, RecursionError) as error:
         raise _unstorable_message({"metadata": metadata}, error, index) from None
     if size > MAX_METADATA_BYTES:
-        reason = f"metadata takes {size} bytes as JSON; the limit is {MAX_METADATA_BYTES}"
+        reason = f"takes {size} bytes as JSON; the limit is {MAX_METADATA_BYTES}"
         raise UnstorableMessage(reason, index=index, path="metadata")
     return text
 

@@ -1,4 +1,4 @@
-"""What names a message: its record id, its own id, or its bytes."""
+"""Names of messages: the record id, the message's own id, or the bytes of the record."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MessageId: TypeAlias = str | RecordId | Record
 
 
 class Named(NamedTuple):
-    """What names a record.
+    """The name of a record.
 
     Attributes:
         by: How scripts find it: `r`, by its id; `m`, by the id that a framework gave the message; `b`, by its bytes.
@@ -31,7 +31,7 @@ class Named(NamedTuple):
 
 
 def named(message_id: MessageId) -> Named:
-    """Return what names a record, or raise ValueError."""
+    """Return the name of a record, or raise ValueError."""
     if isinstance(message_id, Record):
         return _of_record(message_id)
     if isinstance(message_id, RecordId):

@@ -12,7 +12,7 @@
 -- ARGV[5..10]  how to list the copy (include/session_moved.lua)
 -- Answer      {1, commands, length}; {0, commands, 1} where there is no such record, {0, commands, 2} where the key is not
 --             free
--- Cost        six commands; two more for a part, one more with an expiry, four to six more with an index
+-- Cost        six commands; three more for a part, one more with an expiry, four to six more with an index
 
 --- @include "find"
 --- @include "session_moved"

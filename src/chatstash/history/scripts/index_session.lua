@@ -4,7 +4,7 @@
 -- KEYS[1]  the conversation
 -- KEYS[2]  the sorted set of sessions in stores without a ttl
 -- KEYS[3]  the sorted set of the others
--- KEYS[4]  the hash of what is known of each session
+-- KEYS[4]  the hash with the times, titles and metadata of sessions
 -- ARGV[1]  the session's id
 -- ARGV[2]  its score; '' to list nothing
 -- ARGV[3]  GT, or NX where the time of the last append is not known

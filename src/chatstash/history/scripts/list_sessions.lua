@@ -3,7 +3,7 @@
 --
 -- KEYS[1]  the sorted set of sessions in stores without a ttl
 -- KEYS[2]  the sorted set of the others
--- KEYS[3]  the hash of what is known of each session
+-- KEYS[3]  the hash with the times, titles and metadata of sessions
 -- ARGV[1]  how many sessions to list
 -- ARGV[2]  the score of the last session of the page before; '' for the first page
 -- ARGV[3]  its id

@@ -10,7 +10,7 @@
 -- ARGV[2..7]    how to list it (include/session_moved.lua)
 -- Answer        {1, commands, length}; {0, commands, 1} where there is no conversation, {0, commands, 2} where the key is
 --               not free
--- Cost          nine commands; seven to nine more with an index
+-- Cost          eight commands; one more for each companion, nine to eleven more with an index
 
 --- @include "session_moved"
 

@@ -3,7 +3,7 @@
 --
 -- KEYS[1]  the sorted set of sessions in stores without a ttl
 -- KEYS[2]  the sorted set of the others
--- KEYS[3]  the hash of what is known of each session
+-- KEYS[3]  the hash with the times, titles and metadata of sessions
 -- ARGV[1]  the session's id
 -- ARGV[2]  '1' to change the title only where none was set, or ''
 -- ARGV[3]  'title' or 'metadata', or ''
@@ -11,7 +11,7 @@
 -- ARGV[5]  'title' or 'metadata', or ''
 -- ARGV[6]  its new value; '' to remove it
 -- Answer   {1 if the session is on the index, or 0, commands, its scores and the values of its fields}
--- Cost     seven commands for each change, and three; two where the session is not on the index
+-- Cost     five commands, two more for each change, three with an expiry; two where the session is not on the index
 
 --- @include "commands"
 --- @include "session_fields"

@@ -1,8 +1,8 @@
 """The commands that keep a conversation on the session index, in the request that appends or reads it.
 
-The first append of a conversation that this process sends within five minutes says everything of the session. Later
-ones only move it to the top and restart its expiry. The replies tell if others removed it meanwhile; then everything is
-said again, in one more request.
+The first append of a conversation that this process sends within five minutes writes the session's whole entry. Later
+ones only move it to the top and restart its expiry. The replies tell if others removed it meanwhile; then the whole
+entry is written again, in one more request.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class IndexEntry:
         session_id: The session.
         index_ttl: Seconds the index lives after the last append: the store's ttl; None for ever.
         has_titles: Whether the first question becomes the title.
-        recent: The sessions of which this process lately said everything.
+        recent: The sessions whose whole entry this process has recently written.
     """
 
     keys: IndexKeys
@@ -45,11 +45,11 @@ class IndexEntry:
     recent: RecentKeys
 
     def is_recent(self, *, with_title: bool) -> bool:
-        """Tell whether this process lately said everything of the session, its title included if there is one."""
+        """Tell whether this process has recently written the whole entry, with a title if there is one."""
         return self._name(True) in self.recent or (not with_title and self._name(False) in self.recent)
 
     def note_recent(self, *, with_title: bool) -> None:
-        """Note that this process has said everything of the session."""
+        """Note that this process has written the whole entry."""
         self.recent.add(self._name(with_title))
 
     def forget(self) -> None:
@@ -80,7 +80,7 @@ class IndexEntry:
         return Noting(self, ttl, activity, commands, whole)
 
     def noting_all(self, ttl: int | None, activity: Activity) -> Noting:
-        """Return the commands that note an append whatever this process has said lately."""
+        """Return the commands that note an append and write the whole entry."""
         self.forget()
         return self.noting(ttl, activity)
 
@@ -129,7 +129,7 @@ def index_lifetime(index_ttl: int | None, ttl: int | None = None) -> int:
 
 
 class Description(NamedTuple):
-    """What an application says of a session.
+    """The description that an application gives a session.
 
     Attributes:
         title: Its title; empty for none.
@@ -166,7 +166,7 @@ class Noting:
         ttl: Its ttl.
         activity: The append.
         commands: The commands.
-        is_whole: Whether they say everything of the session.
+        is_whole: Whether they write the whole entry.
     """
 
     entry: IndexEntry
@@ -210,7 +210,7 @@ class Noting:
 
     @property
     def hint(self) -> str:
-        """What a server may lack that the commands need."""
+        """The command that a server may lack."""
         return "" if self.ttl is None else _HEXPIRE_HINT
 
 

@@ -1,4 +1,4 @@
-"""What this process has lately seen of a database."""
+"""Keys and sessions that this process has recently seen."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 LATELY = 300.0
-"""Seconds for which something seen is taken to be still so."""
+"""Seconds for which an observation is trusted."""
 
 _MOST_KEYS = 10_000
 
 
 class RecentKeys:
-    """Keys that were lately seen; the oldest are forgotten first.
+    """Keys that were recently seen; the oldest are forgotten first.
 
     Has no lock, so that a signal handler may use it: each step is one operation of a dict, and between any two of them
     a key is at worst forgotten.
@@ -42,7 +42,7 @@ class RecentKeys:
 
 
 class Recent(NamedTuple):
-    """What this process has lately seen of a database.
+    """Keys and sessions that this process has recently seen.
 
     Attributes:
         lists: The keys that held a list or nothing.

@@ -72,7 +72,7 @@ class MoveResult(NamedTuple):
 
 
 class ScanEstimate(NamedTuple):
-    """The cost of a scan, told before it begins.
+    """The expected cost of a scan.
 
     Attributes:
         keys: How many keys the database has: each is looked at.
@@ -102,12 +102,12 @@ class ScannedSession(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far a long operation is.
+    """The progress of a long operation.
 
     Attributes:
         scanned: About how many keys were looked at; at the end, at least `total`.
         total: How many keys there were when it began; it looks at each, perhaps more than once.
-        found: How many conversations it has dealt with.
+        found: How many conversations were handled so far.
     """
 
     scanned: int
@@ -116,7 +116,7 @@ class Progress(NamedTuple):
 
 
 class Erased(NamedTuple):
-    """What the erasure of a user deleted.
+    """The result of erasing a user.
 
     Attributes:
         session_ids: The conversations.
@@ -138,7 +138,7 @@ class ReindexResult(NamedTuple):
 
     Attributes:
         listed: How many conversations are on an index now.
-        dropped: How many sessions were taken off because their conversation is gone.
+        dropped: How many sessions were removed because their conversation is gone.
         cost: Requests, commands and bytes of the operation.
     """
 
