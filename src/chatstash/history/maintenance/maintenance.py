@@ -142,8 +142,8 @@ class Maintenance(Sessions):
         records and their expiry. Titles that were set stay. Sessions whose conversation is gone are removed. Running
         it again changes nothing; if it is interrupted, run it again.
 
-        Looks at every key of the database: one request and three commands for each 1,000 keys, and two requests and
-        seven to nine hundred commands for each 100 conversations.
+        Looks at every key of the database: one request and three commands for each 1,000 keys, three requests and 900
+        to 1,100 commands for each 100 conversations, and a request of two commands for each index.
 
         Args:
             on_progress: Called after each page of keys.
