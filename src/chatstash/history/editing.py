@@ -11,7 +11,6 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
-from chatstash.history.records.alternatives import alternatives_ttl, new_name, time_of
 from chatstash.history.records.index import beginning
 from chatstash.history.records.message_id import MessageId, named
 from chatstash.history.records.record import Entry, Record
@@ -279,6 +278,8 @@ def _listing(runner: Runner[ItemT], message_id: MessageId) -> Work[Stored]:
 
 
 def _alternatives(runner: Runner[ItemT], found: Stored) -> list[Alternative[ItemT]]:
+    from chatstash.history.records.alternatives import time_of  # noqa: PLC0415
+
     made = []
     for name, entries in found:
         records = [entry for entry in entries if isinstance(entry, Record)]
@@ -288,6 +289,7 @@ def _alternatives(runner: Runner[ItemT], found: Stored) -> list[Alternative[Item
 
 def _switching(runner: Runner[ItemT], alternative: Alternative[ItemT] | str) -> Work[EditResult]:
     from chatstash.history.operations.alternatives import switch_to  # noqa: PLC0415
+    from chatstash.history.records.alternatives import alternatives_ttl, new_name  # noqa: PLC0415
 
     name = alternative.id if isinstance(alternative, Alternative) else alternative
     if not isinstance(name, str) or not name:

@@ -14,7 +14,6 @@ from chatstash.history.operations.contents import Contents
 from chatstash.history.operations.prepare import prepared
 from chatstash.history.operations.read import read_stored
 from chatstash.history.operations.select import read_selection
-from chatstash.history.records.alternatives import alternatives_ttl, new_name
 from chatstash.history.records.keys import ALTERNATIVES, Owned, companion_key
 from chatstash.history.records.message_id import Named
 from chatstash.history.records.record import Record
@@ -189,6 +188,8 @@ class Runner(Generic[ItemT]):
         return self.work(name, self._append_if_any(ready, op), self.options.retry_policy.append)
 
     def _replaced(self, message: Named) -> Replaced:
+        from chatstash.history.records.alternatives import alternatives_ttl, new_name  # noqa: PLC0415 - few edit
+
         aside, ttl = companion_key(ALTERNATIVES, self.key), alternatives_ttl(self.options.ttl)
         return Replaced(message.by, message.text, aside, new_name(), ttl)
 

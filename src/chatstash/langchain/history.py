@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, get_buffer_string
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage, get_buffer_string
 
 from chatstash.errors import Outcome, OutcomeUnknown
 from chatstash.history.editing import Editing
@@ -20,7 +20,6 @@ from chatstash.history.values.options import OptionsWithoutTtl, check_keywords, 
 from chatstash.history.values.selection import Selection
 from chatstash.langchain.guarded_turn import MessagesTurn
 from chatstash.langchain.messages import MESSAGES
-from chatstash.langchain.removal import removal_in
 from chatstash.langchain.results import MessageReadOptions, MessagesResult
 from chatstash.langchain.tokens import TokenCounter, check_budget, within_tokens
 from chatstash.langchain.write_errors import OnWriteError, checked_hook, report_errors
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from upstash_redis import Redis
 
     from chatstash.langchain.draft import MessagesDraft
+    from chatstash.langchain.removal import Removal, Replacement
 
 
 class _StorePrefix(str):
@@ -242,7 +242,7 @@ class UpstashRedisChatMessageHistory(Editing[BaseMessage], _Base):
         """
         session = self._session()
         with report_errors(session.key, self.on_write_error):
-            if removal := removal_in(messages, idempotency_key):
+            if removal := _removal_in(messages, idempotency_key):
                 removal.run(session)
             else:
                 session.append(messages, idempotency_key=idempotency_key, metadata=metadata)
@@ -257,7 +257,7 @@ class UpstashRedisChatMessageHistory(Editing[BaseMessage], _Base):
         """Add messages as `add_messages` does, without blocking the event loop."""
         session = self._session()
         with report_errors(session.key, self.on_write_error):
-            if removal := removal_in(messages, idempotency_key):
+            if removal := _removal_in(messages, idempotency_key):
                 await removal.arun(session)
             else:
                 await session.aappend(messages, idempotency_key=idempotency_key, metadata=metadata)
@@ -336,6 +336,15 @@ class UpstashRedisChatMessageHistory(Editing[BaseMessage], _Base):
     def __getstate__(self) -> dict[str, Any]:
         # The SDK's client holds the token.
         return {name: value for name, value in vars(self).items() if name != "redis_client"}
+
+
+def _removal_in(messages: Sequence[BaseMessage], idempotency_key: str | None) -> Removal | Replacement | None:
+    """Return what messages to add remove or replace; None where they only add, as almost always."""
+    if not isinstance(messages, (list, tuple)) or not any(isinstance(each, RemoveMessage) for each in messages):
+        return None
+    from chatstash.langchain.removal import removal_in  # noqa: PLC0415 - few processes remove messages
+
+    return removal_in(messages, idempotency_key)
 
 
 def _store_of(store: Store | None, url: str, token: str) -> Store:

@@ -57,12 +57,9 @@ class Replacement:
         await session.areplace(self.messages)
 
 
-def removal_in(messages: Sequence[BaseMessage], idempotency_key: str | None) -> Removal | Replacement | None:
-    """Return the removal or replacement among the messages to add; None where they only add."""
-    given = list(messages) if isinstance(messages, (list, tuple)) else []
+def removal_in(given: Sequence[BaseMessage], idempotency_key: str | None) -> Removal | Replacement:
+    """Return the removal or replacement among the messages to add, of which one at least is a RemoveMessage."""
     removing = [message for message in given if isinstance(message, RemoveMessage)]
-    if not removing:
-        return None
     if idempotency_key is not None:
         raise UnstorableMessage("RemoveMessage cannot have an idempotency_key", index=None)
     if REMOVE_ALL in [message.id for message in removing]:

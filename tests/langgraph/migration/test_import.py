@@ -247,7 +247,7 @@ def test_unreadable_records_raise_or_are_skipped(saver: Any, history: History, c
 def test_chunks_become_messages_removals_are_left_out_and_equal_ids_differ(
     saver: Any, history: History, call: Call
 ) -> None:
-    history.add_messages([AIMessageChunk("Hi", id="same"), RemoveMessage("x"), HumanMessage("Ho", id="same")])
+    history.session().append([AIMessageChunk("Hi", id="same"), RemoveMessage("x"), HumanMessage("Ho", id="same")])
     call(subject, "import_history", history, saver, "t")
     first, second = saver.get_tuple(config_of("t")).checkpoint["channel_values"]["messages"]
     assert (type(first), first.id, second.content) == (AIMessage, "same", "Ho")

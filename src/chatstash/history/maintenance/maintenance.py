@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 
-from chatstash import calls
 from chatstash.history.records.keys import owner_of
 from chatstash.history.sessions import Sessions
 from chatstash.history.values.sessions import (
@@ -42,6 +41,7 @@ class Maintenance(Sessions):
             ValueError: The pattern is no string; nothing was sent.
             DatabaseError: The database could not be asked.
         """
+        from chatstash import calls  # noqa: PLC0415
         from chatstash.history.maintenance.scanning import scan_sessions  # noqa: PLC0415
 
         return calls.stream(scan_sessions(self, _checked_pattern(match), on_estimate))
@@ -50,6 +50,7 @@ class Maintenance(Sessions):
         self, match: str = "*", *, on_estimate: Callable[[ScanEstimate], object] | None = None
     ) -> AsyncIterator[ScannedSession]:
         """Yield conversations as `scan_sessions` does, without blocking the event loop."""
+        from chatstash import calls  # noqa: PLC0415
         from chatstash.history.maintenance.scanning import scan_sessions  # noqa: PLC0415
 
         return calls.astream(scan_sessions(self, _checked_pattern(match), on_estimate))
@@ -71,6 +72,7 @@ class Maintenance(Sessions):
             ReadOnlyToken: The token may not scan; nothing was deleted.
             DatabaseError: Any other failure; what was found so far is deleted.
         """
+        from chatstash import calls  # noqa: PLC0415
         from chatstash.history.maintenance.users import erase_user  # noqa: PLC0415
 
         self._check_user(user_id)
@@ -78,6 +80,7 @@ class Maintenance(Sessions):
 
     async def adelete_user(self, user_id: str, *, on_progress: OnProgress | None = None) -> Erased:
         """Erase a user as `delete_user` does, without blocking the event loop."""
+        from chatstash import calls  # noqa: PLC0415
         from chatstash.history.maintenance.users import erase_user  # noqa: PLC0415
 
         self._check_user(user_id)
@@ -96,6 +99,7 @@ class Maintenance(Sessions):
             ValueError: The user id is invalid; nothing was sent.
             DatabaseError: The database could not be asked.
         """
+        from chatstash import calls  # noqa: PLC0415
         from chatstash.history.maintenance.users import export_user  # noqa: PLC0415
 
         self._check_user(user_id)
@@ -103,6 +107,7 @@ class Maintenance(Sessions):
 
     def aexport_user(self, user_id: str) -> AsyncIterator[str]:
         """Yield lines as `export_user` does, without blocking the event loop."""
+        from chatstash import calls  # noqa: PLC0415
         from chatstash.history.maintenance.users import export_user  # noqa: PLC0415
 
         self._check_user(user_id)
@@ -123,6 +128,7 @@ class Maintenance(Sessions):
             ConversationExists: The user has a session with that id; nothing was changed.
             DatabaseError: Any other failure; its `applied` says whether the conversation was moved.
         """
+        from chatstash import calls  # noqa: PLC0415
         from chatstash.history.maintenance.indexes import adopt  # noqa: PLC0415
 
         self._check_user(user_id)
@@ -130,6 +136,7 @@ class Maintenance(Sessions):
 
     async def aadopt(self, session_id: str, user_id: str) -> MoveResult:
         """Move a conversation as `adopt` does, without blocking the event loop."""
+        from chatstash import calls  # noqa: PLC0415
         from chatstash.history.maintenance.indexes import adopt  # noqa: PLC0415
 
         self._check_user(user_id)
@@ -152,12 +159,14 @@ class Maintenance(Sessions):
             ReadOnlyToken: The token may not scan; nothing was changed.
             DatabaseError: Any other failure; what was found so far is listed.
         """
+        from chatstash import calls  # noqa: PLC0415
         from chatstash.history.maintenance.indexes import reindex  # noqa: PLC0415
 
         return calls.run(reindex(self, on_progress))
 
     async def areindex(self, *, on_progress: OnProgress | None = None) -> ReindexResult:
         """Bring the session indexes up to date as `reindex` does, without blocking the event loop."""
+        from chatstash import calls  # noqa: PLC0415
         from chatstash.history.maintenance.indexes import reindex  # noqa: PLC0415
 
         return await calls.arun(reindex(self, on_progress))
