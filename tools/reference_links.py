@@ -36,7 +36,16 @@ class ReferenceLinks(griffe.Extension):
 
 
 def _linked(pkg: griffe.Module, shown: str, name: str) -> str:
+    of, _, method = name.partition(".")
     for module in (pkg, pkg["local"]):
-        if name.partition(".")[0] in module.members:
-            return f"[{shown}][{module.path}.{name}]"
+        if of in module.members:
+            return f"[{shown}][{_inherited_from(module[of], method) or f'{module.path}.{name}'}]"
     return shown
+
+
+def _inherited_from(thing: griffe.Object | griffe.Alias, method: str) -> str | None:
+    """Return the path of a method in the base class that has its entry; None for other methods."""
+    if not method or method in thing.members or method not in thing.inherited_members:
+        return None
+    path: str = thing.inherited_members[method].final_target.path
+    return path
