@@ -20,7 +20,7 @@ def exported(session: Session[Any], info: SessionInfo | None = None) -> Streamed
 
     Args:
         session: The conversation.
-        info: What the session index says of it; None to ask the index, if there is one.
+        info: The conversation on the session index; None to read it, if there is an index.
     """
     if info is None and (reading := session.reading_info()) is not None:
         info = yield Call(session, "run", (reading,))

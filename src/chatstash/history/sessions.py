@@ -68,7 +68,7 @@ class Sessions:
     @property
     @abstractmethod
     def _recent(self) -> Recent:
-        """What this process has lately seen of the database."""
+        """Keys and sessions that this process has recently seen."""
 
     @abstractmethod
     def run(self, work: Work[T]) -> T:

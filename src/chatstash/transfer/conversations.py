@@ -1,4 +1,4 @@
-"""Puts lines together to conversations, and notes what is wrong with them. Pure."""
+"""Groups lines into conversations, and notes what is wrong with them. Pure."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Conversation:
 
 
 class Grouping:
-    """Puts lines together.
+    """Groups lines into conversations.
 
     Attributes:
         current: The conversation of the last lines.

@@ -13,8 +13,8 @@ from chatstash.history.session import Session
 def export_jsonl(session: Session[Any]) -> Iterator[str]:
     """Yield a conversation as JSON Lines, without line ends: a header, and a line for each record, oldest first.
 
-    Lossless: every record with its stored bytes, id and time, readable or not. Only duplicates that late requests left
-    are not repeated. `import_jsonl` brings the conversation back. Changes nothing, and needs memory for about a
+    Lossless: every record with its stored bytes, id and time, readable or not. Duplicates that late requests left
+    are left out. `import_jsonl` brings the conversation back. Changes nothing, and needs memory for about a
     megabyte of records, and for the ids.
 
     The header has the title, the metadata and the times of the session index, if the session is on one.

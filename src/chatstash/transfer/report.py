@@ -1,4 +1,4 @@
-"""What an import did."""
+"""Reports of imports."""
 
 from __future__ import annotations
 

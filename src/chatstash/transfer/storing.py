@@ -1,4 +1,4 @@
-"""Stores an imported conversation, and reports that, or why not."""
+"""Stores an imported conversation, and reports the outcome."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def checked_id(name: str, value: str | None) -> str | None:
 def stored(
     store: Store, header: Header, entries: Sequence[Entry], if_exists: IfExists, report: ImportReport
 ) -> Calls[None]:
-    """Store a conversation, and report that, or why not."""
+    """Store a conversation, and report the outcome."""
     session_id, user_id = header.session_id, header.user_id
     notes = ImportReport()
     try:
@@ -61,7 +61,7 @@ def stored(
 
 
 def _description(header: Header, entries: Sequence[Entry], is_on_index: bool, notes: ImportReport) -> Description:
-    """Return what the index will say of a conversation; notes what it cannot."""
+    """Return the description of a conversation for the index; notes what cannot be kept."""
     automatic = automatic_title(entry for entry in entries if isinstance(entry, Record))
     title = None if header.title == automatic else header.title
     if not is_on_index:

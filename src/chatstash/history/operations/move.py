@@ -1,4 +1,4 @@
-"""Copies and moves whole conversations, on the server and in one atomic step; their records keep ids and times."""
+"""Copies and moves whole conversations on the server, in one atomic step; records keep their ids and times."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Listing(NamedTuple):
         keys: The index of the source and that of the new session; None without an index.
         lifetime: Seconds the index of expiring sessions lives.
         score: The time of its last append, in microseconds since the epoch.
-        begun: What to say of its beginning where the index does not have the source.
+        begun: Its beginning, if the index does not have the source.
         created: When it began, in milliseconds since the epoch. Empty to take score and beginning from the source, if
             the index has it.
     """

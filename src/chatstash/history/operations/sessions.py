@@ -1,4 +1,4 @@
-"""Lists the sessions of an index, and reads and changes what it says of one."""
+"""Lists the sessions of an index, and reads and changes one of them."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def members_of(keys: IndexKeys, cursor: str) -> Op[Members]:
 
 
 def get_session(index: Index, session_id: str) -> Op[SessionInfo | None]:
-    """Return what an index says of a session, or None; one request, three commands."""
+    """Return a session of an index, or None; one request, three commands."""
     keys = index.keys
     asked: tuple[Command, ...] = (
         ("ZSCORE", keys.lasting, session_id), ("ZSCORE", keys.expiring, session_id),

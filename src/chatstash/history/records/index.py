@@ -59,12 +59,12 @@ def fields_of(session_id: str) -> tuple[str, ...]:
 
 
 def beginning(created_ms: int, title: str) -> str:
-    """Return what the hash says of the beginning of a session."""
+    """Return the stored form of a session's beginning."""
     return f"{created_ms} {title}" if title else str(created_ms)
 
 
 class StoredInfo(NamedTuple):
-    """What the hash says of a session.
+    """The decoded fields of a session.
 
     Attributes:
         created_ms: When it began, in milliseconds since the epoch.
@@ -78,7 +78,7 @@ class StoredInfo(NamedTuple):
 
 
 def stored_info(values: Iterable[object]) -> StoredInfo | None:
-    """Return what the fields of a session say, given their values in the order of `FIELDS`; None if it has expired."""
+    """Decode the fields of a session, given their values in the order of `FIELDS`; None if it has expired."""
     begun, untitled, title, metadata = map(_text, values)
     began = [each.partition(" ") for each in (begun, untitled) if each is not None]
     if not began:

@@ -50,7 +50,7 @@ def _check_session_id(session_id: object) -> None:
 
 
 def owner_of(key_prefix: str, user_id: str | None = None) -> str:
-    """Return what the keys of a user's conversations begin with; without a user, the key prefix."""
+    """Return the prefix of the keys of a user's conversations; without a user, the key prefix."""
     if not isinstance(key_prefix, str):
         raise ValueError(f"key_prefix must be a string, not {key_prefix!r}")
     if user_id is None:
@@ -65,7 +65,7 @@ def owner_of(key_prefix: str, user_id: str | None = None) -> str:
 
 
 class Owned(NamedTuple):
-    """A conversation's key taken apart.
+    """The parts of a conversation's key.
 
     Attributes:
         owner: What it begins with: the key prefix, and the user if there is one.
@@ -119,7 +119,7 @@ def companion_key(kind: str, key: str, *more: str) -> str:
 
 
 def kept_beside(key: str) -> list[str]:
-    """Return the keys of what is kept beside a conversation, and is deleted with it.
+    """Return the keys of the companions that are deleted with a conversation.
 
     Markers are not: a late request must still find them. They expire.
     """
@@ -132,7 +132,7 @@ def companions_pattern(owner: str) -> str:
 
 
 def _owner_in(key: str) -> str:
-    """Return what a key begins with, up to the `/` after the first `@`; empty where it has none."""
+    """Return the beginning of a key, up to the `/` after the first `@`; empty where it has none."""
     found = _OWNER.match(key)
     return found[0] if found else ""
 

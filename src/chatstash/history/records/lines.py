@@ -90,7 +90,7 @@ def _as_json(raw: bytes) -> str | None:
 
 
 def parse_line(line: str) -> Header | RecordLine:
-    """Return what a line holds.
+    """Parse a line.
 
     Raises:
         ValueError: It is no line of this format; the message says why.

@@ -1,11 +1,11 @@
 #!lua flags=allow-key-locking
--- Deletes a conversation, unless the marker says that it was done; and what goes with it.
+-- Deletes a conversation and all that is kept beside it, unless the marker shows that this was done.
 --
 -- KEYS[1]  the conversation
 -- KEYS[2]  the marker of this clearing
 -- ARGV[1]  seconds until the marker expires
 -- Answer   {1 if there was a conversation, or 0, commands}
--- Cost     three commands; four where there was none, two where the marker is set; and those that go along
+-- Cost     three commands; four where there was none, two where the marker is set; and the commands that go along
 
 --- @include "along"
 

@@ -4,7 +4,7 @@
 -- KEYS[1]    the conversation
 -- KEYS[2]    the marker of this edit
 -- ARGV[1]    seconds until the marker expires
--- ARGV[2..]  for each record what names it, r, m or b (include/find.lua), and its id or its bytes
+-- ARGV[2..]  for each record how it is named, r, m or b (include/find.lua), and its id or its bytes
 -- Answer     {1, commands, how many were removed, how many are left}, or {0, commands, the number of the first that is
 --            not there}
 -- Cost       eight commands, and one for each record; a few more where a record is not among the newest hundred

@@ -4,7 +4,7 @@
 -- KEYS[1]  the conversation
 -- KEYS[2]  the marker of this edit
 -- ARGV[1]  seconds until the marker expires
--- ARGV[2]  what names the record: r, m or b (include/find.lua)
+-- ARGV[2]  how the record is named: r, m or b (include/find.lua)
 -- ARGV[3]  its id or its bytes
 -- ARGV[4]  the type and the data of the new record, JSON up to the brace that ends the data
 -- ARGV[5]  its other fields, JSON with a comma before each

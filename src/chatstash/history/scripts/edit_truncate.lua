@@ -4,7 +4,7 @@
 -- KEYS[1]  the conversation
 -- KEYS[2]  the marker of this edit
 -- ARGV[1]  seconds until the marker expires
--- ARGV[2]  what names the record: r, m or b (include/find.lua)
+-- ARGV[2]  how the record is named: r, m or b (include/find.lua)
 -- ARGV[3]  its id or its bytes
 -- Answer   {1, commands, how many were removed, how many are left}, or {0, commands, 1} where there is no such record
 -- Cost     eight commands; a few more where the record is not among the newest hundred

@@ -7,7 +7,7 @@
 -- KEYS[4..9]  the index of the conversation, and that of the copy; none without an index
 -- ARGV[1]     seconds until the marker expires
 -- ARGV[2]     seconds until the copy expires; '' for the expiry of the conversation
--- ARGV[3]     what names the newest record to copy: r, m or b (include/find.lua); '' for all records
+-- ARGV[3]     how the newest record to copy is named: r, m or b (include/find.lua); '' for all records
 -- ARGV[4]     its id or its bytes
 -- ARGV[5..10]  how to list the copy (include/session_moved.lua)
 -- Answer      {1, commands, length}; {0, commands, 1} where there is no such record, {0, commands, 2} where the key is not

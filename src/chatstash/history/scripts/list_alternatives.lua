@@ -3,7 +3,7 @@
 --
 -- KEYS[1]  the conversation
 -- KEYS[2]  the alternatives
--- ARGV[1]  what names the record: r, m or b (include/find.lua)
+-- ARGV[1]  how the record is named: r, m or b (include/find.lua)
 -- ARGV[2]  its id or its bytes
 -- Answer   {1, commands, the name and the value of each alternative}, or {0, commands} where there is no such record
 -- Cost     five commands; a few more where the record is not among the newest hundred

@@ -11,7 +11,7 @@
 -- ARGV[3]    seconds until the marker expires
 -- ARGV[4..7]  the snapshot that the turn read
 -- ARGV[8]    how many records to keep; '' for all
--- ARGV[9]    what names the first record to replace: r, m or b (include/find.lua)
+-- ARGV[9]    how the first record to replace is named: r, m or b (include/find.lua)
 -- ARGV[10]   its id or its bytes
 -- ARGV[11]   the name of the alternative
 -- ARGV[12]   seconds until the alternatives expire

@@ -24,7 +24,7 @@ class Content(NamedTuple):
 
     Attributes:
         text: Its text.
-        left_out: What is only named in it, or is not in it at all.
+        left_out: The parts that the text only names, or leaves out.
     """
 
     text: str

@@ -27,7 +27,7 @@ class ExportFile(NamedTuple):
 
     Attributes:
         name: Its name, within the zip or the folder.
-        conversations: What it holds, to be taken off the end; None if it cannot be read.
+        conversations: Its conversations, in reverse order; None if it cannot be read.
         problem: Why it cannot be read; empty if it can.
     """
 

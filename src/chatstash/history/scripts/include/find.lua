@@ -1,5 +1,5 @@
--- Finds a record by what names it. By the letter before: r, its id; m, the id that a framework gave the message; b, all
--- its bytes.
+-- Finds a record by its name. The letter before says how it is named: r, by its id; m, by the id that a framework gave the
+-- message; b, by all its bytes.
 --- @include "batches"
 --- @include "json"
 --- @include "time"

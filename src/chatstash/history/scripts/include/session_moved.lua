@@ -2,7 +2,7 @@
 --
 -- KEYS[..]  from `first` on: the index of the source, two sorted sets and a hash, and that of the session
 -- ARGV[..]  from `first_word` on: the source's id; the session's; its score; seconds the sorted set of expiring sessions
---           lives; what to say of its beginning where the index does not have the source; and when it began, in
+--           lives; its beginning, if the index does not have the source; and when it began, in
 --           milliseconds since the epoch, '' where it has the score and the beginning of the source
 --- @include "session_fields"
 --- @include "commands"
