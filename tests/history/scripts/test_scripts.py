@@ -70,7 +70,7 @@ CASES = {
     "clear": Case(["k", "m"], [9, NONE], [1, 2], STORED_OLD),
     "count": Case(["k", "n"], [], [2, 4], [["RPUSH", "k", A, OLD, A]]),
     "edit_delete": Case(["k", "m"], [9, "r", A[-22:-2], "b", "x"], [1, 9, 2, 1], [["RPUSH", "k", A, "x", OLD]]),
-    "edit_pop": Case(["k", "m"], [9, 1, ""], [1, 7, 1, 1], [["RPUSH", "k", OLD, A]]),
+    "edit_pop": Case(["k", "m", "p"], [9, 1, ""], [1, 8, 1, 1], [["RPUSH", "k", OLD, A]]),
     "edit_replace": Case(
         ["k", "m"],
         [9, "r", A[-22:-2], '{"type":"ai","data":{"id":"n"', ',"x":1', '["type","data","x"]', ""],
