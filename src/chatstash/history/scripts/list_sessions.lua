@@ -74,15 +74,17 @@ local function without_older(sessions)
   return newest
 end
 
-local found, expired = {}, {}
+-- Thousands may have expired since: the slices that are looked up double.
+local found, expired, size = {}, {}, limit + 1
 while #found <= limit do
   local some, fields = {}, {}
-  while #some <= limit - #found do
+  while #some < size do
     local session = next_session()
     if not session then break end
     some[#some + 1] = session
   end
   if #some == 0 then break end
+  size = math.min(2 * size, 1000)
   some = without_older(some)
   for _, session in ipairs(some) do
     for _, field in ipairs(fields_of(session.id)) do fields[#fields + 1] = field end
@@ -104,5 +106,5 @@ for from = 1, ARGV[4] == '1' and #expired or 0, 4000 do
   call('ZREM', KEYS[2], unpack(some))
 end
 local has_more = #found > limit
-if has_more then table.remove(found) end
+while #found > limit do table.remove(found) end
 return {has_more and 1 or 0, ran, found}
