@@ -96,7 +96,7 @@ CASES = {
     "list_sessions": Case(
         ["z", "y", "h"],
         [1, "", "", "1"],
-        [1, 6, [["b", "3", None, "30", None, "{}"]]],
+        [1, 7, [["b", "3", None, "30", None, "{}"]]],
         [*INDEX, ["ZADD", "z", 9, "gone"]],
     ),
     "locate_duplicates": Case(["k"], [BATCH], [1, 2, f"{BATCH}:0:", BATCH], [["RPUSH", "k", A, OLD, A]]),

@@ -17,8 +17,17 @@
 
 local limit, max_score, last_id = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 
+-- Sorted sets order members of one score by their bytes; Lua compares strings by the locale of the server.
+local function is_greater(text, than)
+  for at = 1, math.min(#text, #than) do
+    local byte, other = string.byte(text, at), string.byte(than, at)
+    if byte ~= other then return byte > other end
+  end
+  return #text > #than
+end
+
 local function is_before(score, id, than)
-  return score > than.score or score == than.score and id > than.id
+  return score > than.score or score == than.score and is_greater(id, than.id)
 end
 
 -- Returns a function that returns the next session of a sorted set, read in slices.
@@ -54,7 +63,7 @@ local function next_session()
     else
       session, expiring = expiring, nil
     end
-    local is_listed = max_score ~= '' and session.score == tonumber(max_score) and session.id >= last_id
+    local is_listed = max_score ~= '' and not is_before(tonumber(max_score), last_id, session)
     if not seen[session.id] and not is_listed then
       seen[session.id] = true
       return session
