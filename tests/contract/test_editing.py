@@ -163,6 +163,52 @@ def test_bad_arguments_send_nothing(
     assert upstash.stats.requests == before
 
 
+@pytest.mark.parametrize("copied", ["restored", "forked"])
+def test_a_cache_notices_that_an_edited_copy_took_the_place_of_an_edited_conversation(
+    upstash: LocalUpstash, copied: str
+) -> None:
+    stores = [Store(upstash.url, upstash.token, cache_bytes=10**6) for _ in range(2)]
+    editor, reader = (UpstashRedisChatMessageHistory("s", store=store) for store in stores)
+    ids = _filled(editor, 30)
+    backup = editor.records()
+    editor.fork("copy")
+    editor.replace_message(ids[1], AIMessage("one"))
+    assert _texts(reader)[1] == "one"
+    editor.clear()
+    if copied == "forked":
+        UpstashRedisChatMessageHistory("copy", store=stores[0]).rename("s")
+    else:
+        editor.session().restore(backup)
+    editor.replace_message(ids[1], AIMessage("other"))
+    assert _texts(reader)[1] == "other"
+
+
+def test_an_escaped_name_of_a_field_is_replaced_too(
+    history: UpstashRedisChatMessageHistory, run: Callable[..., Any]
+) -> None:
+    run("LPUSH", "message_store:s", r'{"\u0074ype":"human","\u0064ata":{"content":"x","id":"m"},"\u006dine":[1.0]}')
+    history.replace_message("m", AIMessage("new"))
+    assert _texts(history) == ["new"]
+    assert history.records()[0].other["mine"] == [1.0]
+
+
+@pytest.mark.parametrize("by", ["id", "own id"])
+def test_hundreds_are_deleted_in_one_pass(
+    history: UpstashRedisChatMessageHistory, run: Callable[..., Any], call: Call, by: str
+) -> None:
+    ids = _filled(history, 1200)
+    run("LPUSH", "message_store:s", FOREIGN)
+    foreign = history.records()[-1]
+    run("LPUSH", "message_store:s", run("LINDEX", "message_store:s", 6))
+    named = [ids[at] if by == "id" else f"m{at}" for at in range(0, 1200, 2)]
+    with pytest.raises(MessageNotFound, match="'gone'"):
+        call(history, "delete_messages", *named, "gone", "also gone")
+    result = call(history, "delete_messages", *named, named[7], foreign)
+    assert (result.removed, result.length) == (601, 600)
+    assert result.cost.commands <= 9 + 601 + 8
+    assert _texts(history) == [str(at) for at in range(1, 1200, 2)]
+
+
 def test_edits_keep_the_expiry_and_the_place_in_the_list(upstash: LocalUpstash, run: Callable[..., Any]) -> None:
     with Store(upstash.url, upstash.token, ttl=600) as store:
         first, second = (UpstashRedisChatMessageHistory(name, user_id="u", store=store) for name in "ab")

@@ -236,6 +236,38 @@ def test_forks_and_renames(history: History, call: Call, run: Callable[..., Any]
         assert 0 < run("TTL", History("whole", store=store, user_id=user_id).key) <= 900
 
 
+@pytest.mark.parametrize("step", ["fork", "rename"])
+def test_what_another_conversation_left_is_not_taken_over(
+    upstash: LocalUpstash, run: Callable[..., Any], call: Call, step: str
+) -> None:
+    left, history = (History(name, upstash.url, upstash.token) for name in ("new", "s"))
+    _fill(left)
+    _regenerate(left, "q1", HumanMessage("secret", id="secret"))
+    run("HSET", companion_key("draft", left.key), "6614c0147912d-40a565c1.0", "secret")
+    run("RPUSH", companion_key("quarantine", left.key), "secret")
+    run("DEL", left.key)  # as other libraries clear
+    _fill(history)
+    call(history, step, "new")
+    assert left.alternatives("q1") == []
+    assert left.read_draft() is None
+    assert run("EXISTS", companion_key("quarantine", left.key)) == 0
+
+
+def test_a_draft_and_a_quarantine_are_renamed_too(upstash: LocalUpstash, run: Callable[..., Any]) -> None:
+    history, new = (History(name, upstash.url, upstash.token) for name in ("s", "new"))
+    _fill(history)
+    run("RPUSH", companion_key("quarantine", history.key), "kept")
+    with pytest.raises(ZeroDivisionError), history.draft() as draft:
+        draft.update("so far")
+        raise ZeroDivisionError
+    history.rename("new")
+    assert history.read_draft() is None
+    moved = new.read_draft()
+    assert moved is not None
+    assert moved.text == "so far"
+    assert run("LRANGE", companion_key("quarantine", new.key), 0, -1) == ["kept"]
+
+
 def test_forks_and_renames_are_listed_as_their_source(
     upstash: LocalUpstash, run: Callable[..., Any], call: Call
 ) -> None:

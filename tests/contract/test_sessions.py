@@ -216,6 +216,15 @@ def test_a_long_question_is_cut_and_no_title_is_stored_where_none_is_wanted(upst
     assert "secret" not in str(command(upstash, "HGETALL", index_keys(store.key_prefix).info))
 
 
+def test_a_session_that_is_half_on_the_index_is_not_changed(store: Store, run: Callable[..., Any]) -> None:
+    _history(store, "s", user_id="u").add_messages(QUESTION)
+    keys = index_keys(owner_of(store.key_prefix, "u"))
+    run("ZREM", keys.lasting, "s")
+    with pytest.raises(SessionNotFound, match="Nothing was changed"):
+        store.update_session("s", user_id="u", title="T")
+    assert run("HKEYS", keys.info) == ["ss"]
+
+
 def test_renaming_moves_no_session(store: Store) -> None:
     for session_id in ("a", "b"):
         _history(store, session_id, user_id="u").add_messages(QUESTION)

@@ -176,7 +176,7 @@ class Editing(Generic[ItemT]):
     def fork(self, new_session_id: str, *, upto: MessageId | None = None) -> MoveResult:
         """Copy the conversation, or its beginning, to another session of the same user.
 
-        One request: six commands; three more with `upto`, one more with a ttl, four more on an index, six with a ttl.
+        One request: seven commands; three more with `upto`, one more with a ttl, four more on an index, six with a ttl.
         Nothing is downloaded: the records keep their ids and times. Alternatives and drafts stay behind.
 
         Args:
@@ -199,10 +199,10 @@ class Editing(Generic[ItemT]):
         return await runner.arun(_forking(runner, new_session_id, upto))
 
     def rename(self, new_session_id: str) -> MoveResult:
-        """Move the conversation to another session id, with its title, alternatives and quarantine.
+        """Move the conversation to another session id, with its title, alternatives, draft and quarantine.
 
-        One request: eight commands, one more for alternatives, one for a quarantine; nine more on an index, ten with a
-        ttl. This object keeps the old session id.
+        One request: eight commands; four to six more if it has alternatives, a draft or a quarantine; nine more on an
+        index, ten with a ttl. This object keeps the old session id.
 
         Args:
             new_session_id: The new id.

@@ -81,9 +81,9 @@ class Sessions:
     def list_sessions(self, *, user_id: str | None = None, limit: int = 50, cursor: str | None = None) -> SessionPage:
         """List sessions, those with the newest messages first.
 
-        One request, whatever the number of sessions: four commands, six for a page after the first, and two more if
-        sessions have expired since. No message is fetched. Pages are stable while others append:
-        they miss only sessions that move to the top meanwhile. A read-only token takes a second request every five
+        One request, whatever the number of sessions: four commands, six for a page after the first, and a few more
+        if sessions have expired since. No message is fetched. Pages are stable while others append: they miss only
+        sessions that move to the top meanwhile. A read-only token takes a second request every five
         minutes.
 
         Args:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from chatstash.errors import ConversationExists, MessageNotFound, SessionNotFound
 from chatstash.history.records.index import IndexKeys
-from chatstash.history.records.keys import ALTERNATIVES, IN_FLIGHT_TTL, QUARANTINE, Owned, companion_key
+from chatstash.history.records.keys import IN_FLIGHT_TTL, Owned, companion_key, kept_beside
 from chatstash.history.records.message_id import Named
 from chatstash.history.scripts.loading import call
 from chatstash.history.steps.replies import checked_counts
@@ -68,14 +68,14 @@ def fork(move: Move, upto: Named | None, ttl: int | None) -> Op[MoveResult]:
     cut = ("", "") if upto is None else upto.words
     words = ("" if ttl is None else ttl, *cut, *move.listing.words(move.source, move.session))
     missing = MessageNotFound(None if upto is None else upto.id, source)
-    return (yield from _run(move, "fork", (source, session, marker), words, missing))
+    return (yield from _run(move, "fork", (source, session, marker, *kept_beside(session)), words, missing))
 
 
 def rename(move: Move) -> Op[MoveResult]:
     """Move a conversation and what is kept beside it."""
     source, session = move.source.key, move.session.key
     marker = companion_key("edit", source, move.name)
-    beside = [companion_key(kind, key) for kind in (ALTERNATIVES, QUARANTINE) for key in (source, session)]
+    beside = [key for pair in zip(kept_beside(source), kept_beside(session), strict=True) for key in pair]
     words = move.listing.words(move.source, move.session)
     missing = SessionNotFound(move.source.session_id, move.source.user_id)
     return (yield from _run(move, "move", (source, session, marker, *beside), words, missing))

@@ -1,4 +1,4 @@
-"""The generation of a conversation: a number that an edit in place increments, so that readers notice.
+"""The generation of a conversation: a number that an edit in place increases, so that readers notice.
 
 It is `g`, the last field of the newest record that has an id (`identity`). It is not part of the message: records that
 differ only in it are equal.

@@ -10,21 +10,12 @@
 -- Cost       eight commands, and one for each record; a few more where a record is not among the newest hundred
 
 --- @include "edit"
---- @include "find"
+--- @include "find_all"
 
 local before = made_before()
 if before then return before end
-local places, count = {}, 0
-for at = 2, #ARGV, 2 do
-  local index, _, duplicates = find(ARGV[at], ARGV[at + 1])
-  if not index then return {0, ran, at / 2} end
-  if not places[index] then places[index], count = true, count + 1 end
-  for _, duplicate in ipairs(duplicates) do places[duplicate] = true end
-end
-local removed = 0
-for index in pairs(places) do
-  call('LSET', KEYS[1], index, 'chatstash:deleted')
-  removed = removed + 1
-end
-call('LREM', KEYS[1], removed, 'chatstash:deleted')
-return edited(count, listed - removed)
+local places, count, missing = find_all(ARGV, 2)
+if missing then return {0, ran, missing} end
+for _, index in ipairs(places) do call('LSET', KEYS[1], index, 'chatstash:deleted') end
+call('LREM', KEYS[1], #places, 'chatstash:deleted')
+return edited(count, listed - #places)

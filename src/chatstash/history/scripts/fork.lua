@@ -4,7 +4,8 @@
 -- KEYS[1]     the conversation
 -- KEYS[2]     the copy
 -- KEYS[3]     the marker of this copying
--- KEYS[4..9]  the index of the conversation, and that of the copy; none without an index
+-- KEYS[4..6]  the alternatives, the draft and the quarantine of the copy
+-- KEYS[7..12]  the index of the conversation, and that of the copy; none without an index
 -- ARGV[1]     seconds until the marker expires
 -- ARGV[2]     seconds until the copy expires; '' for the expiry of the conversation
 -- ARGV[3]     how the newest record to copy is named: r, m or b (include/find.lua); '' for all records
@@ -12,7 +13,7 @@
 -- ARGV[5..10]  how to list the copy (include/session_moved.lua)
 -- Answer      {1, commands, length}; {0, commands, 1} where there is no such record, {0, commands, 2} where the key is not
 --             free
--- Cost        six commands; three more for a part, one more with an expiry, four to six more with an index
+-- Cost        seven commands; three more for a part, one more with an expiry, four to six more with an index
 
 --- @include "find"
 --- @include "session_moved"
@@ -24,7 +25,9 @@ local index = ARGV[3] == '' and 0 or find(ARGV[3], ARGV[4])
 if not index or call('COPY', KEYS[1], KEYS[2]) == 0 then return {0, ran, 1} end
 if index > 0 then call('LTRIM', KEYS[2], index, -1) end
 if ARGV[2] ~= '' then call('EXPIRE', KEYS[2], ARGV[2]) end
-listed_as(4, 5)
+-- Another program may have deleted a conversation of the new id without what was beside it.
+call('DEL', KEYS[4], KEYS[5], KEYS[6])
+listed_as(7, 5)
 local length = call('LLEN', KEYS[2])
 call('SET', KEYS[3], length, 'EX', ARGV[1])
 return {1, ran, length}

@@ -20,5 +20,5 @@ call('LSET', KEYS[1], index, placeholder)
 local done = try('LINSERT', KEYS[1], 'BEFORE', placeholder, record)
 call('LSET', KEYS[1], index, neighbour)
 if type(done) == 'table' then return done end
-count_up_generation()
+increase_generation()
 return 1

@@ -9,8 +9,7 @@
 -- ARGV[3]  its id
 -- ARGV[4]  '1' to forget sessions that have expired, or ''
 -- Answer   {1 if there are more, or 0, commands, the sessions: id, score and the values of its fields}
--- Cost     four commands; two more for a page after the first, two more where sessions have expired, and a few more where
---          there are many of those
+-- Cost     four commands; two more for a page after the first, and a few more where sessions have expired
 
 --- @include "commands"
 --- @include "session_fields"

@@ -18,5 +18,5 @@ if not is_as_seen() then return 0 end
 call('RPUSH', KEYS[2], note, call('LINDEX', KEYS[1], index))
 call('LSET', KEYS[1], index, placeholder)
 call('LREM', KEYS[1], 1, placeholder)
-count_up_generation()
+increase_generation()
 return 1

@@ -18,7 +18,7 @@ for _, duplicate in ipairs(newer) do
   carried = carried or without_generation(duplicate[2]) ~= duplicate[2]
 end
 if #newer > 0 then call('LREM', KEYS[1], #newer, 'chatstash:duplicate') end
-if carried then count_up_generation() end
+if carried then increase_generation() end
 for batch, found in pairs(first) do
   local removed = 0
   for _, duplicate in ipairs(newer) do if duplicate[1] > found[1] then removed = removed + 1 end end

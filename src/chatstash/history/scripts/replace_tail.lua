@@ -53,5 +53,5 @@ if failure then
   return finished(failure, KEYS[2])
 end
 if ARGV[8] ~= '' then length = trim(length, tonumber(ARGV[8])) end
-count_up_generation()
+increase_generation()
 return finished(nil, KEYS[2])

@@ -20,6 +20,6 @@ if ARGV[2] == '' then
   call('LPOP', KEYS[1])
 else
   call('LSET', KEYS[1], 0, ARGV[2])
-  count_up_generation()
+  increase_generation()
 end
 return {1, ran}

@@ -31,11 +31,12 @@ end
 
 local values = call('HMGET', KEYS[3], unpack(fields))
 if not values[1] and not values[2] then return {0, ran} end
+local lasting, expiring = call('ZSCORE', KEYS[1], ARGV[1]), call('ZSCORE', KEYS[2], ARGV[1])
+if not lasting and not expiring then return {0, ran} end
 for at = 3, 5, 2 do
   local field = field_of[ARGV[at]]
   local is_kept = field == title and ARGV[2] == '1' and values[3]
   if field and not is_kept then set(field, ARGV[at + 1]) end
 end
-local lasting, expiring = call('ZSCORE', KEYS[1], ARGV[1]), call('ZSCORE', KEYS[2], ARGV[1])
 values = call('HMGET', KEYS[3], unpack(fields))
 return {1, ran, lasting, expiring, values}

@@ -15,7 +15,7 @@ end
 
 -- Returns the answer of an edit, given how many records it removed and how many are left.
 local function edited(removed, length)
-  count_up_generation()
+  increase_generation()
   call('SET', KEYS[2], removed .. ' ' .. length, 'EX', ARGV[1])
   return {1, ran, removed, length}
 end

@@ -37,8 +37,8 @@ local function other_fields(text, left_out)
     if not name_start then return kept end
     local value_end = after_field(text, name_start)
     local field = string.sub(text, name_start, value_end - 1)
-    local name = string.match(field, '^"([^"]*)"')
-    if name and not left_out[name] then kept = kept .. ',' .. field end
+    local name = decoded_json('[' .. string.sub(text, name_start, after_string(text, name_start) - 1) .. ']')[1]
+    if not left_out[name] then kept = kept .. ',' .. field end
     if string.sub(text, value_end, value_end) ~= ',' then return kept end
     at = value_end + 1
   end
