@@ -156,7 +156,7 @@ class Session(Editing[ItemT], Runner[ItemT]):
 
         For `with` and `async with`. Reading costs what `read` costs. Appending takes one request and four commands,
         five with a ttl; one more with strict delivery. Replacing takes one request and fifteen commands, one more with
-        a ttl.
+        a ttl. On a session index, as many more as for `append`.
 
         Args:
             replacing: Names a message that the turn replaces together with all newer ones, to generate it again: see
@@ -217,7 +217,7 @@ class Session(Editing[ItemT], Runner[ItemT]):
     def replace(self, items: Iterable[ItemT]) -> None:
         """Replace all items in one atomic step, exactly once even if replies are lost.
 
-        One request and five commands, six with a ttl; two more on a session index, four with a ttl. The new records
+        One request and five commands, six with a ttl; on a session index as many more as for `append`. The new records
         must fit one request.
 
         Args:
