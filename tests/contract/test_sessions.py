@@ -216,6 +216,26 @@ def test_a_long_question_is_cut_and_no_title_is_stored_where_none_is_wanted(upst
     assert "secret" not in str(command(upstash, "HGETALL", index_keys(store.key_prefix).info))
 
 
+@pytest.mark.parametrize(
+    "metadata", [{"a": "\ud800"}, {"\ud83d": "\ude00"}, {"a": 10**30}, {"a": float("inf")}, {"a": [[[{}]]]}]
+)
+def test_metadata_of_any_json_comes_back(store: Store, call: Call, metadata: dict[str, Any]) -> None:
+    _history(store, "s", user_id="u").add_messages(QUESTION)
+    assert call(store, "update_session", "s", user_id="u", metadata=metadata).metadata == metadata
+    assert [session.metadata for session in call(store, "list_sessions", user_id="u").sessions] == [metadata]
+
+
+@pytest.mark.parametrize("field", ["ss", "cs", "ts", "ms"])
+@pytest.mark.parametrize("value", ["", "x", "-1", "9" * 5000, "[" * 100_000, "[1]", "٣"])
+def test_what_others_wrote_into_the_index_hides_no_session(
+    store: Store, run: Callable[..., Any], field: str, value: str
+) -> None:
+    for session_id in ("s", "other"):
+        _history(store, session_id, user_id="u").add_messages(QUESTION)
+    run("HSET", index_keys(owner_of(store.key_prefix, "u")).info, field, value)
+    assert _ids(store) == ["other", "s"]
+
+
 def test_a_session_that_is_half_on_the_index_is_not_changed(store: Store, run: Callable[..., Any]) -> None:
     _history(store, "s", user_id="u").add_messages(QUESTION)
     keys = index_keys(owner_of(store.key_prefix, "u"))

@@ -11,10 +11,10 @@ Each user has one index, and so have all sessions without a user:
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
-
-import orjson
 
 from chatstash.history.records.keys import COMPANION_PREFIX
 from chatstash.history.records.message_types import HUMAN_TYPES
@@ -31,6 +31,9 @@ MAX_TITLE = 1000
 LASTING_INDEX = COMPANION_PREFIX + "sessions:"
 EXPIRING_INDEX = COMPANION_PREFIX + "sessions-expiring:"
 INFO_INDEX = COMPANION_PREFIX + "session-info:"
+
+
+_TIME = re.compile(r"[0-9]{1,15}")
 
 
 class IndexKeys(NamedTuple):
@@ -78,13 +81,25 @@ class StoredInfo(NamedTuple):
 
 
 def stored_info(values: Iterable[object]) -> StoredInfo | None:
-    """Decode the fields of a session, given their values in the order of `FIELDS`; None if it has expired."""
+    """Decode the fields of a session, given their values in the order of `FIELDS`; None if it has expired.
+
+    What another program wrote there, and cannot be decoded, hides no session: its time is 0, its metadata empty.
+    """
     begun, untitled, title, metadata = map(_text, values)
     began = [each.partition(" ") for each in (begun, untitled) if each is not None]
     if not began:
         return None
-    created = min(int(time) for time, _, _ in began)
-    return StoredInfo(created, title or began[0][2] or None, orjson.loads(metadata) if metadata else {})
+    created = min(int(time) if _TIME.fullmatch(time) else 0 for time, _, _ in began)
+    return StoredInfo(created, title or began[0][2] or None, _metadata(metadata) if metadata else {})
+
+
+def _metadata(text: str) -> dict[str, Any]:
+    # orjson refuses NaN and half a surrogate pair, and makes floats of long numbers.
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _text(value: object) -> str | None:
