@@ -66,7 +66,7 @@ def test_a_reply_is_generated_again_and_put_back(history: History, call: Call) -
     assert [each.items[0].content for each in call(history, "alternatives", "a2")] == ["a2b", "a2c"]
     call(history, "switch_to", second.id)
     assert _texts(history)[-1] == "a2b"
-    with pytest.raises(MessageNotFound):
+    with pytest.raises(MessageNotFound, match=rf"has no alternative with the id '{second.id}'.*`alternatives\(\)`"):
         call(history, "switch_to", second.id)
     assert call(history, "alternatives", "q1") == []
 

@@ -146,7 +146,7 @@ def test_only_the_current_branch_counts(tmp_path: Path) -> None:
     conversation["mapping"]["old"] = {"message": _message("assistant", "old", 9), "parent": "n0", "children": []}
     found = _only(tmp_path, conversation)
     assert [message.content for message in found.messages] == ["q", "new"]
-    assert found.skipped[-1].reason == "1 messages are on other branches"
+    assert found.skipped[-1].reason == "messages on other branches: 1"
     # Without current_node, the branch that was written last.
     for current in (None, "no such node", 7):
         found = _only(tmp_path, conversation | {"current_node": current})

@@ -184,7 +184,7 @@ def test_records_without_their_header_go_to_no_other_conversation(store: Store, 
         lines = [_header("a"), _line(0, "a0"), *lost, _line(0, "b0"), _line(1, "b1"), _header("c"), _line(0, "c0")]
         report = do("import_jsonl", store, lines, on_malformed="skip")
         assert [each.session_id for each in report.imported] == ["a", "c"]
-        assert "2 records from this line on follow no header" in report.errors[-1].reason
+        assert "records from this line on follow no header" in report.errors[-1].reason
         assert report.errors[-1].line == 3 + len(lost)
         assert b"a0" in b"".join(stored(store, "a"))
         assert len(stored(store, "a")) == 1

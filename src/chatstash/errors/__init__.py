@@ -26,7 +26,7 @@
     ├── RecordTooLarge                one message exceeds the size of a request (also a ValueError)
     ├── IdempotencyConflict           the idempotency key was used for other messages (also a ValueError)
     ├── ConcurrentTurn                others changed the conversation during a guarded turn; carries the new records
-    ├── MessageNotFound               the conversation has no message with this id (also a LookupError)
+    ├── MessageNotFound               the conversation has no message, or alternative, with this id (also a LookupError)
     ├── SessionNotFound               the session index has no such session (also a LookupError)
     ├── ConversationExists            a conversation with this key exists already (also a ValueError)
     ├── ReplyNotStored                `with_history` cannot store the reply; carries it (also a ValueError)

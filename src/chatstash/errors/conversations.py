@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from chatstash.errors.base import ChatstashError, one_line
 
@@ -110,7 +110,8 @@ class UnstorableMessage(ChatstashError, TypeError):
         of_message = [] if self.index is None else [f"Message {self.index}"]
         where = " at ".join([*of_message, *([self.path] if self.path else [])])
         which = f"{where}: " if where else ""
-        return one_line(f"{which}{self.reason}. No message was sent or stored.")
+        unsent = "Nothing" if self.index is None else "No message"
+        return one_line(f"{which}{self.reason}. {unsent} was sent or stored.")
 
 
 class RecordTooLarge(ChatstashError, ValueError):
@@ -181,23 +182,30 @@ class ConcurrentTurn(ChatstashError):
 
 
 class MessageNotFound(ChatstashError, LookupError):
-    """The conversation has no message with this id. Nothing was changed.
+    """The conversation has no message, or no alternative, with this id. Nothing was changed.
 
     Attributes:
         id: The id that was given; None if a record without an id was given, or the conversation is empty.
         key: The conversation's key.
+        kind: "message" or "alternative".
     """
 
-    def __init__(self, id: object, key: str) -> None:  # noqa: A002 - the name of what is missing
-        super().__init__(id, key)
+    def __init__(self, id: object, key: str, kind: Literal["message", "alternative"] = "message") -> None:  # noqa: A002 - the name of what is missing
+        super().__init__(id, key, kind)
         self.id = id
         self.key = key
+        self.kind = kind
 
     def __str__(self) -> str:
-        message = "such message" if self.id is None else f"message with the id {str(self.id)!r:.200}"
+        has_not = (
+            "is empty, or has no such message"
+            if self.id is None
+            else f"has no {self.kind} with the id {str(self.id)!r:.200}"
+        )
+        current = "`alternatives()`" if self.kind == "alternative" else "`records()`"
         return one_line(
-            f"The conversation {self.key!r} has no {message}. Nothing was changed. "
-            "Others may have removed it: read the conversation again; `records()` has the ids."
+            f"The conversation {self.key!r} {has_not}. Nothing was changed. "
+            f"It may have been changed since you read it: {current} returns the current ids."
         )
 
 
@@ -216,9 +224,10 @@ class SessionNotFound(ChatstashError, LookupError):
 
     def __str__(self) -> str:
         owner = "" if self.user_id is None else f" of the user {self.user_id!r:.200}"
+        index = "Store(index=True).reindex()" if self.user_id is None else "Store.reindex()"
         return one_line(
             f"There is no session {self.session_id!r:.200}{owner}. Nothing was changed. It may have expired or been "
-            "deleted, or have no message yet. If it was stored without an index, Store.reindex() lists it."
+            f"deleted, or have no message yet. If it was stored without an index, {index} lists it."
         )
 
 

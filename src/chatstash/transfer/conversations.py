@@ -45,7 +45,8 @@ class Conversation:
         """Return what is wrong with the lines, and with records that follow no header."""
         if self.header is not None or not self.stored:
             return self.problems
-        reason = f"{len(self.stored)} records from this line on follow no header that can be read: they were left out"
+        left_out = len(self.stored)
+        reason = f"records from this line on follow no header that can be read; left out: {left_out}"
         return [*self.problems, ImportProblem(reason, self.first_line)]
 
 

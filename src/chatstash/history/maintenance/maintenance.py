@@ -173,8 +173,8 @@ class Maintenance(Sessions):
 
     def _check_user(self, user_id: str) -> None:
         """Raise ValueError where a user id is invalid; None means no user, whose data nobody may erase as one."""
-        if user_id is None:
-            raise ValueError("user_id must be a non-empty string, not None")
+        if not isinstance(user_id, str) or not user_id:
+            raise ValueError(f"user_id must be a non-empty string, not {user_id!r:.80}")
         owner_of(self.key_prefix, user_id)
 
 

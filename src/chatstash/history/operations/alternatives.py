@@ -44,6 +44,6 @@ def switch_to(key: str, name: str, alternative: str, aside: str, ttl: int) -> Op
     answer = yield from run_marked_script(key, keys[1], call("switch_to", keys, IN_FLIGHT_TTL, alternative, aside, ttl))
     made, _ = checked_counts(answer, 2, Effect.WRITE)
     if not made:
-        raise MessageNotFound(alternative, key)
+        raise MessageNotFound(alternative, key, "alternative")
     _, _, removed, length = checked_counts(answer, 4, Effect.WRITE)
     return EditResult(removed, length)

@@ -85,7 +85,7 @@ def canonical_json(record: Record) -> str:
 def encoded_metadata(metadata: object, *, index: int | None = None) -> str:
     """Return an application's own data as JSON text, or raise UnstorableMessage where it cannot be stored."""
     if not isinstance(metadata, Mapping) or not all(isinstance(name, str) for name in metadata):
-        raise UnstorableMessage("metadata must be a dict whose keys are strings", index=index, path="metadata")
+        raise UnstorableMessage("must be a dict whose keys are strings", index=index, path="metadata")
     try:
         text = _COMPACT.encode(dict(metadata))
         size = len(text.encode())

@@ -37,7 +37,12 @@ def named(message_id: MessageId) -> Named:
     if isinstance(message_id, RecordId):
         return Named("r", str(message_id), message_id)
     if not isinstance(message_id, str) or not message_id:
-        raise ValueError(f"a message is named by a record id, its own id, or a Record, not by {message_id!r:.80}")
+        given = (
+            repr(message_id)
+            if isinstance(message_id, str | int | None)
+            else f"a value of type {type(message_id).__name__}"
+        )
+        raise ValueError(f"the id of a message must be a non-empty string, a RecordId, or a Record, not {given}")
     return Named("m" if RecordId.parse(message_id) is None else "r", utf8(message_id, "id").decode(), message_id)
 
 

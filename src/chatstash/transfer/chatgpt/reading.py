@@ -141,7 +141,7 @@ def _read(found: dict[str, Any], name: str) -> tuple[list[TimedMessage], list[Sk
     conversion = Conversion(branch.nodes, _text(found.get("default_model_slug")))
     skipped = [Skipped(name, reason, node_id) for node_id, reason in conversion.notes]
     if branch.elsewhere:
-        skipped.append(Skipped(name, f"{branch.elsewhere} messages are on other branches"))
+        skipped.append(Skipped(name, f"messages on other branches: {branch.elsewhere}"))
     if branch.is_cut:
         skipped.append(Skipped(name, "the messages before the first are missing in the export"))
     if not conversion.messages:
