@@ -198,9 +198,9 @@ class Session(Editing[ItemT], Runner[ItemT]):
     def pop_item(self) -> ItemT | None:
         """Remove the newest record, exactly once even if replies are lost, and return its item; None if there is none.
 
-        Two requests and seven commands; two more requests for each time that others append in between, and if there may
-        be duplicates. A codec whose
-        records have several parts may remove only the last part; the item returned is the whole one.
+        Two requests and seven commands, nine after an edit; two more requests for each time that others append in
+        between, and if there may be duplicates. A codec whose records have several parts may remove only the last part;
+        the item returned is the whole one.
 
         Raises:
             UnreadableRecord: The newest record cannot be read; it was not removed.

@@ -26,6 +26,7 @@ for _, name in ipairs(cjson.decode(ARGV[6])) do left_out[name] = true end
 local own_id = ARGV[7] ~= '' and own_id_of(raw)
 local kept_id = own_id and (string.sub(ARGV[4], -1) == '{' and '' or ',') .. '"id":' .. cjson.encode(own_id) or ''
 local id = identity(raw)
-local ending = id ~= raw and ',"rid":"' .. id .. '"}' or '}'
+-- It keeps its generation too: a number that fell back would hide the edit from caches.
+local ending = id ~= raw and ',"rid":"' .. id .. '"' .. string.sub(raw, #without_generation(raw)) or '}'
 call('LSET', KEYS[1], index, ARGV[4] .. kept_id .. '}' .. ARGV[5] .. other_fields(raw, left_out) .. ending)
 return edited(1, listed)

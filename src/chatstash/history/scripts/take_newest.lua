@@ -7,7 +7,7 @@
 -- ARGV[2]  the record to put in its place; '' to remove it
 -- ARGV[3]  seconds until the marker expires
 -- Answer   {1 if it is done, now or by an earlier request; 0 where the newest record is another one, commands}
--- Cost     five commands; two more where the record is shortened, two fewer where the marker is set
+-- Cost     five commands; two more where the record is shortened or has a generation, two fewer where the marker is set
 
 --- @include "commands"
 --- @include "generation"
@@ -18,6 +18,8 @@ if not newest or redis.sha1hex(newest) ~= ARGV[1] then return {0, ran} end
 call('SET', KEYS[2], '1', 'EX', ARGV[3])
 if ARGV[2] == '' then
   call('LPOP', KEYS[1])
+  -- It took its generation along: without one, an edit made since the record before it was the newest would be hidden.
+  if without_generation(newest) ~= newest then count_up_generation() end
 else
   call('LSET', KEYS[1], 0, ARGV[2])
   increase_generation()
