@@ -19,7 +19,7 @@ call('SET', KEYS[2], '1', 'EX', ARGV[3])
 if ARGV[2] == '' then
   call('LPOP', KEYS[1])
   -- It took its generation along: without one, an edit made since the record before it was the newest would be hidden.
-  if without_generation(newest) ~= newest then count_up_generation() end
+  if without_generation(newest) ~= newest then increase_generation() end
 else
   call('LSET', KEYS[1], 0, ARGV[2])
   increase_generation()
