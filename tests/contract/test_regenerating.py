@@ -10,14 +10,19 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from chatstash import (
+    Applied,
+    CommandRejected,
     ConcurrentTurn,
     ConversationExists,
     MessageNotFound,
     SessionNotFound,
     Store,
     UpstashRedisChatMessageHistory,
+    WrongType,
 )
-from chatstash.history.records.keys import companion_key
+from chatstash.history.operations import move
+from chatstash.history.records.index import index_keys
+from chatstash.history.records.keys import companion_key, owner_of
 from chatstash.local import LocalUpstash
 from tests.conftest import Call, command
 
@@ -234,6 +239,62 @@ def test_forks_and_renames(history: History, call: Call, run: Callable[..., Any]
     if history.ttl:
         assert 0 < run("TTL", new.key) <= 900
         assert 0 < run("TTL", History("whole", store=store, user_id=user_id).key) <= 900
+
+
+def _dump(upstash: LocalUpstash) -> dict[str, str]:
+    return {key: command(upstash, "DUMP", key) for key in command(upstash, "KEYS", "*")}
+
+
+def _strings(upstash: LocalUpstash) -> list[str]:
+    return [key for key in command(upstash, "KEYS", "*") if command(upstash, "TYPE", key) == "string"]
+
+
+@pytest.mark.parametrize("place", ["message_store:@u/s", *index_keys(owner_of("message_store:", "u")), "alternatives"])
+@pytest.mark.parametrize("step", ["fork", "rename", "regenerate", "switch_to", "replace_message", "pop"])
+def test_a_key_of_another_type_leaves_all_or_nothing(
+    upstash: LocalUpstash, either: Call, step: str, place: str
+) -> None:
+    history = History("s", upstash.url, upstash.token, user_id="u")
+    _fill(history)
+    _regenerate(history, "a2", AIMessage("a2b", id="a2b"))
+    (aside,) = history.alternatives("a2b")
+    place = companion_key(place, history.key) if place == "alternatives" else place
+    command(upstash, "DEL", place)
+    command(upstash, "SET", place, "of another program")
+    before = _dump(upstash)
+    arguments = {"switch_to": [aside], "replace_message": ["a1", AIMessage("new")], "pop": []}.get(step, ["new"])
+    try:
+        if step == "regenerate":
+            _regenerate(history, "a2b", AIMessage("new"))
+        else:
+            either(history, step, *arguments)
+    except WrongType as error:
+        assert error.applied is Applied.NO
+        assert _dump(upstash) == before
+    assert "of another program" in [command(upstash, "GET", key) for key in _strings(upstash)]
+
+
+@pytest.mark.parametrize("step", ["fork", "rename"])
+def test_a_server_that_lacks_a_command_of_the_index_leaves_everything(
+    upstash: LocalUpstash, monkeypatch: pytest.MonkeyPatch, either: Call, step: str
+) -> None:
+    def without(name: str, *words: Any) -> tuple[Any, ...]:
+        verb, text, *rest = call_script(name, *words)
+        return (verb, text.replace("'HPEXPIRE'", "'NO.SUCH.COMMAND'"), *rest)
+
+    call_script = move.call
+    monkeypatch.setattr(move, "call", without)
+    with Store(upstash.url, upstash.token, ttl=900) as store:
+        history = History("s", store=store, user_id="u")
+        _fill(history)
+        before = _dump(upstash)
+        with pytest.raises(CommandRejected) as caught:
+            either(history, step, "new")
+        assert caught.value.applied is Applied.NO
+        after = _dump(upstash)
+        assert after.keys() == before.keys()
+        assert [session.session_id for session in store.list_sessions(user_id="u").sessions] == ["s"]
+        assert _texts(history) == ["q1", "a1", "q2", "a2"]
 
 
 @pytest.mark.parametrize("step", ["fork", "rename"])

@@ -176,7 +176,7 @@ class Editing(Generic[ItemT]):
     def fork(self, new_session_id: str, *, upto: MessageId | None = None) -> MoveResult:
         """Copy the conversation, or its beginning, to another session of the same user.
 
-        One request: seven commands; three more with `upto`, one more with a ttl, four more on an index, six with a ttl.
+        One request: seven commands; two more with `upto`, one more with a ttl, four more on an index, six with a ttl.
         Nothing is downloaded: the records keep their ids and times. Alternatives and drafts stay behind.
 
         Args:

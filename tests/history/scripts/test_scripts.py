@@ -82,7 +82,7 @@ CASES = {
     "fork": Case(
         ["k", "d", "m", *"pqr", *"zyh", *"zyh"],
         [9, 60, "r", A[-22:-2], "a", "c", 7, 99, "5", "6"],
-        [1, 16, 2],
+        [1, 14, 2],
         [["RPUSH", "k", B, A, OLD], ["SET", "q", "left"], *INDEX],
     ),
     "index_session": Case(

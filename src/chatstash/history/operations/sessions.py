@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from chatstash.errors import ReadOnlyToken, SessionNotFound
+from chatstash.errors import DatabaseError, ReadOnlyToken, SessionNotFound
 from chatstash.history.records.index import IndexKeys, fields_of, stored_info
 from chatstash.history.scripts.loading import COUNT_INDEX, call
 from chatstash.history.steps.recent import RecentKeys
@@ -131,6 +131,9 @@ def get_session(index: Index, session_id: str) -> Op[SessionInfo | None]:
         ("HMGET", keys.info, *fields_of(session_id)),
     )  # fmt: skip
     replies = yield from send(Batch(asked))
+    for reply in replies.values:
+        if isinstance(reply, DatabaseError):
+            raise reply
     return _info(index, session_id, replies.values)
 
 

@@ -16,16 +16,19 @@
 
 local done = call('GET', KEYS[3])
 if done then return {1, ran, tonumber(done)} end
-if call('EXISTS', KEYS[1]) == 0 then return {0, ran, 1} end
-if call('RENAMENX', KEYS[1], KEYS[2]) == 0 then return {0, ran, 2} end
+local length = call('LLEN', KEYS[1])
+if length == 0 then return {0, ran, 1} end
+if call('EXISTS', KEYS[2]) == 1 then return {0, ran, 2} end
+-- A script that fails half-way is not undone: what may be refused comes first.
+local failure = listed_as(10, 2, KEYS[10] and call('PTTL', KEYS[1]))
+if failure then return failure end
+call('RENAME', KEYS[1], KEYS[2])
 -- Another program may have deleted a conversation of the new id without what was beside it.
 call('DEL', KEYS[5], KEYS[7], KEYS[9])
 local beside = call('EXISTS', KEYS[4], KEYS[6], KEYS[8])
 for at = 4, beside > 0 and 8 or 0, 2 do
   if call('EXISTS', KEYS[at]) == 1 then call('RENAME', KEYS[at], KEYS[at + 1]) end
 end
-listed_as(10, 2)
 unlist_source(10, 2)
-local length = call('LLEN', KEYS[2])
 call('SET', KEYS[3], length, 'EX', ARGV[1])
 return {1, ran, length}

@@ -52,7 +52,8 @@ local function put_aside(aside, name, ttl, count, records, first, last)
   local expiry = call('PTTL', KEYS[1])
   local tail = count > 0 and call('LRANGE', KEYS[1], 0, count - 1) or {}
   if count > 0 then
-    call('HSET', aside, name, packed(anchor_at(count), tail))
+    local stored = try('HSET', aside, name, packed(anchor_at(count), tail))
+    if type(stored) == 'table' then return stored end
     call('EXPIRE', aside, ttl)
     call('LTRIM', KEYS[1], count, -1)
   end

@@ -1,4 +1,4 @@
--- Lists a session that was copied or moved, as its source was listed.
+-- Lists a session that is about to be copied or moved, as its source is listed.
 --
 -- KEYS[..]  from `first` on: the index of the source, two sorted sets and a hash, and that of the session
 -- ARGV[..]  from `first_word` on: the source's id; the session's; its score; seconds the sorted set of expiring sessions
@@ -7,7 +7,9 @@
 --- @include "session_fields"
 --- @include "commands"
 
-local function listed_as(first, first_word)
+-- Returns the error where the index refuses, such as on a server without HPEXPIRE, and leaves it as it was. `left` is the
+-- milliseconds until the session expires; 0 or less for never.
+local function listed_as(first, first_word, left)
   local source, session, score, lifetime, begun, created = unpack(ARGV, first_word, first_word + 5)
   local old_lasting, old_expiring, old_info, lasting, expiring, info = unpack(KEYS, first, first + 5)
   if not old_lasting then return end
@@ -24,22 +26,25 @@ local function listed_as(first, first_word)
       args[#args + 1], args[#args + 2] = fields[place], values[place]
     end
   end
-  call('HSET', info, unpack(args))
   if created == '' then
     score = call('ZSCORE', old_expiring, source) or call('ZSCORE', old_lasting, source) or score
   end
-  local left = call('PTTL', KEYS[2])
-  if left > 0 then
-    call('HPEXPIRE', info, left, 'FIELDS', 4, unpack(fields))
-    call('EXPIRE', expiring, lifetime)
+  call('HSET', info, unpack(args))
+  local done = try('ZADD', left > 0 and expiring or lasting, score, session)
+  if left > 0 and type(done) ~= 'table' then
+    done = try('HPEXPIRE', info, left, 'FIELDS', 4, unpack(fields))
+    if done.err then call('ZREM', expiring, session) else call('EXPIRE', expiring, lifetime) end
   end
-  call('ZADD', left > 0 and expiring or lasting, score, session)
+  if type(done) == 'table' and done.err then
+    call('HDEL', info, unpack(fields))
+    return done
+  end
 end
 
 local function unlist_source(first, first_word)
   local old_lasting, old_expiring, old_info = unpack(KEYS, first, first + 2)
   if not old_lasting then return end
-  call('ZREM', old_lasting, ARGV[first_word])
-  call('ZREM', old_expiring, ARGV[first_word])
+  try('ZREM', old_lasting, ARGV[first_word])
+  try('ZREM', old_expiring, ARGV[first_word])
   call('HDEL', old_info, unpack(fields_of(ARGV[first_word])))
 end
