@@ -23,7 +23,7 @@ from chatstash import (
 from chatstash.history.operations import move
 from chatstash.history.records.index import index_keys
 from chatstash.history.records.keys import companion_key, owner_of
-from chatstash.local import LocalUpstash
+from chatstash.local import LocalUpstash, limits_of
 from tests.conftest import Call, command
 
 History = UpstashRedisChatMessageHistory
@@ -205,6 +205,21 @@ def test_a_large_reply_replaces(upstash: LocalUpstash) -> None:
     _regenerate(history, "a2", *large)
     assert [text[0] for text in _texts(history)] == ["q", "a", "q", "x", "y", "z"]
     assert not [key for key in command(upstash, "KEYS", "*") if "staging" in key]
+
+
+def test_alternatives_that_exceed_a_reply_come_in_parts(call: Call) -> None:
+    with LocalUpstash(plan=limits_of("payg", max_request_bytes=300_000)) as upstash:
+        history = History("s", upstash.url, upstash.token, max_request_bytes=200_000)
+        history.add_messages([HumanMessage("q"), AIMessage("0" * 100_000, id="m0")])
+        for number in range(1, 5):
+            _regenerate(history, f"m{number - 1}", AIMessage(str(number) * 100_000, id=f"m{number}"))
+        history.add_messages([AIMessage(letter * 100_000) for letter in "abcdef"])
+        _regenerate(history, "m4", AIMessage("ü" * 50_000, id="m5"))
+        found = call(history, "alternatives", "m5")
+        assert [len(each.items) for each in found] == [1, 1, 1, 1, 7]
+        assert [each.items[-1].content[0] for each in found] == [*"0123f"]
+        call(history, "switch_to", found[4])
+        assert [text[0] for text in _texts(history)] == [*"q4abcdef"]
 
 
 def test_forks_and_renames(history: History, call: Call, run: Callable[..., Any]) -> None:

@@ -132,8 +132,9 @@ class Editing(Generic[ItemT]):
     def alternatives(self, message_id: MessageId) -> list[Alternative[ItemT]]:
         """Return the alternatives of a message: what it and the messages after it replaced, oldest first.
 
-        One request and five commands, whatever the number of alternatives. They are kept as long as the conversation,
-        or for 30 days if that has no ttl, and are deleted with it.
+        One request and five commands, whatever the number of alternatives; more requests if the reply would exceed the
+        server's limit. They are kept as long as the conversation, or for 30 days if that has no ttl, and are deleted
+        with it.
 
         Args:
             message_id: Names the message.
@@ -274,7 +275,9 @@ def _popping(runner: Runner[ItemT], n: int) -> Work[EditResult]:
 def _listing(runner: Runner[ItemT], message_id: MessageId) -> Work[Stored]:
     from chatstash.history.operations.alternatives import list_alternatives  # noqa: PLC0415
 
-    return runner.work("alternatives", list_alternatives(runner.key, named(message_id)))
+    return runner.work(
+        "alternatives", list_alternatives(runner.key, named(message_id), runner.options.max_request_bytes)
+    )
 
 
 def _alternatives(runner: Runner[ItemT], found: Stored) -> list[Alternative[ItemT]]:

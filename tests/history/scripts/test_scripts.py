@@ -92,7 +92,7 @@ CASES = {
         [*STORED_OLD, *INDEX],
     ),
     "insert": Case(["k"], [-2, "-", B, -2, sha(A), -1, sha(OLD)], 1, [["RPUSH", "k", A, OLD]]),
-    "list_alternatives": Case(["k", "x"], ["r", A[-22:-2]], [1, 4, []], [["RPUSH", "k", A, OLD]]),
+    "list_alternatives": Case(["k", "x"], ["r", A[-22:-2], ""], [1, 4, []], [["RPUSH", "k", A, OLD]]),
     "list_sessions": Case(
         ["z", "y", "h"],
         [1, "", "", "1"],
@@ -109,6 +109,7 @@ CASES = {
     "quarantine": Case(["k", "q"], [-2, "-", "note", -2, sha(A)], 1, [["RPUSH", "k", A, OLD]]),
     "read_page": Case(["k"], [sha(A[-22:-2]), "", 1, 7, 7, 0], [1, 2, 3, [OLD], sha(""), 0], [["RPUSH", "k", A, OLD]]),
     "remove_duplicates": Case(["k", "n"], [BATCH], [1, 6, f"{BATCH}:0:", ""], [["RPUSH", "k", A, OLD, A]]),
+    "read_alternative": Case(["x"], ["a", 2, 3], [1, 1, "bc"], [["HSET", "x", "a", "abcd"]]),
     "replace_all": Case(["k", "m"], [9, "", A, B, NONE], [2, 4], STORED_OLD),
     "take_newest": Case(["k", "m"], [sha(OLD), "", 9], [1, 4], STORED_OLD),
     "replace_tail": Case(

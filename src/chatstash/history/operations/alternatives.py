@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chatstash.errors import MessageNotFound
+from chatstash.errors import MessageNotFound, RequestTooLarge
 from chatstash.history.operations.contents import entries_of
 from chatstash.history.records.alternatives import records_in
 from chatstash.history.records.keys import ALTERNATIVES, IN_FLIGHT_TTL, companion_key
@@ -17,17 +17,52 @@ from chatstash.history.values.results import EditResult
 from chatstash.rest.commands import Effect
 from chatstash.rest.ops import Op
 
+_FILL = 0.7
+"""How much of the permitted size of a reply a part of an alternative takes."""
 
-def list_alternatives(key: str, message: Named) -> Op[list[tuple[str, Sequence[Entry]]]]:
+_LEAST_PART = 1000
+"""Bytes."""
+
+
+def list_alternatives(key: str, message: Named, max_bytes: int) -> Op[list[tuple[str, Sequence[Entry]]]]:
     """Return the name and the entries of each alternative of a message, those put aside first coming first."""
-    script = call("list_alternatives", (key, companion_key(ALTERNATIVES, key)), *message.words)
+    try:
+        found = yield from _listed(key, message, "")
+    except RequestTooLarge:
+        found = []
+        for name, size in (yield from _listed(key, message, "1")):
+            if (value := (yield from _in_parts(key, name, int(size), int(_FILL * max_bytes)))) is not None:
+                found.append((name, value))
+    return [(name, entries_of(records_in(value), key)) for name, value in found]
+
+
+def _listed(key: str, message: Named, sizes: str) -> Op[list[tuple[str, bytes]]]:
+    """Return the name of each alternative, and its value or its size."""
+    script = call("list_alternatives", (key, companion_key(ALTERNATIVES, key)), *message.words, sizes)
     answer = yield from run_script(key, script, Effect.READ)
     (found,) = checked_counts(answer, 1, Effect.READ)
     if not found:
         raise MessageNotFound(message.id, key)
     words = [checked_reply(bytes, word, Effect.READ) for word in checked_reply(list, answer[2], Effect.READ)]
-    named = sorted((name.decode(), value) for name, value in zip(words[::2], words[1::2], strict=True))
-    return [(name, entries_of(records_in(value), key)) for name, value in named]
+    return sorted((name.decode(), value) for name, value in zip(words[::2], words[1::2], strict=True))
+
+
+def _in_parts(key: str, name: str, size: int, part: int) -> Op[bytes | None]:
+    """Return the value of an alternative that is read in parts; None if it is gone meanwhile."""
+    value = b""
+    while len(value) < size:
+        script = call("read_alternative", (companion_key(ALTERNATIVES, key),), name, len(value) + 1, len(value) + part)
+        try:
+            answer = yield from run_script(key, script, Effect.READ)
+        except RequestTooLarge:
+            if part < _LEAST_PART:
+                raise
+            part //= 2
+            continue
+        if checked_counts(answer, 1, Effect.READ) == [0]:
+            return None
+        value += checked_reply(bytes, answer[2], Effect.READ)
+    return value
 
 
 def switch_to(key: str, name: str, alternative: str, aside: str, ttl: int) -> Op[EditResult]:
