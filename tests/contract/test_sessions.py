@@ -25,6 +25,7 @@ from chatstash import (
 from chatstash.history.doctor.doctor import Doctor
 from chatstash.history.records.index import index_keys
 from chatstash.history.records.keys import companion_key, conversation_key, owned, owner_of
+from chatstash.history.steps.indexing import IndexEntry
 from chatstash.langchain.messages import why_unreadable
 from chatstash.local import LocalUpstash
 from tests.conftest import Call, command
@@ -297,6 +298,22 @@ def test_an_index_that_cannot_be_written_does_not_stop_an_append(
     assert result.indexed is False
     assert "were stored, but the session index was not updated" in caplog.text
     assert len(session.read().items) == 1
+
+
+def test_a_server_that_lacks_a_command_of_the_index_does_not_stop_an_append(
+    upstash: LocalUpstash, call: Call, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(IndexEntry, "_refreshing_fields", lambda self, ttl: (("NO.SUCH.COMMAND", self.keys.info),))
+    store = Store(upstash.url, upstash.token, ttl=600)
+    session = store.session("s", user_id="u")
+    for number in range(1, 4):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "chatstash"):
+            result = call(session, "append", [Record("human", {"content": "hi"})])
+        assert (result.length, result.indexed) == (number, False)
+        assert "needs the command HEXPIRE" in caplog.text
+    assert command(upstash, "TTL", session.key) > 0
+    assert len(session.read().items) == 3
 
 
 def test_the_old_class_reads_the_conversation_of_a_user(upstash: LocalUpstash, store: Store) -> None:

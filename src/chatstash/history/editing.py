@@ -202,7 +202,7 @@ class Editing(Generic[ItemT]):
     def rename(self, new_session_id: str) -> MoveResult:
         """Move the conversation to another session id, with its title, alternatives, draft and quarantine.
 
-        One request: eight commands; four to six more if it has alternatives, a draft or a quarantine; nine more on an
+        One request: seven commands; four to six more if it has alternatives, a draft or a quarantine; nine more on an
         index, ten with a ttl. This object keeps the old session id.
 
         Args:

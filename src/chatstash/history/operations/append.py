@@ -26,7 +26,6 @@ from chatstash.errors import (
     IdempotencyConflict,
     OutcomeUnknown,
     RequestTooLarge,
-    WrongType,
 )
 from chatstash.frozen import dataclass
 from chatstash.history.operations.contents import Contents, entries_of
@@ -215,13 +214,20 @@ def _append_by_command(wanted: Append) -> Op[AppendResult | Refusal]:
             settlement=lambda: wanted.by_script(None).of_records(texts), along=along,
         )  # fmt: skip
     except CommandRejected as error:
-        if wanted.noting is not None and error.applied is Applied.NO and not isinstance(error, WrongType):
-            error.problem += wanted.noting.hint
-        raise
+        if wanted.noting is None or error.applied is not Applied.NO:
+            raise
+        # In a transaction, a command of the index that the server lacks refuses all.
+        return (yield from _append_without_index(wanted, wanted.noting, error))
     if replies.settled:
         return (yield from _script_result(wanted, checked_reply(list, replies.values[0], Effect.WRITE)))
     length = checked_reply(int, replies.values[0], Effect.WRITE)
     return (yield from _stored(wanted, length, replies.values[1 : 1 + len(along.commands)]))
+
+
+def _append_without_index(wanted: Append, noting: Noting, error: CommandRejected) -> Op[AppendResult | Refusal]:
+    done = yield from _append_by_command(replace(wanted, noting=None))
+    noting.note_failure(error)
+    return done if isinstance(done, Refusal) else done._replace(indexed=False)
 
 
 def _append_in_parts(wanted: Append, snapshot: TurnSnapshot | None, limit: int) -> Op[AppendResult | Refusal]:

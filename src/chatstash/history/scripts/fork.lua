@@ -13,7 +13,7 @@
 -- ARGV[5..10]  how to list the copy (include/session_moved.lua)
 -- Answer      {1, commands, length}; {0, commands, 1} where there is no such record, {0, commands, 2} where the key is not
 --             free
--- Cost        seven commands; two more for a part, one more with an expiry, four or five more with an index
+-- Cost        seven commands; two more for a part, one more with an expiry, four to six more with an index
 
 --- @include "find"
 --- @include "session_moved"
@@ -24,13 +24,15 @@ listed = call('LLEN', KEYS[1])
 if call('EXISTS', KEYS[2]) == 1 then return {0, ran, 2} end
 local index = listed > 0 and (ARGV[3] == '' and 0 or find(ARGV[3], ARGV[4]))
 if not index then return {0, ran, 1} end
--- A script that fails half-way is not undone: what may be refused comes first.
-local ttl = tonumber(ARGV[2])
-local failure = listed_as(7, 5, ttl and 1000 * ttl or KEYS[7] and call('PTTL', KEYS[1]))
-if failure then return failure end
 call('COPY', KEYS[1], KEYS[2])
 if index > 0 then call('LTRIM', KEYS[2], index, -1) end
-if ttl then call('EXPIRE', KEYS[2], ttl) end
+if ARGV[2] ~= '' then call('EXPIRE', KEYS[2], ARGV[2]) end
+-- A script that fails half-way is not undone.
+local failure = listed_as(7, 5)
+if failure then
+  call('DEL', KEYS[2])
+  return failure
+end
 -- Another program may have deleted a conversation of the new id without what was beside it.
 call('DEL', KEYS[4], KEYS[5], KEYS[6])
 call('SET', KEYS[3], listed - index, 'EX', ARGV[1])

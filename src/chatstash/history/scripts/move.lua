@@ -10,7 +10,7 @@
 -- ARGV[2..7]    how to list it (include/session_moved.lua)
 -- Answer        {1, commands, length}; {0, commands, 1} where there is no conversation, {0, commands, 2} where the key is
 --               not free
--- Cost          eight commands; four to six more where there are companions, nine to eleven more with an index
+-- Cost          seven commands; four to six more where there are companions, nine to eleven more with an index
 
 --- @include "session_moved"
 
@@ -18,11 +18,13 @@ local done = call('GET', KEYS[3])
 if done then return {1, ran, tonumber(done)} end
 local length = call('LLEN', KEYS[1])
 if length == 0 then return {0, ran, 1} end
-if call('EXISTS', KEYS[2]) == 1 then return {0, ran, 2} end
--- A script that fails half-way is not undone: what may be refused comes first.
-local failure = listed_as(10, 2, KEYS[10] and call('PTTL', KEYS[1]))
-if failure then return failure end
-call('RENAME', KEYS[1], KEYS[2])
+if call('RENAMENX', KEYS[1], KEYS[2]) == 0 then return {0, ran, 2} end
+-- A script that fails half-way is not undone.
+local failure = listed_as(10, 2)
+if failure then
+  call('RENAME', KEYS[2], KEYS[1])
+  return failure
+end
 -- Another program may have deleted a conversation of the new id without what was beside it.
 call('DEL', KEYS[5], KEYS[7], KEYS[9])
 local beside = call('EXISTS', KEYS[4], KEYS[6], KEYS[8])

@@ -197,25 +197,24 @@ class Noting:
             replies = Replies((error,))
         return (yield from whole.finish(replies.values))
 
+    def note_failure(self, error: DatabaseError) -> None:
+        """Log that the index was not updated: the messages are stored."""
+        self.entry.forget()
+        _log.warning(
+            "The messages of session %r were stored, but the session index was not updated. %s%s",
+            self.entry.session_id, error, "" if self.ttl is None else _HEXPIRE_HINT,
+        )  # fmt: skip
+
     def _failed(self, replies: Sequence[Reply]) -> bool:
         """Tell whether a command failed, and log that: the messages are stored."""
         failed = next((reply for reply in replies if isinstance(reply, DatabaseError)), None)
         if failed is not None:
-            self.entry.forget()
-            _log.warning(
-                "The messages of session %r were stored, but the session index was not updated. %s%s",
-                self.entry.session_id, failed, self.hint,
-            )  # fmt: skip
+            self.note_failure(failed)
         return failed is not None
-
-    @property
-    def hint(self) -> str:
-        """The command that a server may lack."""
-        return "" if self.ttl is None else _HEXPIRE_HINT
 
 
 _HEXPIRE_HINT = (
-    ". With a ttl, the session index needs the command HEXPIRE: Upstash has it, Redis since 7.4, Valkey since 9"
+    " With a ttl, the session index needs the command HEXPIRE: Upstash has it, Redis since 7.4, Valkey since 9."
 )
 
 
