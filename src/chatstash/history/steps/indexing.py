@@ -213,9 +213,7 @@ class Noting:
         return failed is not None
 
 
-_HEXPIRE_HINT = (
-    " With a ttl, the session index needs the command HEXPIRE: Upstash has it, Redis since 7.4, Valkey since 9."
-)
+_HEXPIRE_HINT = " With a ttl, the session index needs HEXPIRE: Upstash has it, Redis since 7.4, Valkey since 9."
 
 
 def refreshing_index(op: Op[T], key: str, entry: IndexEntry) -> Op[T]:
