@@ -359,17 +359,17 @@ def test_an_edit_whose_reply_is_lost_is_made_once(upstash: LocalUpstash, after: 
 def test_a_cache_notices_an_edit_whatever_became_of_the_newest_message(upstash: LocalUpstash, either: Call) -> None:
     with Store(upstash.url, upstash.token, cache_bytes=10**6) as cached, Store(upstash.url, upstash.token) as store:
         reader, editor = (UpstashRedisChatMessageHistory("s", store=each) for each in (cached, store))
-        ids = _filled(reader, 12)
-        either(editor, "replace_message", ids[11], HumanMessage("A"))
+        ids = _filled(reader, 60)
+        either(editor, "replace_message", ids[59], HumanMessage("A"))
         editor.replace_message(ids[1], HumanMessage("edited"))
         assert _texts(reader)[1] == "edited"
         # Replaced by another, and back.
-        editor.replace_message(ids[0], HumanMessage("edited"))
         for text in ("B", "A"):
-            either(editor, "replace_message", ids[11], HumanMessage(text))
-        assert _texts(reader)[0] == "edited"
+            either(editor, "replace_message", ids[59], HumanMessage(text))
+        editor.replace_message(ids[2], HumanMessage("edited"))
+        assert _texts(reader)[2] == "edited"
         # The newest takes its generation along.
         editor.add_messages([HumanMessage("newest")])
-        editor.replace_message(ids[2], HumanMessage("edited"))
+        editor.replace_message(ids[3], HumanMessage("edited"))
         either(editor.session(), "pop_item")
-        assert _texts(reader)[:4] == ["edited", "edited", "edited", "3"]
+        assert _texts(reader)[:5] == ["0", "edited", "edited", "edited", "4"]
