@@ -127,6 +127,20 @@ def test_chunks_add_up_to_their_message(history: History) -> None:
     assert type(message) is AIMessage
 
 
+@pytest.mark.parametrize("delivery", ["standard", "strict"])
+def test_a_draft_of_hours_is_dropped(upstash: LocalUpstash, delivery: Any) -> None:
+    with Store(upstash.url, upstash.token, delivery=delivery) as store:
+        session = store.session("s")
+        draft = session.draft()
+        draft.update("written for hours")
+        draft._fields += [field_of("writer", number) for number in range(9000)]
+        command(upstash, "HSET", companion_key("draft", session.key), draft._fields[-1], "x")
+        draft.finish()
+        assert draft.appended is not None
+        assert not command(upstash, "EXISTS", companion_key("draft", session.key))
+        assert session.count() == 1
+
+
 def test_a_draft_over_or_without_text_appends_nothing(history: History, upstash: LocalUpstash) -> None:
     before = upstash.stats.requests
     with history.draft() as draft:
@@ -135,6 +149,8 @@ def test_a_draft_over_or_without_text_appends_nothing(history: History, upstash:
         draft.update("late")
     with pytest.raises(ValueError, match="not HumanMessage"), history.draft() as draft:
         draft.update(HumanMessage("x"))
+    with pytest.raises(RuntimeError, match="nothing was added"):
+        draft.update("late")
     for every in (0.1, 0, -1, None, "1", float("nan"), 10_000):
         with pytest.raises(ValueError, match="every must be"):
             history.draft(every=every)  # type: ignore[arg-type]

@@ -193,7 +193,7 @@ class Draft(Generic[ItemT]):
             return session.work("drop_draft", self._dropping(), budget)
         ready = session.prepared(records, idempotency_key)
         if self._fields:
-            ready = replace(ready, also=(dropping(session.key, self._fields),))
+            ready = replace(ready, also=dropping(session.key, self._fields))
         return session.appending(ready, append(ready))
 
     def _dropping(self) -> Op[AppendResult]:
@@ -202,7 +202,10 @@ class Draft(Generic[ItemT]):
         return AppendResult(length=None, record_ids=[])
 
     def _leaving(self) -> Work[None] | None:
-        """Return the write that leaves the whole text so far for `read_draft`."""
+        """End the draft; return the write that leaves the whole text so far for `read_draft`, or None."""
+        if self._is_over:
+            return None
+        self._is_over = True
         return None if len(self._text) == self._written else self._writing(self._clock())
 
     def __enter__(self) -> Self:
@@ -216,8 +219,7 @@ class Draft(Generic[ItemT]):
     ) -> None:
         if kind is None:
             self.finish()
-        elif not self._is_over and (work := self._leaving()) is not None:
-            self._is_over = True
+        elif (work := self._leaving()) is not None:
             self._written_or_logged(work)
 
     async def __aexit__(
@@ -225,6 +227,5 @@ class Draft(Generic[ItemT]):
     ) -> None:
         if kind is None:
             await self.afinish()
-        elif not self._is_over and (work := self._leaving()) is not None:
-            self._is_over = True
+        elif (work := self._leaving()) is not None:
             await self._awritten_or_logged(work)

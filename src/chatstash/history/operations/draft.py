@@ -12,6 +12,9 @@ from chatstash.history.values.results import DraftText
 from chatstash.rest.commands import Batch, Command, Effect
 from chatstash.rest.ops import Op, send
 
+_FIELDS_PER_COMMAND = 2000
+"""A script, which may run the commands, can unpack at most 8,000 words."""
+
 
 def write_draft(key: str, field: str, part: str, ttl: int | None, *, is_first: bool) -> Op[None]:
     """Write a part of a draft; one request and one command, one more to set the expiry, one more for the first part.
@@ -30,13 +33,15 @@ def write_draft(key: str, field: str, part: str, ttl: int | None, *, is_first: b
 
 
 def drop_draft(key: str, fields: Sequence[str]) -> Op[None]:
-    """Drop the parts of a draft; one request, one command."""
-    yield from _run((dropping(key, fields),))
+    """Drop the parts of a draft; one request, one command for each 2,000 parts."""
+    yield from _run(dropping(key, fields))
 
 
-def dropping(key: str, fields: Sequence[str]) -> Command:
-    """Return the command that drops the parts of a draft."""
-    return ("HDEL", companion_key(DRAFT, key), *fields)
+def dropping(key: str, fields: Sequence[str]) -> tuple[Command, ...]:
+    """Return the commands that drop the parts of a draft."""
+    draft = companion_key(DRAFT, key)
+    starts = range(0, len(fields), _FIELDS_PER_COMMAND)
+    return tuple(("HDEL", draft, *fields[start : start + _FIELDS_PER_COMMAND]) for start in starts)
 
 
 def _run(commands: tuple[Command, ...]) -> Op[None]:
