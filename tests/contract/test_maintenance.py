@@ -15,6 +15,7 @@ from chatstash import (
     Erased,
     Progress,
     ReadOnlyToken,
+    Record,
     ScanEstimate,
     SessionNotFound,
     Store,
@@ -147,6 +148,18 @@ def test_a_user_is_exported_and_read_back(upstash: LocalUpstash, store: Store, c
     sessions = store.list_sessions(user_id="u").sessions
     assert {session.session_id: session.title for session in sessions} == {"a": "T", "b": "What is 6 * 7?"}
     assert _exported(store, "nobody", call) == []
+
+
+def test_an_export_has_a_session_that_moves_to_the_top_meanwhile(store: Store) -> None:
+    for number in range(102):
+        store.session(str(number), user_id="u").append([Record("human", {"content": str(number)})])
+    exported: list[str] = []
+    for line in store.export_user("u"):
+        if not exported:
+            store.session("0", user_id="u").append([Record("human", {"content": "again"})])
+        exported.append(line)
+    ids = [header["session_id"] for line in exported if "session_id" in (header := json.loads(line))]
+    assert sorted(map(int, ids)) == list(range(102))
 
 
 def _exported(store: Store, user_id: str, call: Call) -> list[str]:

@@ -266,6 +266,8 @@ def test_what_is_cleared_is_not_listed(store: Store, run: Callable[..., Any], ca
     assert _ids(store) == []
     left = [key for key in run("KEYS", "*") if not key.startswith("chatstash:clear:")]
     assert left == []
+    again = call(history.session(), "append", QUESTION)
+    assert (again.indexed, again.cost.requests, _ids(store)) == (True, 1, ["s"])
 
 
 @pytest.mark.parametrize("ttl", [None, 60])

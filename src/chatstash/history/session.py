@@ -326,7 +326,10 @@ class Session(Editing[ItemT], Runner[ItemT]):
     def _clear(self) -> Work[ClearResult]:
         # Another program may use the key once it is free.
         self._seen.discard(self.key)
-        op = clear.clear(self.key, os.urandom(12).hex(), self.address.entry)
+        entry = self.address.entry
+        if entry is not None:
+            entry.forget()
+        op = clear.clear(self.key, os.urandom(12).hex(), entry)
         return self.work("clear", op, self.options.retry_policy.idempotent)
 
     def _pop_item(self) -> Work[bytes | None]:

@@ -90,7 +90,8 @@ class Maintenance(Sessions):
         """Yield everything that a user's conversations hold, as JSON Lines: a header and a line for each message.
 
         `chatstash.transfer.import_jsonl` reads them back. Sessions with the newest messages come first. One request for
-        each 100 sessions, and one or more for each conversation. Drafts and alternatives are not exported.
+        each 100 sessions, two if there are more than 100, and one or more for each conversation. Drafts and
+        alternatives are not exported.
 
         Args:
             user_id: The user.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from typing import Any
+
 from chatstash.calls import Call, Calls, Streamed
 from chatstash.history.exporting import exported
 from chatstash.history.maintenance.scanning import OnProgress, Scan, running
@@ -38,13 +41,26 @@ def erase_user(store: Sessions, user_id: str, on_progress: OnProgress | None) ->
 
 
 def export_user(store: Sessions, user_id: str) -> Streamed[str]:
-    """Yield the lines of all conversations on a user's index, those with the newest messages first."""
-    cursor: str | None = None
-    while True:
+    """Yield the lines of all conversations on a user's index, those with the newest messages first.
+
+    A session that moves to the top between two pages is on no later one. So the pages are listed until no session on
+    them is new; a single page shows all.
+    """
+    seen: set[str] = set()
+    may_be_more = True
+    while may_be_more:
+        may_be_more = yield from _export_unseen(store, user_id, seen)
+
+
+def _export_unseen(store: Sessions, user_id: str, seen: set[str]) -> Generator[Call | str, Any, bool]:
+    """Yield the lines of the conversations that are not `seen`; returns whether others may have been missed."""
+    seen_before, cursor, pages = len(seen), None, 0
+    while pages == 0 or cursor is not None:
         wanted = {"user_id": user_id, "limit": _SESSIONS_PER_PAGE, "cursor": cursor}
         page: SessionPage = yield Call(store, "list_sessions", (), wanted)
         for info in page.sessions:
-            yield from exported(store.session(info.session_id, user_id=user_id), info)
-        cursor = page.next_cursor
-        if cursor is None:
-            return
+            if info.session_id not in seen:
+                seen.add(info.session_id)
+                yield from exported(store.session(info.session_id, user_id=user_id), info)
+        cursor, pages = page.next_cursor, pages + 1
+    return pages > 1 and len(seen) > seen_before
