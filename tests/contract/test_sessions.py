@@ -185,6 +185,22 @@ def test_a_session_that_others_deleted_is_listed_again_with_the_next_append(upst
         other.delete_session("s", user_id="u")
 
 
+@pytest.mark.parametrize("delivery", ["standard", "strict"])
+@pytest.mark.parametrize("ttl", [None, 60])
+def test_it_is_listed_again_even_if_the_reply_to_the_append_is_lost(
+    upstash: LocalUpstash, call: Call, delivery: Any, ttl: int | None
+) -> None:
+    options: dict[str, Any] = {"delivery": delivery, "ttl": ttl}
+    with Store(upstash.url, upstash.token, **options) as store, Store(upstash.url, upstash.token) as other:
+        session = store.session("s", user_id="u")
+        session.append([Record("human", {"content": "hi"})])
+        other.delete_session("s", user_id="u")
+        upstash.faults.next("reply_lost")
+        result = call(session, "append", [Record("human", {"content": "again"})])
+        assert (result.indexed, result.repeated, session.count()) == (True, False, 1)
+        assert [each.title for each in store.list_sessions(user_id="u").sessions] == ["again"]
+
+
 def test_titles_and_metadata(store: Store, call: Call) -> None:
     history = _history(store, "s", user_id="u")
     history.add_messages([SystemMessage("Be kind.")])

@@ -140,7 +140,7 @@ def append(wanted: Append) -> Op[AppendResult]:
     """Append records in their order, all or none; costs and errors as `Session.append`."""
     with Identifying(wanted):
         done = yield from append_or_refuse(wanted, None)
-        return _applied_before(wanted, done) if isinstance(done, Refusal) else done
+        return (yield from _applied_before(wanted, done)) if isinstance(done, Refusal) else done
 
 
 def append_unless_changed(wanted: Append, read: Contents) -> Op[AppendResult]:
@@ -152,7 +152,7 @@ def append_unless_changed(wanted: Append, read: Contents) -> Op[AppendResult]:
         if not isinstance(done, Refusal):
             return done
         if isinstance(done.detail, bytes):
-            return _applied_before(wanted, done)
+            return (yield from _applied_before(wanted, done))
         raise ConcurrentTurn(wanted.key, _new_since(read, wanted.key, done.detail))
 
 
@@ -257,7 +257,7 @@ def _script_result(wanted: Append, answer: Sequence[Reply]) -> Op[AppendResult |
     if isinstance(detail, bytes):
         raise expiry_refused(wanted.key, refused_within("EXPIRE", detail), Effect.WRITE)
     if status == EARLIER:
-        return AppendResult(length, list(wanted.record_ids), indexed=None if wanted.noting is None else True)
+        return (yield from stored_before(wanted, length))
     return (yield from _stored(wanted, length, replies_along(wanted, answer[4:5])))
 
 
@@ -279,12 +279,20 @@ def _stored(wanted: Append, length: int, replies: Sequence[Reply]) -> Op[AppendR
     return AppendResult(length, list(wanted.record_ids), indexed=indexed)
 
 
-def _applied_before(wanted: Append, refusal: Refusal) -> AppendResult:
+def stored_before(wanted: Append, length: int) -> Op[AppendResult]:
+    """Return the result of an append that an earlier request stored, whose reply was lost."""
+    noting = wanted.noting
+    indexed = None if noting is None else (yield from noting.finish_unseen())
+    return AppendResult(length, list(wanted.record_ids), indexed=indexed)
+
+
+def _applied_before(wanted: Append, refusal: Refusal) -> Op[AppendResult]:
     """Return the result of an append whose marker was set before, or raise if that was for other records."""
     held = parse_marker(checked_reply(bytes, refusal.detail, Effect.WRITE))
     if held.is_cancelled:
         raise unexpected_reply("This append was declared not stored before it was applied")
     if held.digest != wanted.digest:
         raise IdempotencyConflict(wanted.key, wanted.idempotency_key or "")
-    ids = record_ids_in_batch(held.batch, len(wanted.texts))
-    return AppendResult(refusal.length, ids, repeated=ids != list(wanted.record_ids))
+    if held.batch == wanted.batch:
+        return (yield from stored_before(wanted, refusal.length))
+    return AppendResult(refusal.length, record_ids_in_batch(held.batch, len(wanted.texts)), repeated=True)

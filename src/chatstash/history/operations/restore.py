@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from chatstash.errors import ConversationExists, UnreadableRecord
-from chatstash.history.operations.append import Append, Identifying, Refusal, append_or_refuse
+from chatstash.history.operations.append import Append, Identifying, Refusal, append_or_refuse, stored_before
 from chatstash.history.records.encoding import encode
 from chatstash.history.records.index import automatic_title
 from chatstash.history.records.record import RANDOM_BYTES, Entry, Record, RecordId, new_record_ids
@@ -69,6 +69,7 @@ def restore(wanted: Append, record_ids: list[RecordId]) -> Op[AppendResult]:
     if not isinstance(done, Refusal):
         return done._replace(record_ids=record_ids)
     if isinstance(done.detail, bytes):
-        # The marker of this very call: its first request was applied, and so were the commands of the index.
-        return AppendResult(done.length, record_ids, indexed=None if wanted.noting is None else True)
+        # The marker of this very call: its first request was applied.
+        done = yield from stored_before(wanted, done.length)
+        return done._replace(record_ids=record_ids)
     raise ConversationExists(wanted.key)

@@ -184,6 +184,10 @@ class Noting:
             return True
         return True if self._is_known(replies) else (yield from self._note_all())
 
+    def finish_unseen(self) -> Op[bool]:
+        """Complete what may be missing, where the replies to the commands were lost."""
+        return True if self.is_whole else (yield from self._note_all())
+
     def _is_known(self, replies: Sequence[Reply]) -> bool:
         """Tell whether the session was on the index: in the sorted set, and one of its fields in the hash."""
         was_added, *fields = replies
