@@ -29,7 +29,7 @@ MONTH = 30 * 86_400
 log = logging.getLogger(__name__)
 
 # Outside the handler: warm invocations reuse its connections. No request is made here.
-store = Store(ttl=MONTH, index=True, timeout=5)
+store = Store(ttl=MONTH, timeout=5)
 model = FakeListChatModel(responses=["Paris."])  # Yours, such as init_chat_model("anthropic:claude-sonnet-4-5").
 
 

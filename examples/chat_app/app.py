@@ -390,7 +390,7 @@ def create_app(model: BaseChatModel) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         # Reads UPSTASH_REDIS_REST_URL and UPSTASH_REDIS_REST_TOKEN.
-        async with Store(ttl=MONTH, index=True, timeout=10) as store:
+        async with Store(ttl=MONTH, timeout=10) as store:
             app.state.chat = chat = Chat(store, model)
             yield
             await asyncio.gather(*[writing.task for writing in chat.writing.values()], return_exceptions=True)
