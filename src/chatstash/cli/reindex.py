@@ -23,7 +23,13 @@ def reindex(
     users_only: Annotated[bool, option("--users-only", "List only the conversations of users.")] = False,
     titles: Annotated[bool, option("--titles/--no-titles", "Store the first question as the title.")] = True,
     ttl: Annotated[
-        int | None, option("--ttl SECONDS", "The ttl of your Store, if it has one.", min=1, max=MAX_TTL)
+        int | None,
+        option(
+            "--ttl SECONDS",
+            "The ttl of your Store, if it has one. With a shorter one, the index expires before its sessions.",
+            min=1,
+            max=MAX_TTL,
+        ),
     ] = None,
     as_json: Annotated[bool, option("--json", "Print the result as one line of JSON.")] = False,
     url: Annotated[str, option("--url URL", "REST URL of the database; UPSTASH_REDIS_REST_URL by default.")] = "",
