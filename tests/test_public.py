@@ -33,7 +33,8 @@ NAMES = {
     "with_history",
     "CorruptCheckpoint", "CorruptItem", "LargeThreadWarning", "ThreadInUse", "TypeNotAllowed", "UnreadableCheckpoint",
     "Erased", "Progress", "ReindexResult", "ScanEstimate", "ScannedSession",
-    "Alternative", "ConversationExists", "DraftText", "EditResult", "MessageNotFound", "MoveResult", "SessionInfo",
+    "Alternative", "ConversationExists", "Draft", "DraftText", "MessagesDraft",
+    "EditResult", "MessageNotFound", "MoveResult", "SessionInfo",
     "SessionNotFound", "SessionPage",
     "UnreadableItem", "UnstorableValue", "UnsupportedCheckpoint", "UnsupportedItem",
 }  # fmt: skip

@@ -245,6 +245,9 @@ def test_own_data_goes_with_records(history: History, upstash: LocalUpstash, cal
     assert "rating" not in str(history.messages)
     history.replace_message(history.records()[0], HumanMessage("edited"))
     assert history.records()[0].metadata == own
+    with history.guarded_turn() as turn:
+        turn.add_messages([HumanMessage("turn")], metadata={"b": 2})
+    assert history.records()[-1].metadata == {"b": 2}
     assert set(json.loads(command(upstash, "LINDEX", history.key, -1))) == {"type", "data", "metadata", "rid", "g"} - {
         "g"
     }

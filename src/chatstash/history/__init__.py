@@ -4,6 +4,8 @@ No module here does I/O, except for logging, the clock and reading the package's
 `chatstash.rest` runs.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from chatstash.history.cache.cache import CacheStats
 from chatstash.history.codec import Codec
 from chatstash.history.guarded_turn import GuardedTurn
@@ -36,6 +38,9 @@ from chatstash.rest.commands import Cost
 from chatstash.rest.limits import Budget, RetryPolicy
 from chatstash.rest.metrics import OnOperation, Operation, StoreStats
 
+if TYPE_CHECKING:
+    from chatstash.history.draft import Draft
+
 __all__ = [
     "Alternative",
     "AppendResult",
@@ -47,6 +52,7 @@ __all__ = [
     "Cost",
     "Cursor",
     "Delivery",
+    "Draft",
     "DraftText",
     "EditResult",
     "Erased",
@@ -73,3 +79,11 @@ __all__ = [
     "StoreStats",
     "ToolCalls",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Draft":
+        from chatstash.history.draft import Draft  # noqa: PLC0415 - few processes write drafts
+
+        return Draft
+    raise AttributeError(f"module 'chatstash.history' has no attribute {name!r}")

@@ -12,7 +12,8 @@ from typing import Any, Generic, Self, TypeVar
 from chatstash.errors import DatabaseError
 from chatstash.history.operations.append import append
 from chatstash.history.operations.draft import drop_draft, dropping, write_draft
-from chatstash.history.records.drafts import TTL, field_of, new_writer
+from chatstash.history.records.drafts import TTL, field_of
+from chatstash.history.records.timed_names import new_name
 from chatstash.history.runner import Runner, Work
 from chatstash.history.values.results import AppendResult
 from chatstash.rest.limits import Budget, is_number
@@ -59,7 +60,7 @@ class Draft(Generic[ItemT]):
         self._session = session
         self._every = every
         self._clock = clock
-        self._writer = new_writer()
+        self._writer = new_name()
         self._text = ""
         self._written = 0
         self._fields: list[str] = []
@@ -139,7 +140,7 @@ class Draft(Generic[ItemT]):
 
     def _set(self, text: str) -> None:
         if not text.startswith(self._text[: self._written]):
-            self._writer, self._written = new_writer(), 0
+            self._writer, self._written = new_name(), 0
         self._text = text
 
     def _due(self) -> Work[None] | None:

@@ -281,7 +281,7 @@ def _listing(runner: Runner[ItemT], message_id: MessageId) -> Work[Stored]:
 
 
 def _alternatives(runner: Runner[ItemT], found: Stored) -> list[Alternative[ItemT]]:
-    from chatstash.history.records.alternatives import time_of  # noqa: PLC0415
+    from chatstash.history.records.timed_names import time_of  # noqa: PLC0415
 
     made = []
     for name, entries in found:
@@ -292,7 +292,8 @@ def _alternatives(runner: Runner[ItemT], found: Stored) -> list[Alternative[Item
 
 def _switching(runner: Runner[ItemT], alternative: Alternative[ItemT] | str) -> Work[EditResult]:
     from chatstash.history.operations.alternatives import switch_to  # noqa: PLC0415
-    from chatstash.history.records.alternatives import alternatives_ttl, new_name  # noqa: PLC0415
+    from chatstash.history.records.alternatives import alternatives_ttl  # noqa: PLC0415
+    from chatstash.history.records.timed_names import new_name  # noqa: PLC0415
 
     name = alternative.id if isinstance(alternative, Alternative) else alternative
     if not isinstance(name, str) or not name:

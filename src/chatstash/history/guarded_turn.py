@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from chatstash.errors import ConcurrentTurn
 from chatstash.history.operations.contents import Contents
+from chatstash.history.records.encoding import with_metadata
 from chatstash.history.records.message_id import MessageId, named
 from chatstash.history.records.record import Record
 from chatstash.history.runner import Runner, Work
@@ -69,8 +70,12 @@ class GuardedTurn(Generic[ItemT]):
         """The items that were read, oldest first, followed by those added since."""
         return [*self.result.items, *self._items]
 
-    def append(self, items: Iterable[ItemT]) -> None:
+    def append(self, items: Iterable[ItemT], *, metadata: Mapping[str, Any] | None = None) -> None:
         """Add items, to be appended on leaving; no request.
+
+        Args:
+            items: The items, oldest first.
+            metadata: The application's own data, stored with each of them; see `Session.append`.
 
         Raises:
             RuntimeError: The turn is over; nothing was added.
@@ -80,7 +85,7 @@ class GuardedTurn(Generic[ItemT]):
         if self._is_over:
             raise RuntimeError("the guarded turn is over: nothing was added; begin another with guarded_turn()")
         added = list(items)
-        records = self._session.records_of(added)
+        records = with_metadata(self._session.records_of(added), metadata)
         # An item that cannot be stored raises here, while the caller can still replace it.
         self._session.prepared([*self._records, *records])
         self._items += added

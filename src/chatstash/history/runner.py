@@ -188,7 +188,8 @@ class Runner(Generic[ItemT]):
         return self.work(name, self._append_if_any(ready, op), self.options.retry_policy.append)
 
     def _replaced(self, message: Named) -> Replaced:
-        from chatstash.history.records.alternatives import alternatives_ttl, new_name  # noqa: PLC0415 - few edit
+        from chatstash.history.records.alternatives import alternatives_ttl  # noqa: PLC0415 - few edit
+        from chatstash.history.records.timed_names import new_name  # noqa: PLC0415
 
         aside, ttl = companion_key(ALTERNATIVES, self.key), alternatives_ttl(self.options.ttl)
         return Replaced(message.by, message.text, aside, new_name(), ttl)

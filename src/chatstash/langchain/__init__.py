@@ -12,6 +12,7 @@ from chatstash.langchain.tokens import TokenCounter
 from chatstash.langchain.write_errors import OnWriteError, OnWriteFailure
 
 if TYPE_CHECKING:
+    from chatstash.langchain.draft import MessagesDraft
     from chatstash.langchain.middleware import ChatHistoryMiddleware as ChatHistoryMiddleware
     from chatstash.langchain.runnable import HistoryFactory, MessageHistory, with_history
 
@@ -19,6 +20,7 @@ __all__ = [
     "HistoryFactory",
     "MessageHistory",
     "MessageReadOptions",
+    "MessagesDraft",
     "MessagesResult",
     "MessagesTurn",
     "OnWriteError",
@@ -34,6 +36,10 @@ def __getattr__(name: str) -> Any:
         from chatstash.langchain import runnable  # noqa: PLC0415 - the class alone needs no runnables
 
         return getattr(runnable, name)
+    if name == "MessagesDraft":
+        from chatstash.langchain.draft import MessagesDraft  # noqa: PLC0415 - few processes write drafts
+
+        return MessagesDraft
     if name == "ChatHistoryMiddleware":
         try:
             from chatstash.langchain import middleware  # noqa: PLC0415 - it imports langchain, which is optional

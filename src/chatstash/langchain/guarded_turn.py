@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
@@ -57,9 +58,9 @@ class MessagesTurn(GuardedTurn[BaseMessage]):
         """The messages that were read, oldest first, followed by those added since."""
         return self.items
 
-    def add_messages(self, messages: Sequence[BaseMessage]) -> None:
+    def add_messages(self, messages: Sequence[BaseMessage], *, metadata: Mapping[str, Any] | None = None) -> None:
         """Add messages, as `append` does."""
-        self.append(messages)
+        self.append(messages, metadata=metadata)
 
     def add_user_message(self, message: HumanMessage | str) -> None:
         """Add a message of the user, given as a message or its text."""

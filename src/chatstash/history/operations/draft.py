@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chatstash.errors import DatabaseError
-from chatstash.history.records.drafts import began_at, newest_draft
+from chatstash.history.records.drafts import newest_draft
 from chatstash.history.records.keys import DRAFT, companion_key
+from chatstash.history.records.timed_names import time_of
 from chatstash.history.steps.replies import checked_reply
 from chatstash.history.values.results import DraftText
 from chatstash.rest.commands import Batch, Command, Effect
@@ -59,4 +60,4 @@ def read_draft(key: str) -> Op[DraftText | None]:
         raise reply
     words = [checked_reply(bytes, word, Effect.READ).decode() for word in checked_reply(list, reply, Effect.READ)]
     found = newest_draft(dict(zip(words[::2], words[1::2], strict=True)))
-    return None if found is None else DraftText(found[1], began_at(found[0]))
+    return None if found is None else DraftText(found[1], time_of(found[0]))

@@ -2,27 +2,15 @@
 
 It is a hash beside the conversation, which other readers therefore do not see. Each field holds a part of the text; its
 name says which writer wrote it and how many characters come before it. So a part that is sent again does no harm. The
-name of a writer begins with the time when it began, in microseconds since the epoch, 13 hexadecimal digits.
+name of a writer tells when it began.
 """
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Mapping
 
 TTL = 3600
 """Seconds after which a draft expires that nobody continues."""
-
-
-def new_writer() -> str:
-    """Return the name of a new writer that begins now."""
-    return f"{time.time_ns() // 1000:013x}-{os.urandom(4).hex()}"
-
-
-def began_at(writer: str) -> int:
-    """Return when a writer began, in milliseconds since the epoch."""
-    return int(writer.partition("-")[0], 16) // 1000
 
 
 def field_of(writer: str, position: int) -> str:
