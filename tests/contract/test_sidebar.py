@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from chatstash import Record, Store
 from chatstash.history.records.index import IndexKeys, fields_of, index_keys
 from chatstash.history.records.keys import owner_of
-from chatstash.local import LocalUpstash
+from chatstash.local import LocalUpstash, limits_of
 from tests.conftest import Call, call_async, call_sync, command
 
 HI = [Record("human", {"content": "hi"})]
@@ -213,6 +213,23 @@ def test_thousands_that_expired_cost_a_few_commands_and_are_forgotten(
     assert server.stats.billed_commands - before == page.cost.commands
     assert page.cost.commands < 50
     assert command(server, "ZCARD", _keys(user_id).lasting) == 1000
+
+
+def test_a_page_of_large_metadata_is_shorter(call: Call) -> None:
+    with (
+        LocalUpstash(plan=limits_of("payg", max_request_bytes=300_000)) as upstash,
+        Store(upstash.url, upstash.token) as store,
+    ):
+        for number in range(12):
+            store.session(f"s{number:02}", user_id="u").append(HI)
+            store.update_session(f"s{number:02}", user_id="u", metadata={"large": "x" * 60_000})
+        seen: list[str] = []
+        cursor = None
+        while cursor or not seen:
+            page = call(store, "list_sessions", user_id="u", cursor=cursor)
+            seen += [session.session_id for session in page.sessions]
+            cursor = page.next_cursor
+        assert seen == [f"s{number:02}" for number in range(11, -1, -1)]
 
 
 def test_sessions_of_one_moment_are_each_on_one_page(server: LocalUpstash, stores: list[Store]) -> None:

@@ -88,7 +88,8 @@ class Sessions:
 
         Args:
             user_id: Whose sessions; None for those of no user.
-            limit: How many, at most 1,000.
+            limit: How many, at most 1,000. The page has fewer where their metadata would exceed the size of a reply,
+                which takes another request each time that half as many are tried.
             cursor: The `next_cursor` of the page before; None for the first page.
 
         Raises:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from chatstash.errors import DatabaseError, ReadOnlyToken, SessionNotFound
+from chatstash.errors import DatabaseError, ReadOnlyToken, RequestTooLarge, SessionNotFound
 from chatstash.history.records.index import IndexKeys, fields_of, stored_info
 from chatstash.history.scripts.loading import COUNT_INDEX, call
 from chatstash.history.steps.recent import RecentKeys
@@ -69,7 +69,13 @@ def _cursor(index: Index, score: str, session_id: str) -> str:
 
 def list_sessions(index: Index, limit: int, last: After) -> Op[SessionPage]:
     """List sessions, newest activity first; costs as `Store.list_sessions`."""
-    answer = yield from _run(call("list_sessions", index.keys, limit, *last, "1"), index.recent)
+    try:
+        answer = yield from _run(call("list_sessions", index.keys, limit, *last, "1"), index.recent)
+    except RequestTooLarge:
+        # The metadata of so many sessions exceeds the size of a reply.
+        if limit == 1:
+            raise
+        return (yield from list_sessions(index, limit // 2, last))
     more, _ = checked_counts(answer, 2, Effect.IDEMPOTENT)
     rows = [checked_reply(list, row, Effect.IDEMPOTENT) for row in checked_reply(list, answer[2], Effect.IDEMPOTENT)]
     sessions = [_listed(index, row) for row in rows]
