@@ -117,3 +117,27 @@ def test_killed_at_each_request_it_is_as_before_or_as_after(upstash: LocalUpstas
             at += 1
     assert at > 0
     assert _state(upstash) == after
+
+
+def test_an_erasure_that_is_killed_is_completed_by_the_next(upstash: LocalUpstash) -> None:
+    with Store(upstash.url, upstash.token) as store:
+        other = History("s", store=store, user_id="other")
+        other.add_messages([HumanMessage("kept")])
+        kept = {*command(upstash, "KEYS", "*")}
+        at = 0
+        while True:
+            for name in ("a", "b", "c"):
+                History(name, store=store, user_id="u").add_messages([HumanMessage("q", id="q"), AIMessage("a")])
+                with History(name, store=store, user_id="u").guarded_turn(replacing="q") as turn:
+                    turn.add_messages([HumanMessage("new")])
+            if not _run(upstash, lambda history: history._store.delete_user("u"), at):
+                break
+            for name in ("a", "b", "c"):
+                messages = History(name, store=store, user_id="u").messages
+                assert [message.content for message in messages] in ([], ["new"])
+            upstash.release()
+            at += 1
+            store.delete_user("u")
+            assert {*command(upstash, "KEYS", "*")} == kept
+        assert at > 1
+        assert {*command(upstash, "KEYS", "*")} == kept
