@@ -205,7 +205,7 @@ class MessageNotFound(ChatstashError, LookupError):
         current = "`alternatives()`" if self.kind == "alternative" else "`records()`"
         return one_line(
             f"The conversation {self.key!r} {has_not}. Nothing was changed. "
-            f"It may have been changed since you read it: {current} returns the current ids."
+            f"Others may have edited it since you read it: {current} returns the current ids."
         )
 
 
