@@ -330,6 +330,13 @@ def test_a_remove_message_removes(history: UpstashRedisChatMessageHistory, call:
         call(history, "add_messages", [RemoveMessage("m0")])
     with pytest.raises(UnstorableMessage, match="cannot be in one call"):
         call(history, "add_messages", [RemoveMessage("m2"), HumanMessage("new")])
+    for options in ({"idempotency_key": "e"}, {"metadata": {"a": 1}}):
+        with pytest.raises(UnstorableMessage, match="neither an idempotency_key nor metadata"):
+            call(history, "add_messages", [RemoveMessage("m2")], **options)
+    with pytest.raises(UnstorableMessage, match="cannot be stored"):
+        call(history, "add_messages", iter([RemoveMessage("m2")]))
+    with pytest.raises(UnstorableMessage, match="cannot be stored"):
+        call(history, "replace_message", "m2", RemoveMessage("m2"))
     assert _texts(history) == ["2", "3"]
     replaced: list[BaseMessage] = [HumanMessage("old"), RemoveMessage("__remove_all__"), HumanMessage("new")]
     call(history, "add_messages", replaced)

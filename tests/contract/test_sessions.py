@@ -157,6 +157,17 @@ def test_fields_expire_with_the_conversation(upstash: LocalUpstash, run: Callabl
     assert all(left > 2000 for left in run("HTTL", keys.info, "FIELDS", 3, "ss", "ts", "ms"))
 
 
+def test_a_session_that_never_expires_stays_listed_in_a_store_with_a_ttl(
+    upstash: LocalUpstash, run: Callable[..., Any], call: Call
+) -> None:
+    store = Store(upstash.url, upstash.token, ttl=60)
+    history = _history(store, "s", user_id="u")
+    history.ttl = None
+    call(history, "add_messages", QUESTION)
+    run("DEL", index_keys(owner_of(store.key_prefix, "u")).expiring)  # as when it expires
+    assert _ids(store) == ["s"]
+
+
 def test_a_read_that_restarts_the_ttl_keeps_the_session_listed(
     upstash: LocalUpstash, run: Callable[..., Any], call: Call
 ) -> None:

@@ -242,7 +242,7 @@ class UpstashRedisChatMessageHistory(Editing[BaseMessage], _Base):
         """
         session = self._session()
         with report_errors(session.key, self.on_write_error):
-            if removal := _removal_in(messages, idempotency_key):
+            if removal := _removal_in(messages, idempotency_key, metadata):
                 removal.run(session)
             else:
                 session.append(messages, idempotency_key=idempotency_key, metadata=metadata)
@@ -257,7 +257,7 @@ class UpstashRedisChatMessageHistory(Editing[BaseMessage], _Base):
         """Add messages as `add_messages` does, without blocking the event loop."""
         session = self._session()
         with report_errors(session.key, self.on_write_error):
-            if removal := _removal_in(messages, idempotency_key):
+            if removal := _removal_in(messages, idempotency_key, metadata):
                 await removal.arun(session)
             else:
                 await session.aappend(messages, idempotency_key=idempotency_key, metadata=metadata)
@@ -338,13 +338,15 @@ class UpstashRedisChatMessageHistory(Editing[BaseMessage], _Base):
         return {name: value for name, value in vars(self).items() if name != "redis_client"}
 
 
-def _removal_in(messages: Sequence[BaseMessage], idempotency_key: str | None) -> Removal | Replacement | None:
+def _removal_in(
+    messages: Sequence[BaseMessage], idempotency_key: object, metadata: object
+) -> Removal | Replacement | None:
     """Return what messages to add remove or replace; None where they only add, as almost always."""
     if not isinstance(messages, (list, tuple)) or not any(isinstance(each, RemoveMessage) for each in messages):
         return None
     from chatstash.langchain.removal import removal_in  # noqa: PLC0415 - few processes remove messages
 
-    return removal_in(messages, idempotency_key)
+    return removal_in(messages, has_options=idempotency_key is not None or metadata is not None)
 
 
 def _store_of(store: Store | None, url: str, token: str) -> Store:

@@ -118,8 +118,13 @@ class MessageCodec(JsonCodec[BaseMessage]):
     """The items of a session are LangChain messages."""
 
     def to_records(self, items: Iterable[BaseMessage]) -> list[Record]:
-        """Return the records of messages."""
-        return to_records(items)
+        """Return the records of messages; a RemoveMessage has none, because LangChain.js could not read it."""
+        records = to_records(items)
+        for index, record in enumerate(records):
+            if record.type == "remove":
+                reason = "a RemoveMessage cannot be stored; add_messages removes with a list of them"
+                raise UnstorableMessage(reason, index=index)
+        return records
 
     def from_record(self, record: Record, *, key: str = "", position: int = 0) -> BaseMessage:
         """Return the message of a record."""

@@ -57,11 +57,11 @@ class Replacement:
         await session.areplace(self.messages)
 
 
-def removal_in(given: Sequence[BaseMessage], idempotency_key: str | None) -> Removal | Replacement:
+def removal_in(given: Sequence[BaseMessage], *, has_options: bool) -> Removal | Replacement:
     """Return the removal or replacement among the messages to add, of which one at least is a RemoveMessage."""
     removing = [message for message in given if isinstance(message, RemoveMessage)]
-    if idempotency_key is not None:
-        raise UnstorableMessage("RemoveMessage cannot have an idempotency_key", index=None)
+    if has_options:
+        raise UnstorableMessage("RemoveMessage takes neither an idempotency_key nor metadata", index=None)
     if REMOVE_ALL in [message.id for message in removing]:
         last = max(
             at for at, message in enumerate(given) if isinstance(message, RemoveMessage) and message.id == REMOVE_ALL

@@ -63,14 +63,11 @@ class IndexEntry:
 
     def sorted_set(self, ttl: int | None) -> str:
         """Return the key of the sorted set, given the session's ttl."""
-        return self.keys.expiring if self._expires(ttl) else self.keys.lasting
+        return self.keys.lasting if ttl is None else self.keys.expiring
 
     def lifetime(self, ttl: int | None) -> int:
         """Return the seconds that the index of expiring sessions lives, given the session's ttl."""
         return index_lifetime(self.index_ttl, ttl)
-
-    def _expires(self, ttl: int | None) -> bool:
-        return self.index_ttl is not None or ttl is not None
 
     def noting(self, ttl: int | None, activity: Activity) -> Noting:
         """Return the commands that note an append, given the session's ttl in seconds."""
@@ -102,7 +99,7 @@ class IndexEntry:
         return (*index, *self._refreshing_fields(ttl))
 
     def _refreshing_index(self, ttl: int | None) -> tuple[Command, ...]:
-        return (("EXPIRE", self.keys.expiring, self.lifetime(ttl)),) if self._expires(ttl) else ()
+        return () if ttl is None else (("EXPIRE", self.keys.expiring, self.lifetime(ttl)),)
 
     def _refreshing_fields(self, ttl: int | None) -> tuple[Command, ...]:
         fields = fields_of(self.session_id)
