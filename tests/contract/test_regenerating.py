@@ -130,6 +130,35 @@ def test_a_message_outside_the_window_is_replaced(upstash: LocalUpstash) -> None
 
 
 @pytest.mark.parametrize(
+    ("options", "seen"),
+    [
+        ({"read_last": 1}, ["q7"]),
+        ({"read_last": 3}, ["q6", "a6", "q7"]),
+        ({"read_last": 2, "keep_system": True}, ["s", "a6", "q7"]),
+        ({"max_tokens": 30}, ["q6", "a6", "q7"]),
+        ({"max_tokens": 30, "keep_system": True}, ["s", "a6", "q7"]),
+        ({"max_tokens": 30, "read_last": 2}, ["a6", "q7"]),
+        ({"read_last": 2, "start_on": "human"}, ["q7"]),
+    ],
+)
+def test_a_window_ends_before_the_message_that_is_replaced(
+    upstash: LocalUpstash, call: Call, options: dict[str, Any], seen: list[str]
+) -> None:
+    history = History("s", upstash.url, upstash.token, token_counter=lambda messages: 10 * len(messages), **options)
+    history.add_messages([SystemMessage("s")])
+    for at in range(8):
+        history.add_messages([HumanMessage(f"q{at}", id=f"q{at}"), AIMessage(f"a{at}", id=f"a{at}")])
+    history.add_messages([AIMessage("more"), AIMessage("and more")])
+    with history.guarded_turn(replacing="a7") as turn:
+        assert [message.content for message in turn.messages] == seen
+        turn.add_messages([AIMessage("again")])
+    whole = call(history.session(), "read", last=100).items
+    assert [message.content for message in whole][-2:] == ["q7", "again"]
+    with history.guarded_turn(replacing="q0") as turn:
+        assert [message.content for message in turn.messages] in ([], ["s"])
+
+
+@pytest.mark.parametrize(
     "kind", ["request_lost", "reply_lost", "applied_late", "replayed", "truncated", "server_error"]
 )
 @pytest.mark.parametrize("step", ["replace", "switch", "fork", "rename"])
