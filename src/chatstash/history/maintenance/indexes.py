@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from chatstash.calls import Calls
 from chatstash.errors import SessionNotFound
-from chatstash.history.maintenance.scanning import OnProgress, Scan, running
+from chatstash.history.maintenance.scanning import Scan, running
 from chatstash.history.operations import move
 from chatstash.history.operations.reindex import Indexed, Outline, Outlines, index_sessions, read_outlines
 from chatstash.history.operations.scan import Wanted, literal
@@ -19,7 +19,7 @@ from chatstash.history.records.index import EXPIRING_INDEX, LASTING_INDEX, begin
 from chatstash.history.records.keys import COMPANION_PREFIX, Owned, conversation_key, owned, owner_of
 from chatstash.history.sessions import Sessions
 from chatstash.history.steps.indexing import index_lifetime
-from chatstash.history.values.sessions import MoveResult, ReindexResult
+from chatstash.history.values.sessions import MoveResult, OnProgress, ReindexResult
 from chatstash.rest.commands import Cost
 
 T = TypeVar("T")

@@ -5,28 +5,24 @@ The workflows are loaded on first use: most processes only read and append.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 
 from chatstash.history.records.keys import owner_of
 from chatstash.history.sessions import Sessions
 from chatstash.history.values.sessions import (
     Erased,
     MoveResult,
-    Progress,
+    OnEstimate,
+    OnProgress,
     ReindexResult,
-    ScanEstimate,
     ScannedSession,
 )
-
-OnProgress = Callable[[Progress], object]
 
 
 class Maintenance(Sessions):
     """Long operations on the sessions of a store; `Store` has them."""
 
-    def scan_sessions(
-        self, match: str = "*", *, on_estimate: Callable[[ScanEstimate], object] | None = None
-    ) -> Iterator[ScannedSession]:
+    def scan_sessions(self, match: str = "*", *, on_estimate: OnEstimate | None = None) -> Iterator[ScannedSession]:
         """Yield all conversations under the store's prefix, on an index or not, those of other libraries included.
 
         Looks at every key of the database: one request and one command for each 1,000 keys, and one before. A
@@ -47,7 +43,7 @@ class Maintenance(Sessions):
         return calls.stream(scan_sessions(self, _checked_pattern(match), on_estimate))
 
     def ascan_sessions(
-        self, match: str = "*", *, on_estimate: Callable[[ScanEstimate], object] | None = None
+        self, match: str = "*", *, on_estimate: OnEstimate | None = None
     ) -> AsyncIterator[ScannedSession]:
         """Yield conversations as `scan_sessions` does, without blocking the event loop."""
         from chatstash import calls  # noqa: PLC0415

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from chatstash.calls import Call, Calls, Streamed
@@ -12,12 +12,9 @@ from chatstash.history.operations.scan import DatabaseSize, ScanPages, Wanted
 from chatstash.history.records.keys import COMPANION_PREFIX, owned
 from chatstash.history.runner import Work
 from chatstash.history.sessions import Sessions
-from chatstash.history.values.sessions import Progress, ScanEstimate, ScannedSession
+from chatstash.history.values.sessions import OnEstimate, OnProgress, Progress, ScanEstimate, ScannedSession
 from chatstash.rest.commands import Cost
 from chatstash.rest.ops import Op
-
-OnEstimate = Callable[[ScanEstimate], object]
-OnProgress = Callable[[Progress], object]
 
 _log = logging.getLogger("chatstash")
 

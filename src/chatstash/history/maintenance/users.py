@@ -7,13 +7,13 @@ from typing import Any
 
 from chatstash.calls import Call, Calls, Streamed
 from chatstash.history.exporting import exported
-from chatstash.history.maintenance.scanning import OnProgress, Scan, running
+from chatstash.history.maintenance.scanning import Scan, running
 from chatstash.history.operations.erase import Deleted, delete_keys
 from chatstash.history.operations.scan import Wanted, literal
 from chatstash.history.records.index import index_keys
 from chatstash.history.records.keys import companions_pattern, owner_of
 from chatstash.history.sessions import Sessions
-from chatstash.history.values.sessions import Erased, SessionPage
+from chatstash.history.values.sessions import Erased, OnProgress, SessionPage
 from chatstash.rest.commands import Cost
 
 _SESSIONS_PER_PAGE = 100

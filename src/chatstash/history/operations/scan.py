@@ -10,11 +10,10 @@ from chatstash.errors import DatabaseError, ProtocolError
 from chatstash.history.records.keys import COMPANION_PREFIX
 from chatstash.history.steps.replies import checked_reply
 from chatstash.history.values.sessions import ScanEstimate
-from chatstash.rest.commands import Batch, Cost, Effect, Reply
+from chatstash.rest.commands import Batch, Command, Cost, Effect, Reply
 from chatstash.rest.ops import Op, send
 
 _GLOB = re.compile(r"([*?\[\]\\])")
-
 
 KEYS_PER_SCAN = 1000
 
@@ -69,16 +68,8 @@ class ScanPages(NamedTuple):
 
 def scan_all(cursors: Mapping[Wanted, str]) -> Op[ScanPages]:
     """Continue several scans in one request, given their cursors; one command each. Begin with the cursor "0"."""
-    commands = [
-        (
-            "SCAN",
-            cursor,
-            "MATCH",
-            wanted.pattern,
-            "COUNT",
-            KEYS_PER_SCAN,
-            *(("TYPE", "list") if wanted.lists_only else ()),
-        )
+    commands: list[Command] = [
+        ("SCAN", cursor, "MATCH", wanted.pattern, "COUNT", KEYS_PER_SCAN, *wanted.kind)
         for wanted, cursor in cursors.items()
     ]
     replies = yield from send(Batch(tuple(commands)))

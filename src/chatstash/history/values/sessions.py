@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 from chatstash.rest.commands import Cost
 
@@ -113,6 +113,10 @@ class Progress(NamedTuple):
     scanned: int
     total: int
     found: int
+
+
+OnEstimate: TypeAlias = Callable[[ScanEstimate], object]
+OnProgress: TypeAlias = Callable[[Progress], object]
 
 
 class Erased(NamedTuple):
