@@ -147,6 +147,9 @@ def test_a_draft_over_or_without_text_appends_nothing(history: History, upstash:
         pass
     with pytest.raises(RuntimeError, match="nothing was added"):
         draft.update("late")
+    with history.draft() as draft:
+        draft.update("")
+        draft.update(AIMessageChunk(content=""))
     with pytest.raises(ValueError, match="not HumanMessage"), history.draft() as draft:
         draft.update(HumanMessage("x"))
     with pytest.raises(RuntimeError, match="nothing was added"):
@@ -238,7 +241,7 @@ def test_drafts_need_a_history_of_chatstash(history: History) -> None:
 
 
 def test_own_data_goes_with_records(history: History, upstash: LocalUpstash, call: Call) -> None:
-    own = {"rating": 5, "tags": ["a", {"b": None}], "ü": "\ud83d"}
+    own = {"rating": 5, "tags": ["a", {"b": None}], "ü": "😀"}
     call(history, "add_messages", [HumanMessage("q"), AIMessage("a")], metadata=own)
     call(history, "add_messages", [HumanMessage("none")])
     assert [dict(record.metadata) for record in history.records()] == [own, own, {}]
@@ -255,7 +258,7 @@ def test_own_data_goes_with_records(history: History, upstash: LocalUpstash, cal
     assert call(session, "append", [AIMessage("x")], metadata={"a": 1}).cost.commands == 1
 
 
-@pytest.mark.parametrize("metadata", [{"a": {1}}, {1: 2}, "x", {"a": "x" * 70_000}, {"a": float}])
+@pytest.mark.parametrize("metadata", [{"a": {1}}, {1: 2}, "x", {"a": "x" * 70_000}, {"a": float}, {"a": float("nan")}])
 def test_own_data_that_cannot_be_stored(history: History, upstash: LocalUpstash, metadata: Any) -> None:
     before = upstash.stats.requests
     with pytest.raises(UnstorableMessage, match="metadata") as caught:

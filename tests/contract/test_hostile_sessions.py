@@ -93,13 +93,13 @@ def test_ids_of_any_characters_through_every_method(store: Store, user_id: str, 
     history, fork, renamed = (History(name, store=store, user_id=user_id) for name in names)
     _fill(history)
     assert history.alternatives("b")[0].items[0].content == "a"
-    store.update_session(session_id, user_id=user_id, title=other, metadata={other: user_id})
+    store.update_session(session_id, user_id=user_id, title=f"T{other}", metadata={other: user_id})
     assert history.fork(names[1]).length == history.rename(names[2]).length == 2
     first = store.list_sessions(user_id=user_id, limit=1)
     second = store.list_sessions(user_id=user_id, limit=1, cursor=first.next_cursor)
     found = [*first.sessions, *second.sessions]
     assert [(each.session_id, each.user_id, each.title) for each in found] == [
-        (names[1], user_id, other), (names[2], user_id, other)
+        (names[1], user_id, f"T{other}"), (names[2], user_id, f"T{other}")
     ]  # fmt: skip
     assert found[1] == store.get_session(names[2], user_id=user_id)
     assert found[1].metadata == {other: user_id}

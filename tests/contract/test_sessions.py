@@ -244,9 +244,7 @@ def test_a_long_question_is_cut_and_no_title_is_stored_where_none_is_wanted(upst
     assert "secret" not in str(command(upstash, "HGETALL", index_keys(store.key_prefix).info))
 
 
-@pytest.mark.parametrize(
-    "metadata", [{"a": "\ud800"}, {"\ud83d": "\ude00"}, {"a": 10**30}, {"a": float("inf")}, {"a": [[[{}]]]}]
-)
+@pytest.mark.parametrize("metadata", [{"a": "ü😀\n\x00"}, {"": None}, {"a": 10**30, "b": 1.5}, {"a": [[[{}]]]}])
 def test_metadata_of_any_json_comes_back(store: Store, call: Call, metadata: dict[str, Any]) -> None:
     _history(store, "s", user_id="u").add_messages(QUESTION)
     assert call(store, "update_session", "s", user_id="u", metadata=metadata).metadata == metadata
@@ -371,6 +369,7 @@ def test_the_old_class_reads_the_conversation_of_a_user(upstash: LocalUpstash, s
         lambda store: store.session("s", user_id="\ud800"),
         lambda store: store.update_session("s"),
         lambda store: store.update_session("s", title=""),
+        lambda store: store.update_session("s", title=" \n"),
         lambda store: store.update_session("s", title="x" * 1001),
         lambda store: store.session("s", user_id="u", ttl=61),
         lambda store: UpstashRedisChatMessageHistory("s", user_id="u", ttl=61, store=store),
@@ -394,7 +393,10 @@ def test_a_cursor_of_another_user_is_refused(store: Store) -> None:
         store.list_sessions(user_id="v", cursor=cursor)
 
 
-@pytest.mark.parametrize("metadata", [{"a": {1, 2}}, {1: 2}, [1], {"a": "x" * 70_000}])
+@pytest.mark.parametrize(
+    "metadata",
+    [{"a": {1, 2}}, {1: 2}, [1], {"a": "x" * 70_000}, {"a": float("nan")}, {"a": [float("inf")]}, {"a": "\ud800"}],
+)
 def test_metadata_that_cannot_be_stored(store: Store, metadata: Any) -> None:
     with pytest.raises(UnstorableMessage, match="metadata"):
         store.update_session("s", user_id="u", metadata=metadata)

@@ -186,7 +186,8 @@ class Editing(Generic[ItemT]):
 
         Raises:
             ValueError: An id is invalid, or this session was opened by its whole key; nothing was sent.
-            MessageNotFound: There is no such message, or the conversation is empty; nothing was copied.
+            SessionNotFound: The conversation is empty; nothing was copied.
+            MessageNotFound: There is no message `upto`; nothing was copied.
             ConversationExists: The other session exists; nothing was changed.
             OutcomeUnknown: The reply was lost, and so were the attempts to find out.
             DatabaseError: Any other failure; its `applied` says whether the conversation was copied.

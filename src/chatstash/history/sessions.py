@@ -215,7 +215,7 @@ def checked_title(title: str | None) -> str:
     """Return a title, empty for None, or raise ValueError where it is invalid."""
     if title is None:
         return ""
-    if not isinstance(title, str) or not title or len(title) > MAX_TITLE:
+    if not isinstance(title, str) or not title.strip() or len(title) > MAX_TITLE:
         raise ValueError(
             f"title must be a string of 1 to {MAX_TITLE} characters, or None to remove it, not {title!r:.80}"
         )

@@ -55,8 +55,12 @@ class MessagesDraft(Draft[BaseMessage]):
         return text_in(chunk)
 
     def items(self) -> list[BaseMessage]:
-        """Return the message that the chunks add up to."""
-        return [message_chunk_to_message(reduce(operator.add, self._chunks))] if self._chunks else super().items()
+        """Return the message that the chunks add up to; none without content and tool calls."""
+        if not self._chunks:
+            return super().items()
+        whole = reduce(operator.add, self._chunks)
+        has_calls = bool(whole.tool_calls or whole.invalid_tool_calls or whole.additional_kwargs)
+        return [message_chunk_to_message(whole)] if whole.content or has_calls else []
 
     def finish(self, items: Iterable[BaseMessage] | None = None, *, idempotency_key: str | None = None) -> None:
         """Append the reply as `Draft.finish` does."""

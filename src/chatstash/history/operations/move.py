@@ -67,7 +67,7 @@ def fork(move: Move, upto: Named | None, ttl: int | None) -> Op[MoveResult]:
     marker = companion_key("edit", source, move.name)
     cut = ("", "") if upto is None else upto.words
     words = ("" if ttl is None else ttl, *cut, *move.listing.words(move.source, move.session))
-    missing = MessageNotFound(None if upto is None else upto.id, source)
+    missing = _missing(move) if upto is None else MessageNotFound(upto.id, source)
     return (yield from _run(move, "fork", (source, session, marker, *kept_beside(session)), words, missing))
 
 
@@ -77,8 +77,7 @@ def rename(move: Move) -> Op[MoveResult]:
     marker = companion_key("edit", source, move.name)
     beside = [key for pair in zip(kept_beside(source), kept_beside(session), strict=True) for key in pair]
     words = move.listing.words(move.source, move.session)
-    missing = SessionNotFound(move.source.session_id, move.source.user_id)
-    return (yield from _run(move, "move", (source, session, marker, *beside), words, missing))
+    return (yield from _run(move, "move", (source, session, marker, *beside), words, _missing(move)))
 
 
 def _run(move: Move, script: str, keys: Sequence[str], words: Sequence[Argument], missing: Exception) -> Op[MoveResult]:
@@ -88,3 +87,7 @@ def _run(move: Move, script: str, keys: Sequence[str], words: Sequence[Argument]
     if not done:
         raise ConversationExists(move.session.key) if length == 2 else missing
     return MoveResult(move.session.session_id, move.session.user_id, length)
+
+
+def _missing(move: Move) -> SessionNotFound:
+    return SessionNotFound(move.source.session_id, move.source.user_id)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import NoneType
 from typing import Any
@@ -20,6 +20,7 @@ from chatstash.history.records.record import METADATA, Record, RecordId
 
 # Text that is not escaped takes its UTF-8 size, not up to six bytes a character.
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_STRICT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _ASCII = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
 _SORTED = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), sort_keys=True)
 MAX_METADATA_BYTES = 64 * 1024
@@ -83,17 +84,17 @@ def canonical_json(record: Record) -> str:
 
 
 def encoded_metadata(metadata: object, *, index: int | None = None) -> str:
-    """Return an application's own data as JSON text, or raise UnstorableMessage where it cannot be stored."""
+    """Return an application's own data as JSON text, or raise UnstorableMessage where it cannot be stored.
+
+    NaN and half a surrogate pair cannot: web frameworks refuse to send them on.
+    """
     if not isinstance(metadata, Mapping) or not all(isinstance(name, str) for name in metadata):
         raise UnstorableMessage("must be a dict whose keys are strings", index=index, path="metadata")
     try:
-        text = _COMPACT.encode(dict(metadata))
+        text = _STRICT.encode(dict(metadata))
         size = len(text.encode())
-    except UnicodeEncodeError:
-        text = _ASCII.encode(dict(metadata))
-        size = len(text)
     except (TypeError, ValueError, RecursionError) as error:
-        raise _unstorable_message({"metadata": metadata}, error, index) from None
+        raise _unstorable_message({"metadata": metadata}, error, index, _is_sendable) from None
     if size > MAX_METADATA_BYTES:
         reason = f"takes {size} bytes as JSON; the limit is {MAX_METADATA_BYTES}"
         raise UnstorableMessage(reason, index=index, path="metadata")
@@ -119,9 +120,11 @@ def _why_not_storable(record: Record) -> str | None:
     return None
 
 
-def _unstorable_message(data: Mapping[str, Any], error: Exception, index: int | None) -> UnstorableMessage:
+def _unstorable_message(
+    data: Mapping[str, Any], error: Exception, index: int | None, may_be_stored: Callable[[Any], bool] | None = None
+) -> UnstorableMessage:
     """Return the error for a message that JSON cannot represent; it names the value."""
-    path, value = _first_unstorable(data)
+    path, value = _first_unstorable(data, may_be_stored or _is_storable)
     path = path if len(path) <= _LONGEST_PATH else f"{path[:_LONGEST_PATH]}…"
     if isinstance(error, RecursionError):
         return UnstorableMessage("it is nested too deeply, or contains itself", index=index, path=path)
@@ -132,23 +135,23 @@ def _unstorable_message(data: Mapping[str, Any], error: Exception, index: int | 
     )
 
 
-def _first_unstorable(data: Mapping[str, Any]) -> tuple[str, Any]:
+def _first_unstorable(data: Mapping[str, Any], may_be_stored: Callable[[Any], bool]) -> tuple[str, Any]:
     """Return path and value of the first leaf or key that JSON cannot represent; an empty path where there is none."""
     for name, value in data.items():
-        if found := _search(value, name if name.isidentifier() else _SHORT.repr(name), depth=0):
+        if found := _search(value, name if name.isidentifier() else _SHORT.repr(name), 0, may_be_stored):
             return found
     return "", None
 
 
-def _search(value: Any, path: str, depth: int) -> tuple[str, Any] | None:
+def _search(value: Any, path: str, depth: int, may_be_stored: Callable[[Any], bool]) -> tuple[str, Any] | None:
     if depth > _DEEPEST_SEARCH:
         return path, value
     if not isinstance(value, (dict, list, tuple)):
-        return None if _is_storable(value) else (path, value)
+        return None if may_be_stored(value) else (path, value)
     for step, child in value.items() if isinstance(value, dict) else enumerate(value):
         if isinstance(value, dict) and not isinstance(step, (str, int, float, bool, NoneType)):
             return f"{path}[{_SHORT.repr(step)}] (the key)", step
-        if found := _search(child, f"{path}[{_SHORT.repr(step)}]", depth + 1):
+        if found := _search(child, f"{path}[{_SHORT.repr(step)}]", depth + 1, may_be_stored):
             return found
     return None
 
@@ -156,6 +159,14 @@ def _search(value: Any, path: str, depth: int) -> tuple[str, Any] | None:
 def _is_storable(value: Any) -> bool:
     try:
         _COMPACT.encode(value)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _is_sendable(value: Any) -> bool:
+    try:
+        _STRICT.encode(value).encode()
     except (TypeError, ValueError, RecursionError):
         return False
     return True

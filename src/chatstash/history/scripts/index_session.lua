@@ -12,9 +12,10 @@
 -- ARGV[5]  what that says
 -- ARGV[6]  seconds the sorted set of expiring sessions lives
 -- Answer   {1 if it is listed, -1 if it was taken off, or 0, commands}
--- Cost     five commands, seven with an expiry; three to five where the conversation is gone, two to list nothing
+-- Cost     five commands, seven or eight with an expiry; three to five where the conversation is gone, two to list nothing
 
 --- @include "commands"
+--- @include "prolong"
 --- @include "session_fields"
 
 local session, score, how, letter, begun, lifetime = unpack(ARGV)
@@ -29,6 +30,6 @@ call('ZADD', left > 0 and KEYS[3] or KEYS[2], how, score, session)
 call('HSETNX', KEYS[4], letter .. session, begun)
 if left > 0 then
   call('HPEXPIRE', KEYS[4], left, 'FIELDS', 4, unpack(fields_of(session)))
-  call('EXPIRE', KEYS[3], lifetime)
+  prolong(KEYS[3], lifetime)
 end
 return {1, ran}
