@@ -15,7 +15,16 @@ from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.runnables import RunnableGenerator
 
-from chatstash import Record, Session, Store, UnstorableMessage, UpstashRedisChatMessageHistory, with_history
+from chatstash import (
+    Applied,
+    DatabaseError,
+    Record,
+    Session,
+    Store,
+    UnstorableMessage,
+    UpstashRedisChatMessageHistory,
+    with_history,
+)
 from chatstash.history.draft import Draft
 from chatstash.history.records.drafts import field_of, newest_draft
 from chatstash.history.records.keys import companion_key
@@ -33,6 +42,32 @@ def history(upstash: LocalUpstash) -> Iterator[History]:
 
 def _draft(session: Session[Any], now: list[float], every: float = 1.0) -> Draft[Any]:
     return Draft(session, every, lambda: now[0])
+
+
+@pytest.mark.parametrize("field", ["", "x", ".", "zz.zz", "6614c0147912d-40a565c1.x", "ü.0", "f-1." + "9" * 5000])
+def test_what_others_wrote_beside_a_draft_stops_nobody(upstash: LocalUpstash, call: Call, field: str) -> None:
+    history = UpstashRedisChatMessageHistory("s", upstash.url, upstash.token)
+    with history.draft() as draft:
+        draft.update("so far")
+        command(upstash, "HSET", companion_key("draft", history.key), field, "x")
+        found = call(history, "read_draft")
+        assert found is not None
+        assert found.text == "so far"
+
+
+@pytest.mark.parametrize("kind", ["throttled", "server_error", "reply_lost"])
+def test_a_draft_that_was_not_appended_is_finished_again(upstash: LocalUpstash, call: Call, kind: str) -> None:
+    history = UpstashRedisChatMessageHistory("s", upstash.url, upstash.token, retries=0)
+    draft = history.draft()
+    call(draft, "update", "the reply")
+    upstash.faults.next(kind)  # type: ignore[arg-type]
+    with pytest.raises(DatabaseError) as caught:
+        call(draft, "finish")
+    for _ in range(2):
+        call(draft, "finish")
+    is_known = caught.value.applied is Applied.NO
+    assert is_known == (kind == "throttled")
+    assert len(history.messages) == (0 if kind == "server_error" else 1)
 
 
 def test_a_reply_is_seen_while_it_is_written_and_appended_once(history: History, call: Call) -> None:

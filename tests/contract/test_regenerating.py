@@ -236,6 +236,26 @@ def test_a_large_reply_replaces(upstash: LocalUpstash) -> None:
     assert not [key for key in command(upstash, "KEYS", "*") if "staging" in key]
 
 
+@pytest.mark.parametrize("name", ["6614c0147912d-40a565c1", "x", "zz-1", "ü", "."])
+@pytest.mark.parametrize("damage", ["", "\n", "\n5:ab", "\nnonsense", "\n-3:ab", "\n" + "9" * 30 + ":a", None])
+def test_what_others_wrote_among_the_alternatives_stops_nobody(
+    upstash: LocalUpstash, run: Callable[..., Any], either: Call, name: str, damage: str | None
+) -> None:
+    history = History("s", upstash.url, upstash.token)
+    _fill(history)
+    _regenerate(history, "a2", AIMessage("a2b", id="a2b"))
+    key = companion_key("alternatives", history.key)
+    (value,) = run("HVALS", key)
+    run("HSET", key, name, "x" if damage is None else value.partition("\n")[0] + damage)
+    found = [each for each in either(history, "alternatives", "a2b") if each.items]
+    assert [each.items[0].content for each in found] == ["a2"]
+    if damage != "\n":  # which is an alternative without records
+        with pytest.raises(MessageNotFound):
+            either(history, "switch_to", name)
+    either(history, "switch_to", found[0])
+    assert _texts(history)[-1] == "a2"
+
+
 def test_alternatives_that_exceed_a_reply_come_in_parts(call: Call) -> None:
     with LocalUpstash(plan=limits_of("payg", max_request_bytes=300_000)) as upstash:
         history = History("s", upstash.url, upstash.token, max_request_bytes=200_000)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from chatstash.errors import DatabaseError
+from chatstash.errors import Applied, ChatstashError, DatabaseError
 from chatstash.history.operations.append import append
 from chatstash.history.operations.draft import drop_draft, dropping, write_draft
 from chatstash.history.records.drafts import TTL, field_of
@@ -93,19 +94,32 @@ class Draft(Generic[ItemT]):
     def finish(self, items: Iterable[ItemT] | None = None, *, idempotency_key: str | None = None) -> None:
         """Append the reply and drop the draft, in one step: what leaving the block does.
 
+        If it fails and the error says that nothing was appended, it can be called again. A draft that was finished is
+        not appended again.
+
         Args:
             items: What to append in place of the reply.
             idempotency_key: A name for this append, as for `Session.append`.
         """
         if not self._is_over:
-            self._is_over = True
-            self.appended = self._session.run(self._finishing(items, idempotency_key))
+            with self._ending():
+                self.appended = self._session.run(self._finishing(items, idempotency_key))
 
     async def afinish(self, items: Iterable[ItemT] | None = None, *, idempotency_key: str | None = None) -> None:
         """Append the reply as `finish` does, without blocking the event loop."""
         if not self._is_over:
-            self._is_over = True
-            self.appended = await self._session.arun(self._finishing(items, idempotency_key))
+            with self._ending():
+                self.appended = await self._session.arun(self._finishing(items, idempotency_key))
+
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        """End the draft, unless it is certain that the reply was not appended: then it may be finished again."""
+        self._is_over = True
+        try:
+            yield
+        except (ChatstashError, ValueError) as error:
+            self._is_over = getattr(error, "applied", Applied.NO) is not Applied.NO
+            raise
 
     def is_due(self) -> bool:
         """Tell whether the next change of the text is written."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 
 from chatstash.errors import MessageNotFound, RequestTooLarge
 from chatstash.history.operations.contents import entries_of
@@ -10,12 +11,15 @@ from chatstash.history.records.alternatives import records_in
 from chatstash.history.records.keys import ALTERNATIVES, IN_FLIGHT_TTL, companion_key
 from chatstash.history.records.message_id import Named
 from chatstash.history.records.record import Entry
+from chatstash.history.records.timed_names import is_name
 from chatstash.history.scripts.loading import call
 from chatstash.history.steps.replies import checked_counts, checked_reply
 from chatstash.history.steps.requests import run_marked_script, run_script
 from chatstash.history.values.results import EditResult
 from chatstash.rest.commands import Effect
 from chatstash.rest.ops import Op
+
+_log = logging.getLogger("chatstash")
 
 _FILL = 0.7
 """How much of the permitted size of a reply a part of an alternative takes."""
@@ -33,7 +37,15 @@ def list_alternatives(key: str, message: Named, max_bytes: int) -> Op[list[tuple
         for name, size in (yield from _listed(key, message, "1")):
             if (value := (yield from _in_parts(key, name, int(size), int(_FILL * max_bytes)))) is not None:
                 found.append((name, value))
-    return [(name, entries_of(records_in(value), key)) for name, value in found]
+    return list(_readable(found, key))
+
+
+def _readable(found: Iterable[tuple[str, bytes]], key: str) -> Iterator[tuple[str, Sequence[Entry]]]:
+    for name, value in found:
+        try:
+            yield name, entries_of(records_in(value), key)
+        except ValueError as error:
+            _log.warning("Cannot read the alternative %r of %r: %s. It was left out.", name, key, error)
 
 
 def _listed(key: str, message: Named, sizes: str) -> Op[list[tuple[str, bytes]]]:
@@ -44,7 +56,8 @@ def _listed(key: str, message: Named, sizes: str) -> Op[list[tuple[str, bytes]]]
     if not found:
         raise MessageNotFound(message.id, key)
     words = [checked_reply(bytes, word, Effect.READ) for word in checked_reply(list, answer[2], Effect.READ)]
-    return sorted((name.decode(), value) for name, value in zip(words[::2], words[1::2], strict=True))
+    named = ((name.decode("ascii", "replace"), value) for name, value in zip(words[::2], words[1::2], strict=True))
+    return sorted((name, value) for name, value in named if is_name(name))
 
 
 def _in_parts(key: str, name: str, size: int, part: int) -> Op[bytes | None]:

@@ -7,6 +7,10 @@ the same definition, in `scripts/include/alternatives.lua`.
 
 from __future__ import annotations
 
+import re
+
+_LENGTH = re.compile(rb"([0-9]{1,12}):")
+
 DEFAULT_TTL = 30 * 86_400
 """Seconds after which the alternatives of a conversation without a ttl expire."""
 
@@ -17,11 +21,12 @@ def alternatives_ttl(ttl: int | None) -> int:
 
 
 def records_in(value: bytes) -> list[bytes]:
-    """Return the stored records of an alternative, oldest first."""
+    """Return the stored records of an alternative, oldest first; raises ValueError for what is no alternative."""
     at, found = value.index(b"\n") + 1, []
     while at < len(value):
-        start = value.index(b":", at) + 1
-        end = start + int(value[at : start - 1])
-        found.append(value[start:end])
-        at = end
+        match = _LENGTH.match(value, at)
+        if match is None or match.end() + int(match[1]) > len(value):
+            raise ValueError("it is cut off, or no alternative")
+        at = match.end() + int(match[1])
+        found.append(value[match.end() : at])
     return found[::-1]

@@ -7,7 +7,10 @@ name of a writer tells when it began.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+
+_FIELD = re.compile(r"([0-9a-f]{13}-\w+)\.([0-9]{1,12})")
 
 TTL = 3600
 """Seconds after which a draft expires that nobody continues."""
@@ -22,8 +25,8 @@ def newest_draft(fields: Mapping[str, str]) -> tuple[str, str] | None:
     """Return the writer that began last, and its text up to the first gap; None where there is no draft."""
     parts: dict[tuple[str, int], str] = {}
     for field, part in fields.items():
-        writer, _, position = field.partition(".")
-        parts[writer, int(position)] = part
+        if (match := _FIELD.fullmatch(field)) is not None:
+            parts[match[1], int(match[2])] = part
     writers = [writer for writer, position in parts if position == 0]
     if not writers:
         return None

@@ -7,7 +7,10 @@ with a random part.
 from __future__ import annotations
 
 import os
+import re
 import time
+
+_NAME = re.compile(r"[0-9a-f]{13}-[0-9a-f]{8}")
 
 
 def new_name() -> str:
@@ -18,3 +21,8 @@ def new_name() -> str:
 def time_of(name: str) -> int:
     """Return when a name was made, in milliseconds since the epoch."""
     return int(name.partition("-")[0], 16) // 1000
+
+
+def is_name(name: str) -> bool:
+    """Tell whether it is such a name."""
+    return _NAME.fullmatch(name) is not None

@@ -20,7 +20,7 @@ if before then return before end
 local value = call('HGET', KEYS[3], ARGV[2])
 if not value then return {0, ran, 1} end
 local anchor, records = unpacked(value)
-local count = index_of_anchor(anchor)
+local count = records and index_of_anchor(anchor)
 if not count then return {0, ran, 1} end
 local failure = put_aside(KEYS[3], ARGV[3], ARGV[4], count, records, 1, #records)
 if failure then return failure end

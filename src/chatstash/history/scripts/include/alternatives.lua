@@ -34,12 +34,14 @@ local function packed(anchor, records)
   return table.concat(parts)
 end
 
--- Returns the anchor of an alternative, and its records, oldest first.
+-- Returns the anchor of an alternative, and its records, oldest first; nil where others damaged the value.
 local function unpacked(value)
-  local anchor, at, records = string.match(value, '^(.-)\n()')
-  records = {}
+  local anchor, at = string.match(value, '^(.-)\n()')
+  if not anchor then return nil end
+  local records = {}
   while at <= #value do
     local length, start = string.match(value, '^(%d+):()', at)
+    if not start or start + length - 1 > #value then return anchor end
     table.insert(records, 1, string.sub(value, start, start + length - 1))
     at = start + length
   end
