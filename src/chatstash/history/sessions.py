@@ -83,8 +83,7 @@ class Sessions:
 
         One request, whatever the number of sessions: four commands, six for a page after the first, and a few more
         if sessions have expired since. No message is fetched. Pages are stable while others append: they miss only
-        sessions that move to the top meanwhile. A read-only token takes a second request every five
-        minutes.
+        sessions that move to the top meanwhile. A read-only token takes a second request every five minutes.
 
         Args:
             user_id: Whose sessions; None for those of no user.
