@@ -38,6 +38,7 @@ bench: $(BENCH)/installed
 	$(BENCH)/bin/python -m benchmarks.growth --json benchmarks/results/growth.json
 	$(BENCH)/bin/python -m benchmarks.install --json benchmarks/results/install.json
 	$(BENCH)/bin/python -m benchmarks.scale --json benchmarks/results/scale.json
+	$(BENCH)/bin/python -m benchmarks.sessions --json benchmarks/results/sessions.json
 	$(BENCH)/bin/python -m benchmarks.checkpointers --json benchmarks/results/checkpointers.json
 
 bench-gateway: $(VENV)/installed

@@ -185,6 +185,15 @@ def _install(found: Mapping[str, Any]) -> str:
     ])  # fmt: skip
 
 
+def _listings(found: Mapping[str, Any]) -> str:
+    lines = [
+        [f"{row['sessions']:,}", f"{row['users']:,}", f"{row['requests']}", f"{row['billed_commands']}",
+         f"{row['bytes_sent']:,}", f"{row['server_cpu_ms']:.1f}"]
+        for row in (*found["by_sessions"], *found["by_users"])
+    ]  # fmt: skip
+    return table(["sessions of the user", "users", "requests", "commands", "bytes", "server CPU, ms"], lines)
+
+
 PAGES: Mapping[str, Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]]] = {
     "performance.md": {
         "aims": ("compare.json", lambda found: aims(rows(found))),
@@ -204,6 +213,10 @@ PAGES: Mapping[str, Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]]
         "savers": ("checkpointers.json", checkpointer_page.savers),
         "times": ("checkpointers.json", checkpointer_page.times),
         "absent": ("checkpointers.json", _absent),
+    },
+    "sessions.md": {
+        "listings": ("sessions.json", _listings),
+        "machine": ("sessions.json", measured_on),
     },
     "scale.md": {
         "assumptions": ("scale.json", _assumptions),
