@@ -35,7 +35,7 @@ for place, raw in ipairs(call('LRANGE', KEYS[1], 0, -1)) do
     edited = edited + 1
   end
 end
-if edited > 0 then count_up_generation() end
+if edited > 0 then increase_generation() end
 return edited
 """)
 
