@@ -270,6 +270,14 @@ def test_a_user_and_the_index_go_out_and_come_back(upstash: LocalUpstash, do: Tr
         assert [each.title for each in store.list_sessions(user_id="bob").sessions] == ["By hand"]
 
 
+def test_records_without_times_keep_those_of_the_header(store: Store, do: Transfer) -> None:
+    lines = [_header(user_id="u", created_at=1000, updated_at=2000), _line(0)]
+    assert len(do("import_jsonl", store, lines).imported) == 1
+    info = store.get_session("s", user_id="u")
+    assert info is not None
+    assert (info.created_at, info.updated_at) == (1000, 2000)
+
+
 def test_a_title_expires_with_its_session(upstash: LocalUpstash, do: Transfer, run: Run) -> None:
     with store_of(upstash, ttl=60) as store:
         do("import_jsonl", store, [_header("s", title="T", metadata={"a": 1}), _line(0)], user_id="ada")

@@ -72,6 +72,8 @@ def _description(header: Header, entries: Sequence[Entry], is_on_index: bool, no
     return Description(
         _checked(partial(checked_title, title), header, notes) if title else "",
         _checked(partial(encoded_metadata, header.metadata), header, notes) if header.metadata else "",
+        header.created_at,
+        header.updated_at,
     )
 
 

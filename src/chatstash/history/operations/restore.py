@@ -34,7 +34,7 @@ def prepared_to_restore(
     stored = [_stored(each, index) for index, each in enumerate(entries)]
     options = replace(options, delivery="strict", max_stored_messages=None)
     ids = new_record_ids(len(stored), time_ms=time.time_ns() // 1_000_000, randomness=os.urandom(RANDOM_BYTES))
-    noting = None if entry is None else entry.noting_all(options.ttl, _activity(entries, entry))
+    noting = None if entry is None else entry.noting_all(options.ttl, _activity(entries, entry, description))
     also = () if entry is None else entry.describing(options.ttl, description)
     try:
         texts, is_hex = [raw.decode() for raw in stored], False
@@ -43,11 +43,13 @@ def prepared_to_restore(
     return Append(key, texts, ids, options, noting=noting, also=also, is_hex=is_hex)
 
 
-def _activity(entries: Sequence[Entry], entry: IndexEntry) -> Activity:
-    """Return the activity that the index shows: from the first record to the last, as far as their times are known."""
+def _activity(entries: Sequence[Entry], entry: IndexEntry, description: Description) -> Activity:
+    """Return the activity that the index shows: from the first record to the last, or as described where none tells."""
     records = [each for each in entries if isinstance(each, Record)]
     now = time.time_ns() // 1_000_000
-    times = [min(each.time_ms, now) for each in records if each.time_ms is not None] or [now]
+    described = [time_ms for time_ms in (description.created_ms, description.updated_ms) if time_ms is not None]
+    known = [each.time_ms for each in records if each.time_ms is not None] or described or [now]
+    times = [max(0, min(time_ms, now)) for time_ms in known]
     return Activity(max(times) * 1000, automatic_title(records) if entry.has_titles else "", min(times))
 
 

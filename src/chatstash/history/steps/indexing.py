@@ -89,7 +89,7 @@ class IndexEntry:
 
     def describing(self, ttl: int | None, description: Description) -> tuple[Command, ...]:
         """Return the commands that set the title and the metadata of a session that was just noted."""
-        given = zip((TITLE, METADATA), description, strict=True)
+        given = ((TITLE, description.title), (METADATA, description.metadata))
         values = [word for letter, value in given if value for word in (letter + self.session_id, value)]
         return (("HSET", self.keys.info, *values), *self._refreshing_fields(ttl)) if values else ()
 
@@ -131,10 +131,14 @@ class Description(NamedTuple):
     Attributes:
         title: Its title; empty for none.
         metadata: The application's own data as JSON; empty for none.
+        created_ms: When it began, in milliseconds since the epoch; None if its records tell.
+        updated_ms: When messages were last added; None if its records tell.
     """
 
     title: str = ""
     metadata: str = ""
+    created_ms: int | None = None
+    updated_ms: int | None = None
 
 
 NO_DESCRIPTION = Description()
