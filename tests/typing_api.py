@@ -9,21 +9,29 @@ from typing import Any
 
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.language_models import FakeListChatModel
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import Runnable
 
 from chatstash import (
+    Alternative,
     AppendResult,
     Budget,
     ConversationOptions,
     Cost,
+    DraftText,
+    EditResult,
+    Erased,
     MessagesResult,
+    MoveResult,
     OnCorrupt,
     Outcome,
     OutcomeUnknown,
     Record,
     RequestTimeout,
     RetryPolicy,
+    Session,
+    SessionInfo,
+    SessionPage,
     StartOn,
     Store,
     TokenCounter,
@@ -107,6 +115,34 @@ async def transfer(history: UpstashRedisChatMessageHistory, store: Store) -> Non
         print(text, formatted, conversation.skipped)
     restored: AppendResult = store.session("s").restore(history.read().records)
     print(report.to_dict(), restored.to_dict(), history.read().to_dict())
+
+
+def sidebar(store: Store) -> list[str | None]:
+    page: SessionPage = store.list_sessions(user_id="ann", limit=20, cursor=None)
+    info: SessionInfo = store.update_session("s", user_id="ann", title="T", metadata={"pinned": True})
+    found: SessionInfo | None = store.get_session("s", user_id="ann")
+    erased: Erased = store.delete_user("bob", on_progress=lambda progress: print(progress.scanned))
+    lines: Iterator[str] = store.export_user("ann")
+    moved: MoveResult = store.adopt("old", "ann")
+    print(info.to_dict(), found, erased.session_ids, list(lines), moved.length, store.reindex().listed)
+    return [session.title for session in page.sessions]
+
+
+async def edits(history: UpstashRedisChatMessageHistory, session: Session[Record]) -> None:
+    done: EditResult = history.replace_message("m1", AIMessage("a"))
+    done = await history.adelete_messages("m1", history.records()[0].id or "")
+    done = session.truncate(after=session.records()[0])
+    with history.guarded_turn(replacing="m2") as turn:
+        turn.add_ai_message("b")
+    alternatives: list[Alternative[BaseMessage]] = history.alternatives("m2")
+    done = history.switch_to(alternatives[0])
+    items: list[Record] = session.alternatives("m2")[0].items
+    forked: MoveResult = await history.afork("copy", upto="m2")
+    async with history.draft(every=2) as draft:
+        await draft.aupdate("text")
+    left: DraftText | None = session.read_draft()
+    await history.aadd_messages([HumanMessage("a")], metadata={"rating": 5})
+    print(done.removed, items, forked.session_id, left, dict(session.records()[0].metadata))
 
 
 def room(of_one: Callable[[BaseMessage], int]) -> list[BaseMessage]:
