@@ -1,6 +1,6 @@
 # Two commands do everything on a machine with Python 3.11 or newer, git and make:
 #   make demo    a conversation on a local Upstash, read back by a second process
-#   make test    the tests, in about 5 minutes
+#   make test    the tests, in about 8 minutes
 PYTHON ?= python3
 VENV := .venv
 LOWEST := .venv-lowest

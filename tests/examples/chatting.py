@@ -134,7 +134,7 @@ def serve(app: ModuleType, model: ConductedModel) -> Iterator[Server]:
     """Serve the example to the test's process, on a free port."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(app.create_app(model), log_level="warning", ws="none")
+        config = uvicorn.Config(app.create_app(model), log_config=None, log_level="warning", ws="none")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -307,11 +307,12 @@ def test_the_logging_of_the_process_is_left_alone(tmp_path: Path) -> None:
     level = access.level
     logger.addHandler(handler)
     access.addHandler(handler)
+    handlers = [*access.handlers]
     try:
         with LocalUpstash():
             logger.warning("during")
         assert (tmp_path / "app.log").read_text() == "during\n"
-        assert (access.handlers, access.level) == ([handler], level)
+        assert (access.handlers, access.level) == (handlers, level)
     finally:
         logger.removeHandler(handler)
         access.removeHandler(handler)
