@@ -86,7 +86,7 @@ def store() -> Any:
         yield store
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(user_id=any_id, session_id=any_id, other=any_id)
 def test_ids_of_any_characters_through_every_method(store: Store, user_id: str, session_id: str, other: str) -> None:
     names = [session_id, session_id + other, other + session_id + "~"]

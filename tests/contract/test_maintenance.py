@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
+import urllib3
 from langchain_core.messages import AIMessage, HumanMessage
 
 from chatstash import (
@@ -41,11 +42,20 @@ def _dump(upstash: LocalUpstash) -> dict[str, Any]:
     reads = {
         "string": ("GET",), "list": ("LRANGE", 0, -1), "hash": ("HGETALL",), "zset": ("ZRANGE", 0, -1, "WITHSCORES"),
     }  # fmt: skip
-    dump = {}
-    for key in command(upstash, "KEYS", "*"):
-        name, *rest = reads[command(upstash, "TYPE", key)]
-        dump[key] = command(upstash, name, key, *rest)  # type: ignore[arg-type]
-    return dump
+    keys = command(upstash, "KEYS", "*")
+    types = _pipeline(upstash, [["TYPE", key] for key in keys])
+    values = _pipeline(
+        upstash, [[reads[kind][0], key, *reads[kind][1:]] for key, kind in zip(keys, types, strict=True)]
+    )
+    return dict(zip(keys, values, strict=True))
+
+
+def _pipeline(upstash: LocalUpstash, commands: list[list[Any]]) -> list[Any]:
+    if not commands:
+        return []
+    headers = {"authorization": f"Bearer {upstash.token}"}
+    reply = urllib3.request("POST", f"{upstash.url}/pipeline", json=commands, headers=headers)
+    return [each["result"] for each in reply.json()]
 
 
 def _fill(store: Store, user_id: str | None, **options: Any) -> None:

@@ -346,8 +346,8 @@ STANDARD, STRICT = {"delivery": "standard"}, {"delivery": "strict", "ttl": 900}
 @pytest.mark.parametrize(
     ("options", "examples"),
     [
-        (STANDARD, 8),
-        (STRICT, 8),
+        (STANDARD, 6),
+        (STRICT, 6),
         pytest.param(STANDARD, 200, marks=pytest.mark.long),
         pytest.param(STRICT, 200, marks=pytest.mark.long),
     ],

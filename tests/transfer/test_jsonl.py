@@ -329,7 +329,7 @@ _numbers = iter(range(10**9))
         max_size=8,
     )
 )
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_stored_goes_out_and_comes_back(store: Store, raws: list[bytes]) -> None:
     name = f"any-{next(_numbers)}"
     _fill(store, name, raws)
