@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage
 
@@ -136,6 +136,7 @@ def test_html_in_prose_is_escaped(text: str) -> None:
     assert fence is None
 
 
+@settings(max_examples=40)
 @given(strategies.messages())
 def test_any_message_has_a_transcript(messages: list[BaseMessage]) -> None:
     assert to_markdown(messages).count("\n## ") + to_markdown(messages).startswith("## ") >= min(len(messages), 1)

@@ -33,7 +33,10 @@ def test_it_converts_to_plain_json_values() -> None:
         "id": str(rid),
         "time_ms": 1_790_000_000_123,
         "time": "2026-09-21T14:13:20.123+00:00",
+        "metadata": {},
         "other": {"locale": "de"},
     }
+    own = Record("human", {}, other={"metadata": {"a": 1}}).to_dict()
+    assert (own["metadata"], own["other"]) == ({"a": 1}, {})
     foreign = Record("human", {}).to_dict()
     assert (foreign["id"], foreign["time_ms"], foreign["time"]) == (None, None, None)

@@ -112,7 +112,7 @@ class Record:
         return _EPOCH + dt.timedelta(milliseconds=self.id.time_ms)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain JSON values: `type`, `data`, `id`, `time_ms`, `time` in ISO 8601, and `other`.
+        """Return it as plain JSON values: `type`, `data`, `id`, `time_ms`, `time` in ISO 8601, `metadata` and `other`.
 
         `id` and times are None for a record without an id. The values of `data` and `other` are shared with the record.
         """
@@ -123,7 +123,8 @@ class Record:
             "id": None if self.id is None else str(self.id),
             "time_ms": self.time_ms,
             "time": None if time is None else time.isoformat(timespec="milliseconds"),
-            "other": dict(self.other),
+            "metadata": dict(self.metadata),
+            "other": {name: value for name, value in self.other.items() if name != METADATA},
         }
 
 
