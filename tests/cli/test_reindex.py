@@ -8,7 +8,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 from typer.testing import CliRunner, Result
 
-from chatstash import Progress, Store, UpstashRedisChatMessageHistory
+from chatstash import Store, UpstashRedisChatMessageHistory
 from chatstash.cli.app import app
 from chatstash.local import LocalUpstash
 
@@ -59,8 +59,6 @@ def test_errors_and_interruptions(upstash_environment: LocalUpstash, monkeypatch
         monkeypatch.undo()
 
     def stop(store: Store, on_progress: object) -> None:
-        assert callable(on_progress)
-        on_progress(Progress(1, 2, 0))
         raise KeyboardInterrupt
 
     monkeypatch.setenv("UPSTASH_REDIS_REST_URL", upstash_environment.url)

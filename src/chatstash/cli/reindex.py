@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -62,17 +63,23 @@ def reindex(
 
 
 def _run(store: Store, *, shows_progress: bool) -> ReindexResult:
+    if not shows_progress:
+        return _reindexed(store, None)
     columns = (TextColumn("Looking at keys"), BarColumn(), MofNCompleteColumn())
-    with ProgressBar(*columns, console=errors, transient=True, disable=not shows_progress) as bar:
+    with ProgressBar(*columns, console=errors, transient=True) as bar:
         task = bar.add_task("", total=None)
 
         def show(progress: Progress) -> None:
             bar.update(task, completed=progress.scanned, total=max(progress.scanned, progress.total))
 
-        try:
-            return store.reindex(on_progress=show)
-        except KeyboardInterrupt:
-            errors.print("Interrupted. What was found so far is on the index; run it again for the rest.")
-            raise typer.Exit(130) from None
-        except ChatstashError as error:
-            fail(without_server_text(error))
+        return _reindexed(store, show)
+
+
+def _reindexed(store: Store, show: Callable[[Progress], None] | None) -> ReindexResult:
+    try:
+        return store.reindex(on_progress=show)
+    except KeyboardInterrupt:
+        errors.print("Interrupted. What was found so far is on the index; run it again for the rest.")
+        raise typer.Exit(130) from None
+    except ChatstashError as error:
+        fail(without_server_text(error))
