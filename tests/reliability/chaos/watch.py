@@ -55,8 +55,9 @@ class Watch:
     def _note(self, commands: Sequence[Any], kinds: list[str]) -> None:
         name = _bytes(commands[0][0]).decode()
         self.looks += name == "EVAL" and b"chatstash:duplicate" in _bytes(commands[0][1])
-        # The last word of a command is a record where the command has any.
-        found = _IDENTITY.search(b" ".join(_bytes(command[-1])[:200] for command in commands))
+        # A record is among the last two words of a command that has any: scripts have one more argument.
+        words = (word for command in commands for word in command[-2:])
+        found = _IDENTITY.search(b" ".join(_bytes(word)[:200] for word in words))
         if found:
             self.requests[int(found[1]), int(found[2])].append((name, kinds))
         else:
