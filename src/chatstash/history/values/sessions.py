@@ -48,7 +48,7 @@ class SessionPage(NamedTuple):
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
         sessions = [session.to_dict() for session in self.sessions]
-        return {"sessions": sessions, "next_cursor": self.next_cursor, "cost": self.cost._asdict()}
+        return {"sessions": sessions, "next_cursor": self.next_cursor, "cost": self.cost.to_dict()}
 
 
 class MoveResult(NamedTuple):
@@ -68,7 +68,7 @@ class MoveResult(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
-        return {**self._asdict(), "cost": self.cost._asdict()}
+        return {**self._asdict(), "cost": self.cost.to_dict()}
 
 
 class ScanEstimate(NamedTuple):

@@ -23,15 +23,13 @@ local function is_named(raw, by, wanted)
   return raw == wanted
 end
 
--- Returns the index of a record, 0 for the newest, its bytes, and the indexes of its newer duplicates; nil where there is
--- none. Of several records with one name, the newest is meant; of its duplicates the oldest counts. A duplicate was
--- written at most an hour after the records before it.
+-- Returns the index of a record, 0 for the newest, and its bytes; nil where there is none. Of several records with one
+-- name, the newest is meant; of its duplicates the oldest counts. A duplicate was written at most an hour after the
+-- records before it.
 local function find(by, wanted)
-  local found, bytes, duplicates = nil, nil, {}
-  local earliest
+  local found, bytes, earliest
   scan(function(raw, index)
     if is_named(raw, by, wanted) then
-      duplicates[#duplicates + 1] = found
       found, bytes = index, raw
       local id = identity(raw)
       if id == raw then return true end
@@ -40,5 +38,5 @@ local function find(by, wanted)
     local batch = found and batch_of(raw)
     return batch and time_of(batch) < earliest
   end)
-  return found, bytes, duplicates
+  return found, bytes
 end
